@@ -1,0 +1,240 @@
+"""Apply a configuration to a target's model: cut, zero, round, re-estimate, calibrate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from compressors.batch_norm import reestimate
+from compressors.configuration import Configuration
+from compressors.criteria import CRITERIA, Saliency, channel_scores, kept_units, weight_scores
+from compressors.derive import derive
+from compressors.modules import weight_of
+from compressors.quantisers import (
+    ActivationQuantiser,
+    Quantised,
+    RangeObserver,
+    calibrated,
+    quantise_input,
+    quantise_weight,
+)
+from compressors.slicing import cut
+from compressors.sparsity import mask
+from compressors.structure import Shape, Structure, nonzeros
+from targets import Target
+from targets.errors import CompressionError, ConfigurationError, LeanfrontError
+
+CALIBRATION_SAMPLES = 512
+CALIBRATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed model and what it is made of.
+
+    Args:
+        module: ready to run, in eval mode; weights hold the dequantised values.
+        configuration: the canonical configuration.
+        kept: channel group -> indices of the kept units; only groups that were cut.
+        codes: layer -> its integers and scales; only layers of 2..8 bits.
+        masks: layer -> which weights are stored; only sparse layers.
+    """
+
+    module: nn.Module
+    configuration: Configuration
+    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    codes: Mapping[str, Quantised] = field(default_factory=dict)
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Compressor:
+    """Makes compressed copies of one target's model; derives what it needs once.
+
+    Args:
+        target: the dense model and its calibration split; never changed.
+        device: where calibration runs and the modules are left.
+        structure: the model's structure when it is known already.
+        samples: calibration samples used for batch norm and activation ranges.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        device: torch.device | str = "cpu",
+        structure: Structure | None = None,
+        samples: int = CALIBRATION_SAMPLES,
+    ) -> None:
+        self.target = target
+        self.device = torch.device(device)
+        self.structure = structure or derive(target.model, target.example_input)
+        self.saliency = Saliency(target, self.structure, self.device)
+        self._samples = samples
+        self._batches: list[Tensor] | None = None
+        self._scores: dict[tuple[str, str, int], Tensor] = {}
+
+    def kept(self, configuration: Configuration) -> dict[str, tuple[int, ...]]:
+        """Indices of the units each cut group keeps, by the configuration's criterion."""
+        return {
+            group: kept_units(self._channel_scores(group, configuration), kept)
+            for group, kept in configuration.channels.items()
+        }
+
+    def materialise(self, configuration: Configuration) -> Compressed:
+        """Build the compressed model.
+
+        Raises:
+            ConfigurationError: the configuration does not fit the model.
+            CompressionError: it could not be applied.
+        """
+        configuration = self.structure.canonical(configuration)
+        if configuration.criterion not in CRITERIA and configuration.criterion != "none":
+            raise ConfigurationError(
+                f"unknown criterion '{configuration.criterion}'; known: {', '.join(CRITERIA)}"
+            )
+        try:
+            return self._materialise(configuration)
+        except LeanfrontError:
+            raise
+        except RuntimeError as error:
+            raise CompressionError(f"the configuration could not be applied: {error}") from error
+
+    def _materialise(self, configuration: Configuration) -> Compressed:
+        module = self._copy()
+        if configuration.is_dense:
+            return Compressed(module, configuration)
+        kept = self.kept(configuration)
+        groups = [self.structure.groups[name] for name in kept]
+        gone = {g.name: sorted(set(range(g.units)) - set(kept[g.name])) for g in groups}
+
+        def cuts(copied: nn.Module) -> None:
+            cut(copied, groups, gone)
+
+        cuts(module)
+        modules = dict(module.named_modules())
+        shapes = self.structure.shapes(configuration)
+        with torch.no_grad():
+            masks = self._sparsify(modules, configuration, cuts, shapes)
+            codes = self._quantise(modules, configuration)
+        reestimate(module, self._calibration())
+        self._quantise_activations(module, configuration)
+        return Compressed(module, configuration, kept, codes, masks)
+
+    def _sparsify(
+        self,
+        modules: Mapping[str, nn.Module],
+        configuration: Configuration,
+        cuts: Callable[[nn.Module], None],
+        shapes: Mapping[str, Shape],
+    ) -> dict[str, Tensor]:
+        if not configuration.sparsity:
+            return {}
+        # Scores are of the dense model's weights. Put in the place of the weights they are cut as these are.
+        shadow = self._copy()
+        scored = dict(shadow.named_modules())
+        for layer in configuration.sparsity:
+            scores = weight_scores(self.saliency, layer, configuration.criterion, configuration.seed)
+            weight_of(scored[layer]).copy_(scores)
+        cuts(shadow)
+        masks = {}
+        for layer, sparsity in configuration.sparsity.items():
+            part = self.structure.parts[layer]
+            weight = weight_of(modules[layer])
+            kept = nonzeros(part, shapes[layer], sparsity)
+            scores = weight_of(scored[layer]).cpu()
+            masks[layer] = mask(scores, sparsity, kept, axis=0 if part.transposed else 1)
+            weight.mul_(masks[layer].to(weight.device))
+        return masks
+
+    def _quantise(
+        self, modules: Mapping[str, nn.Module], configuration: Configuration
+    ) -> dict[str, Quantised]:
+        codes = {}
+        for layer, bits in configuration.weight_bits.items():
+            weight = weight_of(modules[layer])
+            if bits == 16:
+                weight.copy_(weight.half())
+                continue
+            quantised = quantise_weight(weight, bits, axis=1 if self.structure.parts[layer].transposed else 0)
+            weight.copy_(quantised.dequantise())
+            codes[layer] = quantised
+        return codes
+
+    def _quantise_activations(self, module: nn.Module, configuration: Configuration) -> None:
+        """Give layers their input quantisers, with ranges seen by the compressed model itself."""
+        bits = configuration.activation_bits
+        if not bits:
+            return
+        modules = dict(module.named_modules())
+        quantisers: dict[str, ActivationQuantiser] = {}
+        if configuration.activation_range == "dynamic":
+            quantisers = {layer: ActivationQuantiser(width) for layer, width in bits.items()}
+        else:
+            observers = {layer: RangeObserver() for layer in bits}
+            handles = [
+                modules[layer].register_forward_pre_hook(_observe(observer))
+                for layer, observer in observers.items()
+            ]
+            try:
+                with torch.no_grad():
+                    for inputs in self._calibration():
+                        module(inputs)
+            finally:
+                for handle in handles:
+                    handle.remove()
+            for layer, width in bits.items():
+                if observers[layer].width == 0:
+                    raise CompressionError(
+                        f"layer '{layer}' is never called as a module, so its input cannot be quantised"
+                    )
+                quantisers[layer] = calibrated(observers[layer], configuration.activation_range, width)
+        for layer, quantiser in quantisers.items():
+            modules[layer].add_module("input_quantiser", quantiser.to(self.device))
+            modules[layer].register_forward_pre_hook(quantise_input)
+
+    def _copy(self) -> nn.Module:
+        module = copy.deepcopy(self.target.model).to(self.device).eval()
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        return module
+
+    def _channel_scores(self, group: str, configuration: Configuration) -> Tensor:
+        key = (group, configuration.criterion, configuration.seed)
+        if key not in self._scores:
+            self._scores[key] = channel_scores(
+                self.saliency, self.structure.groups[group], configuration.criterion, configuration.seed
+            )
+        return self._scores[key]
+
+    def _calibration(self) -> Iterator[Tensor]:
+        """Calibration inputs in batches on the device, loaded once."""
+        if self._batches is None:
+            split = self.target.calibration
+            count = min(self._samples, len(split))
+            positions = torch.linspace(0, len(split) - 1, count).round().long().tolist()
+            subset = split.subset(positions)
+            self._batches = [inputs for inputs, _ in subset.batches(CALIBRATION_BATCH, self.device)]
+        yield from self._batches
+
+
+def _observe(observer: RangeObserver) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        observer.observe(inputs[0])
+
+    return hook
+
+
+def compress(
+    target: Target, configuration: Configuration, *, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """The target's model under a configuration, as a new module in eval mode; the target is not touched.
+
+    Raises:
+        ConfigurationError: the configuration does not fit the model.
+        CompressionError: it could not be applied.
+    """
+    return Compressor(target, device=device).materialise(configuration).module

@@ -1,0 +1,191 @@
+"""What a compressed model is: kept channels, sparsity and bit-widths, as canonical, hashable, versioned JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from targets.errors import ConfigurationError
+
+VERSION = 1
+FLOAT_BITS = 32
+WEIGHT_BITS = (2, 3, 4, 5, 6, 7, 8, 16)
+ACTIVATION_BITS = (4, 5, 6, 7, 8)
+ACTIVATION_RANGES = ("minmax", "percentile", "mse", "dynamic")
+METHODS = ("rounding",)
+
+Sparsity = float | str
+"""A share of zeroed weights in (0, 1), unstructured, or the pattern ``"2:4"``."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of the search space; equal configurations have equal `digest`s.
+
+    Only what differs from the dense model is kept: a group or layer that is not named is left as it is.
+    What cannot matter is dropped, so that two spellings of one compressed model are one configuration: the
+    criterion when nothing is pruned, the seed when the criterion draws nothing, the range rule when no
+    activation is quantised.
+
+    Args:
+        channels: channel group -> number of kept units (only groups that are cut).
+        weight_bits: layer -> bits per weight: 2..8 integer, 16 float16; float32 when absent.
+        activation_bits: layer -> bits of the layer's input: 4..8; float32 when absent.
+        sparsity: layer -> share of zeroed weights in (0, 1), or ``"2:4"``.
+        criterion: name of the pruning criterion that ranks channels and weights.
+        method: how kept weights are made; ``"rounding"`` rounds each weight to its nearest level.
+        activation_range: how activation ranges are calibrated: minmax, percentile, mse or dynamic.
+        seed: seed of criteria that draw random numbers.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    channels: Mapping[str, int] = field(default_factory=dict)
+    weight_bits: Mapping[str, int] = field(default_factory=dict)
+    activation_bits: Mapping[str, int] = field(default_factory=dict)
+    sparsity: Mapping[str, Sparsity] = field(default_factory=dict)
+    criterion: str = "l1"
+    method: str = "rounding"
+    activation_range: str = "percentile"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        channels = {str(k): _integer(v, f"kept channels of '{k}'") for k, v in sorted(self.channels.items())}
+        weights = {str(k): _integer(v, f"weight bits of '{k}'") for k, v in sorted(self.weight_bits.items())}
+        activations = {
+            str(k): _integer(v, f"activation bits of '{k}'") for k, v in sorted(self.activation_bits.items())
+        }
+        weights = {k: v for k, v in weights.items() if v != FLOAT_BITS}
+        activations = {k: v for k, v in activations.items() if v != FLOAT_BITS}
+        sparsity = {str(k): _sparsity(v, k) for k, v in sorted(self.sparsity.items()) if v not in (0, 0.0)}
+        for group, kept in channels.items():
+            if kept < 1:
+                raise ConfigurationError(f"group '{group}' keeps {kept} channels; at least 1 must stay")
+        _check_bits(weights, WEIGHT_BITS, "weight")
+        _check_bits(activations, ACTIVATION_BITS, "activation")
+        if self.method not in METHODS:
+            raise ConfigurationError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
+        if self.activation_range not in ACTIVATION_RANGES:
+            raise ConfigurationError(
+                f"unknown activation range '{self.activation_range}'; known: {', '.join(ACTIVATION_RANGES)}"
+            )
+        pruned = bool(channels or sparsity)
+        values: dict[str, Any] = {
+            "channels": channels,
+            "weight_bits": weights,
+            "activation_bits": activations,
+            "sparsity": sparsity,
+            "criterion": str(self.criterion) if pruned else "none",
+            "activation_range": self.activation_range if activations else "none",
+            "seed": _integer(self.seed, "seed") if pruned and self.criterion == "random" else 0,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether this configuration changes nothing."""
+        return not (self.channels or self.weight_bits or self.activation_bits or self.sparsity)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; `from_json` gives the equal configuration back."""
+        return {
+            "version": VERSION,
+            "channels": dict(self.channels),
+            "weight_bits": dict(self.weight_bits),
+            "activation_bits": dict(self.activation_bits),
+            "sparsity": dict(self.sparsity),
+            "criterion": self.criterion,
+            "method": self.method,
+            "activation_range": self.activation_range,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | str) -> Configuration:
+        """Read what `to_json` wrote, as a dictionary or as text.
+
+        Raises:
+            ConfigurationError: not JSON, unknown keys, a version this release does not know, or bad values.
+        """
+        if isinstance(data, str):
+            try:
+                data = json.loads(data)
+            except json.JSONDecodeError as error:
+                raise ConfigurationError(f"a configuration must be JSON: {error}") from None
+        if not isinstance(data, Mapping):
+            raise ConfigurationError(f"a configuration is a JSON object, not {type(data).__name__}")
+        fields = dict(data)
+        version = fields.pop("version", None)
+        if version != VERSION:
+            raise ConfigurationError(
+                f"configuration version {version!r} is unknown; this release reads {VERSION}"
+            )
+        known = set(cls.__dataclass_fields__)
+        unknown = sorted(set(fields) - known)
+        if unknown:
+            raise ConfigurationError(
+                f"unknown configuration keys: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+            )
+        for name in ("channels", "weight_bits", "activation_bits", "sparsity"):
+            if not isinstance(fields.get(name, {}), Mapping):
+                raise ConfigurationError(
+                    f"configuration key '{name}' must be an object, not {fields[name]!r}"
+                )
+        # The canonical form writes "none" where a rule does not apply; reading it back picks the default,
+        # which __post_init__ drops again.
+        if fields.get("criterion") == "none":
+            fields.pop("criterion")
+        if fields.get("activation_range") == "none":
+            fields.pop("activation_range")
+        return cls(**fields)
+
+    def canonical_text(self) -> str:
+        """The canonical JSON text: sorted keys, no spaces. What `digest` hashes."""
+        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of `canonical_text`, 64 hexadecimal digits."""
+        return hashlib.sha256(self.canonical_text().encode()).hexdigest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Configuration) and self.digest == other.digest
+
+    def change(self, **changes: Any) -> Configuration:
+        """A copy with some fields replaced."""
+        if "criterion" not in changes and self.criterion == "none":
+            changes["criterion"] = "l1"
+        if "activation_range" not in changes and self.activation_range == "none":
+            changes["activation_range"] = "percentile"
+        return replace(self, **changes)
+
+
+def _integer(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
+        raise ConfigurationError(f"{what} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def _sparsity(value: Any, layer: str) -> Sparsity:
+    if value == "2:4":
+        return "2:4"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise ConfigurationError(f"sparsity of '{layer}' must lie in (0, 1) or be '2:4', not {value!r}")
+    return float(value)
+
+
+def _check_bits(bits: Mapping[str, int], allowed: tuple[int, ...], what: str) -> None:
+    for layer, width in bits.items():
+        if width not in allowed:
+            raise ConfigurationError(
+                f"{what} bits of '{layer}' must be one of {', '.join(map(str, allowed))}, not {width}"
+            )

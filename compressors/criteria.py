@@ -1,0 +1,237 @@
+"""Pruning criteria: what a weight, and a channel, is worth.
+
+A criterion scores single weights; a channel's score is made of the weights that produce it, summed over all
+producers of its group after each producer's scores are divided by their mean (layers of one group differ in
+scale). To add one: write a function of `Saliency` and register it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from compressors.modules import BATCH_NORMS, weight_of
+from compressors.structure import ChannelGroup, Part, Structure
+from targets import Target
+
+GRADIENT_SAMPLES = 128
+"""Calibration samples behind gradients and the Fisher diagonal: one backward pass each."""
+
+
+@dataclass
+class Saliency:
+    """What criteria may look at; computed once per target, gradients only when asked for.
+
+    Args:
+        target: dense model and calibration split.
+        structure: its structure.
+        device: where gradients are computed.
+    """
+
+    target: Target
+    structure: Structure
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @cached_property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Dense modules by name."""
+        return dict(self.target.model.named_modules())
+
+    def weight(self, layer: str) -> Tensor:
+        """A layer's dense weight, output channels first, float32 on the CPU."""
+        return _outputs_first(
+            self.structure.parts[layer], weight_of(self.modules[layer]).detach().float().cpu()
+        )
+
+    @cached_property
+    def _gradients(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return _gradients(self.target, self.structure, self.device)
+
+    def gradient(self, layer: str) -> Tensor:
+        """Mean gradient of the cross-entropy with the true calibration labels, the shape of `weight`."""
+        return self._gradients[0][layer]
+
+    def fisher(self, layer: str) -> Tensor:
+        """Mean squared gradient with labels drawn from the model's own softmax: the true Fisher's diagonal."""
+        return self._gradients[1][layer]
+
+
+Elements = Callable[[Saliency, str, torch.Generator], Tensor]
+Reduction = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A rule that says which weights and channels matter; higher scores are kept.
+
+    Args:
+        name: its name on the command line.
+        source: where it comes from, one line.
+        elements: (saliency, layer, generator) -> score per weight, output channels first, signed where the
+            reduction wants signs.
+        reduction: (channels, weights of a channel) -> score per channel.
+        layerwise: whether scores compare within one layer only.
+    """
+
+    name: str
+    source: str
+    elements: Elements
+    reduction: Reduction
+
+
+def _sum(scores: Tensor) -> Tensor:
+    return scores.sum(1)
+
+
+def _random(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
+    return torch.rand(saliency.weight(layer).shape, generator=generator)
+
+
+def _l1(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
+    return saliency.weight(layer).abs()
+
+
+def _l2(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
+    return saliency.weight(layer).square()
+
+
+def _norm_scale(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
+    """|gamma| of the batch norm behind the layer, spread evenly over the channel's weights.
+
+    Only a norm of the same group and as many channels can stand behind it; a layer without one falls back
+    to the L1 mean, so that every layer has a score.
+    """
+    weight = saliency.weight(layer)
+    scale = _gamma(saliency, layer)
+    per_channel = weight.abs().flatten(1).mean(1) if scale is None else scale
+    magnitude = weight.abs().flatten(1)
+    share = magnitude / magnitude.sum(1, keepdim=True).clamp_min(1e-20)
+    return (share * per_channel[:, None]).reshape(weight.shape)
+
+
+def _gamma(saliency: Saliency, layer: str) -> Tensor | None:
+    names = list(saliency.modules)
+    channels = saliency.structure.parts[layer].outputs
+    for name in names[names.index(layer) + 1 :]:
+        module = saliency.modules[name]
+        if saliency.structure.parts.get(name) is not None and saliency.structure.parts[name].is_layer:
+            return None
+        if isinstance(module, BATCH_NORMS) and module.weight is not None and module.num_features == channels:
+            return module.weight.detach().float().cpu().abs()
+    return None
+
+
+def _lamp(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
+    """w^2 over the sum of all squares not smaller than it (Lee et al. 2021, eq. 3)."""
+    squares = saliency.weight(layer).double().square()
+    ordered, positions = squares.flatten().sort()
+    tails = ordered.flip(0).cumsum(0).flip(0)
+    scores = torch.empty_like(ordered)
+    scores[positions] = ordered / tails.clamp_min(1e-300)
+    return scores.reshape(squares.shape).float()
+
+
+def _taylor(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
+    return saliency.weight(layer) * saliency.gradient(layer)
+
+
+def _fisher(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
+    return 0.5 * saliency.weight(layer).square() * saliency.fisher(layer)
+
+
+CRITERIA: dict[str, Criterion] = {
+    criterion.name: criterion
+    for criterion in (
+        Criterion("random", "uniform draws, seeded", _random, _sum),
+        Criterion("l1", "sum |w| (Li et al. 2017)", _l1, _sum),
+        Criterion("l2", "Euclidean norm", _l2, lambda scores: scores.sum(1).sqrt()),
+        Criterion("bn_scale", "|gamma| of the batch norm behind (Liu et al. 2017)", _norm_scale, _sum),
+        Criterion("lamp", "layer-adaptive magnitude (Lee et al. 2021)", _lamp, _sum),
+        Criterion(
+            "taylor",
+            "first-order Taylor, (sum g w)^2 a channel (Molchanov et al. 2019, eq. 8)",
+            _taylor,
+            lambda scores: scores.sum(1).square(),
+        ),
+        Criterion("fisher", "diagonal Fisher, 1/2 F w^2 (OBD, LeCun et al. 1989)", _fisher, _sum),
+    )
+}
+"""Criteria by name."""
+
+
+def channel_scores(saliency: Saliency, group: ChannelGroup, criterion: str, seed: int = 0) -> Tensor:
+    """Score of every unit of a group, shape (units,), float64; the highest are kept."""
+    rule = CRITERIA[criterion]
+    total = torch.zeros(group.units, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    for member in group.members:
+        if member.side != "out" or not saliency.structure.parts[member.part].is_layer:
+            continue
+        elements = rule.elements(saliency, member.part, generator)
+        scores = rule.reduction(elements.reshape(elements.shape[0], -1)).double()
+        per_unit = torch.stack([scores[list(rows)].sum() for rows in member.indices])
+        total += per_unit / per_unit.mean().clamp_min(1e-300)
+    return total
+
+
+def weight_scores(saliency: Saliency, layer: str, criterion: str, seed: int = 0) -> Tensor:
+    """Score of every weight of a layer, in the weight's own shape; the highest are kept."""
+    generator = torch.Generator().manual_seed(seed)
+    part = saliency.structure.parts[layer]
+    elements = CRITERIA[criterion].elements(saliency, layer, generator).abs()
+    return _outputs_first(part, elements)
+
+
+def kept_units(scores: Tensor, kept: int) -> tuple[int, ...]:
+    """Indices of the `kept` highest scores, ascending; among equal scores the lower index stays."""
+    order = torch.argsort(scores, descending=True, stable=True)
+    return tuple(sorted(order[:kept].tolist()))
+
+
+def _outputs_first(part: Part, weight: Tensor) -> Tensor:
+    """A transposed convolution's (in, out, ...) weight as (out, in, ...), or back again."""
+    return weight.transpose(0, 1) if part.transposed else weight
+
+
+def _gradients(
+    target: Target, structure: Structure, device: torch.device
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Mean gradient and mean squared gradient per layer, over single calibration samples."""
+    assert target.calibration is not None
+    model = copy.deepcopy(target.model).to(device).eval()
+    modules = dict(model.named_modules())
+    weights = {layer: weight_of(modules[layer]) for layer in structure.layers}
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    count = min(GRADIENT_SAMPLES, len(target.calibration))
+    positions = torch.linspace(0, len(target.calibration) - 1, count).round().long().tolist()
+    generator = torch.Generator().manual_seed(0)
+    first = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
+    second = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
+    for inputs, labels in target.calibration.subset(positions).batches(1, device):
+        logits = model(inputs).float()
+        drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator).flatten()
+        ordered = list(weights.values())
+        true = torch.autograd.grad(
+            nn.functional.cross_entropy(logits, labels), ordered, retain_graph=True, allow_unused=True
+        )
+        model_drawn = torch.autograd.grad(
+            nn.functional.cross_entropy(logits, drawn.to(device)), ordered, allow_unused=True
+        )
+        for layer, gradient, sampled in zip(weights, true, model_drawn, strict=True):
+            if gradient is not None:
+                first[layer] += gradient / count
+            if sampled is not None:
+                second[layer] += sampled.square() / count
+    parts = structure.parts
+    return (
+        {layer: _outputs_first(parts[layer], value.float().cpu()) for layer, value in first.items()},
+        {layer: _outputs_first(parts[layer], value.float().cpu()) for layer, value in second.items()},
+    )

@@ -1,0 +1,51 @@
+"""The three post-training schemes of the audited literature, as named configurations (methods.md section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compressors.configuration import Configuration
+from compressors.structure import Structure
+from targets.errors import UsageError
+
+
+def _float16(structure: Structure) -> Configuration:
+    """Weights in float16, activations in float32."""
+    return Configuration(weight_bits=dict.fromkeys(structure.layers, 16))
+
+
+def _dynamic_int8(structure: Structure) -> Configuration:
+    """8-bit weights, 8-bit activations whose range is each batch's own ("hybrid")."""
+    return Configuration(
+        weight_bits=dict.fromkeys(structure.layers, 8),
+        activation_bits=dict.fromkeys(structure.layers, 8),
+        activation_range="dynamic",
+    )
+
+
+def _fixed_int8(structure: Structure) -> Configuration:
+    """8-bit weights and activations, ranges from the calibration split."""
+    return Configuration(
+        weight_bits=dict.fromkeys(structure.layers, 8),
+        activation_bits=dict.fromkeys(structure.layers, 8),
+        activation_range="minmax",
+    )
+
+
+PRESETS: dict[str, Callable[[Structure], Configuration]] = {
+    "float16": _float16,
+    "dynamic-int8": _dynamic_int8,
+    "fixed-int8": _fixed_int8,
+}
+"""Quantisation schemes by name."""
+
+
+def preset(name: str, structure: Structure) -> Configuration:
+    """The configuration of a named scheme for a model.
+
+    Raises:
+        UsageError: no scheme of that name.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
+    return PRESETS[name](structure)

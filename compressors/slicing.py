@@ -1,0 +1,49 @@
+"""Cut channels out of a module, physically."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from compressors.modules import cut_axis, cut_module
+from compressors.structure import ChannelGroup
+
+
+def cut(module: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int]]) -> None:
+    """Remove units of channel groups from a module, in place.
+
+    All groups' removals are gathered first and each module side is cut once: after a concatenation several
+    groups cut the same input, each in the dense model's numbering.
+
+    Args:
+        module: the dense model's copy.
+        groups: groups to cut.
+        gone: group name -> units to remove.
+    """
+    removals: dict[tuple[str, str], set[int]] = {}
+    for group in groups:
+        for member in group.members:
+            indices = removals.setdefault((member.part, member.side), set())
+            for unit in gone[group.name]:
+                indices.update(member.indices[unit])
+    modules = dict(module.named_modules())
+    for (name, side), indices in removals.items():
+        if not indices:
+            continue
+        if side == "parameter":
+            _cut_parameter(modules, name, indices)
+        else:
+            cut_module(modules[name], side, sorted(indices))
+
+
+def _cut_parameter(modules: Mapping[str, nn.Module], path: str, indices: set[int]) -> None:
+    owner, _, name = path.rpartition(".")
+    parameter = getattr(modules[owner], name)
+    axis = cut_axis(tuple(parameter.shape))
+    if axis is None:
+        raise ValueError(f"parameter {path} of shape {tuple(parameter.shape)} has no axis to cut")
+    kept = [i for i in range(parameter.shape[axis]) if i not in indices]
+    index = torch.tensor(kept, device=parameter.device)
+    setattr(modules[owner], name, nn.Parameter(parameter.detach().index_select(axis, index)))

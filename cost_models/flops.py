@@ -1,0 +1,111 @@
+"""Count multiply-adds of a module with fvcore, under the project's convention.
+
+`macs` is fvcore's total on the materialised module: eval mode, batch norm not folded, attention's fused fast
+path off, with handles of ours for what fvcore omits. Operators without a handle are reported.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+with warnings.catch_warnings():
+    # fvcore scripts a module when it is imported, which newer torch deprecates.
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_handles import get_shape
+
+_FREE = """
+    add add_ sub rsub mul mul_ div div_ neg relu relu_ relu6 hardtanh hardtanh_ hardswish hardswish_
+    hardsigmoid hardsigmoid_ silu silu_ gelu sigmoid sigmoid_ tanh exp softmax log_softmax clamp clamp_
+    max_pool2d avg_pool2d mean sum pad constant_pad_nd dropout dropout_ feature_dropout leaky_relu
+    leaky_relu_ elu prelu roll index_select fake_quantize_per_tensor_affine amin amax round pow sqrt
+    rsqrt eq gt ge lt le where masked_fill masked_fill_ cumsum ones_like zeros_like fill_ index gather
+    embedding cat stack repeat expand_as lift_fresh empty_like bernoulli_
+"""
+FREE_OPERATORS = frozenset(f"aten::{name}" for name in _FREE.split())
+"""Operators that the convention counts as free, as fvcore does: no multiply-add of a weight or a matrix."""
+
+
+def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """Scaled dot-product attention: query x key and weights x value, B H L S (E + E_v)."""
+    query, key, value = (get_shape(tensor) for tensor in inputs[:3])
+    if query is None or key is None or value is None:
+        return 0
+    return int(math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
+
+
+def native_attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """The fused multi-head attention of eval mode: projections (4 L E^2) and the two products (2 L S E)."""
+    query, key = get_shape(inputs[0]), get_shape(inputs[1])
+    if query is None or key is None:
+        return 0
+    batch, length, width = query
+    return int(batch * (2 * length * width**2 + 2 * key[1] * width**2 + 2 * length * key[1] * width))
+
+
+HANDLES = {
+    "aten::scaled_dot_product_attention": attention_flops,
+    "aten::_native_multi_head_attention": native_attention_flops,
+}
+"""Our handles beside fvcore's."""
+
+
+def analyse(module: nn.Module, example_input: Tensor) -> FlopCountAnalysis:
+    """fvcore's analysis of a module on one input, set up under the convention.
+
+    Args:
+        module: in eval mode.
+        example_input: shape (1, ...), on the module's device.
+    """
+    analysis = FlopCountAnalysis(module, example_input)
+    for name, handle in HANDLES.items():
+        analysis.set_op_handle(name, handle)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    with _quiet(), _slow_attention(), torch.no_grad():
+        analysis.total()
+    return analysis
+
+
+def macs(module: nn.Module, example_input: Tensor) -> int:
+    """Multiply-adds of one input."""
+    return int(analyse(module, example_input).total())
+
+
+def unsupported(analysis: FlopCountAnalysis) -> dict[str, int]:
+    """Operators that may cost something and are not counted: name -> calls."""
+    counted = analysis.unsupported_ops()
+    return {name: int(calls) for name, calls in sorted(counted.items()) if name not in FREE_OPERATORS}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tracing's warnings from the user: what they say is reported as coverage."""
+    logger = logging.getLogger("fvcore.nn.jit_analysis")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _slow_attention() -> Iterator[None]:
+    """The fused path hides its matrix products from the tracer."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

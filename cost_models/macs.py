@@ -1,0 +1,125 @@
+"""Multiply-adds of a configuration, exact and without building the module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from compressors import Configuration, Shape
+from compressors.structure import nonzeros, weight_count
+from cost_models.flops import analyse
+from cost_models.profile import Operation, Profile, operations
+from cost_models.registry import Cost, CostModel, register
+
+Count = Callable[[Mapping[str, Shape], Configuration], float]
+
+
+class MacModel:
+    """fvcore's counts of the dense model, scaled by what a configuration leaves of each operation.
+
+    A layer's count scales with its weights, a norm's with its channels. Any other operation's count is affine
+    in the kept channels of the groups that reach it; the slopes are measured by cutting each group alone.
+
+    Args:
+        profile: of the dense model.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.structure = profile.structure
+        self.dense = sum(profile.operations.values())
+        self.layers: dict[str, int] = {}
+        self.channelwise: dict[str, int] = {}
+        self.fixed = 0
+        self.slopes: dict[str, float] = {}
+        rest: dict[Operation, int] = {}
+        for (path, operator), count in profile.operations.items():
+            part = self.structure.parts.get(path)
+            if part is not None and part.is_layer:
+                self.layers[path] = self.layers.get(path, 0) + count
+            elif part is not None and part.kind in ("norm", "channelwise"):
+                self.channelwise[path] = self.channelwise.get(path, 0) + count
+            else:
+                rest[path, operator] = count
+        self.fixed = sum(rest.values())
+        self._measure_slopes(profile, rest)
+
+    def _measure_slopes(self, profile: Profile, rest: Mapping[Operation, int]) -> None:
+        leaves = {path: count for (path, _), count in rest.items() if path in profile.leaf_inputs}
+        inner = {key: count for key, count in rest.items() if key[0] not in profile.leaf_inputs}
+        if not rest:
+            return
+        for name, probe in profile.probes.items():
+            lost = 0.0
+            for path, count in leaves.items():
+                lost += count * (1 - probe.inputs[path] / profile.leaf_inputs[path])
+            if inner:
+                # Operators called by containers have no hook: trace the cut model.
+                small = operations(analyse(probe.model, profile.example_input))
+                lost += sum(count - small.get(key, 0) for key, count in inner.items())
+            if lost:
+                self.slopes[name] = lost / probe.removed
+
+    def __call__(self, configuration: Configuration) -> float:
+        shapes = self.structure.shapes(configuration)
+        total = float(self.fixed)
+        for path in self.layers:
+            total += self.layer(path, shapes[path])
+        for path, count in self.channelwise.items():
+            total += count * shapes[path].outputs / self.structure.parts[path].outputs
+        for group, kept in configuration.channels.items():
+            if group in self.slopes:
+                total -= self.slopes[group] * (self.structure.groups[group].units - kept)
+        return float(round(total))
+
+    def layer(self, path: str, shape: Shape) -> float:
+        """Multiply-adds of one layer cut to `shape`."""
+        part = self.structure.parts[path]
+        weights = weight_count(shape.inputs, shape.outputs, shape.groups, part.kernel)
+        return self.layers[path] * weights / part.weights
+
+
+def bops(profile: Profile) -> Cost:
+    """Bit operations: multiply-adds x weight bits x activation bits, over the layers.
+
+    Norms and other operators are left out, as the literature does; float counts 32 bits.
+    """
+    model = MacModel(profile)
+
+    def cost(configuration: Configuration) -> float:
+        shapes = profile.structure.shapes(configuration)
+        total = 0.0
+        for path in model.layers:
+            weight_bits = configuration.weight_bits.get(path, 32)
+            activation_bits = configuration.activation_bits.get(path, 32)
+            total += model.layer(path, shapes[path]) * weight_bits * activation_bits
+        return float(round(total))
+
+    return cost
+
+
+def sparse_macs(profile: Profile) -> Cost:
+    """Multiply-adds when the kernels skip every stored zero of a sparse layer: an assumption, not a promise."""
+    model = MacModel(profile)
+
+    def cost(configuration: Configuration) -> float:
+        shapes = profile.structure.shapes(configuration)
+        total = model(configuration)
+        for path, sparsity in configuration.sparsity.items():
+            if path not in model.layers:
+                continue
+            part, shape = profile.structure.parts[path], shapes[path]
+            dense = weight_count(shape.inputs, shape.outputs, shape.groups, part.kernel)
+            total -= model.layer(path, shape) * (1 - nonzeros(part, shape, sparsity) / dense)
+        return float(round(total))
+
+    return cost
+
+
+register(CostModel("macs", "macs", "MAC", MacModel, "fvcore FlopCountAnalysis, one multiply-add is one"))
+register(
+    CostModel("bops", "bops", "bit operation", bops, "MACs x weight bits x activation bits, layers only")
+)
+register(
+    CostModel(
+        "sparse_macs", "sparse_macs", "MAC", sparse_macs, "MACs if kernels skip stored zeros (assumption)"
+    )
+)

@@ -1,0 +1,35 @@
+"""leanfront: which compressed version of my model should I ship?"""
+
+from compressors import CRITERIA, PRESETS, Configuration, Structure, compress, derive, preset
+from leanfront.api import Candidate, Candidates, SearchResult, open_search, resume, search
+from leanfront.version import __version__
+from objectives import Budget, Measurement, Selection
+from search import SearchRecord
+from targets import Split, Target, errors, resolve
+from targets.errors import LeanfrontError
+
+__all__ = [
+    "CRITERIA",
+    "PRESETS",
+    "Budget",
+    "Candidate",
+    "Candidates",
+    "Configuration",
+    "LeanfrontError",
+    "Measurement",
+    "SearchRecord",
+    "SearchResult",
+    "Selection",
+    "Split",
+    "Structure",
+    "Target",
+    "__version__",
+    "compress",
+    "derive",
+    "errors",
+    "open_search",
+    "preset",
+    "resolve",
+    "resume",
+    "search",
+]

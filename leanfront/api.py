@@ -1,0 +1,367 @@
+"""The Python face: search, resume, look at results."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+import search as searching
+from compressors import compress
+from leanfront.database import open_artifacts, open_store
+from leanfront.progress import bar
+from objectives import Budget, Selection
+from search import Prepared, Progress, SearchOptions, SearchRecord, SpaceOptions
+from storage import FrontierStore
+from targets import Target, resolve
+from targets.errors import InfeasibleError, NotFoundError, TargetError
+
+Limit = float | int | str
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate(searching.Candidate):
+    """A stored candidate that knows its target, so that it can give the compressed module."""
+
+    target: Callable[[], Target] | None = field(default=None, repr=False)
+
+    def module(self, device: str = "cpu") -> nn.Module:
+        """The compressed model, built anew from the target, in eval mode.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+        """
+        if self.target is None:
+            raise TargetError("this candidate does not know its target; open its search with target=...")
+        return compress(self.target(), self.configuration, device=device)
+
+
+class Candidates(list[Candidate]):
+    """A list of candidates, with a table form."""
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat dictionary a candidate: id, measurements, the configuration as text."""
+        return [flat(candidate) for candidate in self]
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, one row a candidate. Needs pandas (`pip install leanfront[pandas]`)."""
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("to_pandas() needs pandas: pip install 'leanfront[pandas]'") from None
+        return pandas.DataFrame(self.to_records())
+
+
+def flat(candidate: searching.Candidate) -> dict[str, Any]:
+    """A candidate as one flat row; metrics are named split_metric, costs by their own name."""
+    row: dict[str, Any] = {
+        "id": candidate.id,
+        "search": candidate.search,
+        "trial": candidate.number,
+        "on_frontier": candidate.on_frontier,
+    }
+    for measurement in candidate.measurements:
+        prefix = f"{measurement.split}_" if measurement.split else ""
+        row[prefix + measurement.name] = measurement.value
+        if measurement.low is not None:
+            row[f"{prefix}{measurement.name}_low"] = measurement.low
+            row[f"{prefix}{measurement.name}_high"] = measurement.high
+    row["configuration"] = candidate.configuration.canonical_text()
+    return row
+
+
+class SearchResult:
+    """A stored search: its frontier and the answers to budget queries.
+
+    Args:
+        store: where the search is.
+        name: of the search.
+        target: the target or a function that gives it; None resolves the stored reference when it is needed.
+    """
+
+    def __init__(
+        self, store: FrontierStore, name: str, target: Target | Callable[[], Target] | None = None
+    ) -> None:
+        self._store = store
+        self.name = name
+        self._target = target
+
+    @property
+    def record(self) -> SearchRecord:
+        """The search as stored now: state, trials, hypervolume, dense model, coverage."""
+        return self._store.search(self.name)
+
+    def target(self) -> Target:
+        """The search's target.
+
+        Raises:
+            TargetError: it cannot be made again, or is another one by now.
+        """
+        if self._target is None:
+            reference = self.record.target
+            if reference.startswith("python:"):
+                raise TargetError(
+                    f"search '{self.name}' was made on a Python object; open it with target=..."
+                )
+            self._target = resolve(reference)
+        target = self._target if isinstance(self._target, Target) else self._target()
+        self._target = target
+        if target.fingerprint != self.record.fingerprint:
+            raise TargetError(f"the target at hand is not the one search '{self.name}' was made on")
+        return target
+
+    def frontier(
+        self,
+        *,
+        max_memory: Limit | None = None,
+        max_macs: Limit | None = None,
+        min_accuracy: Limit | None = None,
+        maximum: Mapping[str, Limit] | None = None,
+        minimum: Mapping[str, Limit] | None = None,
+        weak: bool = False,
+    ) -> Candidates:
+        """Nondominated candidates within the limits, cheapest memory first.
+
+        Args:
+            max_memory: bytes, or text such as ``"64KB"``.
+            max_macs: multiply-adds, or text such as ``"20M"``.
+            min_accuracy: top-1 on the validation split, in [0, 1].
+            maximum: upper limits on any other measurement, by name.
+            minimum: lower limits.
+            weak: the weakly nondominated ones too.
+        """
+        budget = Budget.of(
+            max_memory=max_memory,
+            max_macs=max_macs,
+            min_accuracy=min_accuracy,
+            maximum=maximum,
+            minimum=minimum,
+        )
+        return self._own(self._store.frontier(self.name, budget, weak=weak))
+
+    def candidates(self) -> Candidates:
+        """All complete candidates, by id."""
+        return self._own(self._store.candidates(self.name))
+
+    def selection(
+        self,
+        *,
+        max_memory: Limit | None = None,
+        max_macs: Limit | None = None,
+        min_accuracy: Limit | None = None,
+        maximum: Mapping[str, Limit] | None = None,
+        minimum: Mapping[str, Limit] | None = None,
+        strategy: str = "accuracy",
+        **options: Any,
+    ) -> Selection[Any]:
+        """The whole answer to a budget query, infeasible ones included. Limits as in `frontier`.
+
+        Args:
+            strategy: accuracy, knee, lexicographic or chebyshev.
+            options: of the strategy: ``order`` and ``tolerance``, or ``weights``.
+        """
+        budget = Budget.of(
+            max_memory=max_memory,
+            max_macs=max_macs,
+            min_accuracy=min_accuracy,
+            maximum=maximum,
+            minimum=minimum,
+        )
+        return self._store.select(self.name, budget, strategy=strategy, **options)
+
+    def select(self, **limits: Any) -> Candidate:
+        """The candidate to ship within a budget; arguments as in `selection`.
+
+        Raises:
+            InfeasibleError: no candidate holds the budget; the message names the nearest and the binding
+                limit, and `.selection` holds the whole answer.
+        """
+        answer = self.selection(**limits)
+        if not answer.feasible:
+            raise InfeasibleError(infeasible_text(answer), answer)
+        return self._own([answer.candidate])[0]
+
+    def _own(self, candidates: Iterable[Any]) -> Candidates:
+        own = Candidates()
+        for candidate in candidates:
+            values = {f.name: getattr(candidate, f.name) for f in fields(searching.Candidate)}
+            own.append(Candidate(**values, target=self.target))
+        return own
+
+
+def infeasible_text(selection: Selection[Any]) -> str:
+    """An infeasible answer as a sentence or two."""
+    nearest = selection.nearest
+    if nearest is None:
+        return "no candidate holds the budget: there is no measured candidate yet"
+    over = ", ".join(
+        f"{name} off by {value:,.6g}" if math.isfinite(value) else f"{name} was not measured"
+        for name, value in selection.violations.items()
+    )
+    text = f"no candidate holds the budget; the nearest is {nearest.id} ({over}); {selection.binding} binds"
+    floor = (selection.cheapest or {}).get(selection.binding or "")
+    return text if floor is None else f"{text}; the space reaches no less than {floor:,.6g}"
+
+
+def search(
+    target: Target | str,
+    *,
+    name: str | None = None,
+    trials: int = 200,
+    minutes: float | None = None,
+    database: str | None = None,
+    objectives: Sequence[str] | str = ("accuracy", "memory", "macs"),
+    bits: Sequence[int] = (2, 3, 4, 5, 6, 8),
+    criterion: str = "l1",
+    sparsity: str = "none",
+    activation_bits: str = "float",
+    sampler: str = "auto",
+    seed: int = 0,
+    workers: int = 1,
+    device: str = "auto",
+    samples: int = 512,
+    progress: bool = False,
+) -> SearchResult:
+    """Search compressed versions of a model and keep the frontier in a database.
+
+    Args:
+        target: a `Target`, or a reference: built-in name with options, or ``path/to/file.py:function``.
+        name: of the search; made from the target's name when None.
+        trials: configurations to try.
+        minutes: wall-clock limit.
+        database: URL; `LEANFRONT_DATABASE` or a SQLite file in the working folder when None.
+        objectives: names of costs and metrics.
+        bits: weight bit-widths to choose from: 2..8, 16 or 32.
+        criterion: ranks channels and weights.
+        sparsity: ``none``, ``unstructured`` or ``2:4``.
+        activation_bits: ``float``, ``8`` or ``search``.
+        sampler: ``auto``, ``nsga2``, ``nsga3``, ``tpe`` or ``random``.
+        seed: the same seed gives the same trials with one worker.
+        workers: processes; a script that uses more than one must be guarded by ``if __name__ == "__main__"``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        samples: calibration samples.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        LeanfrontError: see `leanfront.errors` for the tree.
+    """
+    options = SearchOptions(
+        trials=trials,
+        minutes=minutes,
+        objectives=tuple(o.strip() for o in objectives.split(","))
+        if isinstance(objectives, str)
+        else tuple(objectives),
+        space=SpaceOptions(tuple(bits), activation_bits, sparsity, criterion, seed=seed),
+        sampler=sampler,
+        seed=seed,
+        workers=workers,
+        device=device,
+        samples=samples,
+    )
+    resolved = resolve(target) if isinstance(target, str) else target
+    store = open_store(database)
+    return run_search(resolved, store, options, name=name, progress=progress)
+
+
+def run_search(
+    target: Target,
+    store: FrontierStore,
+    options: SearchOptions,
+    *,
+    name: str | None = None,
+    prepared: Prepared | None = None,
+    progress: bool = False,
+) -> SearchResult:
+    """Run a search on an open store: what `search` and the command line share."""
+    name = name or free_name(store, target.name or "search")
+    check_free(store, name)
+    artifact = open_artifacts().put(safetensors.torch.save(_contiguous(target.model)))
+    with bar(options.trials, shown=progress) as report:
+        searching.start(target, store, name, options, artifact=artifact, prepared=prepared, report=report)
+    return SearchResult(store, name, target)
+
+
+def resume(
+    name: str,
+    *,
+    target: Target | str | None = None,
+    database: str | None = None,
+    trials: int | None = None,
+    minutes: float | None = None,
+    workers: int = 1,
+    device: str = "auto",
+    progress: bool = False,
+) -> SearchResult:
+    """Go on with a stored search.
+
+    Args:
+        name: of the search.
+        target: where it is now; the stored reference when None.
+        trials: a new number of trials to reach.
+
+    Raises:
+        NotFoundError: no such search.
+        TargetError: the target is not the one the search was made on.
+    """
+    store = open_store(database)
+    record = store.search(name)
+    if target is None and record.target.startswith("python:"):
+        raise TargetError(f"search '{name}' was made on a Python object; pass it as target=...")
+    resolved = target if isinstance(target, Target) else resolve(target or record.target)
+    goal = trials or int(record.settings["trials"])
+    with bar(goal, shown=progress) as report:
+        searching.resume(
+            resolved,
+            store,
+            name,
+            trials=trials,
+            minutes=minutes,
+            workers=workers,
+            device=device,
+            report=report,
+        )
+    return SearchResult(store, name, resolved)
+
+
+def open_search(name: str, *, database: str | None = None, target: Target | None = None) -> SearchResult:
+    """A stored search.
+
+    Raises:
+        NotFoundError: no such search.
+    """
+    store = open_store(database)
+    store.search(name)
+    return SearchResult(store, name, target)
+
+
+def free_name(store: FrontierStore, stem: str) -> str:
+    """`stem`, or `stem-2`, `stem-3`, ...: the first name no search has."""
+    taken = {record.name for record in store.searches()}
+    stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in stem)[:80].strip("-") or "search"
+    for number in itertools.count(1):
+        name = stem if number == 1 else f"{stem}-{number}"
+        if name not in taken:
+            return name
+    raise AssertionError("unreachable")
+
+
+def check_free(store: FrontierStore, name: str) -> None:
+    """Refuse a taken name before minutes go into preparing the search."""
+    from targets.errors import NameTakenError
+
+    try:
+        store.search(name)
+    except NotFoundError:
+        return
+    raise NameTakenError(f"a search named '{name}' exists; choose another --name, or resume it")
+
+
+def _contiguous(model: nn.Module) -> dict[str, Any]:
+    """The state dict in the form safetensors takes: tied tensors are written under each of their names."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,333 @@
+"""The command line. Each command parses, calls the Python face, prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import storage
+from compressors import CRITERIA
+from leanfront import text
+from leanfront.api import SearchResult, flat, free_name, infeasible_text, resume, run_search
+from leanfront.database import database_url, open_store
+from leanfront.demo import run_demo
+from leanfront.options import assignments, database_option, json_option, limit_options, limits
+from leanfront.plot import write_plot
+from leanfront.version import __version__
+from objectives import STRATEGIES
+from search import SAMPLERS, SearchOptions, SpaceOptions, prepare
+from search.space import ACTIVATION_MODES, SPARSITY_MODES
+from targets import builtin_targets, resolve
+from targets.errors import LeanfrontError, UsageError
+
+DONE, FAILED, WRONG_USAGE, INFEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class _Commands(click.Group):
+    """Turns our errors into messages and exit codes, at one place."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            _fail(str(error), WRONG_USAGE)
+        except LeanfrontError as error:
+            _fail(str(error), FAILED)
+        except BrokenPipeError:
+            # The reader (head, less) has had enough.
+            sys.stderr.close()
+            sys.exit(DONE)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"leanfront: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="leanfront")
+def main() -> None:
+    """From a trained PyTorch model and a budget to the compressed version to ship."""
+
+
+@main.command()
+@click.option("--trials", default=150, show_default=True, help="Configurations to try.")
+@click.option("--plot", default="leanfront-demo.html", show_default=True, help="Where to write the plot.")
+@database_option
+def demo(trials: int, plot: str, database: str | None) -> None:
+    """Search a small network on handwritten digits, and show what comes of it."""
+    _interruptible(lambda: run_demo(open_store(database), database_url(database), trials, Path(plot)))
+
+
+@main.command()
+@json_option
+def targets(as_json: bool) -> None:
+    """List the built-in targets."""
+    found = builtin_targets()
+    if as_json:
+        _print_json([{"name": name, "description": description} for name, description in found])
+        return
+    click.echo("\n".join(f"{name.ljust(max(len(n) for n, _ in found))}  {line}" for name, line in found))
+    click.echo("\nYour own: path/to/file.py:function, returning a leanfront.Target (see docs/tutorial.md)")
+
+
+@main.command()
+@click.argument("target")
+@json_option
+def inspect(target: str, as_json: bool) -> None:
+    """Say what of a model can be compressed, what is left alone, and why."""
+    resolved = resolve(target)
+    prepared = prepare(resolved, SpaceOptions())
+    if as_json:
+        report = prepared.coverage.to_json()
+        _print_json(
+            {"target": target, **report, "dense": prepared.dense_costs, "cheapest": prepared.cheapest}
+        )
+        return
+    click.echo(text.coverage_text(prepared.coverage, prepared.cheapest, resolved.cuts))
+
+
+@main.command()
+@click.argument("target")
+@click.option("--name", help="Of the search; made from the target's name otherwise.")
+@click.option("--trials", default=200, show_default=True, help="Configurations to try.")
+@click.option("--minutes", type=float, help="Wall-clock limit; ends with the best so far.")
+@click.option("--objectives", default="accuracy,memory,macs", show_default=True, help="Costs and metrics.")
+@click.option("--bits", default="2,3,4,5,6,8", show_default=True, help="Weight bit-widths to choose from.")
+@click.option("--criterion", default="l1", show_default=True, help=f"One of {', '.join(CRITERIA)}.")
+@click.option("--sparsity", default="none", show_default=True, help=f"One of {', '.join(SPARSITY_MODES)}.")
+@click.option(
+    "--activation-bits", default="float", show_default=True, help=f"One of {', '.join(ACTIVATION_MODES)}."
+)
+@click.option("--sampler", default="auto", show_default=True, help=f"One of {', '.join(SAMPLERS)}.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same trials.")
+@click.option("--workers", default=1, show_default=True, help="Processes that evaluate.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--samples", default=512, show_default=True, help="Calibration samples.")
+@database_option
+@json_option
+def search(target: str, name: str | None, as_json: bool, database: str | None, **options: Any) -> None:
+    """Search compressed versions of TARGET and keep the frontier."""
+    parsed = SearchOptions(
+        trials=options["trials"],
+        minutes=options["minutes"],
+        objectives=tuple(part.strip() for part in options["objectives"].split(",")),
+        space=SpaceOptions(
+            _bits(options["bits"]),
+            options["activation_bits"],
+            options["sparsity"],
+            options["criterion"],
+            seed=options["seed"],
+        ),
+        sampler=options["sampler"],
+        seed=options["seed"],
+        workers=options["workers"],
+        device=options["device"],
+        samples=options["samples"],
+    )
+    store = open_store(database)
+    resolved = resolve(target)
+    name = name or free_name(store, resolved.name or "search")
+    for cut in resolved.cuts:
+        click.echo(cut, err=True)
+
+    def work() -> None:
+        result = run_search(resolved, store, parsed, name=name, progress=True)
+        _show(result, as_json)
+
+    _interruptible(work, name, database)
+
+
+@main.command("resume")
+@click.argument("name")
+@click.option("--trials", type=int, help="New number of trials to reach.")
+@click.option("--minutes", type=float, help="Wall-clock limit from now.")
+@click.option("--target", help="Where the same target is now, if it moved.")
+@click.option("--workers", default=1, show_default=True, help="Processes that evaluate.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@database_option
+@json_option
+def resume_command(name: str, as_json: bool, database: str | None, **options: Any) -> None:
+    """Go on with a search that was stopped, killed, or should run longer."""
+    _interruptible(
+        lambda: _show(resume(name, database=database, progress=True, **options), as_json), name, database
+    )
+
+
+@main.command()
+@database_option
+@json_option
+def searches(database: str | None, as_json: bool) -> None:
+    """List the searches of a database."""
+    records = open_store(database).searches()
+    if as_json:
+        _print_json([record.to_json() for record in records])
+        return
+    click.echo(text.searches_text(records))
+
+
+@main.command()
+@click.argument("name")
+@limit_options
+@click.option("--weak", is_flag=True, help="Also points that no other beats in every objective.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a candidate.")
+@click.option("--plot", metavar="FILE.html", help="Write an interactive plot.")
+@database_option
+@json_option
+def frontier(
+    name: str, weak: bool, as_csv: bool, plot: str | None, database: str | None, as_json: bool, **options: Any
+) -> None:
+    """Show the nondominated candidates of a search, within limits."""
+    if as_json and as_csv:
+        raise UsageError("choose one of --json and --csv")
+    result = SearchResult(open_store(database), name)
+    record = result.record
+    found = result.frontier(**limits(options), weak=weak)
+    if plot is not None:
+        write_plot(record, result.candidates(), Path(plot))
+        click.echo(f"wrote {plot}", err=True)
+    if as_json:
+        _print_json(frontier_json(result, found))
+    elif as_csv:
+        click.echo(_csv([flat(candidate) for candidate in found]), nl=False)
+    else:
+        click.echo(text.frontier_text(record, found))
+
+
+@main.command()
+@click.argument("name")
+@limit_options
+@click.option("--strategy", default="accuracy", show_default=True, help=f"One of {', '.join(STRATEGIES)}.")
+@click.option("--order", help="lexicographic: objectives in order, comma-separated.")
+@click.option("--tolerance", help="lexicographic: share of the range that counts as equal.")
+@click.option("--weight", "weights", metavar="OBJECTIVE=VALUE", multiple=True, help="chebyshev: a weight.")
+@database_option
+@json_option
+def select(name: str, strategy: str, database: str | None, as_json: bool, **options: Any) -> None:
+    """Answer: which candidate to ship within a budget. Exit code 3 when none holds it."""
+    result = SearchResult(open_store(database), name)
+    record = result.record
+    answer = result.selection(**limits(options), strategy=strategy, **_strategy_options(options))
+    if as_json:
+        _print_json(answer.to_json())
+    elif answer.feasible and answer.candidate is not None:
+        click.echo(text.candidate_text(record, answer.candidate))
+    else:
+        click.echo(infeasible_text(answer))
+        if answer.nearest is not None:
+            click.echo("\nnearest:\n" + text.candidate_text(record, answer.nearest))
+    if answer.note:
+        click.echo(f"note: {answer.note}", err=True)
+    if not answer.feasible:
+        sys.exit(INFEASIBLE)
+
+
+@main.group()
+def database() -> None:
+    """Look after the database."""
+
+
+@database.command()
+@database_option
+def upgrade(database: str | None) -> None:
+    """Bring the database to this release's schema."""
+    click.echo(storage.upgrade(database_url(database)))
+
+
+@database.command()
+@database_option
+@json_option
+def check(database: str | None, as_json: bool) -> None:
+    """Check the schema, and every stored frontier against brute force."""
+    report = storage.check(database_url(database))
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        click.echo(str(report))
+    if not report.ok:
+        sys.exit(FAILED)
+
+
+def frontier_json(result: SearchResult, candidates: Sequence[Any]) -> dict[str, Any]:
+    """The FRONTIER object of the command line and the API."""
+    record = result.record
+    return {
+        "search": record.name,
+        "dense": {"measurements": [m.to_json() for m in record.dense]}
+        | {m.name: m.value for m in record.dense if m.split in ("", "validation")},
+        "reference": dict(record.reference),
+        "hypervolume": record.hypervolume,
+        "hypervolume_log2": record.hypervolume_log2,
+        "candidates": [candidate.to_json() for candidate in candidates],
+    }
+
+
+def _show(result: SearchResult, as_json: bool) -> None:
+    record, found = result.record, result.frontier()
+    if as_json:
+        _print_json(frontier_json(result, found))
+        return
+    click.echo(text.frontier_text(record, found))
+    if record.message:
+        click.echo(record.message)
+    click.echo(f"\nAsk it: leanfront select {shlex.quote(record.name)} --max-memory 64KB --max-macs 20M")
+
+
+def _interruptible(work: Any, name: str | None = None, url: str | None = None) -> None:
+    """Run long work; on Ctrl-C say how to go on."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        hint = "Interrupted."
+        if name is not None:
+            stored = any(record.name == name for record in open_store(url).searches())
+            database = f" --database {shlex.quote(url)}" if url else ""
+            hint += (
+                f" Go on with: leanfront resume {shlex.quote(name)}{database}"
+                if stored
+                else " Nothing was stored yet: start it again."
+            )
+        click.echo(f"\n{hint}", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _strategy_options(options: dict[str, Any]) -> dict[str, Any]:
+    order = options["order"]
+    weights = assignments(options["weights"], "--weight")
+    return {
+        "order": None if order is None else tuple(part.strip() for part in order.split(",")),
+        "tolerance": options["tolerance"],
+        "weights": weights or None,
+    }
+
+
+def _bits(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--bits takes whole numbers separated by commas, such as 2,4,8, not '{text}'"
+        ) from None
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()

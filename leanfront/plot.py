@@ -1,0 +1,163 @@
+"""The frontier as one self-contained interactive HTML file."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from compressors import Configuration
+from leanfront.text import number
+from objectives import METRICS, Objective, resolve
+from search import Candidate, SearchRecord
+from targets.errors import UsageError
+
+FRONTIER, DOMINATED, DENSE = "#0072b2", "#9aa5b1", "#d55e00"
+"""Blue, grey and vermilion of the Okabe-Ito palette: told apart with any colour vision."""
+
+
+def frontier_figure(record: SearchRecord, candidates: Sequence[Candidate]) -> Any:
+    """A plotly figure: the first metric objective against each cost objective.
+
+    Frontier members are solid with their intervals, dominated candidates faint, the dense model a star; the
+    hover shows every objective and the configuration.
+
+    Args:
+        record: the search.
+        candidates: all complete candidates, dominated ones too.
+
+    Raises:
+        UsageError: the search has no metric among its objectives.
+    """
+    objectives = resolve(record.objectives)
+    quality = next((o for o in objectives if not o.is_cost), None)
+    if quality is None:
+        raise UsageError(f"search '{record.name}' has no metric to draw: its objectives are all costs")
+    costs = [o for o in objectives if o is not quality]
+    figure = make_subplots(
+        rows=1, cols=len(costs), shared_yaxes=True, horizontal_spacing=0.04,
+        subplot_titles=[f"{quality.name} against {o.name}" for o in costs],
+    )  # fmt: skip
+    front = [c for c in candidates if c.on_frontier]
+    rest = [c for c in candidates if not c.on_frontier]
+    for column, cost in enumerate(costs, start=1):
+        first = column == 1
+        figure.add_trace(_points(rest, cost, quality, objectives, "dominated", DOMINATED, first), 1, column)
+        figure.add_trace(_points(front, cost, quality, objectives, "frontier", FRONTIER, first), 1, column)
+        figure.add_trace(_dense(record, cost, quality, first), 1, column)
+        unit = f" ({cost.unit})" if cost.unit != "1" else ""
+        figure.update_xaxes(
+            title_text=cost.name + unit, type="log" if cost.is_cost else "linear", row=1, col=column,
+            exponentformat="SI", minor={"showgrid": True, "gridcolor": "#f2f4f7"},
+        )  # fmt: skip
+    figure.update_yaxes(title_text=f"{quality.name} on validation", row=1, col=1)
+    figure.update_layout(
+        template="plotly_white",
+        title=f"{html.escape(record.name)}: {len(front)} on the frontier of {len(candidates)} candidates",
+        legend={"orientation": "h", "y": -0.18},
+        hoverlabel={"align": "left", "font": {"family": "monospace", "size": 11}},
+        margin={"t": 90, "b": 90},
+    )
+    return figure
+
+
+def write_plot(record: SearchRecord, candidates: Sequence[Candidate], path: Path) -> None:
+    """Write the figure as one HTML file that needs nothing else; atomically.
+
+    Raises:
+        UsageError: the path is not an .html file in an existing folder.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"the plot is an HTML file: name it '{path.with_suffix('.html')}', not '{path}'")
+    if not path.parent.is_dir():
+        raise UsageError(f"no folder '{path.parent}' to write the plot into")
+    text = frontier_figure(record, candidates).to_html(include_plotlyjs=True, full_html=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _points(
+    candidates: Sequence[Candidate],
+    cost: Objective,
+    quality: Objective,
+    objectives: Sequence[Objective],
+    name: str,
+    colour: str,
+    legend: bool,
+) -> Any:
+    ordered = sorted(candidates, key=lambda c: c.value(cost.measurement) or 0.0)
+    measured = [c.measurement(quality.measurement, "validation") for c in ordered]
+    faint = name == "dominated"
+    bars = None
+    if not faint:
+        bars = {
+            "type": "data",
+            "symmetric": False,
+            "array": [0 if m is None or m.high is None else m.high - m.value for m in measured],
+            "arrayminus": [0 if m is None or m.low is None else m.value - m.low for m in measured],
+            "thickness": 1,
+            "width": 2,
+        }
+    # WebGL keeps many faint points smooth; it draws no error bars of its own.
+    kind = go.Scattergl if faint else go.Scatter
+    return kind(
+        x=[c.value(cost.measurement) for c in ordered],
+        y=[None if m is None else m.value for m in measured],
+        error_y=bars,
+        mode="markers",
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+        marker={"color": colour, "size": 5 if faint else 8, "opacity": 0.35 if faint else 1.0},
+        text=[_hover(c, objectives) for c in ordered],
+        customdata=[c.id for c in ordered],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _dense(record: SearchRecord, cost: Objective, quality: Objective, legend: bool) -> Any:
+    values = {(m.name, m.split): m for m in record.dense}
+    x = values.get((cost.measurement, "" if cost.measurement not in METRICS else "validation"))
+    y = values.get((quality.measurement, "validation"))
+    return go.Scatter(
+        x=[None if x is None else x.value],
+        y=[None if y is None else y.value],
+        mode="markers",
+        name="dense",
+        legendgroup="dense",
+        showlegend=legend,
+        marker={"color": DENSE, "size": 13, "symbol": "star"},
+        hovertemplate=f"dense model<br>{number(y)}, {number(x)}<extra></extra>",
+    )
+
+
+def _hover(candidate: Candidate, objectives: Sequence[Objective]) -> str:
+    lines = [f"candidate {candidate.id}"]
+    for objective in objectives:
+        for split in ("", "validation", "test"):
+            measurement = candidate.measurement(objective.measurement, split)
+            if measurement is not None:
+                interval = ""
+                if measurement.low is not None and measurement.high is not None:
+                    interval = f" [{measurement.low:.4f}, {measurement.high:.4f}]"
+                where = f" ({split})" if split else ""
+                lines.append(f"{objective.name}{where}: {number(measurement)}{interval}")
+    # Module names come from users' models: they are text, never markup.
+    return "<br>".join([*(html.escape(line) for line in lines), *_choices(candidate.configuration)])
+
+
+def _choices(configuration: Configuration, most: int = 24) -> list[str]:
+    rows = [f"{layer}: {bits} bits" for layer, bits in configuration.weight_bits.items()]
+    rows = [f"{group}: keeps {kept}" for group, kept in configuration.channels.items()] + rows
+    rows += [f"{layer}: sparsity {value}" for layer, value in configuration.sparsity.items()]
+    shown = [html.escape(row) for row in rows[:most]]
+    return [*shown, f"... and {len(rows) - most} more"] if len(rows) > most else shown

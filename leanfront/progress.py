@@ -1,0 +1,31 @@
+"""The progress bar of long work, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from search import Progress
+
+
+@contextmanager
+def bar(trials: int, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
+    """A bar over trials with frontier size and hypervolume; its function is told every `Progress`."""
+    if not shown:
+        yield lambda progress: None
+        return
+    with tqdm(total=trials, unit="trial", dynamic_ncols=True, disable=None) as meter:
+
+        def report(progress: Progress) -> None:
+            meter.total = progress.goal
+            if meter.n == 0 and progress.trials > 1:
+                meter.initial = progress.trials - 1  # a resumed search: its rate counts only new trials
+            meter.n = progress.trials
+            meter.set_description(f"{progress.stage}", refresh=False)
+            meter.set_postfix(
+                frontier=progress.frontier_size, hypervolume=f"{progress.hypervolume_log2:.3f}", refresh=True
+            )
+
+        yield report

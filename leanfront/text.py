@@ -1,0 +1,257 @@
+"""What people read: tables and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from compressors import Configuration, Coverage
+from objectives import Measurement
+from search import Candidate, SearchRecord
+
+
+def size(value: float | None) -> str:
+    """Bytes in powers of 1000: ``64.2 KB``."""
+    return "-" if value is None else _scaled(value, ("B", "KB", "MB", "GB", "TB"))
+
+
+def count(value: float | None) -> str:
+    """A count with K, M, G: ``20.1 M``."""
+    return "-" if value is None else _scaled(value, ("", "K", "M", "G", "T")).rstrip()
+
+
+def _scaled(value: float, units: Sequence[str]) -> str:
+    step = 0
+    while abs(value) >= 999.95 and step < len(units) - 1:
+        value /= 1000
+        step += 1
+    return f"{value:.0f} {units[step]}" if step == 0 else f"{value:.1f} {units[step]}"
+
+
+def number(measurement: Measurement | None) -> str:
+    """A measurement in its unit."""
+    if measurement is None:
+        return "-"
+    if measurement.unit == "byte":
+        return size(measurement.value)
+    if measurement.unit in ("MAC", "bit operation"):
+        return count(measurement.value)
+    return f"{measurement.value:.4f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns, the first one left-aligned, the others right-aligned."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first = cells[0].ljust(widths[0])
+        return "  ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]).rstrip()
+
+    return "\n".join([line(header), line(["-" * w for w in widths]), *(line(row) for row in rows)])
+
+
+def frontier_text(record: SearchRecord, candidates: Sequence[Candidate]) -> str:
+    """The frontier as a table, dense model first, with what to make of it."""
+    dense = {(m.name, m.split): m for m in record.dense}
+    rows = [
+        _row("dense", dense.get(("accuracy", "validation")), dense.get(("accuracy", "test")), dense, dense)
+    ]
+    for candidate in candidates:
+        own = {(m.name, m.split): m for m in candidate.measurements}
+        rows.append(
+            _row(
+                str(candidate.id),
+                own.get(("accuracy", "validation")),
+                own.get(("accuracy", "test")),
+                own,
+                dense,
+                "~" if _within_noise(candidate, candidates) else "",
+            )
+        )
+    header = ["id", "accuracy", "95% interval", "", "test", "memory", "smaller", "file", "MACs", "fewer"]
+    lines = [
+        table(header, rows),
+        "",
+        f"{record.name}: {record.trials} trials, {record.frontier_size} on the frontier, hypervolume "
+        f"{record.hypervolume:.4f} (log2 axes {record.hypervolume_log2:.3f}; reference "
+        + ", ".join(f"{name} {_plain(value)}" for name, value in record.reference.items())
+        + ")",
+    ]
+    noisy = sum(_within_noise(candidate, candidates) for candidate in candidates)
+    if noisy:
+        lines.append(
+            f"~ {noisy} of {len(candidates)}: within the noise (95%) of a cheaper point's accuracy; "
+            "the difference may not be real."
+        )
+    curse = optimism(candidates)
+    if curse is not None:
+        lines.append(
+            f"Validation minus test over the frontier: {100 * curse:+.2f} points (the search chose on validation; "
+            "trust the test column)."
+        )
+    if not candidates:
+        lines.append("No candidate is within these limits.")
+    return "\n".join(lines)
+
+
+def optimism(candidates: Sequence[Candidate]) -> float | None:
+    """Mean of validation minus test accuracy: the winner's curse. None when nothing was tested."""
+    gaps = []
+    for candidate in candidates:
+        validation, test = candidate.value("accuracy", "validation"), candidate.value("accuracy", "test")
+        if validation is not None and test is not None:
+            gaps.append(validation - test)
+    return sum(gaps) / len(gaps) if gaps else None
+
+
+def _within_noise(candidate: Candidate, others: Sequence[Candidate]) -> bool:
+    """Whether some point that costs no more has an accuracy that this one's interval includes."""
+    mine = candidate.measurement("accuracy", "validation")
+    if mine is None or mine.low is None:
+        return False
+    for other in others:
+        theirs = other.measurement("accuracy", "validation")
+        if other is candidate or theirs is None or theirs.value >= mine.value:
+            continue
+        cheaper = all(
+            (a := other.value(name)) is not None and (b := candidate.value(name)) is not None and a <= b
+            for name in ("memory_bytes", "macs")
+        )
+        if cheaper and theirs.value >= mine.low:
+            return True
+    return False
+
+
+def _row(
+    identifier: str,
+    accuracy: Measurement | None,
+    test: Measurement | None,
+    own: dict[tuple[str, str], Measurement],
+    dense: dict[tuple[str, str], Measurement],
+    mark: str = "",
+) -> list[str]:
+    memory, macs, file = (own.get((name, "")) for name in ("memory_bytes", "macs", "file_bytes"))
+    interval = "-"
+    if accuracy is not None and accuracy.low is not None and accuracy.high is not None:
+        interval = f"{accuracy.low:.4f}..{accuracy.high:.4f}"
+    return [
+        identifier,
+        number(accuracy),
+        interval,
+        mark,
+        number(test),
+        number(memory),
+        _ratio(dense.get(("memory_bytes", "")), memory),
+        number(file),
+        number(macs),
+        _ratio(dense.get(("macs", "")), macs),
+    ]
+
+
+def _ratio(dense: Measurement | None, own: Measurement | None) -> str:
+    return "-" if dense is None or own is None or not own.value else f"{dense.value / own.value:.2f}x"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+
+
+def candidate_text(record: SearchRecord, candidate: Candidate) -> str:
+    """One candidate: its measurements beside the dense model's, and its configuration."""
+    dense = {(m.name, m.split): m for m in record.dense}
+    rows = [
+        [
+            f"{m.name} ({m.split})" if m.split else m.name,
+            number(m),
+            f"{m.low:.4f}..{m.high:.4f}" if m.low is not None and m.high is not None else "",
+            number(dense.get((m.name, m.split))),
+        ]
+        for m in candidate.measurements
+    ]
+    return "\n".join(
+        [
+            f"candidate {candidate.id} of {record.name}"
+            + (" (on the frontier)" if candidate.on_frontier else ""),
+            "",
+            table(["measurement", "value", "95% interval", "dense"], rows),
+            "",
+            configuration_text(candidate.configuration),
+        ]
+    )
+
+
+def configuration_text(configuration: Configuration) -> str:
+    """A configuration in a few lines."""
+    if configuration.is_dense:
+        return "the dense model"
+    lines = []
+    if configuration.channels:
+        kept = ", ".join(f"{group} {units}" for group, units in configuration.channels.items())
+        lines.append(f"kept channels (by {configuration.criterion}): {kept}")
+    for label, values in (
+        ("weight bits", configuration.weight_bits),
+        ("activation bits", configuration.activation_bits),
+        ("sparsity", configuration.sparsity),
+    ):
+        if values:
+            lines.append(f"{label}: " + ", ".join(f"{layer} {value}" for layer, value in values.items()))
+    return "\n".join(lines)
+
+
+def searches_text(records: Sequence[SearchRecord]) -> str:
+    """All searches, a line each."""
+    if not records:
+        return "No searches yet. Start one: leanfront search digits"
+    rows = [
+        [
+            r.name,
+            r.target if len(r.target) <= 48 else r.target[:45] + "...",
+            r.state,
+            str(r.trials),
+            str(r.frontier_size),
+            f"{r.hypervolume_log2:.3f}",
+        ]
+        for r in records
+    ]
+    return table(["name", "target", "state", "trials", "frontier", "hypervolume"], rows)
+
+
+def coverage_text(coverage: Coverage, cheapest: dict[str, float], cuts: Sequence[str]) -> str:
+    """The coverage report."""
+    lines = [
+        f"{coverage.parameters:,} parameters, {size(coverage.memory_bytes)}, {count(coverage.macs)} MACs",
+        f"bits can be chosen for   {coverage.quantisable_bytes:7.1%} of the bytes, "
+        f"{coverage.quantisable_macs:7.1%} of the MACs",
+        f"channels can be cut from {coverage.prunable_bytes:7.1%} of the bytes, "
+        f"{coverage.prunable_macs:7.1%} of the MACs",
+        f"cheapest configuration: {size(cheapest['memory_bytes'])}, {count(cheapest['macs'])} MACs",
+        *cuts,
+        "",
+        f"{len(coverage.groups)} channel groups, each proven: cutting equals silencing",
+    ]
+    if coverage.groups:
+        rows = [
+            [g["name"], str(g["units"]), str(g["channels"]), _short(g["members"])] for g in coverage.groups
+        ]
+        lines += [table(["group", "units", "channels", "cuts"], rows)]
+    lines += ["", f"{len(coverage.layers)} layers whose bits and sparsity can be chosen"]
+    if coverage.layers:
+        rows = [
+            [row["name"], row["kind"], count(row["weights"]), count(row["macs"]), str(len(row["groups"]))]
+            for row in coverage.layers
+        ]
+        lines += [table(["layer", "kind", "weights", "MACs", "groups"], rows)]
+    if coverage.exclusions:
+        lines += ["", "left alone"]
+        lines += [
+            f"  {row['name'] or 'model'} ({row['what']}): {row['reason']}" for row in coverage.exclusions
+        ]
+    if coverage.unsupported:
+        lines += ["", "operators whose MACs are not counted"]
+        lines += [f"  {name} ({calls} calls)" for name, calls in coverage.unsupported.items()]
+    return "\n".join(lines)
+
+
+def _short(members: Sequence[Any], most: int = 6) -> str:
+    shown = ", ".join(str(member) for member in members[:most])
+    return shown if len(members) <= most else f"{shown}, and {len(members) - most} more"

@@ -1,0 +1,234 @@
+"""Budgets: upper and lower limits on measurements, and the sizes and counts they are typed in."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, SupportsFloat
+
+from cost_models.registry import COST_MODELS
+from objectives.metrics import METRICS
+from objectives.objective import known_objectives, measurement_name
+from targets.errors import UsageError
+
+Quantity = str | float
+"""A number, or text that `parse_size` or `parse_count` reads."""
+
+TINY = 1e-12
+"""Floor of the divisor in a normalised violation, for limits at or next to 0."""
+
+SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+SIZE_FORMS = "64KB, 1.5MB or 2GB (powers of 1000), 64KiB, 1.5MiB or 2GiB (powers of 1024), or 64000 (bytes)"
+COUNT_FORMS = "20M, 500K, 1.5G or 2T (powers of 1000), or 20000000"
+
+_QUANTITY = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-z]*)\s*", re.IGNORECASE | re.ASCII)
+
+
+def parse_size(size: Quantity) -> int:
+    """Bytes of a size, rounded down to a whole byte.
+
+    Args:
+        size: a number of bytes, or text such as ``"64KB"`` (64,000), ``"64 KiB"`` (65,536), ``"1.5mb"``;
+            case does not matter.
+
+    Raises:
+        UsageError: negative, not a number, not finite, or an unknown unit.
+    """
+    return int(_parse(size, SIZE_UNITS, "size", SIZE_FORMS))
+
+
+def parse_count(count: Quantity) -> float:
+    """The number that a count such as ``"20M"`` (20,000,000) means; case does not matter.
+
+    Raises:
+        UsageError: negative, not a number, not finite, or an unknown unit.
+    """
+    return float(_parse(count, COUNT_UNITS, "count", COUNT_FORMS))
+
+
+def _parse(value: Quantity, units: Mapping[str, int], what: str, forms: str) -> Decimal:
+    refusal = UsageError(f"{what} {value!r} cannot be read; write it like {forms}")
+    if isinstance(value, str):
+        match = _QUANTITY.fullmatch(value)
+        if match is None or match[2].lower() not in units:
+            raise refusal
+        text, factor = match[1], units[match[2].lower()]
+    elif not isinstance(value, bool) and isinstance(value, SupportsFloat):
+        text, factor = repr(value if isinstance(value, int) else float(value)), 1
+    else:
+        raise refusal
+    rough = _float(text)
+    if not 0 <= rough * factor < math.inf:
+        raise refusal
+    # Decimal, as 1.001 * 1000 falls below 1001 in binary; numbers that vanish in a float are 0, since
+    # Decimal refuses the exponents a user could type.
+    return Decimal(text) * factor if rough else Decimal(0)
+
+
+def _float(value: Any) -> float:
+    """The value as a float; NaN where it is none."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits on measurements. An empty budget holds for everything.
+
+    Args:
+        maximum: measurement name or alias -> largest value allowed (inclusive), in the measurement's unit.
+        minimum: measurement name or alias -> smallest value allowed (inclusive).
+
+    Any measurement can be limited, objective or not. Aliases are replaced by names (``memory`` by
+    ``memory_bytes``). `Budget.of` reads what a user typed and refuses names that nothing measures.
+
+    Raises:
+        UsageError: a limit that is not a finite number, is given twice, or a minimum above its maximum.
+    """
+
+    maximum: Mapping[str, float] = field(default_factory=dict)
+    minimum: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for side in ("maximum", "minimum"):
+            limits: dict[str, float] = {}
+            for name, limit in sorted(getattr(self, side).items()):
+                _add(limits, side, name, limit)
+            object.__setattr__(self, side, limits)
+        for name in self.maximum.keys() & self.minimum.keys():
+            if self.minimum[name] > self.maximum[name]:
+                raise UsageError(
+                    f"{name} cannot be at least {self.minimum[name]:g} and at most {self.maximum[name]:g}"
+                )
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        max_memory: Quantity | None = None,
+        max_macs: Quantity | None = None,
+        min_accuracy: Quantity | None = None,
+        maximum: Mapping[str, Quantity] | None = None,
+        minimum: Mapping[str, Quantity] | None = None,
+        measured: Iterable[str] = (),
+    ) -> Budget:
+        """A budget as a user types it.
+
+        Args:
+            max_memory: largest ``memory_bytes``: ``"64KB"``, ``"64KiB"`` or a number of bytes.
+            max_macs: largest ``macs``: ``"20M"`` or a number.
+            min_accuracy: smallest ``accuracy`` on the validation split, in [0, 1].
+            maximum: further upper limits by name or alias; text is read as a size where the measurement is
+                in bytes, as a count where it is another cost, else as a plain number.
+            minimum: further lower limits.
+            measured: names of measurements that may be limited although no registry knows them.
+
+        Raises:
+            UsageError: an unknown name, a limit given twice, or a value that is negative, cannot be read,
+                or lies outside [0, 1] for a share.
+        """
+        named = {
+            "maximum": {"memory_bytes": max_memory, "macs": max_macs},
+            "minimum": {"accuracy": min_accuracy},
+        }
+        given = {"maximum": maximum or {}, "minimum": minimum or {}}
+        sides: dict[str, dict[str, float]] = {"maximum": {}, "minimum": {}}
+        extra = set(measured)
+        for side, limits in sides.items():
+            for name, value in (*named[side].items(), *given[side].items()):
+                if value is not None:
+                    _add(limits, side, name, _limit(name, value, extra))
+        return cls(**sides)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the limited measurements, sorted."""
+        return tuple(sorted(self.maximum.keys() | self.minimum.keys()))
+
+    def holds(self, values: Mapping[str, float | None]) -> bool:
+        """Whether every limit holds; a measurement that is missing or NaN holds no limit.
+
+        Args:
+            values: measurement name -> value in its unit.
+        """
+        return not self.violations(values)
+
+    def violations(self, values: Mapping[str, float | None]) -> dict[str, float]:
+        """By how much each broken limit is exceeded, in the measurement's unit.
+
+        Args:
+            values: measurement name -> value in its unit.
+
+        Returns:
+            Measurement name -> excess > 0, of broken limits only; infinite where a value is missing or NaN.
+        """
+        return {name: excess for name, (excess, _) in self._broken(values).items()}
+
+    def normalised_violations(self, values: Mapping[str, float | None]) -> dict[str, float]:
+        """`violations` divided by max(|limit|, `TINY`): comparable between units."""
+        return {
+            name: excess / max(abs(limit), TINY) for name, (excess, limit) in self._broken(values).items()
+        }
+
+    def normalised_violation(self, values: Mapping[str, float | None]) -> float:
+        """The sum of `normalised_violations`: 0 when the budget holds, infinite where a value is missing."""
+        return sum(self.normalised_violations(values).values())
+
+    def to_json(self) -> dict[str, dict[str, float]]:
+        """``{"maximum": {name: limit}, "minimum": {name: limit}}``."""
+        return {"maximum": dict(self.maximum), "minimum": dict(self.minimum)}
+
+    def __str__(self) -> str:
+        upper = [f"{name} <= {limit:.12g}" for name, limit in self.maximum.items()]
+        lower = [f"{name} >= {limit:.12g}" for name, limit in self.minimum.items()]
+        return " and ".join(upper + lower) or "no limits"
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.maximum.items()), tuple(self.minimum.items())))
+
+    def _broken(self, values: Mapping[str, float | None]) -> dict[str, tuple[float, float]]:
+        # A name limited on both sides breaks one of them at most, so one entry a name is enough.
+        broken: dict[str, tuple[float, float]] = {}
+        for limits, sign in ((self.maximum, 1.0), (self.minimum, -1.0)):
+            for name, limit in limits.items():
+                value = values.get(name)
+                excess = math.inf if value is None or math.isnan(value) else sign * (value - limit)
+                if excess > 0:
+                    broken.setdefault(name, (excess, limit))
+        return broken
+
+
+def _add(limits: dict[str, float], side: str, name: str, limit: Any) -> None:
+    """Put a limit under its measurement's name, once."""
+    number = math.nan if isinstance(limit, str) else _float(limit)
+    if not math.isfinite(number):
+        raise UsageError(f"the {side} of {name} must be a finite number, not {limit!r}")
+    canonical = measurement_name(name)
+    if canonical in limits:
+        raise UsageError(f"the {side} of {canonical} is given twice; give it once")
+    limits[canonical] = number
+
+
+def _limit(name: str, value: Quantity, measured: set[str]) -> float:
+    """The number a user typed for a measurement, read by what the measurement is."""
+    canonical = measurement_name(name)
+    cost = canonical in COST_MODELS
+    if not cost and canonical not in METRICS and canonical not in measured:
+        known = ", ".join((*known_objectives(), *sorted(measured)))
+        raise UsageError(f"cannot limit {name!r}: nothing measures it; known: {known}")
+    if cost:
+        size = canonical.endswith("_bytes")
+        units, forms = (SIZE_UNITS, SIZE_FORMS) if size else (COUNT_UNITS, COUNT_FORMS)
+        return float(_parse(value, units, f"the limit of {canonical}", forms))
+    number = _float(value)
+    if not math.isfinite(number):
+        raise UsageError(f"the limit of {canonical} {value!r} cannot be read; write it like 0.9")
+    if canonical.endswith("accuracy") and not 0 <= number <= 1:
+        raise UsageError(f"the limit of {canonical} {value!r} is not in [0, 1]; write 90% as 0.9")
+    return number

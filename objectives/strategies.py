@@ -1,0 +1,296 @@
+"""The rules that choose one candidate among feasible ones, and their registry.
+
+Every rule is exact on ties: what it leaves undecided goes by `preference`, so the same candidates give the
+same answer in whatever order they come.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.dominance import nondominated
+from objectives.objective import Objective, lookup, measurement_name, minimisation
+from objectives.point import P, Point
+from targets.errors import UsageError
+
+RHO = 1e-3
+"""Weight of the sum in the augmented Chebyshev scalarisation: small enough to leave the order of clearly
+different points to the maximum, large enough to prefer the better of points with equal maximum."""
+
+EQUAL = 1e-12
+"""Scores on normalised axes closer than this differ by rounding only."""
+
+FEWEST_FOR_KNEE = 3
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A rule that chooses one candidate.
+
+    Args:
+        name: what a user types.
+        options: names of the options that it takes.
+        parse: (options, objectives) -> keyword arguments of `rule`; raises `UsageError`.
+        rule: (points, objectives, **settings) -> chosen point, note or None. Points are at least one, each
+            with a finite value for every objective.
+        source: where the definition comes from, one line.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    parse: Callable[[Mapping[str, Any], Sequence[Objective]], dict[str, Any]]
+    rule: Callable[..., tuple[Any, str | None]]
+    source: str
+
+    def read(self, options: Mapping[str, Any], objectives: Sequence[Objective]) -> dict[str, Any]:
+        """The settings that options mean; options that are None count as not given.
+
+        Raises:
+            UsageError: an option that this strategy does not take, or a value it cannot read.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        unknown = sorted(set(given) - set(self.options))
+        if unknown:
+            takes = f"takes {' and '.join(self.options)}" if self.options else "takes no options"
+            raise UsageError(f"strategy '{self.name}' has no option {', '.join(unknown)}; it {takes}")
+        return self.parse(given, objectives)
+
+    def choose(
+        self, points: Sequence[P], objectives: Sequence[Objective], **settings: Any
+    ) -> tuple[P, str | None]:
+        """Apply the rule: the chosen point, and a note where the reader should know more."""
+        chosen, note = self.rule(points, objectives, **settings)
+        return chosen, note
+
+
+STRATEGIES: dict[str, Strategy] = {}
+"""Strategies by name."""
+
+
+def register(strategy: Strategy) -> Strategy:
+    """Add a strategy to the registry; its name must be free."""
+    if strategy.name in STRATEGIES:
+        raise ValueError(f"strategy '{strategy.name}' is registered already")
+    STRATEGIES[strategy.name] = strategy
+    return strategy
+
+
+def preference(point: Point) -> tuple[float, float, float, float]:
+    """Sort key, best first: highest accuracy, fewest bytes, fewest MACs, lowest id; unknown ones last."""
+    accuracy, memory, macs = (point.value(name) for name in ("accuracy", "memory_bytes", "macs"))
+    number = math.inf if point.id is None else point.id
+    return _last(None if accuracy is None else -accuracy), _last(memory), _last(macs), number
+
+
+def _last(value: float | None) -> float:
+    return math.inf if value is None or math.isnan(value) else value
+
+
+def _no_options(options: Mapping[str, Any], objectives: Sequence[Objective]) -> dict[str, Any]:
+    return {}
+
+
+def _accuracy(points: Sequence[P], objectives: Sequence[Objective]) -> tuple[P, str | None]:
+    best = min(points, key=preference)
+    if best.value("accuracy") is None:
+        return best, "no candidate has accuracy measured: this is the one of fewest bytes"
+    return best, None
+
+
+def _front(points: Sequence[P], objectives: Sequence[Objective]) -> tuple[list[P], NDArray[np.float64]]:
+    """The nondominated points and their (n, m) values, scaled so that each column spans ideal 0 to nadir 1.
+
+    A column in which all are equal decides nothing and is 0.
+    """
+    values = np.array(
+        [minimisation(objectives, [_value(point, each) for each in objectives]) for point in points]
+    )
+    mask = nondominated(values)
+    front = values[mask]
+    span = front.max(axis=0) - front.min(axis=0)
+    scaled = (front - front.min(axis=0)) / np.where(span > 0, span, 1.0)
+    return [point for point, keep in zip(points, mask, strict=True) if keep], scaled
+
+
+def _value(point: Point, objective: Objective) -> float:
+    value = point.value(objective.measurement)
+    if value is None:
+        raise ValueError(f"candidate {point.id} has no {objective.measurement}")
+    return value
+
+
+def _best(points: Sequence[P], scores: NDArray[np.float64]) -> P:
+    """The point of highest score; those within rounding of it go by preference."""
+    near = scores >= scores.max() - EQUAL
+    return min((point for point, keep in zip(points, near, strict=True) if keep), key=preference)
+
+
+def _knee(points: Sequence[P], objectives: Sequence[Objective]) -> tuple[P, str | None]:
+    front, scaled = _front(points, objectives)
+    distinct = len(np.unique(scaled, axis=0))
+    if distinct < FEWEST_FOR_KNEE:
+        chosen, _ = _accuracy(points, objectives)
+        return chosen, (
+            f"a knee needs {FEWEST_FOR_KNEE} nondominated points within the budget, there are {distinct}: "
+            "this is the most accurate candidate"
+        )
+    distances = knee_distances(scaled)
+    flat = distances.max() <= EQUAL
+    return _best(
+        front, distances
+    ), "the frontier within the budget has no bulge: no knee stands out" if flat else None
+
+
+def knee_distances(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Signed distances from the hyperplane through the front's extremes, positive on its better side.
+
+    The extreme of a column is its best point (of several: the one of least sum). Two columns may share an
+    extreme, as the smallest model is often the fastest too; then many hyperplanes pass through the extremes,
+    and the one whose normal is nearest to equal weights is meant: for accuracy, memory and MACs with a common
+    cheapest point its normal is (2, 1, 1), one half for accuracy and one half for the costs together.
+
+    Args:
+        scaled: (n, m), minimisation form, each column from 0 to 1.
+
+    Returns:
+        (n,) distances in units of the scaled axes.
+
+    Source: I. Das, "On characterizing the 'knee' of the Pareto curve", 1999; the rule for shared extremes is
+        our own.
+    """
+    sums = scaled.sum(axis=1)
+    extremes = scaled[[int(np.lexsort((sums, column))[0]) for column in scaled.T]]
+    ones = np.ones(scaled.shape[1])
+    # Least squares takes the part of equal weights that lies within the plane; the rest is its normal.
+    plane = (extremes - extremes[0]).T
+    normal = ones - plane @ np.linalg.lstsq(plane, ones, rcond=None)[0]
+    length = float(np.linalg.norm(normal))
+    if length < 1e-6:
+        # The plane runs along equal weights, so neither side of it is the better one.
+        normal, length = ones, float(np.linalg.norm(ones))
+    return np.asarray((extremes[0] - scaled) @ normal / length, dtype=np.float64)
+
+
+def _read_lexicographic(options: Mapping[str, Any], objectives: Sequence[Objective]) -> dict[str, Any]:
+    listed = options.get("order", [objective.name for objective in objectives])
+    names = listed.split(",") if isinstance(listed, str) else list(listed)
+    order = [lookup(str(name).strip()) for name in names]
+    if not order or len({each.measurement for each in order}) < len(order):
+        raise UsageError(f"order {listed!r} must name one objective or more, each once")
+    tolerance = options.get("tolerance", 0.0)
+    if isinstance(tolerance, Mapping):
+        given = {measurement_name(name): _weight(value, name) for name, value in tolerance.items()}
+        unknown = sorted(set(given) - {each.measurement for each in order})
+        if unknown:
+            raise UsageError(f"tolerance names {', '.join(unknown)}, which the order does not")
+        return {"order": order, "tolerances": [given.get(each.measurement, 0.0) for each in order]}
+    return {"order": order, "tolerances": [_weight(tolerance, "tolerance")] * len(order)}
+
+
+def _lexicographic(
+    points: Sequence[P],
+    objectives: Sequence[Objective],
+    *,
+    order: Sequence[Objective],
+    tolerances: Sequence[float],
+) -> tuple[P, str | None]:
+    left = [
+        point
+        for point in points
+        if all(
+            (value := point.value(each.measurement)) is not None and math.isfinite(value) for each in order
+        )
+    ]
+    if not left:
+        names = ", ".join(each.name for each in order)
+        raise UsageError(f"no candidate within the budget has all of {names} measured; choose another order")
+    for position, (each, tolerance) in enumerate(zip(order, tolerances, strict=True)):
+        sign = -1.0 if each.maximise else 1.0
+        best = min(sign * _value(point, each) for point in left)
+        # A tolerance makes room for what comes later in the order; nothing comes after the last.
+        room = tolerance if position + 1 < len(order) else 0.0
+        left = [point for point in left if sign * _value(point, each) - best <= room]
+    return min(left, key=preference), None
+
+
+def _read_chebyshev(options: Mapping[str, Any], objectives: Sequence[Objective]) -> dict[str, Any]:
+    weights = options.get("weights", {})
+    if not isinstance(weights, Mapping):
+        raise UsageError(f"weights must map objectives to numbers, not {weights!r}")
+    known = {objective.measurement: objective.name for objective in objectives}
+    given: dict[str, float] = {}
+    for name, value in weights.items():
+        measurement = measurement_name(name)
+        if measurement not in known:
+            raise UsageError(f"weights name {name!r}, no objective; objectives: {', '.join(known.values())}")
+        if measurement in given:
+            raise UsageError(f"weights name {known[measurement]} twice; name it once")
+        given[measurement] = _weight(value, name)
+    listed = [given.get(objective.measurement, 1.0) for objective in objectives]
+    if not any(listed):
+        raise UsageError("all weights are 0: give one objective a positive weight")
+    return {"weights": listed}
+
+
+def _chebyshev(
+    points: Sequence[P], objectives: Sequence[Objective], *, weights: Sequence[float]
+) -> tuple[P, str | None]:
+    front, scaled = _front(points, objectives)
+    share = np.array(weights) / max(weights)
+    # The sum is unweighted, so that an objective of weight 0 still decides between equals.
+    achievement = (share * scaled).max(axis=1) + RHO * scaled.sum(axis=1)
+    return _best(front, -achievement), None
+
+
+def _weight(value: Any, name: str) -> float:
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise UsageError(f"{name} must be a finite number of 0 or more, not {value!r}")
+    return number
+
+
+register(
+    Strategy(
+        name="accuracy",
+        options=(),
+        parse=_no_options,
+        rule=_accuracy,
+        source="epsilon-constraint method: most accurate; ties: fewer bytes, fewer MACs, lower id",
+    )
+)
+register(
+    Strategy(
+        name="knee",
+        options=(),
+        parse=_no_options,
+        rule=_knee,
+        source="Das 1999: farthest from the hyperplane through the extremes of the nondominated points",
+    )
+)
+register(
+    Strategy(
+        name="lexicographic",
+        options=("order", "tolerance"),
+        parse=_read_lexicographic,
+        rule=_lexicographic,
+        source="best in the first objective within a tolerance in its unit, of those best in the second, ...",
+    )
+)
+register(
+    Strategy(
+        name="chebyshev",
+        options=("weights",),
+        parse=_read_chebyshev,
+        rule=_chebyshev,
+        source="Wierzbicki 1980, augmented: least max_i w_i z_i + rho sum_i z_i, z from ideal 0 to nadir 1",
+    )
+)

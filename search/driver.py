@@ -1,0 +1,301 @@
+"""The driver of one search: asks, costs, evaluates, records, tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+import numpy as np
+from optuna.trial import Trial
+
+from compressors import Configuration
+from cost_models import COST_MODELS, Costs
+from objectives import (
+    METRICS,
+    Measurement,
+    Objective,
+    minimisation,
+    nondominated,
+    normalised_hypervolume,
+)
+from search.candidate import Candidate, TrialRecord
+from search.evaluation import Evaluation
+from search.evaluators import Evaluators
+from search.space import Space
+from search.store import Store
+from search.study import SearchStudy
+
+ATTEMPTS = 3
+"""How often an evaluation is started before a dying process is taken for its fault."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Args:
+        trials: stored trials.
+        goal: trials wanted.
+        frontier_size: frontier members.
+        hypervolume: with costs divided by the reference.
+        hypervolume_log2: with costs as log2(reference / cost).
+        stage: ``trials`` or ``test``.
+    """
+
+    trials: int
+    goal: int
+    frontier_size: int
+    hypervolume: float
+    hypervolume_log2: float
+    stage: str = "trials"
+
+
+@dataclass
+class _Pending:
+    """A trial that waits for its evaluation."""
+
+    trial: Trial
+    choices: Mapping[str, int]
+    configuration: Configuration
+    attempts: int = 1
+    twins: list[tuple[Trial, Mapping[str, int]]] = field(default_factory=list)
+
+
+class Front:
+    """The frontier's objective values in the driver's memory, for the hypervolume."""
+
+    def __init__(self, objectives: Sequence[Objective], reference: Mapping[str, float]) -> None:
+        self._objectives = tuple(objectives)
+        self._reference = dict(reference)
+        self._values: list[tuple[float, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def add(self, values: Sequence[float]) -> bool:
+        """Add a candidate's values in natural units; whether it is on the front."""
+        values = tuple(values)
+        points = [minimisation(self._objectives, row) for row in [*self._values, values]]
+        mask = nondominated(np.asarray(points))
+        if mask[-1]:
+            self._values = [row for row, keep in zip([*self._values, values], mask, strict=True) if keep]
+        return bool(mask[-1])
+
+    def hypervolume(self, *, log2: bool) -> float:
+        """Hypervolume of the front against the search's reference."""
+        return float(normalised_hypervolume(self._values, self._objectives, self._reference, log2=log2))
+
+
+class Driver:
+    """Runs trials until there are enough or the time is over.
+
+    Args:
+        store: where everything is kept.
+        search: name of the stored search.
+        space: what is searched.
+        study: built for that space; already rebuilt when resuming.
+        costs: of the target.
+        objectives: in order.
+        front: the frontier so far.
+        evaluators: where evaluations run.
+        stored: trials stored already.
+        report: told after every trial.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        search: str,
+        space: Space,
+        study: SearchStudy,
+        costs: Costs,
+        objectives: Sequence[Objective],
+        front: Front,
+        evaluators: Evaluators,
+        stored: int = 0,
+        report: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self._store = store
+        self._search = search
+        self._space = space
+        self._study = study
+        self._costs = costs
+        self._objectives = tuple(objectives)
+        self._front = front
+        self._evaluators = evaluators
+        self._stored = stored
+        self._goal = stored
+        self._report = report
+        self._running: dict[Future[Evaluation], _Pending] = {}
+
+    def run(
+        self, trials: int, deadline: float | None = None, reserve: Callable[[], float] | None = None
+    ) -> None:
+        """Run until `trials` trials are stored, or until the deadline.
+
+        Args:
+            trials: wanted number of stored trials.
+            deadline: `time.monotonic` time to stop at.
+            reserve: seconds to keep free before the deadline, asked before every trial.
+        """
+        self._goal = max(trials, self._stored)
+        while True:
+            late = deadline is not None and time.monotonic() + (reserve() if reserve else 0.0) >= deadline
+            if late:
+                break
+            started = self._fill(trials)
+            if not self._running:
+                if not started:
+                    break
+                continue
+            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            done, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
+            self._collect(done)
+        self._running.clear()
+
+    def _fill(self, trials: int) -> bool:
+        """Ask until the evaluators are busy; whether anything was asked."""
+        started = False
+        while len(self._running) < self._evaluators.capacity:
+            twins = sum(len(pending.twins) for pending in self._running.values())
+            if self._stored + len(self._running) + twins >= trials:
+                break
+            self._start(*self._study.ask())
+            started = True
+        return started
+
+    def _start(self, trial: Trial, choices: Mapping[str, int]) -> None:
+        configuration = self._space.configuration(choices)
+        known = self._store.find(self._search, configuration.digest)
+        if known is not None:
+            self._record(trial, choices, known)
+            return
+        for pending in self._running.values():
+            if pending.configuration == configuration:
+                pending.twins.append((trial, choices))
+                return
+        self._submit(_Pending(trial, choices, configuration))
+
+    def _submit(self, pending: _Pending) -> None:
+        try:
+            future = self._evaluators.submit(pending.configuration, "validation")
+        except BrokenProcessPool:
+            self._evaluators.restart()
+            future = self._evaluators.submit(pending.configuration, "validation")
+        self._running[future] = pending
+
+    def _collect(self, done: set[Future[Evaluation]]) -> None:
+        broken: list[_Pending] = []
+        for future in done:
+            pending = self._running.pop(future)
+            try:
+                evaluation = future.result()
+            except BrokenProcessPool:
+                broken.append(pending)
+                continue
+            self._finish(pending, evaluation)
+        if broken:
+            self._replace(broken)
+
+    def _replace(self, broken: list[_Pending]) -> None:
+        """A process died and took the pool with it: whatever ran may have been its end, so all are tried again."""
+        for future in list(self._running):
+            pending = self._running.pop(future)
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._finish(pending, future.result())
+            else:
+                broken.append(pending)
+        self._evaluators.restart()
+        for pending in broken:
+            if pending.attempts >= ATTEMPTS:
+                reason = f"the process that evaluated it died {pending.attempts} times (out of memory?)"
+                self._finish(pending, Evaluation(reason=reason))
+            else:
+                pending.attempts += 1
+                self._submit(pending)
+
+    def _finish(self, pending: _Pending, evaluation: Evaluation) -> None:
+        candidate = self._candidate(pending, evaluation)
+        stored = self._record(pending.trial, pending.choices, candidate)
+        for trial, choices in pending.twins:
+            self._record(trial, choices, stored)
+
+    def _candidate(self, pending: _Pending, evaluation: Evaluation) -> Candidate:
+        costs = self._costs.of(pending.configuration)
+        measurements = tuple(
+            Measurement(name, value, unit=COST_MODELS[name].unit) for name, value in costs.items()
+        )
+        return Candidate(
+            search=self._search,
+            number=pending.trial.number,
+            configuration=pending.configuration,
+            state="complete" if evaluation.reason is None else "failed",
+            reason=evaluation.reason,
+            measurements=measurements + tuple(evaluation.measurements),
+            kept=evaluation.kept,
+            seconds=evaluation.seconds,
+        )
+
+    def _record(self, trial: Trial, choices: Mapping[str, int], candidate: Candidate) -> Candidate:
+        record = TrialRecord(trial.number, dict(choices), self._study.attributes(trial))
+        stored = self._store.record(self._search, record, candidate)
+        values = objective_values(stored, self._objectives)
+        self._study.tell(trial, values)
+        if values is not None and candidate.id is None and self._front.add(values):
+            self._store.set_hypervolume(
+                self._search, self._front.hypervolume(log2=False), self._front.hypervolume(log2=True)
+            )
+        self._stored += 1
+        self._report(self.progress())
+        return stored
+
+    def progress(self, stage: str = "trials") -> Progress:
+        """How far the search is."""
+        return Progress(
+            self._stored,
+            self._goal,
+            len(self._front),
+            self._front.hypervolume(log2=False),
+            self._front.hypervolume(log2=True),
+            stage,
+        )
+
+    def finalists(self, split: str) -> int:
+        """Measure the frontier's members on another split; how many were measured.
+
+        The search has never seen that split: it is reported, not searched on.
+        """
+        waiting = [
+            c for c in self._store.frontier(self._search) if not any(m.split == split for m in c.measurements)
+        ]
+        for candidate in waiting:
+            for _ in range(ATTEMPTS):
+                future = self._evaluators.submit(candidate.configuration, split)
+                try:
+                    evaluation = future.result()
+                except BrokenProcessPool:
+                    self._evaluators.restart()
+                    continue
+                if evaluation.reason is None and candidate.id is not None:
+                    self._store.add_measurements(candidate.id, list(evaluation.measurements))
+                break
+            self._report(self.progress("test"))
+        return len(waiting)
+
+
+def objective_values(candidate: Candidate, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """A candidate's objective values in natural units, or None when it failed or one is missing."""
+    if candidate.state != "complete":
+        return None
+    values = []
+    for objective in objectives:
+        split = "validation" if objective.measurement in METRICS else ""
+        value = candidate.value(objective.measurement, split)
+        if value is None or not np.isfinite(value):
+            return None
+        values.append(float(value))
+    return tuple(values)

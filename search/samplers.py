@@ -1,0 +1,69 @@
+"""Samplers by name. A fresh, seeded one is made for every ask, so that a resumed search draws the same."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers.nsgaii import PolynomialMutation
+
+from targets.errors import UsageError
+
+MakeSampler = Callable[[int, int], BaseSampler]
+"""(seed, population) -> sampler."""
+
+
+def _nsga2(seed: int, population: int) -> BaseSampler:
+    return NSGAIISampler(population_size=population, mutation=PolynomialMutation(), seed=seed)
+
+
+def _nsga3(seed: int, population: int) -> BaseSampler:
+    return NSGAIIISampler(population_size=population, seed=seed)
+
+
+def _tpe(seed: int, population: int) -> BaseSampler:
+    return TPESampler(multivariate=True, seed=seed)
+
+
+def _random(seed: int, population: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[str, MakeSampler] = {
+    "auto": _nsga2,
+    "nsga2": _nsga2,
+    "nsga3": _nsga3,
+    "tpe": _tpe,
+    "random": _random,
+}
+"""Samplers by name; `auto` also starts from seeded configurations (search.seeds)."""
+
+
+def sampler(name: str, seed: int, population: int) -> BaseSampler:
+    """A sampler for one ask.
+
+    Raises:
+        UsageError: unknown name.
+    """
+    check_sampler(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return SAMPLERS[name](seed, population)
+
+
+def check_sampler(name: str) -> None:
+    """Refuse an unknown sampler name."""
+    if name not in SAMPLERS:
+        raise UsageError(f"unknown sampler '{name}'; choose from {', '.join(SAMPLERS)}")
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """The seed of trial `number` of a search: 32 bits of a hash, so that neighbours are unrelated."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")
+
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)

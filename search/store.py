@@ -1,0 +1,81 @@
+"""What a search needs of a database. `storage` implements it; the face injects it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from objectives.budget import Budget
+from objectives.measurement import Measurement
+from objectives.selection import Selection
+from search.candidate import Candidate, SearchRecord, TrialRecord
+
+
+class Store(Protocol):
+    """Searches, trials and candidates, with the frontier maintained on insert.
+
+    Every method is one transaction; a method that raises has changed nothing. All raise `StorageError`
+    (with the reason and what to do) when the database cannot be read or written.
+    """
+
+    def create_search(self, record: SearchRecord) -> SearchRecord:
+        """Store a new search. Raises `NameTakenError` when the name exists."""
+        ...
+
+    def search(self, name: str) -> SearchRecord:
+        """The search of that name. Raises `NotFoundError`, naming the searches that exist."""
+        ...
+
+    def searches(self) -> list[SearchRecord]:
+        """All searches, oldest first."""
+        ...
+
+    def set_state(self, name: str, state: str, message: str | None = None) -> None:
+        """Change a search's state."""
+        ...
+
+    def record(self, search: str, trial: TrialRecord, candidate: Candidate) -> Candidate:
+        """Store a trial with its candidate and update the frontier, in one transaction.
+
+        A candidate whose configuration the search has already is not stored again: the trial is marked a
+        duplicate of it, and the stored one is returned. A failed candidate, or one with an objective that
+        is missing or not finite, never enters the frontier (the latter is stored as failed with the reason).
+
+        Returns:
+            The stored candidate with its id and frontier membership.
+        """
+        ...
+
+    def find(self, search: str, digest: str) -> Candidate | None:
+        """The candidate with that configuration digest, or None."""
+        ...
+
+    def trials(self, search: str) -> list[TrialRecord]:
+        """All trials of a search, by number, with the candidates' objective values."""
+        ...
+
+    def candidate(self, identifier: int) -> Candidate:
+        """The candidate with that id. Raises `NotFoundError`."""
+        ...
+
+    def candidates(self, search: str, *, failed: bool = False) -> Iterator[Candidate]:
+        """All complete candidates of a search by id; with `failed` the failed ones too."""
+        ...
+
+    def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:
+        """Add or replace measurements (name and split) of a candidate. Objectives cannot be replaced."""
+        ...
+
+    def frontier(self, search: str, budget: Budget | None = None, *, weak: bool = False) -> list[Candidate]:
+        """Frontier members within the budget, cheapest memory first; with `weak` the weakly nondominated."""
+        ...
+
+    def select(
+        self, search: str, budget: Budget | None = None, *, strategy: str = "accuracy", **options: object
+    ) -> Selection:
+        """Answer a budget query over all complete candidates (methods.md section 1)."""
+        ...
+
+    def set_hypervolume(self, name: str, hypervolume: float, hypervolume_log2: float) -> None:
+        """Store the hypervolume of the present frontier."""
+        ...

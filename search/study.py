@@ -1,0 +1,128 @@
+"""The Optuna study of a search: in memory, asked and told by one driver, rebuilt from the stored trials."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import optuna
+from optuna.samplers._ga import BaseGASampler
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from objectives import Objective
+from search.candidate import TrialRecord
+from search.samplers import derived_seed, sampler
+from search.space import Space
+
+GENERATION = ":generation"
+"""Genetic samplers tag a trial with its generation under an attribute that ends so."""
+
+
+class SearchStudy:
+    """Asks for choices and is told their values.
+
+    Every ask gets a sampler of its own, seeded by the search's seed and the trial's number: what a trial
+    draws depends on nothing but these and the trials before it, so a rebuilt study goes on as the old one
+    would have.
+
+    Args:
+        space: what is searched.
+        objectives: in order.
+        sampler_name: one of `SAMPLERS`.
+        population: of genetic samplers.
+        seed: the search's.
+        seeds: choices of the first trials.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        objectives: Sequence[Objective],
+        *,
+        sampler_name: str,
+        population: int,
+        seed: int,
+        seeds: Sequence[Mapping[str, int]] = (),
+    ) -> None:
+        self._space = space
+        self._sampler_name = sampler_name
+        self._population = population
+        self._seed = seed
+        self._seeds = list(seeds)
+        self._distributions = {name: p.distribution for name, p in space.parameters.items()}
+        self._study = optuna.create_study(
+            directions=["maximize" if objective.maximise else "minimize" for objective in objectives],
+            sampler=sampler(sampler_name, seed, population),
+        )
+        self._number = 0
+
+    @property
+    def asked(self) -> int:
+        """Trials asked or rebuilt so far: the next trial's number."""
+        return self._number
+
+    def ask(self) -> tuple[Trial, dict[str, int]]:
+        """The next trial and its choices, an index per parameter."""
+        number = self._number
+        self._study.sampler = sampler(self._sampler_name, derived_seed(self._seed, number), self._population)
+        if number < len(self._seeds):
+            self._study.enqueue_trial(dict(self._seeds[number]))
+        trial = self._study.ask()
+        # Fully enqueued trials join a genetic sampler's population only once this is touched.
+        _ = trial.relative_params
+        choices = {name: trial.suggest_int(name, d.low, d.high) for name, d in self._distributions.items()}
+        self._number += 1
+        return trial, choices
+
+    def tell(self, trial: Trial, values: Sequence[float] | None) -> None:
+        """The objectives' values in natural units, or None for a failed candidate."""
+        if values is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+        else:
+            self._study.tell(trial, list(values))
+
+    def attributes(self, trial: Trial) -> dict[str, int]:
+        """The sampler's attributes of a trial that a rebuilt study needs."""
+        stored = self._study._storage.get_trial(trial._trial_id).system_attrs
+        return {name: int(value) for name, value in stored.items() if name.endswith(GENERATION)}
+
+    def rebuild(self, records: Sequence[TrialRecord]) -> None:
+        """Tell all stored trials again, by number.
+
+        A number that is missing was running when its driver died: it stays a failed trial without
+        parameters, so that later numbers keep their meaning.
+        """
+        by_number = {record.number: record for record in records}
+        last = max(by_number, default=-1)
+        for number in range(last + 1):
+            self._study.add_trial(self._frozen(by_number.get(number)))
+        self._number = last + 1
+        self._restore_parents(records)
+
+    def _frozen(self, record: TrialRecord | None) -> FrozenTrial:
+        if record is None:
+            return optuna.create_trial(state=TrialState.FAIL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # system attributes are Optuna's own, marked as internal
+            return optuna.create_trial(
+                state=TrialState.FAIL if record.values is None else TrialState.COMPLETE,
+                values=None if record.values is None else list(record.values),
+                params=dict(record.parameters),
+                distributions=dict(self._distributions),
+                system_attrs=dict(record.attributes),
+            )
+
+    def _restore_parents(self, records: Sequence[TrialRecord]) -> None:
+        """Choose every generation's parents again, oldest first.
+
+        A genetic sampler finds a generation's parents from those of the one before, recursively; in order,
+        each step finds the last one's answer in its cache.
+        """
+        maker = sampler(self._sampler_name, self._seed, self._population)
+        if not isinstance(maker, BaseGASampler):
+            return
+        generations = [
+            g for record in records for name, g in record.attributes.items() if name.endswith(GENERATION)
+        ]
+        for generation in range(1, max(generations, default=0) + 1):
+            maker.get_parent_population(self._study, generation)

@@ -1,0 +1,128 @@
+"""Files by content: weights, reports, anything a search leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from targets.errors import NotFoundError, StorageError
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 1 << 20
+
+
+class ArtifactStore:
+    """A folder of files named by the SHA-256 of their content; safe for several processes.
+
+    A file is written beside its place and moved there in one step: readers see all of it or nothing, and a
+    process that dies leaves at most a temporary file (``.tmp-...``), never half an artifact.
+
+    Args:
+        folder: is created at the first `put`.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def put(self, content: bytes | str | os.PathLike[str]) -> str:
+        """Store bytes, or a copy of the file at a path. Storing the same content again changes nothing.
+
+        Returns:
+            The content's SHA-256, 64 hexadecimal digits.
+
+        Raises:
+            StorageError: the file cannot be read, or the folder not written (read-only, disk full); nothing
+                half-written stays.
+        """
+        with self._explained("write to"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = self.folder / f".tmp-{uuid.uuid4().hex}"
+            try:
+                with open(temporary, "xb") as target:
+                    digest = self._copy(content, target)
+                    target.flush()
+                    # Without it a power cut could leave the final name with an empty file.
+                    os.fsync(target.fileno())
+                place = self.folder / digest[:2] / digest
+                place.parent.mkdir(exist_ok=True)
+                # Replacing also mends a damaged file of that name.
+                os.replace(temporary, place)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return digest
+
+    def path(self, digest: str) -> Path:
+        """Where an artifact lies.
+
+        Raises:
+            NotFoundError: there is none of that digest.
+        """
+        place = self._place(digest)
+        if not place.is_file():
+            raise NotFoundError(
+                f"no artifact {digest} in {self.folder}: check LEANFRONT_ARTIFACTS, or make it again"
+            )
+        return place
+
+    def get(self, digest: str) -> bytes:
+        """The content of an artifact, checked against its digest.
+
+        Raises:
+            NotFoundError: there is none of that digest.
+            StorageError: the file is damaged or cannot be read.
+        """
+        place = self.path(digest)
+        with self._explained("read from"):
+            content = place.read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != digest:
+            raise StorageError(
+                f"the artifact {place} is damaged: its content has the digest {found}; delete it and make it "
+                "again"
+            )
+        return content
+
+    def __contains__(self, digest: object) -> bool:
+        return isinstance(digest, str) and bool(_DIGEST.fullmatch(digest)) and self._place(digest).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        """Digests of all artifacts, sorted."""
+        found = (path.name for path in self.folder.glob("??/*"))
+        return iter(sorted(name for name in found if _DIGEST.fullmatch(name)))
+
+    def _place(self, digest: str) -> Path:
+        # Digests come from users and the network: nothing else may name a file.
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise NotFoundError(
+                f"{digest!r} is no artifact digest: it has 64 hexadecimal digits in lower case"
+            )
+        return self.folder / digest[:2] / digest
+
+    @staticmethod
+    def _copy(content: bytes | str | os.PathLike[str], target: BinaryIO) -> str:
+        """Write the content and return its digest, hashing what is written, not what the file holds later."""
+        if isinstance(content, bytes):
+            target.write(content)
+            return hashlib.sha256(content).hexdigest()
+        hasher = hashlib.sha256()
+        with open(content, "rb") as source:
+            while chunk := source.read(_CHUNK):
+                hasher.update(chunk)
+                target.write(chunk)
+        return hasher.hexdigest()
+
+    @contextmanager
+    def _explained(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"cannot {verb} the artifacts in {self.folder}: {error}; check that the folder "
+                "may be used and the disk has space"
+            ) from None

@@ -1,0 +1,240 @@
+"""A database: its engine, its transactions and its schema."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from storage import schema
+from storage.failures import translated
+from targets.errors import SchemaError, StorageError
+
+BUSY_SECONDS = 30.0
+"""How long a SQLite transaction waits for another process; ``?timeout=SECONDS`` in the URL overrides it."""
+
+FORMS = "sqlite:///leanfront.db (a file here), sqlite:////folder/leanfront.db, or postgresql://user@host/name"
+
+SUPPORTED = ("sqlite", "postgresql")
+
+_WRITE = "leanfront_write"
+
+
+class Database:
+    """An open database; safe for use by several threads.
+
+    Args:
+        url: address of a SQLite file or a PostgreSQL database.
+
+    Opening looks neither at the schema nor, for PostgreSQL, at the server; `open_database` does.
+
+    Raises:
+        StorageError: the address cannot be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        address = _address(url)
+        self.url = address.render_as_string(hide_password=True)
+        self.path = _path(address)
+        self.engine = _engine(address, self.url)
+        self._writer = self.engine.execution_options(**{_WRITE: True})
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a SQLite file."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session in a transaction that reads one consistent state.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        with translated(self.url), Session(self.engine, autoflush=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session in a write transaction: committed at the end, undone when anything raises.
+
+        Raises:
+            StorageError: the database cannot be written; nothing has changed.
+        """
+        with (
+            translated(self.url),
+            Session(self._writer, autoflush=False, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    @contextmanager
+    def connection(self, *, write: bool = False) -> Iterator[Connection]:
+        """A bare connection in a transaction; for the schema.
+
+        Raises:
+            StorageError: the database cannot be read or written.
+        """
+        with translated(self.url), (self._writer if write else self.engine).begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections. The database opens again at its next use."""
+        self.engine.dispose()
+
+
+def open_database(url: str, *, upgrade: bool = True) -> Database:
+    """Open a database at this release's schema; a fresh one gets its tables.
+
+    Args:
+        url: ``sqlite:///FILE`` or ``postgresql://...``.
+        upgrade: bring an older schema up to this release's instead of refusing it.
+
+    Raises:
+        SchemaError: an older schema and `upgrade` is off, a newer one, or tables of our names that another
+            program made.
+        StorageError: a bad address, a missing driver, a folder that does not exist, a file that is no
+            database, is read-only or full, or a server that does not answer.
+    """
+    database = Database(url)
+    try:
+        if database.path is not None and not database.path.parent.is_dir():
+            raise StorageError(f"the folder {database.path.parent} of the database does not exist: create it")
+        with database.connection() as connection:
+            version = schema.current(connection)
+        schema.require_known(version)
+        if version == schema.head():
+            return database
+        if version is not None and not upgrade:
+            raise SchemaError(
+                f"the database {database.url} has schema version {version}, this release needs "
+                f"{schema.head()}: copy the database, then run `leanfront database upgrade`"
+            )
+        if database.is_sqlite:
+            _use_wal(database)
+        with database.connection(write=True) as connection:
+            schema.migrate(connection)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def upgrade(url: str) -> tuple[str | None, str]:
+    """Bring a database to this release's schema: ``leanfront database upgrade``.
+
+    Returns:
+        The schema version before (None: a fresh database) and after.
+
+    Raises:
+        SchemaError: a newer release wrote it.
+        StorageError: as `open_database`.
+    """
+    database = Database(url)
+    try:
+        before = None
+        if database.path is None or database.path.exists():
+            with database.connection() as connection:
+                before = schema.current(connection)
+    finally:
+        database.close()
+    open_database(url, upgrade=True).close()
+    return before, schema.head()
+
+
+def _address(url: str) -> URL:
+    """The parsed address. Raises `StorageError`, never showing a password."""
+    shown = re.sub(r":[^:@/]*@", ":***@", str(url))
+    try:
+        address = make_url(url)
+        backend = address.get_backend_name()
+    except (ArgumentError, ValueError):
+        raise StorageError(f"{shown!r} is no database address; write it like {FORMS}") from None
+    if backend == "postgres":
+        address, backend = address.set(drivername="postgresql"), "postgresql"
+    if backend not in SUPPORTED:
+        raise StorageError(f"databases of the kind {backend!r} are not supported; write it like {FORMS}")
+    if backend == "sqlite" and (
+        not address.database or ":memory:" in address.database or _has_memory(address)
+    ):
+        raise StorageError(f"{shown!r} lives in memory and would be lost; name a file, like {FORMS}")
+    # SQLAlchemy's default driver for PostgreSQL differs between its releases; ours is the extra's.
+    if address.drivername == "postgresql":
+        address = address.set(drivername="postgresql+psycopg")
+    return address
+
+
+def _has_memory(address: URL) -> bool:
+    return "memory" in address.query.get("mode", "") or "mode=memory" in (address.database or "")
+
+
+def _path(address: URL) -> Path | None:
+    """The SQLite file, or None where the address is a server's or a ``file:`` URI."""
+    if address.get_backend_name() != "sqlite" or not address.database or address.database.startswith("file:"):
+        return None
+    return Path(address.database)
+
+
+def _engine(address: URL, shown: str) -> Engine:
+    sqlite = address.get_backend_name() == "sqlite"
+    options: dict[str, Any] = {}
+    if sqlite and "timeout" not in address.query:
+        options["connect_args"] = {"timeout": BUSY_SECONDS}
+    if not sqlite:
+        # A server may have closed an idle connection.
+        options["pool_pre_ping"] = True
+    try:
+        engine = create_engine(address, json_serializer=_json, **options)
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            f"{shown} needs the Python package {error.name}: pip install 'leanfront[postgresql]'"
+        ) from None
+    except (NoSuchModuleError, ArgumentError, TypeError, ValueError) as error:
+        raise StorageError(f"{shown} cannot be used: {error}; write it like {FORMS}") from None
+    if engine.dialect.is_async:
+        raise StorageError(f"{shown} names an asynchronous driver; write it like {FORMS}")
+    if sqlite:
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _json(value: Any) -> str:
+    # PostgreSQL refuses NaN and Infinity in JSON, SQLite's functions too: refuse them before they are stored.
+    return json.dumps(value, allow_nan=False)
+
+
+def _on_connect(connection: sqlite3.Connection, record: object) -> None:
+    # The sqlite3 module would begin transactions at the first write, too late: a transaction that has read
+    # by then fails at once if another process has written. `_on_begin` begins them instead.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    # In WAL mode this survives the death of the process; only a power cut may lose the last commits.
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _on_begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _use_wal(database: Database) -> None:
+    """Readers do not wait for writers. The mode is kept in the file, so it is set once, at its creation."""
+    with translated(database.url):
+        connection = database.engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode = WAL")
+        except (sqlite3.OperationalError, DBAPIError) as error:
+            # Another process is at the same: either succeeds, and the other mode is only slower.
+            if not str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY"):
+                raise
+        finally:
+            connection.close()

@@ -1,0 +1,194 @@
+"""Whether a database is what it should be: ``leanfront database check``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, exists, func, select, text
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from objectives.dominance import nondominated
+from objectives.objective import minimisation
+from storage import schema
+from storage.database import Database
+from storage.records import objectives_of
+from storage.tables import VECTOR, CandidateRow, FrontierRow, MeasurementRow, SearchRow, TrialRow
+from targets.errors import StorageError
+
+
+@dataclass(frozen=True)
+class SearchCheck:
+    """What one search holds: numbers of rows."""
+
+    name: str
+    trials: int
+    candidates: int
+    failed: int
+    frontier_size: int
+    weak_size: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `check`.
+
+    Args:
+        url: the database's address, without its password.
+        schema: its schema version; None where it has none.
+        head: the schema version of this release.
+        searches: one entry a search, oldest first; empty unless the schema is this release's.
+        problems: what is wrong, one sentence each.
+    """
+
+    url: str
+    schema: str | None
+    head: str
+    searches: tuple[SearchCheck, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def check(url: str) -> Report:
+    """Check a database without changing it.
+
+    The schema's version; SQLite's own check of the file; that every row's owner exists; and for each search
+    that its counters are right and its stored frontiers, weak and strict, equal those of all its candidates
+    compared with one another.
+
+    Raises:
+        StorageError: the database does not exist or cannot be read.
+    """
+    database = Database(url)
+    try:
+        if database.path is not None and not database.path.is_file():
+            raise StorageError(f"there is no database {database.path}: check --database")
+        with database.connection() as connection:
+            version = schema.current(connection)
+        head = schema.head()
+        if version != head:
+            return Report(database.url, version, head, problems=(_schema_problem(version, head),))
+        with database.reading() as session:
+            problems = _damage(session) if database.is_sqlite else []
+            problems += _orphans(session)
+            searches = []
+            for row in session.scalars(select(SearchRow).order_by(SearchRow.id)).all():
+                entry, found = _check_search(session, row)
+                searches.append(entry)
+                problems += found
+        return Report(database.url, version, head, tuple(searches), tuple(problems))
+    finally:
+        database.close()
+
+
+def _schema_problem(version: str | None, head: str) -> str:
+    if version is None:
+        return "the database has no leanfront schema: `leanfront database upgrade` makes one"
+    if version in schema.versions():
+        return f"schema version {version} is older than {head}: run `leanfront database upgrade`"
+    return f"schema version {version} is unknown to this release, whose own is {head}: update leanfront"
+
+
+def _damage(session: Session) -> list[str]:
+    rows = list(session.scalars(text("PRAGMA integrity_check")))
+    return [] if rows == ["ok"] else [f"SQLite finds damage: {row}" for row in rows]
+
+
+def _orphans(session: Session) -> list[str]:
+    links: list[tuple[str, InstrumentedAttribute[Any], type[SearchRow] | type[CandidateRow]]] = [
+        ("candidates without a search", CandidateRow.search_id, SearchRow),
+        ("candidates without their parent", CandidateRow.parent, CandidateRow),
+        ("measurements without a candidate", MeasurementRow.candidate_id, CandidateRow),
+        ("measurements without a search", MeasurementRow.search_id, SearchRow),
+        ("trials without a candidate", TrialRow.candidate_id, CandidateRow),
+        ("trials without a search", TrialRow.search_id, SearchRow),
+        ("frontier members without a candidate", FrontierRow.candidate_id, CandidateRow),
+        ("frontier members without a search", FrontierRow.search_id, SearchRow),
+    ]
+    problems = []
+    for what, column, owner in links:
+        other = aliased(owner)
+        lost = _count(session, column, column.is_not(None), ~exists().where(other.id == column))
+        if lost:
+            problems.append(f"{lost} {what}")
+    return problems
+
+
+def _count(session: Session, column: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(column.class_).where(*conditions)) or 0
+
+
+def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[str]]:
+    objectives = objectives_of(row)
+    stored = session.execute(
+        select(CandidateRow.id, CandidateRow.state, CandidateRow.objective_values)
+        .where(CandidateRow.search_id == row.id)
+        .order_by(CandidateRow.id)
+    ).all()
+    compared = [(each.id, each.objective_values) for each in stored if each.state == "complete"]
+    members = {
+        member.candidate_id: member
+        for member in session.scalars(select(FrontierRow).where(FrontierRow.search_id == row.id))
+    }
+    strict = {candidate for candidate, member in members.items() if member.strict}
+    entry = SearchCheck(
+        name=row.name,
+        trials=_count(session, TrialRow.number, TrialRow.search_id == row.id),
+        candidates=len(compared),
+        failed=len(stored) - len(compared),
+        frontier_size=len(strict),
+        weak_size=len(members),
+    )
+    problems = []
+    if row.trials != entry.trials:
+        problems.append(f"search '{row.name}' counts {row.trials} trials but has {entry.trials}")
+    if row.frontier_size != entry.frontier_size:
+        problems.append(
+            f"search '{row.name}' counts {row.frontier_size} frontier members but has {entry.frontier_size}"
+        )
+    lacking = [
+        candidate for candidate, values in compared if values is None or len(values) != len(objectives)
+    ]
+    if lacking:
+        problems.append(f"search '{row.name}': candidate {lacking[0]} is complete but lacks objective values")
+        return entry, problems
+    vectors = {candidate: minimisation(objectives, values) for candidate, values in compared}
+    for name, have, weak in (("frontier", strict, False), ("weak frontier", set(members), True)):
+        problems += _difference(f"{name} of search '{row.name}'", have, _brute_force(vectors, weak))
+    moved = [
+        candidate
+        for candidate, member in members.items()
+        if candidate in vectors
+        and vectors[candidate] != tuple(getattr(member, axis) for axis in VECTOR[: len(objectives)])
+    ]
+    if moved:
+        problems.append(f"the frontier of search '{row.name}' holds other values than candidate {moved[0]}")
+    return entry, problems
+
+
+def _brute_force(vectors: dict[int, tuple[float, ...]], weak: bool) -> set[int]:
+    ids: Sequence[int] = list(vectors)
+    mask = nondominated(np.array(list(vectors.values()), dtype=np.float64), weak=weak)
+    return {candidate for candidate, keep in zip(ids, mask, strict=True) if keep}
+
+
+def _difference(what: str, have: set[int], should: set[int]) -> list[str]:
+    problems = []
+    if should - have:
+        problems.append(f"the {what} lacks candidate {min(should - have)} ({len(should - have)} in all)")
+    if have - should:
+        problems.append(
+            f"the {what} holds candidate {min(have - should)}, which is dominated or failed "
+            f"({len(have - should)} in all)"
+        )
+    return problems

@@ -1,0 +1,1 @@
+"""Schema versions. Each file in `versions` leads from one to the next."""

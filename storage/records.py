@@ -1,0 +1,157 @@
+"""Between rows and the search's records, both ways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from compressors.configuration import Configuration
+from objectives.measurement import Measurement
+from objectives.objective import Objective
+from search.candidate import Candidate, SearchRecord, TrialRecord
+from storage.frontier import SPLITS
+from storage.tables import CandidateRow, MeasurementRow, SearchRow, TrialRow
+from targets.errors import UsageError
+
+
+def objectives_of(row: SearchRow) -> tuple[Objective, ...]:
+    """The objectives of a search as they were when it was made."""
+    return tuple(Objective(**each) for each in row.objectives)
+
+
+def search_row(record: SearchRecord, objectives: Sequence[Objective]) -> SearchRow:
+    """A new search's row; counters start at 0."""
+    return SearchRow(
+        name=record.name,
+        target=plain(record.target),
+        fingerprint=record.fingerprint,
+        objectives=[asdict(objective) for objective in objectives],
+        reference=dict(record.reference),
+        settings=dict(record.settings),
+        seed=record.seed,
+        dense=[measurement.to_json() for measurement in record.dense],
+        coverage=dict(record.coverage),
+        artifact=record.artifact,
+        state=record.state,
+        message=None if record.message is None else plain(record.message),
+        trials=0,
+        frontier_size=0,
+        hypervolume=0.0,
+        hypervolume_log2=0.0,
+    )
+
+
+def search_record(row: SearchRow) -> SearchRecord:
+    """The record of a search's row."""
+    return SearchRecord(
+        name=row.name,
+        target=row.target,
+        fingerprint=row.fingerprint,
+        objectives=tuple(str(each["name"]) for each in row.objectives),
+        reference=row.reference,
+        settings=row.settings,
+        seed=row.seed,
+        dense=tuple(Measurement.from_json(each) for each in row.dense),
+        coverage=row.coverage,
+        artifact=row.artifact,
+        state=row.state,
+        message=row.message,
+        trials=row.trials,
+        frontier_size=row.frontier_size,
+        hypervolume=row.hypervolume,
+        hypervolume_log2=row.hypervolume_log2,
+        created=row.created.isoformat(),
+    )
+
+
+def candidate_row(candidate: Candidate, search: int) -> CandidateRow:
+    """A new candidate's row with its measurements; state and objective values are as the candidate says."""
+    return CandidateRow(
+        search_id=search,
+        number=candidate.number,
+        configuration_digest=candidate.configuration.digest,
+        configuration=candidate.configuration.to_json(),
+        state=candidate.state,
+        reason=None if candidate.reason is None else plain(candidate.reason),
+        kept={group: [int(index) for index in indices] for group, indices in candidate.kept.items()},
+        parent=candidate.parent,
+        seconds=float(candidate.seconds),
+        measurements=[measurement_row(each, search) for each in candidate.measurements],
+    )
+
+
+def candidate_record(row: CandidateRow, search: str) -> Candidate:
+    """The record of a candidate's row, whose measurements and membership are loaded."""
+    return Candidate(
+        search=search,
+        number=row.number,
+        configuration=Configuration.from_json(row.configuration),
+        state=row.state,
+        reason=row.reason,
+        measurements=tuple(_measurement(each) for each in row.measurements),
+        kept={group: tuple(indices) for group, indices in row.kept.items()},
+        on_frontier=row.membership is not None and row.membership.strict,
+        parent=row.parent,
+        seconds=row.seconds,
+        id=row.id,
+    )
+
+
+def measurement_row(measurement: Measurement, search: int) -> MeasurementRow:
+    """A measurement's row, without its candidate."""
+    row = MeasurementRow(search_id=search, name=measurement.name, split=measurement.split)
+    fill(row, measurement)
+    return row
+
+
+def fill(row: MeasurementRow, measurement: Measurement) -> None:
+    """Overwrite a row's numbers."""
+    row.value = _number(measurement.value)
+    row.low = None if measurement.low is None else _number(measurement.low)
+    row.high = None if measurement.high is None else _number(measurement.high)
+    row.count = measurement.count
+    row.unit = measurement.unit
+
+
+def _measurement(row: MeasurementRow) -> Measurement:
+    value = math.nan if row.value is None else row.value
+    return Measurement(row.name, value, row.split, row.low, row.high, row.count, row.unit)
+
+
+def trial_record(row: TrialRow, values: Sequence[float] | None) -> TrialRecord:
+    """The record of a trial's row with its candidate's objective values."""
+    return TrialRecord(
+        number=row.number,
+        parameters=row.parameters,
+        attributes=row.attributes,
+        candidate=row.candidate_id,
+        values=None if values is None else tuple(float(value) for value in values),
+        duplicate=row.duplicate,
+    )
+
+
+def require_distinct(measurements: Iterable[Measurement]) -> None:
+    """Refuse measurements that would contradict each other in a query.
+
+    Raises:
+        UsageError: a name twice on one split, or both as a cost and on the validation split.
+    """
+    seen: set[tuple[str, str]] = set()
+    for measurement in measurements:
+        # A limit means the cost or the value on the validation split, so only one of the two may exist.
+        key = (measurement.name, "" if measurement.split in SPLITS else measurement.split)
+        if key in seen:
+            where = f"on the {key[1]} split" if key[1] else "as a cost or on the validation split"
+            raise UsageError(f"'{measurement.name}' is measured twice {where}: store one value")
+        seen.add(key)
+
+
+def plain(text: Any) -> str:
+    """Text that every database can hold: what is not Unicode (bytes of a file name, NUL) becomes ``?``."""
+    return str(text).encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

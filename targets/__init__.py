@@ -1,0 +1,35 @@
+"""What is compressed: targets, their data splits, and what a reference on the command line means."""
+
+from targets.errors import (
+    CompressionError,
+    ConfigurationError,
+    EvaluationError,
+    LeanfrontError,
+    NameTakenError,
+    NotFoundError,
+    SchemaError,
+    StorageError,
+    TargetError,
+    UsageError,
+)
+from targets.reference import BUILTINS, builtin_targets, resolve
+from targets.split import Split
+from targets.target import Target
+
+__all__ = [
+    "BUILTINS",
+    "CompressionError",
+    "ConfigurationError",
+    "EvaluationError",
+    "LeanfrontError",
+    "NameTakenError",
+    "NotFoundError",
+    "SchemaError",
+    "Split",
+    "StorageError",
+    "Target",
+    "TargetError",
+    "UsageError",
+    "builtin_targets",
+    "resolve",
+]

@@ -1,0 +1,238 @@
+"""The CIFAR-10 ResNets of He et al. 2015 (arXiv 1512.03385, section 4.2), with option-A shortcuts.
+
+Module names are those of the public checkpoints of akamaster/pytorch_resnet_cifar10, which load as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from targets.errors import TargetError
+from targets.images import ImageArchive, ImageTree, PixelTransform
+from targets.pad_shortcut import PadShortcut
+from targets.sampling import balanced, stratified
+from targets.split import Split
+from targets.target import Target
+from targets.weights import load_weights
+
+DEPTHS = (20, 32, 44, 56)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+SIZE = 32
+CALIBRATION_SAMPLES = 1024
+VALIDATION_SAMPLES = 5000
+"""Validation images taken out of CIFAR-10's official training images, which bring no validation split."""
+SEED = 0
+OPTIONS = {
+    "data": "folder or zip of images as train|validation|test/<class>/<image>, or cifar10:FOLDER",
+    "weights": "safetensors or state-dict file",
+    "download": "1 to let torchvision download CIFAR-10 into cifar10:FOLDER",
+}
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut without parameters."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        same = stride == 1 and in_channels == channels
+        self.shortcut = nn.Sequential() if same else PadShortcut(in_channels, channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in_channels, h, w) -> (n, channels, h / stride, w / stride)."""
+        out = functional.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        return functional.relu(out + self.shortcut(x))
+
+
+class CifarResNet(nn.Module):
+    """6 n + 2 layers: a 3 x 3 convolution, three stages of n blocks with 16, 32 and 64 channels, a classifier.
+
+    Args:
+        depth: 6 n + 2.
+        classes: number of outputs.
+    """
+
+    def __init__(self, depth: int = 20, classes: int = 10) -> None:
+        super().__init__()
+        if depth < 8 or (depth - 2) % 6:
+            raise ValueError(f"depth must be 6 n + 2, such as 20, 32, 44, 56; not {depth}")
+        blocks = (depth - 2) // 6
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = _stage(16, 16, blocks, 1)
+        self.layer2 = _stage(16, 32, blocks, 2)
+        self.layer3 = _stage(32, 64, blocks, 2)
+        self.linear = nn.Linear(64, classes)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, 32, 32) -> (n, classes) logits."""
+        out = functional.relu(self.bn1(self.conv1(x)))
+        out = self.layer3(self.layer2(self.layer1(out)))
+        # Not adaptive pooling: fvcore would count it, and the reference count has no pooling.
+        out = functional.avg_pool2d(out, out.size()[3])
+        out = out.view(out.size(0), -1)
+        logits: Tensor = self.linear(out)
+        return logits
+
+
+def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(in_channels, channels, stride)
+    return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1)))
+
+
+class PixelArray(Dataset[tuple[Tensor, int]]):
+    """Images in memory as bytes, normalised on reading.
+
+    Args:
+        data: uint8 (n, 32, 32, 3).
+        targets: n class numbers.
+        transform: how pixels become inputs.
+    """
+
+    def __init__(self, data: np.ndarray[Any, Any], targets: list[int], transform: PixelTransform) -> None:
+        self.data, self.targets, self.transform = data, targets, transform
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.read_inputs([index])[0], self.targets[index]
+
+    def read_inputs(self, indices: list[int]) -> Tensor:
+        """float32 (len(indices), 3, 32, 32)."""
+        return self.transform.normalise(torch.from_numpy(self.data[indices]).permute(0, 3, 1, 2))
+
+
+def build(depth: int, options: Mapping[str, str]) -> Target:
+    """The target ``cifar10-resnet<depth>``.
+
+    Args:
+        depth: one of `DEPTHS`.
+        options: see `OPTIONS`.
+
+    Raises:
+        TargetError: no or unfitting weights or data.
+    """
+    name = f"cifar10-resnet{depth}"
+    for option, what in (
+        ("data", "data=FOLDER, data=FILE.zip or data=cifar10:FOLDER"),
+        ("weights", "weights=FILE"),
+    ):
+        if not options.get(option):
+            raise TargetError(
+                f"{name} needs {option}: write '{name}?data=DATA&weights=FILE' with {what} ({OPTIONS[option]})"
+            )
+    transform = PixelTransform(SIZE, MEAN, STD)
+    location = _cifar_folder(options["data"])
+    download = options.get("download", "0") not in ("0", "", "false", "no")
+    if location is not None:
+        splits, classes, cuts = _official(location, download, transform)
+    else:
+        splits, classes, cuts = tree_splits(ImageArchive(options["data"]), transform, CALIBRATION_SAMPLES)
+    with torch.random.fork_rng(devices=[]):
+        model = CifarResNet(depth, len(classes))
+    load_weights(model, options["weights"])
+    return Target(
+        model=model,
+        example_input=torch.zeros(1, 3, SIZE, SIZE),
+        classes=classes,
+        name=name,
+        cuts=cuts,
+        **splits,
+    )
+
+
+def tree_splits(
+    archive: ImageArchive, transform: Any, samples: int
+) -> tuple[dict[str, Split], tuple[str, ...], list[str]]:
+    """The splits of an image tree; calibration is cut from its training images unless it has a folder.
+
+    Args:
+        archive: with ``validation/`` (or ``val/``), and if there are ``train/``, ``test/``, ``calibration/``.
+        transform: image -> input.
+        samples: number of calibration images cut from ``train/``.
+
+    Returns:
+        (splits by name, class names, sentences on what was cut).
+
+    Raises:
+        TargetError: there is no validation split.
+    """
+    folders = {
+        name: name for name in ("validation", "test", "train", "calibration") if name in archive.splits
+    }
+    if "validation" not in folders:
+        folders["validation"] = "val" if "val" in archive.splits else "validation"
+    splits = {
+        name: Split.of(name, ImageTree(archive, folder, transform), cache=name != "train")
+        for name, folder in folders.items()
+    }
+    cuts = []
+    if "train" in splits and "calibration" not in splits:
+        train = splits["train"]
+        chosen = balanced(train.labels, min(samples, len(train) // 2), seed=SEED)
+        if len(chosen):
+            splits["calibration"], splits["train"] = train.cut("calibration", chosen)
+            cuts.append(
+                f"calibration: {len(chosen)} images cut from train, which keeps {len(splits['train'])}"
+            )
+    return splits, archive.classes, cuts
+
+
+def _cifar_folder(data: str) -> Path | None:
+    """The folder that holds ``cifar-10-batches-py``, if CIFAR-10 as torchvision stores it is meant."""
+    if data.startswith("cifar10:"):
+        return Path(data.removeprefix("cifar10:"))
+    path = Path(data)
+    if path.name == "cifar-10-batches-py":
+        return path.parent
+    return path if (path / "cifar-10-batches-py").is_dir() else None
+
+
+def _official(
+    folder: Path, download: bool, transform: PixelTransform
+) -> tuple[dict[str, Split], tuple[str, ...], list[str]]:
+    """CIFAR-10's own files: the training images are split, the test images are the test split."""
+    from torchvision.datasets import CIFAR10
+
+    try:
+        train, test = (CIFAR10(str(folder), train=train, download=download) for train in (True, False))
+    except (OSError, RuntimeError) as error:
+        hint = "" if download else "; add download=1 to let torchvision fetch it"
+        raise TargetError(f"data: CIFAR-10 in '{folder}': {error}{hint}") from error
+    whole = Split.of("train", PixelArray(train.data, list(train.targets), transform), cache=False)
+    rest = len(whole) - CALIBRATION_SAMPLES - VALIDATION_SAMPLES
+    if rest <= 0:
+        raise TargetError(
+            f"data: CIFAR-10 in '{folder}' has {len(whole)} training images; it is not complete"
+        )
+    kept, calibration, validation = stratified(
+        whole.labels, (rest, CALIBRATION_SAMPLES, VALIDATION_SAMPLES), seed=SEED
+    )
+    splits = {
+        "calibration": whole.cut("calibration", calibration)[0],
+        "validation": whole.cut("validation", validation)[0],
+        "train": whole.subset(kept),
+        "test": Split.of("test", PixelArray(test.data, list(test.targets), transform)),
+    }
+    cuts = [
+        f"calibration: {CALIBRATION_SAMPLES} and validation: {VALIDATION_SAMPLES} images cut from CIFAR-10's "
+        f"training images, of which train keeps {rest}; weights trained on all of them score too well on validation"
+    ]
+    return splits, tuple(train.classes), cuts

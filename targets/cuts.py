@@ -1,0 +1,34 @@
+"""Calibration samples for targets that bring none."""
+
+from __future__ import annotations
+
+from targets.errors import TargetError
+from targets.sampling import balanced
+from targets.split import Split
+
+CALIBRATION_SAMPLES = 512
+CUT_SEED = 0
+
+
+def cut_calibration(source: Split, count: int = CALIBRATION_SAMPLES) -> tuple[Split, Split, str]:
+    """Cut a calibration split out of another: class-balanced, seeded, at most a quarter of it.
+
+    Args:
+        source: training or validation samples.
+        count: largest number of samples to take.
+
+    Returns:
+        (calibration, what the source keeps, a sentence that says so).
+
+    Raises:
+        TargetError: the source is too small to give any.
+    """
+    chosen = balanced(source.labels, min(count, len(source) // 4), seed=CUT_SEED)
+    if not len(chosen):
+        raise TargetError(
+            f"{source.name}: has {len(source)} sample(s), too few to cut a calibration split from it; "
+            "give the target a calibration split (a few hundred training samples)"
+        )
+    calibration, rest = source.cut("calibration", chosen)
+    said = f"calibration: {len(calibration)} samples cut from {source.name}, which keeps {len(rest)}"
+    return calibration, rest, said

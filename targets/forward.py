@@ -1,0 +1,81 @@
+"""Run a model once and say in plain words what is wrong with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from targets.errors import TargetError
+
+
+def class_scores(model: nn.Module, inputs: Tensor, what: str) -> Tensor:
+    """The model's outputs, checked to be a classifier's.
+
+    Args:
+        model: in eval mode.
+        inputs: (n, ...).
+        what: the inputs' name in messages, such as ``example_input``.
+
+    Returns:
+        (n, C) float.
+
+    Raises:
+        TargetError: the model raises (its error and the module where it happened are quoted), or the output is
+            not a finite float tensor of shape (n, C) with C >= 2.
+    """
+    try:
+        with torch.no_grad():
+            output = model(inputs)
+    except Exception as error:
+        raise TargetError(
+            f"the model fails on {what} of shape {tuple(inputs.shape)}, {inputs.dtype}{_place(model, inputs)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise TargetError(
+            f"the model returns a {type(output).__name__}, not one tensor of class scores; wrap it in a module "
+            "whose forward returns the logits alone"
+        )
+    found = f"{output.dtype} of shape {tuple(output.shape)}"
+    if not output.is_floating_point() or output.ndim != 2 or len(output) != len(inputs):
+        raise TargetError(
+            f"the model returns {found} on {what} of shape {tuple(inputs.shape)}; a classifier returns float "
+            f"scores of shape ({len(inputs)}, classes), one row a sample"
+        )
+    if output.shape[1] < 2:
+        raise TargetError(
+            f"the model returns {found}: a single score a sample; a classifier needs one score a class, at "
+            "least 2 (a binary model with one logit z: return torch.cat((-z / 2, z / 2), 1))"
+        )
+    bad = (~torch.isfinite(output)).any(dim=1).nonzero().flatten()
+    if len(bad):
+        raise TargetError(
+            f"the model's outputs on {what} are NaN or infinite for {len(bad)} of {len(output)} sample(s), "
+            f"first {int(bad[0])}; check its weights and how the inputs are normalised"
+        )
+    return output
+
+
+def _place(model: nn.Module, inputs: Tensor) -> str:
+    """Where the forward pass stops: `` in layer1.0.conv1 (Conv2d)``, or nothing if that cannot be told."""
+    names = {module: name for name, module in model.named_modules()}
+    entered: list[nn.Module] = []
+    handles = []
+    try:
+        for module in names:
+            handles.append(module.register_forward_pre_hook(lambda module, _: entered.append(module)))
+            handles.append(module.register_forward_hook(lambda *_: _drop_last(entered)))
+        with torch.no_grad():
+            model(inputs)
+    except Exception:
+        deepest = entered[-1] if entered else model
+        path = names.get(deepest, "")
+        return f" in {path} ({type(deepest).__name__})" if path else ""
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ""
+
+
+def _drop_last(entered: list[nn.Module]) -> None:
+    entered.pop()

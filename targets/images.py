@@ -1,0 +1,236 @@
+"""Labelled images in a folder tree, or in a zip file of one, read in place."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from targets.errors import TargetError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Files that count as images: torchvision's list."""
+CHECKSUM_LIMIT = 256 * 1024**2
+"""Bytes of image files in a folder tree up to which their content is hashed; beyond, path and size stand for it."""
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+class PixelTransform:
+    """PIL image -> float32 (3, size, size), scaled to [0, 1] and normalised; resized when it has another size.
+
+    Args:
+        size: height and width in pixels.
+        mean, std: per channel, in [0, 1].
+    """
+
+    def __init__(self, size: int, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        self.size, self.mean, self.std = size, mean, std
+        self._shift = torch.tensor(mean).view(3, 1, 1)
+        self._scale = torch.tensor(std).view(3, 1, 1)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        image = image.convert("RGB")
+        if image.size != (self.size, self.size):
+            image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+        return self.normalise(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 (..., 3, h, w) -> float32 of that shape."""
+        return (pixels.float().div_(255) - self._shift).div_(self._scale).contiguous()
+
+    def __repr__(self) -> str:
+        return f"PixelTransform(size={self.size}, mean={self.mean}, std={self.std})"
+
+
+class ImageArchive:
+    """The image files of a folder tree or of a zip file of one, by split and class.
+
+    ``<split>/<class>/.../<image>``; a zip may wrap that in one more folder. Classes are numbered over all
+    splits together in alphabetical order, as torchvision's ImageFolder does within one, so that a split
+    without some class keeps the others' numbers.
+
+    Args:
+        path: of the folder or the zip file.
+
+    Raises:
+        TargetError: no such path, not a zip file, or no images in such a tree.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._local = threading.local()
+        self.is_zip = self.path.is_file()
+        if not self.path.exists():
+            raise TargetError(f"data: there is no file or folder '{self.path}'")
+        try:
+            found = self._list_zip() if self.is_zip else _list_folder(self.path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise TargetError(
+                f"data: '{self.path}' cannot be read as a zip file or folder of images: {error}"
+            ) from error
+        self._sizes = {name: size for name, size, _ in found}
+        self._checksums = {name: checksum for name, _, checksum in found if checksum is not None}
+        self._prefix = _wrapping(list(self._sizes)) if self.is_zip else ""
+        splits: dict[str, list[tuple[str, str]]] = {}
+        for name in self._sizes:
+            parts = name.removeprefix(self._prefix).split("/")
+            if len(parts) > 2 and parts[-1].lower().endswith(EXTENSIONS):
+                splits.setdefault(parts[0], []).append((name, parts[1]))
+        if not splits:
+            raise TargetError(
+                f"data: '{self.path}' holds no images as <split>/<class>/<image> with splits train, validation, "
+                f"test and images of {', '.join(EXTENSIONS)}"
+            )
+        self.classes = tuple(sorted({label for files in splits.values() for _, label in files}))
+        number = {label: index for index, label in enumerate(self.classes)}
+        self._files = {
+            split: [(name, number[label]) for name, label in sorted(files, key=_image_folder_order)]
+            for split, files in splits.items()
+        }
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the top folders that hold images."""
+        return tuple(sorted(self._files))
+
+    def files(self, split: str) -> list[tuple[str, int]]:
+        """(path within the archive, class number) of a split's images, in ImageFolder's order."""
+        return self._files[split]
+
+    def read(self, name: str) -> bytes:
+        """One file's bytes."""
+        if self.is_zip:
+            return self._handle().read(name)
+        return (self.path / name).read_bytes()
+
+    def identity(self, name: str) -> str:
+        """A string that says the file's content: its size and CRC-32, or in large folder trees its path.
+
+        Folder and zip of the same tree give the same strings where checksums are at hand.
+        """
+        if name not in self._checksums and sum(self._sizes.values()) <= CHECKSUM_LIMIT:
+            self._checksums[name] = zlib.crc32(self.read(name))
+        size, checksum = self._sizes[name], self._checksums.get(name)
+        return f"image:{size}:{checksum:08x}" if checksum is not None else f"image:{size}:{name}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        del state["_local"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._local = threading.local()
+
+    def _handle(self) -> zipfile.ZipFile:
+        # One handle a thread and process: they would move each other's file position.
+        if getattr(self._local, "process", None) != os.getpid():
+            self._local.handle = zipfile.ZipFile(self.path)
+            self._local.process = os.getpid()
+        handle: zipfile.ZipFile = self._local.handle
+        return handle
+
+    def _list_zip(self) -> list[tuple[str, int, int | None]]:
+        return [
+            (entry.filename, entry.file_size, entry.CRC)
+            for entry in self._handle().infolist()
+            if not entry.is_dir() and not _hidden(entry.filename)
+        ]
+
+
+def _list_folder(path: Path) -> list[tuple[str, int, int | None]]:
+    found: list[tuple[str, int, int | None]] = []
+    for folder, _, names in os.walk(path, followlinks=True):
+        inside = Path(folder).relative_to(path)
+        for name in names:
+            if name.lower().endswith(EXTENSIONS):
+                found.append(((inside / name).as_posix(), os.stat(os.path.join(folder, name)).st_size, None))
+    return found
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith("__MACOSX/") or any(part.startswith(".") for part in name.split("/"))
+
+
+def _wrapping(names: Sequence[str]) -> str:
+    """The folder that a zip file wraps everything in, with its slash, or nothing."""
+    tops = {name.partition("/")[0] for name in names}
+    top = next(iter(tops)) if len(tops) == 1 else ""
+    deep = all(name.count("/") > 2 for name in names)
+    return f"{top}/" if top not in ("", "train", "validation", "val", "test", "calibration") and deep else ""
+
+
+def _image_folder_order(file: tuple[str, str]) -> tuple[str, str, str]:
+    name, label = file
+    folder, _, base = name.rpartition("/")
+    return label, folder, base
+
+
+class ImageTree(Dataset[tuple[Tensor, int]]):
+    """One split of an `ImageArchive` as a dataset of (input, class number). Can be pickled.
+
+    Args:
+        archive: where the images are.
+        split: name of the top folder.
+        transform: RGB image -> input; it must be picklable, and print the same in every process.
+
+    Raises:
+        TargetError: there is no such split; those there are get listed.
+    """
+
+    def __init__(self, archive: ImageArchive, split: str, transform: Transform) -> None:
+        if split not in archive.splits:
+            raise TargetError(
+                f"data: '{archive.path}' has no {split}/ with images; there is {', '.join(archive.splits)}"
+            )
+        self.archive = archive
+        self.split = split
+        self.transform = transform
+        self.classes = archive.classes
+        self.samples = archive.files(split)
+        self.targets = [label for _, label in self.samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        name, label = self.samples[index]
+        return self._input(name), label
+
+    def read_inputs(self, indices: Sequence[int]) -> list[Tensor]:
+        """The inputs of these images, in order; decoded by as many threads as PyTorch uses."""
+        names = [self.samples[index][0] for index in indices]
+        threads = min(torch.get_num_threads(), len(names))
+        # Small images are decoded faster than handed to a thread.
+        if threads < 2 or max(self.archive._sizes[name] for name in names) < 16384:
+            return [self._input(name) for name in names]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self._input, names))
+
+    def identities(self) -> list[str]:
+        """One string an image that says its content, without decoding it."""
+        return [self.archive.identity(name) for name, _ in self.samples]
+
+    def _input(self, name: str) -> Tensor:
+        try:
+            content = self.archive.read(name)
+            with Image.open(io.BytesIO(content)) as image:
+                rgb = image.convert("RGB")
+        except (OSError, ValueError, SyntaxError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise TargetError(
+                f"data: the image '{name}' in '{self.archive.path}' cannot be read: {error}; replace or remove it"
+            ) from error
+        return self.transform(rgb)

@@ -1,0 +1,136 @@
+"""What a reference such as ``digits`` or ``file.py:function`` means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from targets import cifar_resnet, digits, torchvision_models, user_file
+from targets.errors import UsageError
+from targets.target import Target
+
+_FILE = re.compile(r"^(?P<path>.+\.py)(?::(?P<function>[^:?]*))?$")
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A target that comes with leanfront.
+
+    Args:
+        name: as typed; one that ends in ``:<model>`` takes what is typed behind the colon.
+        description: one line.
+        options: option -> what it means.
+        build: (what stands for ``<model>``, or "", options) -> target.
+    """
+
+    name: str
+    description: str
+    options: Mapping[str, str]
+    build: Callable[[str, Mapping[str, str]], Target]
+
+
+def _digits(_: str, options: Mapping[str, str]) -> Target:
+    return digits.build(options)
+
+
+def _cifar(depth: int) -> Callable[[str, Mapping[str, str]], Target]:
+    return lambda _, options: cifar_resnet.build(depth, options)
+
+
+BUILTINS: dict[str, Builtin] = {
+    builtin.name: builtin
+    for builtin in (
+        Builtin(
+            "digits",
+            "handwritten digits (8 x 8, scikit-learn) and a small residual CNN trained on the spot",
+            digits.OPTIONS,
+            _digits,
+        ),
+        *(
+            Builtin(
+                f"cifar10-resnet{depth}",
+                f"ResNet-{depth} for CIFAR-10 (He et al. 2015): needs data= and weights=",
+                cifar_resnet.OPTIONS,
+                _cifar(depth),
+            )
+            for depth in cifar_resnet.DEPTHS
+        ),
+        Builtin(
+            "torchvision:<model>",
+            "any classification model of torchvision on a tree of images: needs data=",
+            torchvision_models.OPTIONS,
+            torchvision_models.build,
+        ),
+    )
+}
+"""Name -> built-in target. A new one is an entry here."""
+
+
+def builtin_targets() -> list[tuple[str, str]]:
+    """(name, one line) of every built-in target."""
+    return [(builtin.name, builtin.description) for builtin in BUILTINS.values()]
+
+
+def resolve(reference: str) -> Target:
+    """The target that a reference names.
+
+    Args:
+        reference: a built-in name with options (``digits``, ``cifar10-resnet20?data=DIR&weights=FILE``,
+            ``torchvision:resnet18?data=DIR``), or ``path/to/file.py:function``, whose options become keyword
+            arguments. ``%26`` stands for ``&`` in a value, and likewise for other characters.
+
+    Returns:
+        The target, with `Target.reference` set to the reference as typed.
+
+    Raises:
+        UsageError: no such built-in or option.
+        TargetError: the target cannot be used, and why.
+    """
+    name, _, query = reference.strip().partition("?")
+    options = _options(reference, query)
+    file = _FILE.match(unquote(name))
+    if file is not None:
+        path, function = file["path"], file["function"]
+        if not function:
+            names = user_file.functions(user_file.load(path))
+            listed = f"; it has {', '.join(names)}" if names else ""
+            raise UsageError(
+                f"'{reference}' names no function: write {path}:{(names or ['target'])[0]}{listed}"
+            )
+        return user_file.build(path, function, options).referred(reference.strip())
+    head, colon, model = name.partition(":")
+    builtin = BUILTINS.get(f"{head}:<model>" if colon else name)
+    if builtin is None:
+        raise _unknown(name)
+    unknown = sorted(set(options) - set(builtin.options))
+    if unknown:
+        raise UsageError(
+            f"{name}: unknown option '{unknown[0]}'; known: "
+            + "; ".join(f"{option} ({meaning})" for option, meaning in builtin.options.items())
+        )
+    return builtin.build(model, options).referred(reference.strip())
+
+
+def _options(reference: str, query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for item in query.split("&") if query else ():
+        key, equals, value = item.partition("=")
+        # Not parse_qsl: it makes spaces of the plus signs that file names have.
+        key, value = unquote(key), unquote(value)
+        if not equals or not key:
+            raise UsageError(f"'{reference}': '{item}' is no option; write key=value, several joined with &")
+        if key in options:
+            raise UsageError(f"'{reference}': the option '{key}' is given twice")
+        options[key] = value
+    return options
+
+
+def _unknown(name: str) -> UsageError:
+    close = difflib.get_close_matches(name, BUILTINS, n=2)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return UsageError(
+        f"there is no target '{name}'; {hint}built-in: {', '.join(BUILTINS)}; one's own: path/to/file.py:function"
+    )

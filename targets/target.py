@@ -1,0 +1,272 @@
+"""What is compressed: a trained classifier with its data."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from targets.cuts import cut_calibration
+from targets.errors import TargetError
+from targets.forward import class_scores
+from targets.overlap import check_disjoint
+from targets.split import Split
+
+TASKS = ("classification",)
+PROBE_BATCH = 64
+"""Calibration samples on which a new target's model is tried."""
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class Target:
+    """A trained classifier, an example input and disjoint data splits. Immutable.
+
+    Attributes:
+        model: a private copy in eval mode on the CPU, floating parameters as float32. The caller's model is
+            never touched; whoever changes this one must copy it first.
+        example_input: (1, ...) one input, on the CPU.
+        calibration: statistics are estimated on it.
+        validation: searched and chosen on.
+        test: reported only, or None.
+        train: for recovery, or None.
+        classes: C names, in the order of the model's outputs.
+        task: ``classification``.
+        name: for people.
+        reference: what resolves to this target again (``digits``, ``file.py:function``), or None.
+        cuts: sentences that say which split was cut from which.
+    """
+
+    model: nn.Module
+    example_input: Tensor
+    validation: Split
+    calibration: Split
+    test: Split | None
+    train: Split | None
+    classes: tuple[str, ...]
+    task: str
+    name: str | None
+    reference: str | None
+    cuts: tuple[str, ...]
+    _memo: dict[str, str] = field(init=False, repr=False)
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        example_input: Tensor,
+        validation: Any,
+        calibration: Any = None,
+        test: Any = None,
+        train: Any = None,
+        classes: Sequence[str] | None = None,
+        task: str = "classification",
+        name: str | None = None,
+        reference: str | None = None,
+        cuts: Sequence[str] = (),
+    ) -> None:
+        """Check everything that can be checked at the door.
+
+        Args:
+            model: maps a batch (n, ...) to float class scores (n, C).
+            example_input: a batch of at least one input the model takes; the first is kept.
+            validation: a dataset or loader of (input, label), or a pair of tensors: see `Split.of`. The same
+                goes for the other splits.
+            calibration: without it, up to 512 samples are cut from `train`, or else from `validation`.
+            test: held out from every decision.
+            train: read anew every time, so that it may be augmented.
+            classes: the classes' names; without them ``0`` to ``C-1``.
+            task: ``classification`` is the only one for now.
+            name: for people; the model's class name without it.
+            reference: set by `resolve`.
+            cuts: sentences on cuts that were made before, which `Target.cuts` opens with.
+
+        Raises:
+            TargetError: what cannot be used and what to do about it: no module, another task, a model that
+                fails or returns something else than finite class scores, empty, unlabelled or overlapping
+                splits, labels that are no class index, inputs shaped otherwise than the example.
+        """
+        if not isinstance(model, nn.Module):
+            raise TargetError(
+                f"model is a {_kind(model)}, not a torch.nn.Module"
+                + ("; load a state dict into its module first" if isinstance(model, dict) else "")
+            )
+        if task not in TASKS:
+            raise TargetError(f"task '{task}' is not supported; only classification is, for now")
+        model = _private(model)
+        example_input = _example(example_input)
+        splits = {
+            key: Split.of(key, source, cache=key != "train")
+            for key, source in (
+                ("calibration", calibration),
+                ("validation", validation),
+                ("test", test),
+                ("train", train),
+            )
+            if source is not None
+        }
+        if "validation" not in splits:
+            raise TargetError("validation is None; a target needs a validation split to search on")
+        _check_shapes(splits, example_input)
+        outputs = class_scores(model, example_input, "example_input")
+        names = _class_names(classes, outputs.shape[1])
+        _check_labels(splits, len(names), classes is not None)
+        check_disjoint(list(splits.values()))
+        said = list(cuts)
+        if "calibration" not in splits:
+            source = "train" if "train" in splits else "validation"
+            splits["calibration"], splits[source], sentence = cut_calibration(splits[source])
+            said.append(sentence)
+        inputs, _ = next(splits["calibration"].batches(PROBE_BATCH))
+        class_scores(model, inputs, f"the first {len(inputs)} calibration samples")
+        values = {
+            "model": model,
+            "example_input": example_input,
+            "calibration": splits["calibration"],
+            "validation": splits["validation"],
+            "test": splits.get("test"),
+            "train": splits.get("train"),
+            "classes": names,
+            "task": task,
+            "name": name or type(model).__name__,
+            "reference": reference,
+            "cuts": tuple(said),
+            "_memo": {},
+        }
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits there are, by name."""
+        found = (self.calibration, self.validation, self.test, self.train)
+        return {split.name: split for split in found if split is not None}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what is compressed and judged, the same in every process.
+
+        Over the modules' types, the weights (names, shapes, dtypes, bytes; buffers outside the state dict
+        too), the classes, the task, and the splits' digests. Of `train` only the labels enter: its inputs may
+        be augmented anew on every reading.
+        """
+        if "fingerprint" not in self._memo:
+            digest = hashlib.sha256()
+
+            def say(*words: object) -> None:
+                digest.update("\0".join(str(word) for word in words).encode() + b"\n")
+
+            say("leanfront target 1", self.task, *self.classes)
+            say("example_input", self.example_input.dtype, tuple(self.example_input.shape))
+            for name, module in self.model.named_modules():
+                say("module", name, type(module).__qualname__)
+            tensors = dict(self.model.named_parameters(remove_duplicate=False))
+            tensors.update(self.model.named_buffers(remove_duplicate=False))
+            for name, tensor in sorted(tensors.items()):
+                say("tensor", name, tensor.dtype, tuple(tensor.shape))
+                digest.update(_raw_bytes(tensor))
+            for name, split in sorted(self.splits.items()):
+                if name == "train":
+                    say("split", name, len(split), hashlib.sha256(_raw_bytes(split.labels)).hexdigest())
+                else:
+                    say("split", name, len(split), split.digest)
+            self._memo["fingerprint"] = digest.hexdigest()
+        return self._memo["fingerprint"]
+
+    @property
+    def dense_state(self) -> dict[str, Tensor]:
+        """A copy of the model's state dict."""
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def referred(self, reference: str, name: str | None = None) -> Target:
+        """The same target under the reference that resolves to it, and a name if it is given.
+
+        Args:
+            reference: as typed.
+            name: for people; unchanged without it.
+        """
+        other = copy.copy(self)
+        object.__setattr__(other, "reference", reference)
+        if name is not None:
+            object.__setattr__(other, "name", name)
+        return other
+
+
+def _private(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model).cpu().float().eval()
+    except Exception as error:
+        raise TargetError(
+            f"the model cannot be copied: {type(error).__name__}: {error}; drop what is not a parameter, buffer "
+            "or submodule (stored activations, open files, locks)"
+        ) from error
+
+
+def _example(example_input: Any) -> Tensor:
+    if not isinstance(example_input, Tensor):
+        raise TargetError(
+            f"example_input is a {_kind(example_input)}, not a tensor; models of one input tensor are supported"
+        )
+    if example_input.ndim == 0 or example_input.numel() == 0:
+        raise TargetError(
+            f"example_input has shape {tuple(example_input.shape)}; it must be a batch (n, ...) of at least one input"
+        )
+    example_input = example_input[:1].detach().cpu().clone()
+    return example_input.float() if example_input.is_floating_point() else example_input
+
+
+def _check_shapes(splits: dict[str, Split], example_input: Tensor) -> None:
+    expected = tuple(example_input.shape[1:])
+    for split in splits.values():
+        found = split.sample_shape
+        if found == expected:
+            continue
+        hint = f"; {split.name} must give inputs as the example's, or the example be taken from it"
+        if found[1:] == expected:
+            hint = "; the example lacks the batch dimension: pass example_input.unsqueeze(0)"
+        raise TargetError(
+            f"{split.name}: inputs have shape {found}, but example_input holds inputs of shape {expected}{hint}"
+        )
+
+
+def _class_names(classes: Sequence[str] | None, width: int) -> tuple[str, ...]:
+    if classes is None:
+        return tuple(str(index) for index in range(width))
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise TargetError(f"classes is {classes!r}; give a list of {width} names, or leave it out")
+    if len(classes) != width:
+        raise TargetError(
+            f"classes has {len(classes)} name(s), but the model returns {width} scores; give one name an output"
+        )
+    return tuple(str(name) for name in classes)
+
+
+def _check_labels(splits: dict[str, Split], classes: int, named: bool) -> None:
+    for split in splits.values():
+        bad = ((split.labels < 0) | (split.labels >= classes)).nonzero().flatten()
+        if not len(bad):
+            continue
+        label = int(split.labels[bad[0]])
+        hint = "; is the split unlabelled?" if bool((split.labels == -1).all()) else ""
+        if label == classes and int(split.labels.min()) == 1:
+            hint = "; labels seem to count from 1: subtract 1"
+        what = "names" if named else "outputs"
+        raise TargetError(
+            f"{split.name}: the label of sample {int(bad[0])} is {label}, outside 0..{classes - 1} (the model "
+            f"has {classes} class {what}); {len(bad)} label(s) are{hint}"
+        )
+
+
+def _raw_bytes(tensor: Tensor) -> bytes:
+    # By way of bytes: NumPy lacks bfloat16.
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return bytes(np.asarray(flat).tobytes())
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

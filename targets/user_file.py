@@ -1,0 +1,133 @@
+"""A user's own target: a function in a Python file."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from targets.errors import TargetError, UsageError
+from targets.target import Target
+
+_loaded: dict[str, tuple[int, int]] = {}
+"""Module name -> (modification time in ns, size) of the file it was made from."""
+
+
+def build(path: str, function: str, options: Mapping[str, str]) -> Target:
+    """Call a function of a file for its target.
+
+    The file runs once a process and version of the file, as a module of a private name, so that what it
+    defines can be pickled. Its folder is appended to `sys.path` for the files beside it; at the end, because
+    users' folders hold a ``search.py`` or ``storage.py`` that must not stand before our packages.
+
+    Args:
+        path: of the file.
+        function: its name.
+        options: passed as keyword arguments, as strings.
+
+    Raises:
+        TargetError: there is no such file or function, either raises, or it returns no target.
+        UsageError: the function does not take an option.
+    """
+    module = load(path)
+    found = getattr(module, function, None)
+    if not callable(found):
+        names = functions(module)
+        close = difflib.get_close_matches(function, names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise TargetError(
+            f"'{path}' has no function '{function}'; {hint}it has "
+            + (", ".join(names) if names else "none: write def target() -> leanfront.Target")
+        )
+    _check_options(f"{path}:{function}", found, options)
+    try:
+        target = found(**options)
+    except (Exception, SystemExit) as error:
+        raise TargetError(f"{path}:{function} failed: {_where(path, error)}") from error
+    if not isinstance(target, Target):
+        raise TargetError(
+            f"{path}:{function} returned a {type(target).__name__}, not a leanfront.Target; end it with "
+            "return leanfront.Target(model=..., example_input=..., validation=...)"
+        )
+    return target
+
+
+def load(path: str) -> ModuleType:
+    """The file as a module; the same one as long as the file is unchanged.
+
+    Raises:
+        TargetError: there is no such file, or it raises.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        beside = sorted(entry.name for entry in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        close = difflib.get_close_matches(file.name, beside, n=1)
+        hint = f"; did you mean '{Path(path).with_name(close[0])}'?" if close else ""
+        raise TargetError(f"there is no file '{path}'{hint}")
+    name = f"_leanfront_target_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    status = file.stat()
+    version = (status.st_mtime_ns, status.st_size)
+    if name in sys.modules and _loaded.get(name) == version:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"'{path}' cannot be loaded as Python; does its name end in .py?")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(file.parent)
+    if folder not in (os.path.abspath(entry) for entry in sys.path):
+        sys.path.append(folder)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise TargetError(f"'{path}' failed when it was loaded: {_where(path, error)}") from error
+    _loaded[name] = version
+    return module
+
+
+def functions(module: ModuleType) -> list[str]:
+    """Public functions that the module defines itself, by name."""
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    )
+
+
+def _check_options(reference: str, function: Any, options: Mapping[str, str]) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = sorted(set(options) - {p.name for p in named})
+    if unknown and not anything:
+        takes = ", ".join(p.name for p in named) or "none"
+        raise UsageError(f"{reference}: unknown option '{unknown[0]}'; the function takes {takes}")
+    missing = [p.name for p in named if p.default is p.empty and p.name not in options]
+    if missing:
+        raise UsageError(
+            f"{reference}: the function needs {', '.join(missing)}; give it a default or write "
+            f"'{reference}?{missing[0]}=...'"
+        )
+
+
+def _where(path: str, error: BaseException) -> str:
+    """``file.py:12: ValueError: ...``: the last line of the user's folder that took part, and the error."""
+    own = Path(path).expanduser().resolve()
+    said = str(error)
+    # Errors of ours speak for themselves.
+    text = said if isinstance(error, TargetError) else f"{type(error).__name__}: {said}".removesuffix(": ")
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if Path(frame.filename).resolve() == own:
+            return f"{frame.filename}:{frame.lineno}: {text}"
+    return text

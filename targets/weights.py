@@ -1,0 +1,99 @@
+"""Weights from a file into a model, and what to say when they do not fit."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from targets.errors import TargetError
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Keys under which training scripts store the state dict beside their other state."""
+PREFIX = "module."
+"""What DataParallel puts before every name."""
+LISTED = 8
+"""Names of one kind in a message; the rest is counted."""
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict; nothing in the file is executed.
+
+    Args:
+        path: a ``.safetensors`` file, or one written by ``torch.save`` of a state dict, also wrapped in a dict
+            under one of `WRAPPERS` and with DataParallel's prefix.
+
+    Returns:
+        Parameter or buffer name -> tensor on the CPU.
+
+    Raises:
+        TargetError: no such file, not readable as weights, or no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TargetError(f"weights: there is no file '{path}'")
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TargetError(
+            f"weights: '{path}' holds more than tensors, or is no weights file; it is not opened because that "
+            "could run code. Save the state dict alone: torch.save(model.state_dict(), ...), or safetensors"
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise TargetError(f"weights: '{path}' cannot be read: {error}; is the file complete?") from error
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
+        found = f"keys {_some(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__
+        raise TargetError(f"weights: '{path}' holds no state dict but {found}")
+    state = {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+    if all(name.startswith(PREFIX) for name in state):
+        state = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
+    return state
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load a file's weights into a model; see `read_state` for the formats.
+
+    Batch norms' ``num_batches_tracked`` may be missing, as in files of old PyTorch releases.
+
+    Raises:
+        TargetError: the file cannot be read, or names or shapes do not fit; they are listed.
+    """
+    state = read_state(path)
+    own = model.state_dict()
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in state if name not in own]
+    shapes = [
+        f"{name} {tuple(state[name].shape)} where the model has {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    problems = [
+        f"{what} ({len(names)}): {_some(names)}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes))
+        if names
+    ]
+    if problems:
+        raise TargetError(
+            f"weights: '{path}' does not fit {type(model).__name__}: {'; '.join(problems)}. "
+            "Give weights of this very architecture and number of classes"
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def _some(names: Any) -> str:
+    names = list(names)
+    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + rest

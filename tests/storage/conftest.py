@@ -1,0 +1,104 @@
+"""Records to store, and a store in a real file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compressors.configuration import Configuration
+from objectives import METRICS, Measurement, resolve
+from search.candidate import Candidate, SearchRecord, TrialRecord
+from storage import FrontierStore
+
+NOBODY = 65534
+
+
+class Build:
+    """Makes records of few words."""
+
+    @staticmethod
+    def search(name: str = "mine", objectives: str = "accuracy,memory,macs", **changes: Any) -> SearchRecord:
+        names = tuple(objective.name for objective in resolve(objectives))
+        fields: dict[str, Any] = {
+            "target": "digits",
+            "fingerprint": "f" * 64,
+            "objectives": names,
+            "reference": dict.fromkeys(names, 1.0),
+            "settings": {"cheapest": {"memory_bytes": 1.0, "macs": 2.0}, "space": {"bits": [2, 4]}},
+        }
+        return SearchRecord(name=name, **{**fields, **changes})
+
+    @staticmethod
+    def configuration(key: int) -> Configuration:
+        """Equal keys give equal configurations."""
+        return Configuration(channels={"group": key + 1}, weight_bits={"layer": 4})
+
+    @staticmethod
+    def measurements(values: Mapping[str, float | None]) -> tuple[Measurement, ...]:
+        """Metrics on the validation split, the rest as costs; None is not measured."""
+        return tuple(
+            Measurement(name, value, "validation" if name in METRICS else "")
+            for name, value in values.items()
+            if value is not None
+        )
+
+    @classmethod
+    def candidate(cls, key: int, values: Mapping[str, float | None], **changes: Any) -> Candidate:
+        fields = {"configuration": cls.configuration(key), "measurements": cls.measurements(values)}
+        return Candidate(search="mine", number=key, **{**fields, **changes})
+
+    @staticmethod
+    def trial(number: int, **changes: Any) -> TrialRecord:
+        return TrialRecord(number, **{"parameters": {"bits": number}, "attributes": {}, **changes})
+
+    @classmethod
+    def point(cls, key: int, accuracy: float, memory: float, macs: float, **more: float) -> Candidate:
+        return cls.candidate(key, {"accuracy": accuracy, "memory_bytes": memory, "macs": macs, **more})
+
+    @classmethod
+    def fill(cls, store: FrontierStore, points: list[tuple[float, float, float]], name: str = "mine") -> None:
+        """A search with one candidate a triple of accuracy, bytes and MACs."""
+        store.create_search(cls.search(name))
+        for number, point in enumerate(points):
+            store.record(name, cls.trial(number), cls.point(number, *point))
+
+
+@pytest.fixture(scope="session")
+def build() -> type[Build]:
+    """The maker of records."""
+    return Build
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Address of a database file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'leanfront.db'}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[FrontierStore]:
+    """An empty store."""
+    with FrontierStore(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ordinary_folder() -> Iterator[Path]:
+    """A folder of an ordinary user, who then runs the test: root may write to what is read-only."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if os.geteuid() != 0:
+            yield folder
+            return
+        os.chown(folder, NOBODY, -1)
+        os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(0)
+            folder.chmod(0o755)

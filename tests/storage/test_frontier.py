@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from objectives import Budget, minimisation, resolve
+from objectives.objective import MOST
+from storage import FrontierStore, check
+from storage.frontier import decides, objective_values
+from storage.tables import VECTOR, FrontierRow, SearchRow
+
+NAMES = "accuracy,memory,macs,cross_entropy"
+NUMBERS = itertools.count()
+
+# Few values make ties and duplicates frequent; 0.0 and -0.0 must count as one.
+value = st.sampled_from([0.0, -0.0, 0.25, 0.5, 0.75, 1.0])
+odd = st.sampled_from([math.nan, math.inf, -math.inf, None])
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[int, list[tuple[int, str, list[float | None]]]]:
+    """A number of objectives, and inserts: key of the configuration, state, values."""
+    count = draw(st.integers(2, 4))
+    entry = st.one_of(value, value, value, value, value, value, odd) if draw(st.booleans()) else value
+    vector = st.lists(entry, min_size=count, max_size=count)
+    insert = st.tuples(st.integers(0, 14), st.sampled_from(["complete"] * 9 + ["failed"]), vector)
+    return count, draw(st.lists(insert, max_size=14))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontierStore]:
+    """One file for all examples; each takes a search of its own, so they also test that searches are apart."""
+    with FrontierStore(f"sqlite:///{tmp_path_factory.mktemp('frontier') / 'all.db'}") as store:
+        yield store
+        # The command's own check agrees on everything the examples left behind.
+        report = check(store.url)
+        assert report.ok, report.problems
+
+
+def brute_force(vectors: dict[int, tuple[float, ...]]) -> tuple[set[int], set[int]]:
+    """Ids on the strict and on the weak front, by comparing all pairs."""
+
+    def beaten(own: tuple[float, ...], *, everywhere: bool) -> bool:
+        for other in vectors.values():
+            better = [a < b for a, b in zip(other, own, strict=True)]
+            no_worse = all(a <= b for a, b in zip(other, own, strict=True))
+            if all(better) if everywhere else (no_worse and any(better)):
+                return True
+        return False
+
+    strict = {key for key, own in vectors.items() if not beaten(own, everywhere=False)}
+    weak = {key for key, own in vectors.items() if not beaten(own, everywhere=True)}
+    return strict, weak
+
+
+def stored(store: FrontierStore, name: str) -> tuple[set[int], set[int]]:
+    """Ids that the table holds as strict, and all."""
+    with store.database.reading() as session:
+        rows = session.execute(
+            select(FrontierRow.candidate_id, FrontierRow.strict)
+            .join(SearchRow, SearchRow.id == FrontierRow.search_id)
+            .where(SearchRow.name == name)
+        ).all()
+    return {row.candidate_id for row in rows if row.strict}, {row.candidate_id for row in rows}
+
+
+@settings(max_examples=120, deadline=None)
+@given(history=histories())
+def test_the_stored_frontier_equals_brute_force_after_every_insert(
+    shared: FrontierStore, build: Any, history: tuple[int, list[tuple[int, str, list[float | None]]]]
+) -> None:
+    count, inserts = history
+    objectives = resolve(NAMES.split(",")[:count])
+    name = f"example {next(NUMBERS)}"
+    shared.create_search(build.search(name, ",".join(NAMES.split(",")[:count])))
+    ids: dict[int, int] = {}
+    vectors: dict[int, tuple[float, ...]] = {}
+    for number, (key, state, values) in enumerate(inserts):
+        named = {objective.measurement: each for objective, each in zip(objectives, values, strict=True)}
+        reason = "out of memory" if state == "failed" else None
+        given_candidate = build.candidate(key, named, state=state, reason=reason)
+        made = shared.record(name, build.trial(number), given_candidate)
+        if key in ids:
+            assert made.id == ids[key]
+        else:
+            assert made.id is not None
+            ids[key] = made.id
+            usable = state == "complete" and all(v is not None and math.isfinite(v) for v in values)
+            assert made.state == ("complete" if usable else "failed")
+            if usable:
+                vectors[made.id] = minimisation(objectives, [v for v in values if v is not None])
+        strict, weak = brute_force(vectors)
+        assert stored(shared, name) == (strict, weak)
+        assert made.on_frontier == (made.id in strict)
+    strict, weak = brute_force(vectors)
+    assert {each.id for each in shared.frontier(name)} == strict
+    assert {each.id for each in shared.frontier(name, weak=True)} == weak
+    assert {each.id for each in shared.candidates(name) if each.on_frontier} == strict
+    record = shared.search(name)
+    assert (record.trials, record.frontier_size) == (len(inserts), len(strict))
+
+
+def test_every_order_of_the_same_vectors_gives_the_same_frontier(shared: FrontierStore, build: Any) -> None:
+    points = [(0.5, 2, 2), (0.5, 2, 2), (0.9, 2, 2), (0.5, 1, 2), (0.4, 3, 3)]
+    for order in itertools.permutations(range(len(points))):
+        name = f"example {next(NUMBERS)}"
+        shared.create_search(build.search(name))
+        for number, index in enumerate(order):
+            shared.record(name, build.trial(number), build.point(index, *points[index]))
+        front = {each.configuration.channels["group"] - 1 for each in shared.frontier(name)}
+        weak = {each.configuration.channels["group"] - 1 for each in shared.frontier(name, weak=True)}
+        assert (front, weak) == ({2, 3}, {0, 1, 2, 3})
+
+
+def test_a_failed_objective_is_named(build: Any) -> None:
+    objectives = resolve("accuracy,memory")
+    values, reason = objective_values(objectives, build.measurements({"accuracy": 0.5}))
+    assert values is None
+    assert reason == "objective 'memory' was not measured"
+    values, reason = objective_values(
+        objectives, build.measurements({"accuracy": math.nan, "memory_bytes": 1.0})
+    )
+    assert values is None
+    assert reason == "objective 'accuracy' is nan"
+    values, reason = objective_values(objectives, build.measurements({"accuracy": 1, "memory_bytes": 2}))
+    assert (values, reason) == ((1.0, 2.0), None)
+
+
+def test_only_natural_limits_on_objectives_let_the_frontier_decide() -> None:
+    three, two = resolve("accuracy,memory,macs"), resolve("accuracy,memory")
+    assert decides(three, Budget())
+    assert decides(three, Budget({"memory": 1.0, "macs": 2.0}, {"accuracy": 0.5}))
+    # A dominated candidate may be the one that is large enough, bad enough, or has the other measurement.
+    assert not decides(three, Budget({}, {"memory": 1.0}))
+    assert not decides(three, Budget({"accuracy": 0.5}))
+    assert not decides(three, Budget({"file_size": 100.0}))
+    # Ties go by MACs, which the frontier of these objectives does not know.
+    assert not decides(two, Budget())
+
+
+def test_the_table_has_a_column_for_every_objective() -> None:
+    assert len(VECTOR) == MOST

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy.dialects import sqlite
+
+from objectives import Budget, Selection, resolve, select
+from objectives.strategies import STRATEGIES, Strategy
+from storage import FrontierStore, selection
+from storage.selection import StoredPoint
+from targets.errors import UsageError
+
+NUMBERS = itertools.count()
+SETS = ("accuracy,memory,macs", "macs,accuracy,memory,file_size", "accuracy,macs", "cross_entropy,memory")
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("accuracy", {}),
+    ("knee", {}),
+    ("lexicographic", {"order": "memory,accuracy"}),
+    ("lexicographic", {"order": "accuracy,file_size", "tolerance": 0.3}),
+    ("lexicographic", {"tolerance": 0.25}),
+    ("chebyshev", {}),
+]
+MEASURED = ("accuracy", "memory_bytes", "macs", "cross_entropy", "file_bytes", "heat")
+
+grid = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+extra = st.sampled_from([0.0, 0.25, 0.5, 1.0, None, math.nan])
+rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "accuracy": grid,
+            "memory_bytes": grid,
+            "macs": grid,
+            "cross_entropy": grid,
+            "file_bytes": grid,
+            "heat": extra,
+        }
+    ),
+    min_size=1,
+    max_size=10,
+)
+limits = st.dictionaries(st.sampled_from(MEASURED), st.sampled_from([0.0, 0.2, 0.5, 0.75]), max_size=3)
+lower = st.dictionaries(st.sampled_from(MEASURED), st.sampled_from([0.0, 0.25, 0.6]), max_size=2)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontierStore]:
+    with FrontierStore(f"sqlite:///{tmp_path_factory.mktemp('selection') / 'all.db'}") as store:
+        yield store
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    objectives=st.sampled_from(SETS),
+    table=rows,
+    budgets=st.lists(st.tuples(limits, lower), min_size=1, max_size=4),
+    chosen=st.lists(st.sampled_from(OPTIONS), min_size=1, max_size=3),
+)
+def test_a_query_equals_the_rule_over_all_candidates(
+    shared: FrontierStore,
+    build: Any,
+    objectives: str,
+    table: list[dict[str, float | None]],
+    budgets: list[tuple[dict[str, float], dict[str, float]]],
+    chosen: list[tuple[str, dict[str, Any]]],
+) -> None:
+    name = f"example {next(NUMBERS)}"
+    shared.create_search(build.search(name, objectives))
+    for number, row in enumerate(table):
+        shared.record(name, build.trial(number), build.candidate(number, row))
+    everything = list(shared.candidates(name))
+    for maximum, minimum in budgets:
+        if any(minimum[key] > maximum[key] for key in minimum.keys() & maximum.keys()):
+            continue
+        budget = Budget(maximum, minimum)
+        if "heat" in budget.names and all(row["heat"] is None for row in table):
+            with pytest.raises(UsageError, match=r"heat: no candidate of this search has it measured"):
+                shared.select(name, budget)
+            continue
+        for strategy, options in chosen:
+            if strategy == "lexicographic" and "order" not in options:
+                options = {**options, "order": objectives}
+            expected = select(
+                everything,
+                budget,
+                resolve(objectives),
+                strategy=strategy,
+                cheapest={"memory_bytes": 1.0, "macs": 2.0},
+                **options,
+            )
+            assert essence(shared.select(name, budget, strategy=strategy, **options)) == essence(expected)
+        answer = shared.select(name, budget)
+        assert (answer.feasible, answer.candidate and answer.candidate.id) == brute_force(everything, budget)
+        inside = [each for each in everything if each.on_frontier and budget_holds(each, budget)]
+        assert {each.id for each in shared.frontier(name, budget)} == {each.id for each in inside}
+
+
+def essence(answer: Selection[Any]) -> dict[str, Any]:
+    """The answer with ids for candidates, which are not equal to themselves where they hold a NaN."""
+    return {
+        **{each.name: getattr(answer, each.name) for each in fields(answer)},
+        "candidate": answer.candidate and answer.candidate.id,
+        "nearest": answer.nearest and answer.nearest.id,
+    }
+
+
+def budget_holds(candidate: Any, budget: Budget) -> bool:
+    for name in budget.names:
+        value = candidate.value(name)
+        if value is None or math.isnan(value):
+            return False
+        if not budget.minimum.get(name, -math.inf) <= value <= budget.maximum.get(name, math.inf):
+            return False
+    return True
+
+
+def brute_force(everything: list[Any], budget: Budget) -> tuple[bool, Any]:
+    """The most accurate within the budget; ties: fewer bytes, fewer MACs, lower id."""
+    best = None
+    for one in everything:
+        if not budget_holds(one, budget):
+            continue
+        key = (-one.accuracy, one.memory_bytes, one.macs, one.id)
+        if best is None or key < best[0]:
+            best = key, one.id
+    return best is not None, None if best is None else best[1]
+
+
+def test_a_cap_on_another_measurement_is_met_by_a_dominated_candidate(
+    store: FrontierStore, build: Any
+) -> None:
+    store.create_search(build.search())
+    store.record("mine", build.trial(0), build.point(0, 0.9, 10, 10, file_bytes=500))
+    worse = store.record("mine", build.trial(1), build.point(1, 0.8, 20, 20, file_bytes=100))
+    assert not worse.on_frontier
+    answer = store.select("mine", Budget({"file_size": 200}))
+    assert answer.candidate == worse
+    assert store.frontier("mine", Budget({"file_size": 200})) == []
+
+
+def test_an_infeasible_answer_names_the_nearest_and_what_binds(store: FrontierStore, build: Any) -> None:
+    build.fill(store, [(0.9, 100, 1000), (0.5, 60, 500)])
+    answer = store.select("mine", Budget({"memory": 50, "macs": 600}))
+    assert not answer.feasible
+    assert answer.candidate is None
+    assert answer.nearest is not None
+    assert answer.nearest.memory_bytes == 60
+    assert answer.violations == {"memory_bytes": 10.0}
+    assert answer.binding == "memory_bytes"
+    assert answer.cheapest == {"memory_bytes": 1.0, "macs": 2.0}
+    assert answer.to_json()["nearest"]["id"] == answer.nearest.id
+
+
+def test_a_search_without_candidates_answers_infeasible(store: FrontierStore, build: Any) -> None:
+    store.create_search(build.search(settings={}, dense=build.measurements({"file_bytes": 9.0})))
+    for budget in (None, Budget({"memory": 5.0}), Budget({"file_size": 5.0})):
+        answer = store.select("mine", budget)
+        assert (answer.feasible, answer.nearest, answer.cheapest) == (False, None, None)
+        assert store.frontier("mine", budget) == []
+    with pytest.raises(UsageError, match=r"cannot limit heat.*measured are accuracy, file_bytes, macs"):
+        store.select("mine", Budget({"heat": 5.0}))
+
+
+def test_unknown_limits_strategies_and_options_are_refused(store: FrontierStore, build: Any) -> None:
+    build.fill(store, [(0.9, 100, 1000)])
+    for ask in (store.select, store.frontier):
+        with pytest.raises(
+            UsageError, match=r"cannot limit heat: .*measured are accuracy, macs, memory_bytes"
+        ):
+            ask("mine", Budget({"heat": 1.0}))
+    with pytest.raises(UsageError, match="unknown strategy 'best'"):
+        store.select("mine", strategy="best")
+    with pytest.raises(UsageError, match="has no option order"):
+        store.select("mine", strategy="knee", order="memory")
+
+
+def test_a_limit_means_the_validation_split(store: FrontierStore, build: Any) -> None:
+    build.fill(store, [(0.9, 100, 1000)])
+    candidate = store.frontier("mine")[0]
+    test = build.measurements({"accuracy": 0.1})[0]
+    store.add_measurements(
+        candidate.id, [type(test)("accuracy", 0.1, "test"), type(test)("fog", 0.3, "test")]
+    )
+    assert store.select("mine", Budget({}, {"accuracy": 0.8})).feasible
+    # What is measured on the test split only cannot be limited: choosing by it would be peeking.
+    with pytest.raises(UsageError, match="cannot limit fog"):
+        store.select("mine", Budget({"fog": 1.0}))
+
+
+def test_a_strategy_of_somebody_else_sees_all_candidates(
+    store: FrontierStore, build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worst(points: Any, objectives: Any) -> tuple[Any, None]:
+        return min(points, key=lambda point: point.value("heat")), None
+
+    rule = Strategy("worst", (), lambda options, objectives: {}, worst, "for this test")
+    monkeypatch.setitem(STRATEGIES, "worst", rule)
+    store.create_search(build.search())
+    store.record("mine", build.trial(0), build.point(0, 0.9, 10, 10, heat=5.0))
+    store.record("mine", build.trial(1), build.point(1, 0.8, 20, 20, heat=1.0))
+    answer = store.select("mine", strategy="worst")
+    assert answer.candidate is not None
+    assert answer.candidate.value("heat") == 1.0
+
+
+def test_a_point_knows_only_what_a_selection_goes_by() -> None:
+    point = StoredPoint(1, {"accuracy": 0.5})
+    assert (point.value("accuracy"), point.value("macs")) == (0.5, None)
+    with pytest.raises(UsageError, match="not by the test split"):
+        point.value("accuracy", "test")
+
+
+def test_queries_use_the_indexes(store: FrontierStore, build: Any) -> None:
+    """SQLite's plan of a capped query searches; it does not scan candidates or measurements."""
+    build.fill(store, [(0.9, 100, 1000)])
+    statement = selection.capped(selection._complete(1), 1, Budget({"file_bytes": 5.0}))
+    compiled = statement.compile(
+        dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True, "render_postcompile": True}
+    )
+    with store.database.connection() as connection:
+        plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
+    assert not [line for line in plan if line.startswith("SCAN leanfront")], plan
+    assert any("search_id_name_split_value" in line for line in plan), plan
