@@ -200,7 +200,8 @@ class Compressor:
         module = copy.deepcopy(self.target.model).to(self.device).eval()
         for parameter in module.parameters():
             parameter.requires_grad_(False)
-        return module
+        # Convolutions run about a third faster so; other modules do not mind.
+        return module.to(memory_format=torch.channels_last)
 
     def _channel_scores(self, group: str, configuration: Configuration) -> Tensor:
         key = (group, configuration.criterion, configuration.seed)
@@ -217,8 +218,15 @@ class Compressor:
             count = min(self._samples, len(split))
             positions = torch.linspace(0, len(split) - 1, count).round().long().tolist()
             subset = split.subset(positions)
-            self._batches = [inputs for inputs, _ in subset.batches(CALIBRATION_BATCH, self.device)]
+            self._batches = [
+                channels_last(inputs) for inputs, _ in subset.batches(CALIBRATION_BATCH, self.device)
+            ]
         yield from self._batches
+
+
+def channels_last(inputs: Tensor) -> Tensor:
+    """Images (n, c, h, w) with channels innermost in memory; anything else as it is."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 def _observe(observer: RangeObserver) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -1,5 +1,7 @@
 """leanfront: which compressed version of my model should I ship?"""
 
+from leanfront import threads as _threads  # isort: split
+
 from compressors import CRITERIA, PRESETS, Configuration, Structure, compress, derive, preset
 from leanfront.api import Candidate, Candidates, SearchResult, open_search, resume, search
 from leanfront.version import __version__
@@ -33,3 +35,5 @@ __all__ = [
     "resume",
     "search",
 ]
+
+del _threads

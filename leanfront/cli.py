@@ -209,7 +209,9 @@ def frontier(
 @limit_options
 @click.option("--strategy", default="accuracy", show_default=True, help=f"One of {', '.join(STRATEGIES)}.")
 @click.option("--order", help="lexicographic: objectives in order, comma-separated.")
-@click.option("--tolerance", help="lexicographic: share of the range that counts as equal.")
+@click.option(
+    "--tolerance", type=float, help="lexicographic: a difference, in the unit, that counts as equal."
+)
 @click.option("--weight", "weights", metavar="OBJECTIVE=VALUE", multiple=True, help="chebyshev: a weight.")
 @database_option
 @json_option
@@ -253,7 +255,7 @@ def check(database: str | None, as_json: bool) -> None:
     if as_json:
         _print_json(report.to_json())
     else:
-        click.echo(str(report))
+        click.echo(text.check_text(report))
     if not report.ok:
         sys.exit(FAILED)
 
@@ -303,12 +305,19 @@ def _interruptible(work: Any, name: str | None = None, url: str | None = None) -
 
 def _strategy_options(options: dict[str, Any]) -> dict[str, Any]:
     order = options["order"]
-    weights = assignments(options["weights"], "--weight")
+    weights = {name: _number(value) for name, value in assignments(options["weights"], "--weight").items()}
     return {
         "order": None if order is None else tuple(part.strip() for part in order.split(",")),
         "tolerance": options["tolerance"],
         "weights": weights or None,
     }
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--weight takes OBJECTIVE=NUMBER, such as accuracy=2, not '{text}'") from None
 
 
 def _bits(text: str) -> tuple[int, ...]:

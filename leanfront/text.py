@@ -8,6 +8,7 @@ from typing import Any
 from compressors import Configuration, Coverage
 from objectives import Measurement
 from search import Candidate, SearchRecord
+from storage import Report
 
 
 def size(value: float | None) -> str:
@@ -214,6 +215,19 @@ def searches_text(records: Sequence[SearchRecord]) -> str:
         for r in records
     ]
     return table(["name", "target", "state", "trials", "frontier", "hypervolume"], rows)
+
+
+def check_text(report: Report) -> str:
+    """The outcome of a check of the database: searches, then what is wrong."""
+    lines = [f"{report.url}: schema {report.schema or 'none'}, this release's is {report.head}"]
+    if report.searches:
+        rows = [
+            [s.name, str(s.trials), str(s.candidates), str(s.failed), str(s.frontier_size)]
+            for s in report.searches
+        ]
+        lines += ["", table(["search", "trials", "candidates", "failed", "frontier"], rows), ""]
+    found = "nothing is wrong" if report.ok else f"{len(report.problems)} problem(s):"
+    return "\n".join([*lines, found, *(f"  {problem}" for problem in report.problems)])
 
 
 def coverage_text(coverage: Coverage, cheapest: dict[str, float], cuts: Sequence[str]) -> str:

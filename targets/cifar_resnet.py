@@ -154,7 +154,10 @@ def build(depth: int, options: Mapping[str, str]) -> Target:
         classes=classes,
         name=name,
         cuts=cuts,
-        **splits,
+        validation=splits["validation"],
+        calibration=splits.get("calibration"),
+        test=splits.get("test"),
+        train=splits.get("train"),
     )
 
 
@@ -174,9 +177,8 @@ def tree_splits(
     Raises:
         TargetError: there is no validation split.
     """
-    folders = {
-        name: name for name in ("validation", "test", "train", "calibration") if name in archive.splits
-    }
+    known = ("validation", "test", "train", "calibration")
+    folders: dict[str, str] = {name: name for name in known if name in archive.splits}
     if "validation" not in folders:
         folders["validation"] = "val" if "val" in archive.splits else "validation"
     splits = {

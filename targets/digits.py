@@ -50,7 +50,7 @@ class ResidualBlock(nn.Module):
 
 
 class DigitsNet(nn.Module):
-    """A residual CNN of 53,010 parameters for 8 x 8 grey images."""
+    """A residual CNN of 52,842 parameters for 8 x 8 grey images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,12 +130,12 @@ def train_network(images: Tensor, labels: Tensor, seed: int) -> DigitsNet:
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE * 10, total_steps=steps)
         for _ in range(EPOCHS):
-            for batch in torch.randperm(len(images)).split(BATCH):
+            for batch in torch.split(torch.randperm(len(images)), BATCH):
                 loss = functional.cross_entropy(
                     model(_shifted(images[batch])), labels[batch], label_smoothing=0.05
                 )
                 optimiser.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimiser.step()
                 schedule.step()
     return model.eval()

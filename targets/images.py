@@ -25,6 +25,9 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 CHECKSUM_LIMIT = 256 * 1024**2
 """Bytes of image files in a folder tree up to which their content is hashed; beyond, path and size stand for it."""
 
+THREAD_BYTES = 16384
+"""File size from which an image is worth a thread of its own."""
+
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -42,10 +45,19 @@ class PixelTransform:
         self._scale = torch.tensor(std).view(3, 1, 1)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        image = image.convert("RGB")
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Image.Image]) -> Tensor:
+        """n images -> float32 (n, 3, size, size)."""
+        pixels = np.stack([self._pixels(image) for image in images])
+        return self.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+
+    def _pixels(self, image: Image.Image) -> np.ndarray[Any, Any]:
+        if image.mode != "RGB":
+            image = image.convert("RGB")
         if image.size != (self.size, self.size):
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
-        return self.normalise(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+        return np.asarray(image)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 (..., 3, h, w) -> float32 of that shape."""
@@ -115,6 +127,10 @@ class ImageArchive:
         if self.is_zip:
             return self._handle().read(name)
         return (self.path / name).read_bytes()
+
+    def size(self, name: str) -> int:
+        """One file's bytes, uncompressed."""
+        return self._sizes[name]
 
     def identity(self, name: str) -> str:
         """A string that says the file's content: its size and CRC-32, or in large folder trees its path.
@@ -208,29 +224,34 @@ class ImageTree(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         name, label = self.samples[index]
-        return self._input(name), label
+        return self.transform(self._image(name)), label
 
-    def read_inputs(self, indices: Sequence[int]) -> list[Tensor]:
-        """The inputs of these images, in order; decoded by as many threads as PyTorch uses."""
+    def read_inputs(self, indices: Sequence[int]) -> Tensor | list[Tensor]:
+        """The inputs of these images, in order; large ones are decoded by as many threads as PyTorch uses."""
         names = [self.samples[index][0] for index in indices]
-        threads = min(torch.get_num_threads(), len(names))
-        # Small images are decoded faster than handed to a thread.
-        if threads < 2 or max(self.archive._sizes[name] for name in names) < 16384:
-            return [self._input(name) for name in names]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self._input, names))
+        if isinstance(self.transform, PixelTransform):
+            return self.transform.batch(self._map(self._image, names))
+        return self._map(lambda name: self.transform(self._image(name)), names)
 
     def identities(self) -> list[str]:
         """One string an image that says its content, without decoding it."""
         return [self.archive.identity(name) for name, _ in self.samples]
 
-    def _input(self, name: str) -> Tensor:
+    def _map(self, function: Callable[[str], Any], names: Sequence[str]) -> list[Any]:
+        threads = min(torch.get_num_threads(), len(names))
+        # Small images are decoded faster than handed to a thread.
+        if threads < 2 or max(map(self.archive.size, names)) < THREAD_BYTES:
+            return [function(name) for name in names]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(function, names))
+
+    def _image(self, name: str) -> Image.Image:
         try:
             content = self.archive.read(name)
             with Image.open(io.BytesIO(content)) as image:
-                rgb = image.convert("RGB")
+                return image.convert("RGB")
         except (OSError, ValueError, SyntaxError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise TargetError(
-                f"data: the image '{name}' in '{self.archive.path}' cannot be read: {error}; replace or remove it"
+                f"data: the image '{name}' in '{self.archive.path}' cannot be read: {error}; "
+                "replace or remove it"
             ) from error
-        return self.transform(rgb)

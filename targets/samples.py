@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
@@ -65,14 +66,21 @@ class Samples:
         """
         if self.inputs is not None:
             return self.inputs[torch.as_tensor(indices, dtype=torch.int64)]
-        return stack(self.name, indices, read(self.name, self.dataset, indices))
+        inputs = read(self.name, self.dataset, indices)
+        return as_float32(inputs) if isinstance(inputs, Tensor) else stack(self.name, indices, inputs)
 
-    def contents(self, indices: Sequence[int]) -> list[str] | None:
-        """One string a sample that equals another's when the raw content does; None where only decoding says."""
-        found = None if self.dataset is None else _contents(self.dataset)
+    def contents(self, indices: Sequence[int], *, stable: bool) -> list[str] | None:
+        """One string a sample that equals another's when the content does; None where only decoding says.
+
+        Args:
+            indices: of the samples.
+            stable: nothing that depends on what was read before or on where files lie. Without it, inputs that
+                were read already tell too, and files are told apart by their place.
+        """
+        found = None if self.dataset is None else _contents(self.dataset, stable)
         if found is not None:
             return [found(index) for index in indices]
-        if self.inputs is not None:
+        if self.inputs is not None and (self.dataset is None or not stable):
             return [_hash(row.numpy()) for row in self.inputs[torch.as_tensor(indices)]]
         return None
 
@@ -206,14 +214,14 @@ def _listed_labels(dataset: Any) -> Tensor | None:
     return labels.cpu().long() if fits else None
 
 
-def read(name: str, dataset: Any, indices: Iterable[int]) -> list[Tensor]:
-    """The inputs of these samples, in order."""
+def read(name: str, dataset: Any, indices: Iterable[int]) -> Tensor | Sequence[Tensor]:
+    """The inputs of these samples, in order; one tensor (n, ...) where the dataset makes it at once."""
     root, inner = dataset, list(indices)
     while isinstance(root, Subset):
         inner = [int(root.indices[index]) for index in inner]
         root = root.dataset
     if isinstance(root, Bulk):
-        return list(root.read_inputs(inner))
+        return root.read_inputs(inner)
     return [_sample(name, dataset, index)[0] for index in indices]
 
 
@@ -221,8 +229,8 @@ def read(name: str, dataset: Any, indices: Iterable[int]) -> list[Tensor]:
 class Bulk(Protocol):
     """A dataset that reads many inputs faster than one by one."""
 
-    def read_inputs(self, indices: Sequence[int]) -> Sequence[Tensor]:
-        """The inputs of these samples, in order."""
+    def read_inputs(self, indices: Sequence[int]) -> Tensor | Sequence[Tensor]:
+        """The inputs of these samples, in order; one tensor (n, ...) if they have one shape."""
         ...
 
 
@@ -286,10 +294,10 @@ def _check_not_empty(name: str, count: int) -> None:
         raise TargetError(f"{name}: is empty; it needs at least one labelled sample")
 
 
-def _contents(dataset: Any) -> Callable[[int], str] | None:
+def _contents(dataset: Any, stable: bool) -> Callable[[int], str] | None:
     """A function from index to content string, or None."""
     if isinstance(dataset, Subset):
-        inner, indices = _contents(dataset.dataset), list(dataset.indices)
+        inner, indices = _contents(dataset.dataset, stable), list(dataset.indices)
         return None if inner is None else lambda index: inner(int(indices[index]))
     if isinstance(dataset, Identified):
         strings = dataset.identities()
@@ -302,8 +310,17 @@ def _contents(dataset: Any) -> Callable[[int], str] | None:
         return lambda index: _hash(array[index])
     files = getattr(dataset, "samples", None)
     if isinstance(files, list) and len(files) == len(dataset) and isinstance(files[0][0], str):
-        return lambda index: f"file:{files[index][0]}"
+        if not stable:
+            return lambda index: f"file:{os.path.abspath(files[index][0])}"
+        root = str(getattr(dataset, "root", ""))
+        return lambda index: _portable(files[index][0], root)
     return None
+
+
+def _portable(file: str, root: str) -> str:
+    """A file of a tree wherever the tree lies: its path in it, and its size."""
+    size = os.path.getsize(file) if os.path.exists(file) else -1
+    return f"file:{size}:{os.path.relpath(file, root) if root else file}"
 
 
 def _place(dataset: Any, index: int) -> tuple[int, int]:

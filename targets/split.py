@@ -39,6 +39,7 @@ class Split:
         self._whole: Split | None = None  # whose memory this one reads, at `_positions`
         self._positions = indices
         self._inputs: Tensor | None = None
+        self._input_bytes: int | None = None
         self._digest: str | None = None
         self._labels = samples.labels[indices]
 
@@ -160,7 +161,7 @@ class Split:
         if self._digest is None:
             digest = hashlib.sha256()
             digest.update(self._labels.numpy().tobytes())
-            contents = self.contents()
+            contents = self._samples.contents(self._indices.tolist(), stable=True)
             if contents is not None:
                 digest.update("\n".join([self._samples.description(), *contents]).encode())
             else:
@@ -176,7 +177,7 @@ class Split:
 
     def contents(self) -> list[str] | None:
         """One string a sample that equals another sample's when the raw content does; None if not known cheaply."""
-        return self._samples.contents(self._indices.tolist())
+        return self._samples.contents(self._indices.tolist(), stable=False)
 
     def places(self) -> list[tuple[int, int]]:
         """Where each sample stands: (the id of its dataset in this process, its index there)."""
@@ -188,6 +189,7 @@ class Split:
             outside = positions[(positions < 0) | (positions >= len(self))][0]
             raise UsageError(f"{self.name} has {len(self)} samples: there is none at {int(outside)}")
         part = Split(name, self._samples, self._indices[positions], cache=cache, keeps=keeps)
+        part._input_bytes = self._input_bytes
         if self._may_cache:
             part._whole, part._positions = self, positions
         return part
@@ -197,7 +199,9 @@ class Split:
             return True
         if not self._may_cache or not len(self):
             return False
-        return len(self) * _bytes(self._samples.fetch(self._indices[:1].tolist())) <= CACHE_LIMIT
+        if self._input_bytes is None:
+            self._input_bytes = _bytes(self._samples.fetch(self._indices[:1].tolist()))
+        return len(self) * self._input_bytes <= CACHE_LIMIT
 
     def _held(self) -> Tensor:
         """All inputs, read once."""

@@ -16,6 +16,7 @@ from targets.cuts import cut_calibration
 from targets.errors import TargetError
 from targets.forward import class_scores
 from targets.overlap import check_disjoint
+from targets.samples import as_float32
 from targets.split import Split
 
 TASKS = ("classification",)
@@ -165,7 +166,7 @@ class Target:
             say("example_input", self.example_input.dtype, tuple(self.example_input.shape))
             for name, module in self.model.named_modules():
                 say("module", name, type(module).__qualname__)
-            tensors = dict(self.model.named_parameters(remove_duplicate=False))
+            tensors: dict[str, Tensor] = dict(self.model.named_parameters(remove_duplicate=False))
             tensors.update(self.model.named_buffers(remove_duplicate=False))
             for name, tensor in sorted(tensors.items()):
                 say("tensor", name, tensor.dtype, tuple(tensor.shape))
@@ -216,8 +217,7 @@ def _example(example_input: Any) -> Tensor:
         raise TargetError(
             f"example_input has shape {tuple(example_input.shape)}; it must be a batch (n, ...) of at least one input"
         )
-    example_input = example_input[:1].detach().cpu().clone()
-    return example_input.float() if example_input.is_floating_point() else example_input
+    return as_float32(example_input[:1].detach().cpu().clone())
 
 
 def _check_shapes(splits: dict[str, Split], example_input: Tensor) -> None:

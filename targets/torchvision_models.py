@@ -45,12 +45,9 @@ class CentreCrop:
         self._pixels = PixelTransform(size, MEAN, STD)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        width, height = image.size
-        scale = self.resize / min(width, height)
+        short = min(image.size)
         # Truncated as torchvision's Resize does, so that both give the same crop.
-        width, height = (
-            self.resize if side == min(width, height) else int(side * scale) for side in (width, height)
-        )
+        width, height = (self.resize * side // short for side in image.size)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         return self._pixels(image.crop((left, top, left + self.size, top + self.size)))
@@ -104,7 +101,10 @@ def build(model: str, options: Mapping[str, str]) -> Target:
         classes=classes,
         name=reference,
         cuts=cuts,
-        **splits,
+        validation=splits["validation"],
+        calibration=splits.get("calibration"),
+        test=splits.get("test"),
+        train=splits.get("train"),
     )
 
 
@@ -169,7 +169,7 @@ def _downloaded(model: str, weights: Any) -> nn.Module:
 def _drop_auxiliary(network: nn.Module) -> None:
     """Take away the classifiers that GoogLeNet and Inception have for training only."""
     if getattr(network, "aux_logits", False):
-        network.aux_logits = False
+        setattr(network, "aux_logits", False)  # noqa: B010 - modules declare no such attribute
         for name in ("aux1", "aux2", "AuxLogits"):
             if hasattr(network, name):
                 setattr(network, name, None)

@@ -6,10 +6,11 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
-import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,12 +22,37 @@ _loaded: dict[str, tuple[int, int]] = {}
 """Module name -> (modification time in ns, size) of the file it was made from."""
 
 
+class _Beside(MetaPathFinder):
+    """Finds the modules beside users' files, after everything else.
+
+    Users' folders hold a ``search.py`` or a ``storage.py``, which must not stand before our packages. The end
+    of `sys.path` is not late enough: an editable installation's packages are found after all of it.
+    """
+
+    def __init__(self) -> None:
+        self.folders: list[str] = []
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return PathFinder.find_spec(fullname, self.folders, target) if path is None else None
+
+    def add(self, folder: str) -> None:
+        """Search this folder too, and stand last."""
+        if folder not in self.folders:
+            self.folders.append(folder)
+        if sys.meta_path[-1:] != [self]:
+            sys.meta_path[:] = [*(finder for finder in sys.meta_path if finder is not self), self]
+
+
+_BESIDE = _Beside()
+
+
 def build(path: str, function: str, options: Mapping[str, str]) -> Target:
     """Call a function of a file for its target.
 
     The file runs once a process and version of the file, as a module of a private name, so that what it
-    defines can be pickled. Its folder is appended to `sys.path` for the files beside it; at the end, because
-    users' folders hold a ``search.py`` or ``storage.py`` that must not stand before our packages.
+    defines can be pickled. It can import the files beside it, see `_Beside`.
 
     Args:
         path: of the file.
@@ -81,9 +107,7 @@ def load(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise TargetError(f"'{path}' cannot be loaded as Python; does its name end in .py?")
     module = importlib.util.module_from_spec(spec)
-    folder = str(file.parent)
-    if folder not in (os.path.abspath(entry) for entry in sys.path):
-        sys.path.append(folder)
+    _BESIDE.add(str(file.parent))
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

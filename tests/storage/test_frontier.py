@@ -108,7 +108,7 @@ def test_the_stored_frontier_equals_brute_force_after_every_insert(
 
 
 def test_every_order_of_the_same_vectors_gives_the_same_frontier(shared: FrontierStore, build: Any) -> None:
-    points = [(0.5, 2, 2), (0.5, 2, 2), (0.9, 2, 2), (0.5, 1, 2), (0.4, 3, 3)]
+    points = [(0.5, 2, 2), (0.9, 2, 2), (0.5, 1, 2), (0.4, 3, 3)]
     for order in itertools.permutations(range(len(points))):
         name = f"example {next(NUMBERS)}"
         shared.create_search(build.search(name))
@@ -116,7 +116,7 @@ def test_every_order_of_the_same_vectors_gives_the_same_frontier(shared: Frontie
             shared.record(name, build.trial(number), build.point(index, *points[index]))
         front = {each.configuration.channels["group"] - 1 for each in shared.frontier(name)}
         weak = {each.configuration.channels["group"] - 1 for each in shared.frontier(name, weak=True)}
-        assert (front, weak) == ({2, 3}, {0, 1, 2, 3})
+        assert (front, weak) == ({1, 2}, {0, 1, 2})
 
 
 def test_a_failed_objective_is_named(build: Any) -> None:

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage import FrontierStore, check
+from targets.errors import StorageError
+
+POINTS = [(0.9, 100, 10), (0.9, 100, 20), (0.5, 50, 50), (0.4, 60, 60)]
+
+
+@pytest.fixture
+def tamper(store: FrontierStore, build: Any, tmp_path: Path) -> Callable[[str], None]:
+    """Runs SQL behind the store's back, without foreign keys; the database holds `POINTS`."""
+    build.fill(store, POINTS)
+    store.close()
+
+    def run(sql: str) -> None:
+        connection = sqlite3.connect(tmp_path / "leanfront.db")
+        connection.executescript(sql)
+        connection.commit()
+        connection.close()
+
+    return run
+
+
+def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> None:
+    build.fill(store, POINTS)
+    build.fill(store, [], name="empty")
+    store.record("mine", build.trial(4), build.candidate(9, {}, state="failed", reason="x"))
+    store.record("mine", build.trial(5), build.point(0, 0.9, 100, 10))
+    report = check(url)
+    assert report.ok
+    mine, empty = report.searches
+    assert (mine.trials, mine.candidates, mine.failed) == (6, 4, 1)
+    # The second point is beaten in MACs alone, so it is on the weak front only.
+    assert (mine.frontier_size, mine.weak_size) == (2, 3)
+    assert (empty.trials, empty.candidates) == (0, 0)
+    shown = json.loads(json.dumps(report.to_json()))
+    assert shown["ok"] is True
+    assert shown["searches"][0]["name"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("UPDATE leanfront_searches SET trials = 9", "counts 9 trials but has 4"),
+        ("UPDATE leanfront_searches SET frontier_size = 9", "counts 9 frontier members but has 2"),
+        ("UPDATE leanfront_frontier SET strict = 1", "frontier of search 'mine' holds candidate 2"),
+        ("DELETE FROM leanfront_frontier WHERE candidate_id = 3", "lacks candidate 3"),
+        (
+            "INSERT INTO leanfront_frontier VALUES (4, 1, -0.4, 60, 60, NULL, NULL, NULL, 0)",
+            "the weak frontier of search 'mine' holds candidate 4",
+        ),
+        ("UPDATE leanfront_frontier SET v1 = 1 WHERE candidate_id = 1", "other values than candidate 1"),
+        (
+            "UPDATE leanfront_candidates SET objective_values = NULL WHERE id = 4",
+            "candidate 4 is complete but lacks",
+        ),
+        ("DELETE FROM leanfront_candidates WHERE id = 4", "3 measurements without a candidate"),
+        ("DELETE FROM leanfront_candidates WHERE id = 4", "1 trials without a candidate"),
+        ("DELETE FROM leanfront_searches", "4 candidates without a search"),
+        ("UPDATE leanfront_candidates SET parent = 77 WHERE id = 2", "1 candidates without their parent"),
+    ],
+)
+def test_what_is_wrong_is_found(tamper: Callable[[str], None], url: str, sql: str, message: str) -> None:
+    assert check(url).ok
+    tamper(sql)
+    report = check(url)
+    assert not report.ok
+    assert any(message in problem for problem in report.problems), report.problems
+
+
+def test_a_damaged_index_is_found(tamper: Callable[[str], None], url: str) -> None:
+    # An index without its entries: what a bad disk or a bug of SQLite would leave.
+    tamper(
+        "PRAGMA writable_schema = ON;"
+        "UPDATE sqlite_master SET sql = replace(sql, 'split, value', 'value, split') "
+        "WHERE name = 'ix_leanfront_measurements_search_id_name_split_value';"
+    )
+    report = check(url)
+    assert any("SQLite finds damage" in problem for problem in report.problems), report.problems
+
+
+def test_nothing_is_made_where_nothing_is(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no database"):
+        check(f"sqlite:///{tmp_path / 'x.db'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_of_others_has_no_schema(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE trials (a)")
+    connection.commit()
+    connection.close()
+    report = check(f"sqlite:///{path}")
+    assert (report.ok, report.schema) == (False, None)
+    assert "leanfront database upgrade" in report.problems[0]

@@ -1,0 +1,100 @@
+"""Weights files, fitting and not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from targets import TargetError
+from targets.weights import load_weights, read_state
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+class Evil:
+    """Would run code if unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (print, ("executed",))
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_reads_what_training_scripts_write(tmp_path: Path, wrapper: str | None, prefix: str) -> None:
+    source, target = network(), network()
+    state: dict[str, Any] = {prefix + name: tensor for name, tensor in source.state_dict().items()}
+    torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "w.pt")
+    load_weights(target, tmp_path / "w.pt")
+    assert all(torch.equal(t, target.state_dict()[n]) for n, t in source.state_dict().items())
+
+
+def test_reads_safetensors(tmp_path: Path) -> None:
+    source, target = network(), network()
+    safetensors.torch.save_file(source.state_dict(), tmp_path / "w.safetensors")
+    load_weights(target, str(tmp_path / "w.safetensors"))
+    assert torch.equal(source[0].weight, target[0].weight)
+
+
+def test_lists_what_does_not_fit(tmp_path: Path) -> None:
+    state = network().state_dict()
+    del state["0.bias"], state["1.num_batches_tracked"]
+    state["extra"] = torch.zeros(1)
+    state["2.weight"] = torch.zeros(5, 4)
+    torch.save(state, tmp_path / "w.pt")
+    model = network()
+    before = model[0].weight.clone()
+    with pytest.raises(TargetError) as caught:
+        load_weights(model, tmp_path / "w.pt")
+    message = str(caught.value)
+    assert "missing (1): 0.bias;" in message
+    assert "unexpected (1): extra;" in message
+    assert "wrong shape (1): 2.weight (5, 4) where the model has (2, 4)" in message
+    assert torch.equal(before, model[0].weight)
+
+
+def test_long_lists_are_cut(tmp_path: Path) -> None:
+    torch.save({f"x{i}": torch.zeros(1) for i in range(30)}, tmp_path / "w.pt")
+    with pytest.raises(TargetError, match=r"unexpected \(30\): x0, .*x7 and 22 more"):
+        load_weights(network(), tmp_path / "w.pt")
+
+
+def test_never_runs_what_is_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"a": torch.zeros(1), "b": Evil()}, tmp_path / "w.pt")
+    torch.save(network(), tmp_path / "model.pt")
+    for name in ("w.pt", "model.pt"):
+        with pytest.raises(TargetError, match="not opened because that could run code"):
+            read_state(tmp_path / name)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"nonsense" * 10])
+def test_broken_files_are_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TargetError, match=name):
+        read_state(tmp_path / name)
+
+
+def test_truncated_safetensors_is_named(tmp_path: Path) -> None:
+    whole = safetensors.torch.save(network().state_dict())
+    (tmp_path / "w.safetensors").write_bytes(whole[:-9])
+    with pytest.raises(TargetError, match="is the file complete"):
+        read_state(tmp_path / "w.safetensors")
+
+
+def test_no_file_and_no_state_dict(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="there is no file"):
+        read_state(tmp_path / "none.pt")
+    torch.save({"epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(TargetError, match="holds no state dict but keys epoch"):
+        read_state(tmp_path / "w.pt")
+    torch.save([1, 2], tmp_path / "w.pt")
+    with pytest.raises(TargetError, match="holds no state dict but list"):
+        read_state(tmp_path / "w.pt")
