@@ -19,7 +19,7 @@ def make_target() -> leanfront.Target:
     """A small perceptron on scikit-learn's wines: 13 chemical measurements, 3 cultivars, 178 samples."""
     wine = load_wine()
     order = torch.randperm(len(wine.target), generator=torch.Generator().manual_seed(0))
-    train, validation, test = order.split([80, 50, 48])
+    train, validation, test = order[:80], order[80:130], order[130:]
     scaler = StandardScaler().fit(wine.data[train])
     inputs = torch.from_numpy(scaler.transform(wine.data)).float()
     labels = torch.from_numpy(wine.target).long()

@@ -28,8 +28,8 @@ from search.space import Space
 from search.store import Store
 from search.study import SearchStudy
 
-ATTEMPTS = 3
-"""How often an evaluation is started before a dying process is taken for its fault."""
+RETRIES = 3
+"""How often an evaluation is tried again, alone, before its process's death is taken for its own fault."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Pending:
     trial: Trial
     choices: Mapping[str, int]
     configuration: Configuration
-    attempts: int = 1
+    retries: int = 0
     twins: list[tuple[Trial, Mapping[str, int]]] = field(default_factory=list)
 
 
@@ -131,6 +131,7 @@ class Driver:
         self._goal = stored
         self._report = report
         self._running: dict[Future[Evaluation], _Pending] = {}
+        self._suspects: list[_Pending] = []
 
     def run(
         self, trials: int, deadline: float | None = None, reserve: Callable[[], float] | None = None
@@ -159,10 +160,15 @@ class Driver:
 
     def _fill(self, trials: int) -> bool:
         """Ask until the evaluators are busy; whether anything was asked."""
+        if self._suspects:
+            # One of them ended its process: alone, each shows whether it was the one.
+            if not self._running:
+                self._submit(self._suspects.pop())
+            return True
         started = False
         while len(self._running) < self._evaluators.capacity:
-            twins = sum(len(pending.twins) for pending in self._running.values())
-            if self._stored + len(self._running) + twins >= trials:
+            waiting = sum(1 + len(pending.twins) for pending in self._running.values())
+            if self._stored + waiting >= trials:
                 break
             self._start(*self._study.ask())
             started = True
@@ -202,7 +208,8 @@ class Driver:
             self._replace(broken)
 
     def _replace(self, broken: list[_Pending]) -> None:
-        """A process died and took the pool with it: whatever ran may have been its end, so all are tried again."""
+        """A process died and took the pool with it: whatever ran may have been its end."""
+        alone = len(broken) == 1 and not self._running
         for future in list(self._running):
             pending = self._running.pop(future)
             if future.done() and not future.cancelled() and future.exception() is None:
@@ -211,12 +218,13 @@ class Driver:
                 broken.append(pending)
         self._evaluators.restart()
         for pending in broken:
-            if pending.attempts >= ATTEMPTS:
-                reason = f"the process that evaluated it died {pending.attempts} times (out of memory?)"
+            if alone and pending.retries >= RETRIES:
+                times = pending.retries + 1
+                reason = f"the process that evaluated it died, {times} times over (out of memory?)"
                 self._finish(pending, Evaluation(reason=reason))
-            else:
-                pending.attempts += 1
-                self._submit(pending)
+                continue
+            pending.retries += 1
+            self._suspects.append(pending)
 
     def _finish(self, pending: _Pending, evaluation: Evaluation) -> None:
         candidate = self._candidate(pending, evaluation)
@@ -273,7 +281,7 @@ class Driver:
             c for c in self._store.frontier(self._search) if not any(m.split == split for m in c.measurements)
         ]
         for candidate in waiting:
-            for _ in range(ATTEMPTS):
+            for _ in range(RETRIES):
                 future = self._evaluators.submit(candidate.configuration, split)
                 try:
                     evaluation = future.result()

@@ -116,13 +116,16 @@ class SearchStudy:
         """Choose every generation's parents again, oldest first.
 
         A genetic sampler finds a generation's parents from those of the one before, recursively; in order,
-        each step finds the last one's answer in its cache.
+        each step finds the last one's answer in its cache. The sampler that chose them was that of the
+        generation's first trial.
         """
-        maker = sampler(self._sampler_name, self._seed, self._population)
-        if not isinstance(maker, BaseGASampler):
-            return
-        generations = [
-            g for record in records for name, g in record.attributes.items() if name.endswith(GENERATION)
-        ]
-        for generation in range(1, max(generations, default=0) + 1):
-            maker.get_parent_population(self._study, generation)
+        first: dict[int, int] = {}
+        for record in sorted(records, key=lambda record: record.number):
+            for name, generation in record.attributes.items():
+                if name.endswith(GENERATION):
+                    first.setdefault(int(generation), record.number)
+        for generation in sorted(first.keys() - {0}):
+            seed = derived_seed(self._seed, first[generation])
+            maker = sampler(self._sampler_name, seed, self._population)
+            if isinstance(maker, BaseGASampler):
+                maker.get_parent_population(self._study, generation)

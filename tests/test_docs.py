@@ -51,7 +51,6 @@ def environment(folder: Path) -> dict[str, str]:
     own = {key: value for key, value in os.environ.items() if not key.startswith("LEANFRONT_")}
     own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", "")])
     own["LEANFRONT_CACHE"] = str(folder / "cache")
-    own["PYTHONDONTWRITEBYTECODE"] = "1"
     return own
 
 

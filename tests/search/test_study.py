@@ -1,0 +1,103 @@
+"""The study: every sampler goes on after a rebuild as if it had never stopped."""
+
+from __future__ import annotations
+
+import pytest
+
+from compressors import derive
+from objectives import resolve
+from search.candidate import TrialRecord
+from search.samplers import SAMPLERS, derived_seed, sampler
+from search.seeds import uniform_seeds
+from search.space import Space, SpaceOptions, derive_space
+from search.study import SearchStudy
+from targets import Target
+from targets.errors import UsageError
+
+OBJECTIVES = resolve("accuracy,memory,macs")
+
+
+@pytest.fixture(scope="module")
+def space(tiny: Target) -> Space:
+    return derive_space(derive(tiny.model, tiny.example_input), SpaceOptions())
+
+
+def _value(choices: dict[str, int]) -> tuple[float, float, float]:
+    cost = float(sum(choices.values()))
+    bits = float(sum(v for name, v in choices.items() if name.startswith("weight")))
+    return 1 - 1 / (1 + cost + (hash(tuple(choices.values())) % 7) / 10), 1 + cost, 1 + bits
+
+
+def _study(space: Space, name: str) -> SearchStudy:
+    seeds = uniform_seeds(space) if name == "auto" else ()
+    return SearchStudy(space, OBJECTIVES, sampler_name=name, population=10, seed=5, seeds=seeds)
+
+
+def _run(study: SearchStudy, trials: int) -> list[TrialRecord]:
+    records = []
+    for _ in range(trials):
+        trial, choices = study.ask()
+        # Every seventh fails, as evaluations may.
+        values = None if trial.number % 7 == 3 else _value(choices)
+        records.append(TrialRecord(trial.number, choices, study.attributes(trial), values=values))
+        study.tell(trial, values)
+    return records
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("stop", [1, 9, 47])
+def test_rebuilt_study_goes_on_alike(space: Space, name: str, stop: int) -> None:
+    whole = _run(_study(space, name), stop + 20)
+    again = _study(space, name)
+    again.rebuild(whole[:stop])
+    assert again.asked == stop
+    assert _run(again, 20) == whole[stop:]
+
+
+def test_same_seed_same_trials(space: Space) -> None:
+    assert _run(_study(space, "auto"), 30) == _run(_study(space, "auto"), 30)
+
+
+def test_missing_numbers_stay_missing(space: Space) -> None:
+    records = [r for r in _run(_study(space, "auto"), 12) if r.number not in (4, 7)]
+    again = _study(space, "auto")
+    again.rebuild(records)
+    trial, _ = again.ask()
+    assert trial.number == 12
+
+
+def test_long_rebuild_does_not_recurse(space: Space) -> None:
+    """One generation's parents come from the one before: 400 generations would exhaust a recursive search."""
+    choices = [{name: i % len(p.values) for name, p in space.parameters.items()} for i in range(4000)]
+    records = [
+        TrialRecord(i, choices[i], {"NSGAIISampler:generation": i // 10}, values=_value(choices[i]))
+        for i in range(4000)
+    ]
+    study = _study(space, "nsga2")
+    study.rebuild(records)
+    trial, _ = study.ask()
+    assert study.attributes(trial) == {"NSGAIISampler:generation": 400}
+
+
+def test_seeds_come_first_and_enter_the_population(space: Space) -> None:
+    study = _study(space, "auto")
+    seeds = uniform_seeds(space)
+    assert len(seeds) > 10
+    records = _run(study, len(seeds) + 1)
+    assert [dict(r.parameters) for r in records[: len(seeds)]] == seeds
+    assert all(r.attributes for r in records[:10])
+
+
+def test_seeds_are_unique_and_start_near_dense(space: Space) -> None:
+    seeds = uniform_seeds(space)
+    assert seeds[0] == space.dearest
+    assert len({tuple(seed.items()) for seed in seeds}) == len(seeds)
+
+
+def test_unknown_sampler() -> None:
+    with pytest.raises(UsageError, match="unknown sampler 'magic'; choose from auto"):
+        sampler("magic", 0, 10)
+
+
+def test_derived_seeds_differ() -> None:
+    assert len({derived_seed(seed, number) for seed in range(50) for number in range(50)}) == 2500
