@@ -22,12 +22,13 @@ def reestimate(module: nn.Module, batches: Iterable[Tensor]) -> int:
         batches: inputs, shape (n, ...), on the module's device; batches of one sample are skipped.
 
     Returns:
-        Number of norms re-estimated; 0 means that no batch was read.
+        Number of norms re-estimated. A norm that saw no batch keeps its statistics.
     """
     norms = [m for m in module.modules() if isinstance(m, BATCH_NORMS) and m.running_mean is not None]
     if not norms:
         return 0
     momenta = [norm.momentum for norm in norms]
+    before = [{key: buffer.clone() for key, buffer in norm.named_buffers()} for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average over batches
@@ -38,7 +39,12 @@ def reestimate(module: nn.Module, batches: Iterable[Tensor]) -> int:
                 if len(inputs) > 1:
                     module(inputs)
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        unread = 0
+        for norm, momentum, buffers in zip(norms, momenta, before, strict=True):
             norm.momentum = momentum
             norm.eval()
-    return len(norms)
+            if not int(norm.num_batches_tracked or 0):
+                unread += 1
+                for key, buffer in norm.named_buffers():
+                    buffer.copy_(buffers[key])
+    return len(norms) - unread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -100,8 +101,11 @@ class Compressor:
             return self._materialise(configuration)
         except LeanfrontError:
             raise
-        except RuntimeError as error:
-            raise CompressionError(f"the configuration could not be applied: {error}") from error
+        except Exception as error:
+            # The user's own code runs in here, on shapes it was not written for.
+            raise CompressionError(
+                f"the configuration could not be applied ({type(error).__name__}: {error})"
+            ) from error
 
     def _materialise(self, configuration: Configuration) -> Compressed:
         module = self._copy()
@@ -115,6 +119,7 @@ class Compressor:
             cut(copied, groups, gone)
 
         cuts(module)
+        module.requires_grad_(False)  # cut parameters are new ones
         modules = dict(module.named_modules())
         shapes = self.structure.shapes(configuration)
         with torch.no_grad():
@@ -189,7 +194,7 @@ class Compressor:
             for layer, width in bits.items():
                 if observers[layer].width == 0:
                     raise CompressionError(
-                        f"layer '{layer}' is never called as a module, so its input cannot be quantised"
+                        f"layer '{layer}' was not called on the calibration samples, so its input has no range"
                     )
                 quantisers[layer] = calibrated(observers[layer], configuration.activation_range, width)
         for layer, quantiser in quantisers.items():
@@ -198,9 +203,10 @@ class Compressor:
 
     def _copy(self) -> nn.Module:
         module = copy.deepcopy(self.target.model).to(self.device).eval()
-        for parameter in module.parameters():
-            parameter.requires_grad_(False)
-        # Convolutions run about a third faster so; other modules do not mind.
+        module.requires_grad_(False)
+        # Convolutions run about a third faster so. Three-dimensional ones have a format of their own.
+        if any(p.dim() == 5 for p in (*module.parameters(), *module.buffers())):
+            return module
         return module.to(memory_format=torch.channels_last)
 
     def _channel_scores(self, group: str, configuration: Configuration) -> Tensor:
@@ -218,9 +224,9 @@ class Compressor:
             count = min(self._samples, len(split))
             positions = torch.linspace(0, len(split) - 1, count).round().long().tolist()
             subset = split.subset(positions)
-            self._batches = [
-                channels_last(inputs) for inputs, _ in subset.batches(CALIBRATION_BATCH, self.device)
-            ]
+            # Batches of one size: batch-norm statistics weigh them equally.
+            size = math.ceil(count / math.ceil(count / CALIBRATION_BATCH))
+            self._batches = [channels_last(inputs) for inputs, _ in subset.batches(size, self.device)]
         yield from self._batches
 
 

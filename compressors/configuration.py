@@ -17,6 +17,9 @@ WEIGHT_BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 ACTIVATION_BITS = (4, 5, 6, 7, 8)
 ACTIVATION_RANGES = ("minmax", "percentile", "mse", "dynamic")
 METHODS = ("rounding",)
+DEFAULT_CRITERION = "l1"
+DEFAULT_RANGE = "percentile"
+NO_RULE = "none"
 
 Sparsity = float | str
 """A share of zeroed weights in (0, 1), unstructured, or the pattern ``"2:4"``."""
@@ -29,7 +32,8 @@ class Configuration:
     Only what differs from the dense model is kept: a group or layer that is not named is left as it is.
     What cannot matter is dropped, so that two spellings of one compressed model are one configuration: the
     criterion when nothing is pruned, the seed when the criterion draws nothing, the range rule when no
-    activation is quantised.
+    activation is quantised. A dropped rule reads ``"none"``, which in turn means the default where a rule
+    is needed, so that `dataclasses.replace` may add channels or activation bits.
 
     Args:
         channels: channel group -> number of kept units (only groups that are cut).
@@ -49,9 +53,9 @@ class Configuration:
     weight_bits: Mapping[str, int] = field(default_factory=dict)
     activation_bits: Mapping[str, int] = field(default_factory=dict)
     sparsity: Mapping[str, Sparsity] = field(default_factory=dict)
-    criterion: str = "l1"
+    criterion: str = DEFAULT_CRITERION
     method: str = "rounding"
-    activation_range: str = "percentile"
+    activation_range: str = DEFAULT_RANGE
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,19 +74,24 @@ class Configuration:
         _check_bits(activations, ACTIVATION_BITS, "activation")
         if self.method not in METHODS:
             raise ConfigurationError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
-        if self.activation_range not in ACTIVATION_RANGES:
+        if not isinstance(self.criterion, str):
+            raise ConfigurationError(f"criterion must be a name, not {self.criterion!r}")
+        criterion = DEFAULT_CRITERION if self.criterion == NO_RULE else self.criterion
+        activation_range = DEFAULT_RANGE if self.activation_range == NO_RULE else self.activation_range
+        if activation_range not in ACTIVATION_RANGES:
             raise ConfigurationError(
                 f"unknown activation range '{self.activation_range}'; known: {', '.join(ACTIVATION_RANGES)}"
             )
+        seed = _integer(self.seed, "seed")
         pruned = bool(channels or sparsity)
         values: dict[str, Any] = {
             "channels": channels,
             "weight_bits": weights,
             "activation_bits": activations,
             "sparsity": sparsity,
-            "criterion": str(self.criterion) if pruned else "none",
-            "activation_range": self.activation_range if activations else "none",
-            "seed": _integer(self.seed, "seed") if pruned and self.criterion == "random" else 0,
+            "criterion": criterion if pruned else NO_RULE,
+            "activation_range": activation_range if activations else NO_RULE,
+            "seed": seed if pruned and criterion == "random" else 0,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -137,12 +146,6 @@ class Configuration:
                 raise ConfigurationError(
                     f"configuration key '{name}' must be an object, not {fields[name]!r}"
                 )
-        # The canonical form writes "none" where a rule does not apply; reading it back picks the default,
-        # which __post_init__ drops again.
-        if fields.get("criterion") == "none":
-            fields.pop("criterion")
-        if fields.get("activation_range") == "none":
-            fields.pop("activation_range")
         return cls(**fields)
 
     def canonical_text(self) -> str:
@@ -162,15 +165,12 @@ class Configuration:
 
     def change(self, **changes: Any) -> Configuration:
         """A copy with some fields replaced."""
-        if "criterion" not in changes and self.criterion == "none":
-            changes["criterion"] = "l1"
-        if "activation_range" not in changes and self.activation_range == "none":
-            changes["activation_range"] = "percentile"
         return replace(self, **changes)
 
 
 def _integer(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+    if not whole:
         raise ConfigurationError(f"{what} must be a whole number, not {value!r}")
     return int(value)
 

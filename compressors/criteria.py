@@ -8,9 +8,11 @@ scale). To add one: write a function of `Saliency` and register it.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +43,11 @@ class Saliency:
     def modules(self) -> Mapping[str, nn.Module]:
         """Dense modules by name."""
         return dict(self.target.model.named_modules())
+
+    @cached_property
+    def norms(self) -> Mapping[str, str]:
+        """Layer -> the batch norm that reads its output as it is, seen by running the model once."""
+        return _norms_behind(self.target, self.structure)
 
     def weight(self, layer: str) -> Tensor:
         """A layer's dense weight, output channels first, float32 on the CPU."""
@@ -75,7 +82,6 @@ class Criterion:
         elements: (saliency, layer, generator) -> score per weight, output channels first, signed where the
             reduction wants signs.
         reduction: (channels, weights of a channel) -> score per channel.
-        layerwise: whether scores compare within one layer only.
     """
 
     name: str
@@ -103,8 +109,8 @@ def _l2(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
 def _norm_scale(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
     """|gamma| of the batch norm behind the layer, spread evenly over the channel's weights.
 
-    Only a norm of the same group and as many channels can stand behind it; a layer without one falls back
-    to the L1 mean, so that every layer has a score.
+    A layer whose output no batch norm reads directly falls back to its mean |w|, so that every layer has a
+    score.
     """
     weight = saliency.weight(layer)
     scale = _gamma(saliency, layer)
@@ -115,15 +121,9 @@ def _norm_scale(saliency: Saliency, layer: str, generator: torch.Generator) -> T
 
 
 def _gamma(saliency: Saliency, layer: str) -> Tensor | None:
-    names = list(saliency.modules)
-    channels = saliency.structure.parts[layer].outputs
-    for name in names[names.index(layer) + 1 :]:
-        module = saliency.modules[name]
-        if saliency.structure.parts.get(name) is not None and saliency.structure.parts[name].is_layer:
-            return None
-        if isinstance(module, BATCH_NORMS) and module.weight is not None and module.num_features == channels:
-            return module.weight.detach().float().cpu().abs()
-    return None
+    name = saliency.norms.get(layer)
+    gamma = None if name is None else saliency.modules[name].weight
+    return gamma.detach().float().cpu().abs() if isinstance(gamma, Tensor) else None
 
 
 def _lamp(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
@@ -168,7 +168,7 @@ def channel_scores(saliency: Saliency, group: ChannelGroup, criterion: str, seed
     """Score of every unit of a group, shape (units,), float64; the highest are kept."""
     rule = CRITERIA[criterion]
     total = torch.zeros(group.units, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed)
+    generator = _generator(seed, group.name)
     for member in group.members:
         if member.side != "out" or not saliency.structure.parts[member.part].is_layer:
             continue
@@ -181,10 +181,9 @@ def channel_scores(saliency: Saliency, group: ChannelGroup, criterion: str, seed
 
 def weight_scores(saliency: Saliency, layer: str, criterion: str, seed: int = 0) -> Tensor:
     """Score of every weight of a layer, in the weight's own shape; the highest are kept."""
-    generator = torch.Generator().manual_seed(seed)
     part = saliency.structure.parts[layer]
-    elements = CRITERIA[criterion].elements(saliency, layer, generator).abs()
-    return _outputs_first(part, elements)
+    elements = CRITERIA[criterion].elements(saliency, layer, _generator(seed, layer)).abs()
+    return elements.transpose(0, 1) if part.transposed else elements
 
 
 def kept_units(scores: Tensor, kept: int) -> tuple[int, ...]:
@@ -193,19 +192,58 @@ def kept_units(scores: Tensor, kept: int) -> tuple[int, ...]:
     return tuple(sorted(order[:kept].tolist()))
 
 
+def _generator(seed: int, subject: str) -> torch.Generator:
+    """Draws of its own for every group or layer: with one seed for all, equal layers would lose equal channels."""
+    digest = hashlib.sha256(f"{seed}:{subject}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
 def _outputs_first(part: Part, weight: Tensor) -> Tensor:
-    """A transposed convolution's (in, out, ...) weight as (out, in, ...), or back again."""
-    return weight.transpose(0, 1) if part.transposed else weight
+    """A transposed convolution's (in, out / groups, ...) weight as (out, in / groups, ...)."""
+    if not part.transposed:
+        return weight
+    split = weight.reshape(part.groups, -1, *weight.shape[1:])
+    return split.transpose(1, 2).flatten(0, 1)
+
+
+def _norms_behind(target: Target, structure: Structure) -> dict[str, str]:
+    model = copy.deepcopy(target.model)
+    produced: dict[int, tuple[str, Tensor]] = {}  # holding the tensors keeps their ids from being used again
+    found: dict[str, str] = {}
+
+    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                produced[id(output)] = (name, output)
+
+        return hook
+
+    def before(name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(_: nn.Module, inputs: Any) -> None:
+            layer, _tensor = produced.get(id(inputs[0]) if inputs else 0, ("", None))
+            if layer:
+                found.setdefault(layer, name)
+
+        return hook
+
+    for name, module in model.named_modules():
+        part = structure.parts.get(name)
+        if part is not None and part.is_layer:
+            module.register_forward_hook(after(name))
+        elif isinstance(module, BATCH_NORMS):
+            module.register_forward_pre_hook(before(name))
+    with torch.no_grad():
+        model(target.example_input)
+    return found
 
 
 def _gradients(
     target: Target, structure: Structure, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Mean gradient and mean squared gradient per layer, over single calibration samples."""
-    assert target.calibration is not None
     model = copy.deepcopy(target.model).to(device).eval()
     modules = dict(model.named_modules())
-    weights = {layer: weight_of(modules[layer]) for layer in structure.layers}
+    weights = {name: weight_of(modules[name]) for name, part in structure.parts.items() if part.is_layer}
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for weight in weights.values():
@@ -215,16 +253,18 @@ def _gradients(
     generator = torch.Generator().manual_seed(0)
     first = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
     second = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
+    ordered = list(weights.values())
     for inputs, labels in target.calibration.subset(positions).batches(1, device):
-        logits = model(inputs).float()
-        drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator).flatten()
-        ordered = list(weights.values())
-        true = torch.autograd.grad(
-            nn.functional.cross_entropy(logits, labels), ordered, retain_graph=True, allow_unused=True
-        )
-        model_drawn = torch.autograd.grad(
-            nn.functional.cross_entropy(logits, drawn.to(device)), ordered, allow_unused=True
-        )
+        # Compression runs without gradients; these are wanted wherever they are asked for.
+        with torch.inference_mode(False), torch.enable_grad():
+            logits = model(inputs).float()
+            drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator).flatten()
+            true = torch.autograd.grad(
+                nn.functional.cross_entropy(logits, labels), ordered, retain_graph=True, allow_unused=True
+            )
+            model_drawn = torch.autograd.grad(
+                nn.functional.cross_entropy(logits, drawn.to(device)), ordered, allow_unused=True
+            )
         for layer, gradient, sampled in zip(weights, true, model_drawn, strict=True):
             if gradient is not None:
                 first[layer] += gradient / count

@@ -19,9 +19,10 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
+from compressors.configuration import Configuration
 from compressors.modules import CUSTOM_PRUNERS, channel_axis, describe, own_tensors, pruner_of
 from compressors.slicing import cut
-from compressors.structure import CONSUMERS, ChannelGroup, Member, Part, Structure
+from compressors.structure import CONSUMERS, ChannelGroup, Member, Part, Shape, Structure
 from targets.errors import TargetError
 
 TOLERANCE = 1e-4
@@ -49,10 +50,14 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
     except Exception as error:
         raise TargetError(f"the model does not run on its example input: {error}") from error
     parts, layers, exclusions = _parts(model)
+    uncalled = _uncalled(model, example_input, layers)
+    exclusions += [
+        (name, "activations", "never called as a module: its parent reads its weights") for name in uncalled
+    ]
     groups: dict[str, ChannelGroup] = {}
     found, failures = _graph_groups(model, example_input, parts)
     exclusions += failures
-    prover = _Prover(model, example_input, seed)
+    prover = _Prover(model, example_input, parts, seed)
     for group in found:
         reason = prover.refute([group])
         if reason is None:
@@ -63,8 +68,33 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
         groups = _jointly_proven(groups, prover, exclusions)
     ordered = {name: groups[name] for name in parts if name in groups}
     return Structure(
-        parts, ordered, tuple(layers), tuple(exclusions), sum(p.numel() for p in model.parameters())
+        parts,
+        ordered,
+        tuple(layers),
+        tuple(exclusions),
+        sum(p.numel() for p in model.parameters()),
+        tuple(uncalled),
     )
+
+
+def _uncalled(model: nn.Module, example_input: Tensor, layers: Sequence[str]) -> list[str]:
+    """Layers that a forward pass does not call with a tensor."""
+    called: set[str] = set()
+    handles = []
+    for name in layers:
+
+        def hook(_: nn.Module, inputs: tuple[Any, ...], name: str = name) -> None:
+            if inputs and isinstance(inputs[0], Tensor):
+                called.add(name)
+
+        handles.append(model.get_submodule(name).register_forward_pre_hook(hook))
+    try:
+        with torch.no_grad():
+            model(example_input)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [name for name in layers if name not in called]
 
 
 def _jointly_proven(
@@ -102,8 +132,11 @@ def _parts(model: nn.Module) -> tuple[dict[str, Part], list[str], list[tuple[str
             exclusions.append((name, part.kind, f"shares a tensor with {', '.join(others)}"))
             part = _tied(name, module, {k for k, places in shared.items() if places[0] != f"{name}.{k}"})
         elif part.is_layer:
-            if nn.utils.parametrize.is_parametrized(module):
-                exclusions.append((name, part.kind, "is parametrised (weight norm, spectral norm, ...)"))
+            if "weight" not in module._parameters:
+                exclusions.append(
+                    (name, part.kind, "its weight is made of other tensors (weight norm, masks, ...)")
+                )
+                part = _tied(name, module, set())
             elif part.transposed and part.groups > 1:
                 exclusions.append((name, part.kind, "is a grouped transposed convolution"))
             else:
@@ -117,7 +150,7 @@ def _parts(model: nn.Module) -> tuple[dict[str, Part], list[str], list[tuple[str
 
 
 def _tied(name: str, module: nn.Module, elsewhere: set[str]) -> Part:
-    """A module with tied tensors, left alone: a tensor is stored once, with its first owner."""
+    """A module with tied or derived tensors, left alone: a tensor is stored once, with its first owner."""
     tensors = {k: t for k, t in own_tensors(module).items() if k not in elsewhere}
     return Part(name, "other", 0, 0, tensors=tensors)
 
@@ -179,7 +212,7 @@ def _translate(
             continue  # an operator without tensors
         name = names[module]
         part = parts.get(name)
-        if part is None:
+        if part is None or part.kind == "pointwise":
             continue
         if part.kind == "other" or pruner_of(module) is None:
             return f"passes through {name} ({kind}), which cannot be cut"
@@ -245,8 +278,9 @@ def _units(
 class _Prover:
     """Compares cut models with silenced ones."""
 
-    def __init__(self, model: nn.Module, example_input: Tensor, seed: int) -> None:
+    def __init__(self, model: nn.Module, example_input: Tensor, parts: Mapping[str, Part], seed: int) -> None:
         self.model = model
+        self.parts = parts
         self.seed = seed
         self.inputs = _probe_inputs(example_input, seed)
         self.shuffled: nn.Module | None = None
@@ -271,14 +305,20 @@ class _Prover:
         }
         with torch.no_grad():
             dense = self._dense(model)
-            with silenced(model, groups, gone):
-                silent = _logits(model(self.inputs))
+            try:
+                with silenced(model, groups, gone):
+                    silent = _logits(model(self.inputs))
+            except Exception as error:
+                return f"its channels cannot be silenced ({type(error).__name__}: {error})"
             small = copy.deepcopy(model)
             try:
                 cut(small, groups, gone)
                 output = _logits(small(self.inputs))
             except Exception as error:
                 return f"the cut model does not run ({type(error).__name__}: {error})"
+        misshapen = self._misshapen(small, groups, gone)
+        if misshapen is not None:
+            return f"cutting gives {misshapen} other channels than expected"
         scale = float(dense.norm())
         if not scale > 0 or not bool(silent.isfinite().all()):
             return "the model's output is zero or not finite, so nothing can be proven"
@@ -288,9 +328,23 @@ class _Prover:
             return _UNMEASURABLE
         difference = float((output - silent).norm()) / max(float(silent.norm()), 1e-12)
         if not difference <= TOLERANCE:
-            return (
-                f"cutting differs from silencing by {difference:.1e} of the output (channels are mixed on the way)"
-            )
+            return f"cutting differs from silencing by {difference:.1e} of the output (channels are mixed on the way)"
+        return None
+
+    def _misshapen(
+        self, small: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int]]
+    ) -> str | None:
+        """A module whose channels are not what the layout and the cost models will count."""
+        structure = Structure(self.parts, {group.name: group for group in groups}, ())
+        kept = {group.name: group.units - len(gone[group.name]) for group in groups}
+        expected = structure.shapes(Configuration(channels=kept))
+        modules = dict(small.named_modules())
+        for name, part in self.parts.items():
+            found = describe(name, modules[name])
+            if found is None or part.kind in ("other", "pointwise"):
+                continue
+            if Shape(found.inputs, found.outputs, found.groups) != expected[name]:
+                return name
         return None
 
     def _dense(self, model: nn.Module) -> Tensor:

@@ -27,6 +27,8 @@ from compressors.structure import Part, Shape, Structure, nonzeros, weight_count
 
 FORMAT = "leanfront-1"
 BYTES = {
+    "complex128": 16,
+    "complex64": 8,
     "float64": 8,
     "float32": 4,
     "float16": 2,
@@ -35,6 +37,9 @@ BYTES = {
     "int32": 4,
     "int16": 2,
     "int8": 1,
+    "uint64": 8,
+    "uint32": 4,
+    "uint16": 2,
     "uint8": 1,
     "bool": 1,
 }
@@ -121,6 +126,7 @@ def _header(configuration: Configuration, target: str, data: int) -> bytes:
             "data": {"dtype": "U8", "shape": [data], "data_offsets": [0, data]},
         },
         separators=(",", ":"),
+        ensure_ascii=False,  # as safetensors writes it
     ).encode()
     # safetensors aligns the data section to eight bytes with spaces.
     return text + b" " * (-len(text) % 8)

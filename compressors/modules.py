@@ -5,7 +5,7 @@ Cutting is torch-pruning's work wherever it knows the type; the padding shortcut
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,19 +78,20 @@ def pruner_of(module: nn.Module) -> Any | None:
     return PrunerBox.get(torch_pruning.ops.module2type(module))
 
 
-def cut_module(module: nn.Module, side: str, gone: Sequence[int]) -> None:
-    """Remove channels of one side of a module, in place.
+def cut_module(module: nn.Module, gone: Mapping[str, Sequence[int]]) -> None:
+    """Remove channels of a module, in place.
 
     Args:
         module: of a type `pruner_of` knows.
-        side: ``in`` or ``out``.
-        gone: channel indices to remove, in the module's present numbering.
+        gone: side, ``in`` or ``out`` -> channel indices to remove, in the module's present numbering.
     """
+    # Chosen before the first cut: a grouped convolution left with one output a group would look depthwise.
     pruner = pruner_of(module)
     if pruner is None:
         raise TypeError(f"no pruner for {type(module).__name__}")
-    cut = pruner.prune_out_channels if side == "out" else pruner.prune_in_channels
-    cut(module, sorted(gone))
+    for side, indices in gone.items():
+        cut = pruner.prune_out_channels if side == "out" else pruner.prune_in_channels
+        cut(module, sorted(indices))
 
 
 def describe(name: str, module: nn.Module) -> Part | None:
@@ -108,6 +109,7 @@ def describe(name: str, module: nn.Module) -> Part | None:
             module.groups,
             kernel,
             module.bias is not None,
+            tensors=_beside_weights(module),
             transposed=module.transposed,
             dtype=dtype_name(module.weight.dtype),
         )
@@ -118,11 +120,20 @@ def describe(name: str, module: nn.Module) -> Part | None:
             module.in_features,
             module.out_features,
             bias=module.bias is not None,
+            tensors=_beside_weights(module),
             dtype=dtype_name(module.weight.dtype),
         )
     if isinstance(module, PadShortcut):
         return Part(name, "shortcut", module.in_channels, module.out_channels)
     tensors = own_tensors(module)
+    if isinstance(module, nn.PReLU) and module.num_parameters == 1:
+        return Part(name, "pointwise", 0, 0, tensors={k: (s, d, None) for k, (s, d, _) in tensors.items()})
+    if isinstance(module, nn.GroupNorm | nn.PReLU | nn.modules.instancenorm._InstanceNorm):
+        vectors: dict[str, tuple[tuple[int, ...], str, int | None]] = {
+            k: (s, d, 0) for k, (s, d, _) in tensors.items() if s
+        }
+        channels = _channelwise_width(module)
+        return Part(name, "channelwise", channels, channels, tensors=vectors)
     if not tensors:
         return None
     if isinstance(module, BATCH_NORMS):
@@ -131,10 +142,6 @@ def describe(name: str, module: nn.Module) -> Part | None:
         vectors = {k: (s, d, 0 if s == (channels,) else None) for k, (s, d, _) in tensors.items()}
         vectors.pop("num_batches_tracked", None)
         return Part(name, "norm", channels, channels, tensors=vectors, folded=tracked)
-    if isinstance(module, nn.GroupNorm | nn.PReLU | nn.modules.instancenorm._InstanceNorm):
-        vectors = {k: (s, d, 0) for k, (s, d, _) in tensors.items() if s}
-        channels = max((s[0] for s, _, _ in vectors.values()), default=0)
-        return Part(name, "channelwise", channels, channels, tensors=vectors)
     if isinstance(module, nn.LayerNorm):
         channels = int(module.normalized_shape[-1])
         last = len(module.normalized_shape) - 1
@@ -142,6 +149,21 @@ def describe(name: str, module: nn.Module) -> Part | None:
             name, "norm", channels, channels, tensors={k: (s, d, last) for k, (s, d, _) in tensors.items()}
         )
     return Part(name, "other", 0, 0, tensors=tensors)
+
+
+def _channelwise_width(module: nn.Module) -> int:
+    if isinstance(module, nn.GroupNorm):
+        return module.num_channels
+    if isinstance(module, nn.PReLU):
+        return module.num_parameters
+    assert isinstance(module, nn.modules.instancenorm._InstanceNorm)
+    return module.num_features
+
+
+def _beside_weights(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str, int | None]]:
+    """What a layer of a user's own class holds beside weight and bias; it is never cut."""
+    own = own_tensors(module).items()
+    return {key: (shape, dtype, None) for key, (shape, dtype, _) in own if key not in ("weight", "bias")}
 
 
 def own_tensors(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str, int | None]]:

@@ -29,13 +29,16 @@ def cut(module: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Se
             for unit in gone[group.name]:
                 indices.update(member.indices[unit])
     modules = dict(module.named_modules())
+    sides: dict[str, dict[str, list[int]]] = {}
     for (name, side), indices in removals.items():
         if not indices:
             continue
         if side == "parameter":
             _cut_parameter(modules, name, indices)
         else:
-            cut_module(modules[name], side, sorted(indices))
+            sides.setdefault(name, {})[side] = sorted(indices)
+    for name, gone_channels in sides.items():
+        cut_module(modules[name], gone_channels)
 
 
 def _cut_parameter(modules: Mapping[str, nn.Module], path: str, indices: set[int]) -> None:

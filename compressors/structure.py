@@ -23,7 +23,8 @@ class Part:
 
     Args:
         name: dotted path of the module.
-        kind: ``conv``, ``depthwise``, ``linear``, ``norm``, ``channelwise``, ``shortcut`` or ``other``.
+        kind: ``conv``, ``depthwise``, ``linear``, ``norm``, ``channelwise``, ``shortcut``,
+            ``pointwise`` (tensors that are the same for all channels) or ``other``.
         inputs: input channels or features (for one-sided kinds the same as `outputs`).
         outputs: output channels or features.
         groups: channel groups of a convolution, 1 otherwise.
@@ -122,6 +123,8 @@ class Structure:
         layers: names of the layers whose weights are quantised and sparsified.
         exclusions: what is left alone: (name, what, reason).
         parameters: number of parameters, each counted once.
+        uncalled: layers whose weights their parent reads itself (as multi-head attention does with its output
+            projection): they are never called, so there is no input of theirs to quantise.
     """
 
     parts: Mapping[str, Part]
@@ -129,6 +132,7 @@ class Structure:
     layers: tuple[str, ...]
     exclusions: tuple[tuple[str, str, str], ...] = ()
     parameters: int = 0
+    uncalled: tuple[str, ...] = ()
 
     def canonical(self, configuration: Configuration) -> Configuration:
         """The configuration without what equals the dense model.
@@ -148,10 +152,25 @@ class Structure:
                 raise ConfigurationError(
                     f"group '{name}' has {self.groups[name].units} channels; {kept} cannot be kept"
                 )
-        cut = {name: kept for name, kept in configuration.channels.items() if kept < self.groups[name].units}
-        return (
-            configuration if len(cut) == len(configuration.channels) else configuration.change(channels=cut)
-        )
+        changes: dict[str, Any] = {
+            "channels": {
+                n: kept for n, kept in configuration.channels.items() if kept < self.groups[n].units
+            },
+            "activation_bits": {
+                n: bits for n, bits in configuration.activation_bits.items() if n not in self.uncalled
+            },
+        }
+        if configuration.sparsity:
+            # A sparsity that zeroes no weight of a layer (a small one, or 2:4 over fewer than four inputs).
+            shapes = self.shapes(configuration)
+            changes["sparsity"] = {
+                name: sparsity
+                for name, sparsity in configuration.sparsity.items()
+                if nonzeros(self.parts[name], shapes[name], sparsity)
+                < nonzeros(self.parts[name], shapes[name], None)
+            }
+        changed = any(len(values) != len(getattr(configuration, key)) for key, values in changes.items())
+        return configuration.change(**changes) if changed else configuration
 
     def shapes(self, configuration: Configuration) -> dict[str, Shape]:
         """Channel counts of every part under a configuration."""

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from targets.errors import EvaluationError
+
 with warnings.catch_warnings():
     # fvcore scripts a module when it is imported, which newer torch deprecates.
     warnings.simplefilter("ignore", FutureWarning)
@@ -65,13 +67,21 @@ def analyse(module: nn.Module, example_input: Tensor) -> FlopCountAnalysis:
     Args:
         module: in eval mode.
         example_input: shape (1, ...), on the module's device.
+
+    Raises:
+        EvaluationError: the module cannot be traced.
     """
     analysis = FlopCountAnalysis(module, example_input)
     for name, handle in HANDLES.items():
         analysis.set_op_handle(name, handle)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     with _quiet(), _slow_attention(), torch.no_grad():
-        analysis.total()
+        try:
+            analysis.total()
+        except Exception as error:
+            raise EvaluationError(
+                f"the model's operators cannot be traced, so its MACs are unknown ({type(error).__name__}: {error})"
+            ) from error
     return analysis
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from compressors import Configuration, Shape
 from compressors.structure import nonzeros, weight_count
-from cost_models.flops import analyse
-from cost_models.profile import Operation, Profile, operations
+from cost_models.profile import Profile
 from cost_models.registry import Cost, CostModel, register
+from targets.errors import EvaluationError
 
 Count = Callable[[Mapping[str, Shape], Configuration], float]
 
@@ -17,10 +17,14 @@ class MacModel:
     """fvcore's counts of the dense model, scaled by what a configuration leaves of each operation.
 
     A layer's count scales with its weights, a norm's with its channels. Any other operation's count is affine
-    in the kept channels of the groups that reach it; the slopes are measured by cutting each group alone.
+    in the kept channels of the groups that reach it; the slopes are measured by cutting each group alone, and
+    the sum is held against fvcore's count of the model with all groups cut.
 
     Args:
         profile: of the dense model.
+
+    Raises:
+        EvaluationError: the model cannot be traced, or its counts do not follow its channels in this way.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -30,33 +34,38 @@ class MacModel:
         self.channelwise: dict[str, int] = {}
         self.fixed = 0
         self.slopes: dict[str, float] = {}
-        rest: dict[Operation, int] = {}
         for (path, operator), count in profile.operations.items():
-            part = self.structure.parts.get(path)
-            if part is not None and part.is_layer:
+            if (path, operator) in profile.other_operations:
+                self.fixed += count
+            elif self.structure.parts[path].is_layer:
                 self.layers[path] = self.layers.get(path, 0) + count
-            elif part is not None and part.kind in ("norm", "channelwise"):
-                self.channelwise[path] = self.channelwise.get(path, 0) + count
             else:
-                rest[path, operator] = count
-        self.fixed = sum(rest.values())
-        self._measure_slopes(profile, rest)
+                self.channelwise[path] = self.channelwise.get(path, 0) + count
+        if self.fixed:
+            self._measure_slopes(profile)
+        if self.structure.groups:
+            self._verify(profile)
 
-    def _measure_slopes(self, profile: Profile, rest: Mapping[Operation, int]) -> None:
-        leaves = {path: count for (path, _), count in rest.items() if path in profile.leaf_inputs}
-        inner = {key: count for key, count in rest.items() if key[0] not in profile.leaf_inputs}
-        if not rest:
-            return
+    def _measure_slopes(self, profile: Profile) -> None:
         for name, probe in profile.probes.items():
             lost = 0.0
-            for path, count in leaves.items():
-                lost += count * (1 - probe.inputs[path] / profile.leaf_inputs[path])
-            if inner:
-                # Operators called by containers have no hook: trace the cut model.
-                small = operations(analyse(probe.model, profile.example_input))
-                lost += sum(count - small.get(key, 0) for key, count in inner.items())
+            for (path, operator), count in profile.other_operations.items():
+                if path in profile.leaf_inputs:
+                    lost += count * (1 - probe.inputs.get(path, 0) / profile.leaf_inputs[path])
+                else:
+                    lost += count - probe.operations.get((path, operator), 0)
             if lost:
                 self.slopes[name] = lost / probe.removed
+
+    def _verify(self, profile: Profile) -> None:
+        joint = profile.joint
+        predicted = self(joint.configuration)
+        if predicted != joint.macs:
+            raise EvaluationError(
+                f"the model with every group cut by a quarter has {joint.macs} MACs by fvcore, not the "
+                f"{predicted:.0f} that its groups predict: its operations depend on its channel counts in "
+                "another way than by their sizes, so MACs cannot be known before a configuration is built"
+            )
 
     def __call__(self, configuration: Configuration) -> float:
         shapes = self.structure.shapes(configuration)

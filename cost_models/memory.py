@@ -13,6 +13,11 @@ from cost_models.profile import Profile
 from cost_models.registry import Cost, CostModel, register
 from targets.errors import EvaluationError
 
+_CHANGED = (
+    "changes which tensors the model makes, so its activation memory cannot be predicted; the model's control "
+    "flow depends on its channel counts"
+)
+
 
 def memory_bytes(profile: Profile) -> Cost:
     """Length of the packed artifact's data section."""
@@ -32,27 +37,32 @@ def activation_memory_bytes(profile: Profile) -> Cost:
     measured by cutting each group alone.
 
     Raises:
-        EvaluationError: cutting a group changes the order in which tensors come and go.
+        EvaluationError: cutting groups changes the order in which tensors come and go, or their sizes otherwise
+            than in proportion.
     """
     dense = profile.allocations
     base = np.asarray(dense.sizes, dtype=np.float64)
-    names = list(profile.structure.groups)
+    groups = profile.structure.groups
+    names = list(groups)
     slopes = np.zeros((len(base), len(names)))
     for column, name in enumerate(names):
         probe = profile.probes[name]
         if probe.allocations.events != dense.events:
-            raise EvaluationError(
-                f"cutting group '{name}' changes which tensors the model makes, so its activation memory "
-                "cannot be predicted; the model's control flow depends on its channel counts"
-            )
+            raise EvaluationError(f"cutting group '{name}' {_CHANGED}")
         slopes[:, column] = (base - np.asarray(probe.allocations.sizes)) / probe.removed
+    if names:
+        joint = profile.joint
+        removed = np.asarray([g.units - joint.configuration.channels[n] for n, g in groups.items()])
+        expected = np.asarray(joint.allocations.sizes, dtype=np.float64)
+        if joint.allocations.events != dense.events or not np.allclose(base - slopes @ removed, expected):
+            raise EvaluationError(f"cutting all groups {_CHANGED}")
     events = np.asarray(dense.events, dtype=np.int64)
     comes = events >= 0
     storages = np.where(comes, events, -events - 1)
     signs = np.where(comes, 1.0, -1.0)
     example = profile.example_input
     held = example.numel() * example.element_size()
-    units = np.asarray([profile.structure.groups[name].units for name in names])
+    units = np.asarray([group.units for group in groups.values()])
     layers = profile.structure.layers
 
     def cost(configuration: Configuration) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors import Structure
+from compressors import ChannelGroup, Configuration, Structure
 from compressors.slicing import cut
 from cost_models.allocations import Allocations, watch
 from cost_models.flops import analyse, unsupported
@@ -22,12 +22,34 @@ Operation = tuple[str, str]
 
 @dataclass(frozen=True)
 class Probe:
-    """The model with one group cut a little: what changed."""
+    """The model with one group cut a little: what changed.
+
+    Args:
+        removed: units cut.
+        allocations: activation storages.
+        inputs: elements that each leaf module reads.
+        operations: multiply-adds by module and operator; empty where no container runs an operator that counts.
+    """
 
     removed: int
-    model: nn.Module
     allocations: Allocations
     inputs: Mapping[str, int]
+    operations: Mapping[Operation, int]
+
+
+@dataclass(frozen=True)
+class JointProbe:
+    """The model with every group cut a little: what predictions from the single probes must give.
+
+    Args:
+        configuration: the kept channels.
+        macs: fvcore's total.
+        allocations: activation storages.
+    """
+
+    configuration: Configuration
+    macs: int
+    allocations: Allocations
 
 
 @dataclass(frozen=True)
@@ -72,18 +94,48 @@ class Profile:
         return _leaf_inputs(self.model, self.example_input)
 
     @cached_property
+    def other_operations(self) -> dict[Operation, int]:
+        """The operations outside layers and norms, whose counts do not follow from the structure."""
+        return {key: count for key, count in self.operations.items() if not self._follows(key[0])}
+
+    @cached_property
     def probes(self) -> dict[str, Probe]:
         """Every channel group cut by a quarter, alone."""
         return {name: self._probe(name) for name in self.structure.groups}
 
+    @cached_property
+    def joint(self) -> JointProbe:
+        """All channel groups cut by a quarter."""
+        groups = self.structure.groups
+        kept = {name: group.units - _removed(group) for name, group in groups.items()}
+        small = self._cut(list(groups))
+        total = int(analyse(small, self.example_input).total())
+        return JointProbe(Configuration(channels=kept), total, watch(small, self.example_input))
+
+    def _follows(self, path: str) -> bool:
+        part = self.structure.parts.get(path)
+        return part is not None and (part.is_layer or part.kind in ("norm", "channelwise"))
+
     def _probe(self, name: str) -> Probe:
-        group = self.structure.groups[name]
-        removed = max(1, group.units // 4)
-        small = copy.deepcopy(self.model)
-        cut(small, [group], {name: range(removed)})
+        small = self._cut([name])
+        # Operators that containers call have no hook to watch: the cut model is traced.
+        traced = any(path not in self.leaf_inputs for path, _ in self.other_operations)
         return Probe(
-            removed, small, watch(small, self.example_input), _leaf_inputs(small, self.example_input)
+            _removed(self.structure.groups[name]),
+            watch(small, self.example_input),
+            _leaf_inputs(small, self.example_input),
+            operations(analyse(small, self.example_input)) if traced else {},
         )
+
+    def _cut(self, names: Sequence[str]) -> nn.Module:
+        groups = [self.structure.groups[name] for name in names]
+        small = copy.deepcopy(self.model)
+        cut(small, groups, {group.name: range(_removed(group)) for group in groups})
+        return small
+
+
+def _removed(group: ChannelGroup) -> int:
+    return max(1, group.units // 4)
 
 
 def operations(analysis: Any) -> dict[Operation, int]:

@@ -3,11 +3,12 @@
 from leanfront import threads as _threads  # isort: split
 
 from compressors import CRITERIA, PRESETS, Configuration, Structure, compress, derive, preset
+from leanfront import errors
 from leanfront.api import Candidate, Candidates, SearchResult, open_search, resume, search
 from leanfront.version import __version__
 from objectives import Budget, Measurement, Selection
 from search import SearchRecord
-from targets import Split, Target, errors, resolve
+from targets import Split, Target, resolve
 from targets.errors import LeanfrontError
 
 __all__ = [

@@ -7,7 +7,8 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def main() -> None:
 @database_option
 def demo(trials: int, plot: str, database: str | None) -> None:
     """Search a small network on handwritten digits, and show what comes of it."""
-    _interruptible(lambda: run_demo(open_store(database), database_url(database), trials, Path(plot)))
+    with _interruptible(lambda: None):
+        run_demo(open_store(database), database_url(database), trials, Path(plot))
 
 
 @main.command()
@@ -136,16 +138,12 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
         samples=options["samples"],
     )
     store = open_store(database)
-    resolved = resolve(target)
-    name = name or free_name(store, resolved.name or "search")
-    for cut in resolved.cuts:
-        click.echo(cut, err=True)
-
-    def work() -> None:
-        result = run_search(resolved, store, parsed, name=name, progress=True)
-        _show(result, as_json)
-
-    _interruptible(work, name, database)
+    with _interruptible(lambda: name, database):
+        resolved = resolve(target)
+        name = name or free_name(store, resolved.name or "search")
+        for cut in resolved.cuts:
+            click.echo(cut, err=True)
+        _show(run_search(resolved, store, parsed, name=name, progress=True), as_json)
 
 
 @main.command("resume")
@@ -159,9 +157,8 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
 @json_option
 def resume_command(name: str, as_json: bool, database: str | None, **options: Any) -> None:
     """Go on with a search that was stopped, killed, or should run longer."""
-    _interruptible(
-        lambda: _show(resume(name, database=database, progress=True, **options), as_json), name, database
-    )
+    with _interruptible(lambda: name, database):
+        _show(resume(name, database=database, progress=True, **options), as_json)
 
 
 @main.command()
@@ -243,7 +240,11 @@ def database() -> None:
 @database_option
 def upgrade(database: str | None) -> None:
     """Bring the database to this release's schema."""
-    click.echo(storage.upgrade(database_url(database)))
+    before, after = storage.upgrade(database_url(database))
+    if before == after:
+        click.echo(f"the database is at schema {after} already")
+    else:
+        click.echo(f"the database is at schema {after} now (was {before or 'empty'})")
 
 
 @database.command()
@@ -285,20 +286,18 @@ def _show(result: SearchResult, as_json: bool) -> None:
     click.echo(f"\nAsk it: leanfront select {shlex.quote(record.name)} --max-memory 64KB --max-macs 20M")
 
 
-def _interruptible(work: Any, name: str | None = None, url: str | None = None) -> None:
-    """Run long work; on Ctrl-C say how to go on."""
+@contextmanager
+def _interruptible(name: Callable[[], str | None], url: str | None = None) -> Iterator[None]:
+    """Long work; on Ctrl-C say how to go on with the search of that name."""
     try:
-        work()
+        yield
     except KeyboardInterrupt:
-        hint = "Interrupted."
-        if name is not None:
-            stored = any(record.name == name for record in open_store(url).searches())
+        hint, search = "Interrupted.", name()
+        if search is not None and any(record.name == search for record in open_store(url).searches()):
             database = f" --database {shlex.quote(url)}" if url else ""
-            hint += (
-                f" Go on with: leanfront resume {shlex.quote(name)}{database}"
-                if stored
-                else " Nothing was stored yet: start it again."
-            )
+            hint += f" Go on with: leanfront resume {shlex.quote(search)}{database}"
+        else:
+            hint += " Nothing was stored yet: start it again."
         click.echo(f"\n{hint}", err=True)
         sys.exit(INTERRUPTED)
 

@@ -167,7 +167,7 @@ def candidate_text(record: SearchRecord, candidate: Candidate) -> str:
             f"{m.low:.4f}..{m.high:.4f}" if m.low is not None and m.high is not None else "",
             number(dense.get((m.name, m.split))),
         ]
-        for m in candidate.measurements
+        for m in sorted(candidate.measurements, key=lambda m: not m.split)
     ]
     return "\n".join(
         [

@@ -127,7 +127,7 @@ class PoolEvaluators:
 
     def submit(self, configuration: Configuration, split: str) -> Future[Evaluation]:
         """Queue an evaluation; its future raises BrokenProcessPool when a process dies."""
-        with _interrupts_ignored():
+        with _interrupts_held():
             # Processes are spawned here; they inherit that Ctrl-C is the driver's business.
             return self._pool.submit(_evaluate, configuration, split)
 
@@ -188,12 +188,13 @@ def _evaluate(configuration: Configuration, split: str) -> Evaluation:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: it reaches this process afterwards, and those spawned meanwhile never."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield  # not on Windows
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -44,3 +44,19 @@ def digits() -> Target:
 def _seeded() -> None:
     """Tests that draw from the global generator do so from the same state whatever ran before."""
     torch.manual_seed(0)
+
+
+TINY = Path(__file__).with_name("tiny.py")
+"""A file with small targets: see its functions."""
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Target:
+    """A three-layer network on made-up images, from a file, so that other processes can load it too."""
+    return resolve(f"{TINY}:target")
+
+
+@pytest.fixture(scope="session")
+def tiny_file() -> Path:
+    """Path of the file that `tiny` comes from, with targets that die and break."""
+    return TINY

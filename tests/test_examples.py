@@ -16,8 +16,9 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def run(folder: Path, example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("LEANFRONT_")}
-    environment["LEANFRONT_CACHE"] = str(folder / "cache")
+    settings = ("LEANFRONT_DATABASE", "LEANFRONT_ARTIFACTS")
+    environment = {key: value for key, value in os.environ.items() if key not in settings}
+    environment["OMP_NUM_THREADS"] = "1"  # the models are too small for more to pay
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     return subprocess.run(
         [sys.executable, str(EXAMPLES / example), *arguments],

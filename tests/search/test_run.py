@@ -68,7 +68,9 @@ def test_stored_measurements_are_those_of_the_rebuilt_module(tiny: Target, store
         assert again.reason is None
         assert dict(again.kept) == dict(candidate.kept)
         for measurement in again.measurements:
-            assert candidate.value(measurement.name, "validation") == pytest.approx(measurement.value, abs=1e-6)
+            assert candidate.value(measurement.name, "validation") == pytest.approx(
+                measurement.value, abs=1e-6
+            )
         assert prepared.costs.of(candidate.configuration) == {
             m.name: m.value for m in candidate.measurements if m.split == ""
         }
@@ -121,11 +123,13 @@ def test_duplicates_are_answered_from_the_store(tiny: Target, store: FrontierSto
     trials = store.trials("a")
     candidates = list(store.candidates("a", failed=True))
     assert len({c.configuration.digest for c in candidates}) == len(candidates)
-    assert len(candidates) == len({t.candidate for t in trials}) == len([t for t in trials if not t.duplicate])
+    assert (
+        len(candidates) == len({t.candidate for t in trials}) == len([t for t in trials if not t.duplicate])
+    )
 
 
-def test_failures_are_recorded_and_the_search_goes_on(store: FrontierStore) -> None:
-    target = resolve_target(f"{Path(__file__).parent / 'tiny.py'}:breaks")
+def test_failures_are_recorded_and_the_search_goes_on(tiny_file: Path, store: FrontierStore) -> None:
+    target = resolve_target(f"{tiny_file}:breaks")
     record = start(target, store, "a", SearchOptions(trials=60))
     assert record.state == "done"
     failed = [c for c in store.candidates("a", failed=True) if c.state == "failed"]
@@ -156,9 +160,11 @@ def test_pool_gives_the_same_measurements(tiny: Target, store: FrontierStore) ->
 
 
 @pytest.mark.slow
-def test_dying_pool_processes_are_replaced(store: FrontierStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dying_pool_processes_are_replaced(
+    tiny_file: Path, store: FrontierStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TINY_DRIVER", str(os.getpid()))
-    target = resolve_target(f"{Path(__file__).parent / 'tiny.py'}:dies")
+    target = resolve_target(f"{tiny_file}:dies")
     record = start(target, store, "a", SearchOptions(trials=4, workers=2))
     assert record.state == "done"
     assert record.trials == 4
@@ -222,7 +228,11 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
 
 @pytest.mark.parametrize(
     "objectives",
-    [("accuracy", "memory"), ("cross_entropy", "bops", "activation_memory"), ("accuracy", "file_size", "macs")],
+    [
+        ("accuracy", "memory"),
+        ("cross_entropy", "bops", "activation_memory"),
+        ("accuracy", "file_size", "macs"),
+    ],
 )
 def test_other_objectives(tiny: Target, store: FrontierStore, objectives: tuple[str, ...]) -> None:
     record = start(tiny, store, "a", SearchOptions(trials=20, objectives=objectives))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
 
-from objectives import Budget, Selection, resolve, select
+from objectives import Budget, Measurement, Selection, resolve, select
 from objectives.strategies import STRATEGIES, Strategy
 from storage import FrontierStore, selection
 from storage.selection import StoredPoint
@@ -40,6 +40,9 @@ rows = st.lists(
             "cross_entropy": grid,
             "file_bytes": grid,
             "heat": extra,
+            # Neither may play a part: what was measured on the test split, and failed candidates.
+            "test": grid,
+            "failed": st.sampled_from([False, False, False, True]),
         }
     ),
     min_size=1,
@@ -66,14 +69,18 @@ def test_a_query_equals_the_rule_over_all_candidates(
     shared: FrontierStore,
     build: Any,
     objectives: str,
-    table: list[dict[str, float | None]],
+    table: list[dict[str, Any]],
     budgets: list[tuple[dict[str, float], dict[str, float]]],
     chosen: list[tuple[str, dict[str, Any]]],
 ) -> None:
     name = f"example {next(NUMBERS)}"
     shared.create_search(build.search(name, objectives))
     for number, row in enumerate(table):
-        shared.record(name, build.trial(number), build.candidate(number, row))
+        tested = tuple(Measurement(key, row["test"], "test") for key in MEASURED)
+        state = {"state": "failed", "reason": "late"} if row["failed"] else {}
+        candidate = build.candidate(number, {key: row[key] for key in MEASURED}, **state)
+        candidate = replace(candidate, measurements=(*tested, *candidate.measurements))
+        shared.record(name, build.trial(number), candidate)
     everything = list(shared.candidates(name))
     for maximum, minimum in budgets:
         if any(minimum[key] > maximum[key] for key in minimum.keys() & maximum.keys()):
@@ -183,10 +190,8 @@ def test_unknown_limits_strategies_and_options_are_refused(store: FrontierStore,
 def test_a_limit_means_the_validation_split(store: FrontierStore, build: Any) -> None:
     build.fill(store, [(0.9, 100, 1000)])
     candidate = store.frontier("mine")[0]
-    test = build.measurements({"accuracy": 0.1})[0]
-    store.add_measurements(
-        candidate.id, [type(test)("accuracy", 0.1, "test"), type(test)("fog", 0.3, "test")]
-    )
+    tested = [Measurement("accuracy", 0.1, "test"), Measurement("fog", 0.3, "test")]
+    store.add_measurements(candidate.id, tested)
     assert store.select("mine", Budget({}, {"accuracy": 0.8})).feasible
     # What is measured on the test split only cannot be limited: choosing by it would be peeking.
     with pytest.raises(UsageError, match="cannot limit fog"):

@@ -50,7 +50,7 @@ class Breaks(Net):
 def _data(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 4
-    images = 0.6 * torch.randn(count, 1, 8, 8, generator=generator)
+    images = 0.45 * torch.randn(count, 1, 8, 8, generator=generator)
     for label in range(4):
         row, column = divmod(label, 2)
         images[labels == label, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 0.5
@@ -65,7 +65,7 @@ def _make(kind: type[Net]) -> Target:
         model = Net()
         inputs, labels = _data(256, 1)
         optimiser = torch.optim.Adam(model.parameters(), 0.01)
-        for _ in range(6):
+        for _ in range(15):
             for batch in torch.arange(256).split(64):
                 optimiser.zero_grad()
                 nn.functional.cross_entropy(model(inputs[batch]), labels[batch]).backward()

@@ -1,0 +1,71 @@
+"""A finished search to ask, and the real command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import leanfront
+from targets import Target
+
+COMMAND = Path(sys.executable).with_name("leanfront")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Databases, artifacts and plots land in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LEANFRONT_DATABASE", raising=False)
+    monkeypatch.delenv("LEANFRONT_ARTIFACTS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a database with one search, `done`, of 60 trials."""
+    folder = tmp_path_factory.mktemp("finished")
+    url = f"sqlite:///{folder}/leanfront.db"
+    os.environ["LEANFRONT_ARTIFACTS"] = str(folder / "artifacts")
+    try:
+        leanfront.search(tiny, name="done", trials=60, database=url)
+    finally:
+        del os.environ["LEANFRONT_ARTIFACTS"]
+    return url
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start the installed command with arguments; whatever still runs is killed at the end."""
+    assert COMMAND.exists() or shutil.which("leanfront"), "the console script is not installed"
+    running: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [str(COMMAND if COMMAND.exists() else shutil.which("leanfront")), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,286 @@
+"""Every command: what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from leanfront.cli import main
+from leanfront.plot import frontier_figure
+from storage import FrontierStore
+from targets import builtin_targets
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def answer(*arguments: str) -> Any:
+    """The JSON of a command: standard output holds nothing else."""
+    result = run(*arguments, "--json")
+    return json.loads(result.stdout)
+
+
+COMMANDS = ["demo", "targets", "inspect", "search", "resume", "searches", "frontier", "select", "database"]
+
+
+@pytest.mark.parametrize(
+    "command", [[], *[[c] for c in COMMANDS], ["database", "upgrade"], ["database", "check"]]
+)
+def test_help(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage:")
+
+
+def test_all_commands_are_there() -> None:
+    assert set(main.commands) == set(COMMANDS)
+
+
+def test_targets() -> None:
+    assert [row["name"] for row in answer("targets")] == [name for name, _ in builtin_targets()]
+    assert "digits" in run("targets").stdout
+
+
+def test_inspect(tiny_file: Path) -> None:
+    report = answer("inspect", f"{tiny_file}:target")
+    assert [group["name"] for group in report["groups"]] == ["conv1", "conv3"]
+    assert report["quantisable_bytes"] > 0.9
+    assert report["cheapest"]["memory_bytes"] < report["dense"]["memory_bytes"] / 10
+    text = run("inspect", f"{tiny_file}:target").stdout
+    assert "2 channel groups, each proven" in text
+    assert "linear (channel group): no layer reads its channels" in text
+
+
+def test_search_to_select(tiny_file: Path) -> None:
+    result = run("search", f"{tiny_file}:target", "--name", "mine", "--trials", "20", "--bits", "2,4,8")
+    assert result.exit_code == 0, result.output
+    assert "mine: 20 trials" in result.stdout
+    assert "leanfront select mine" in result.stdout
+    (row,) = answer("searches")
+    assert (row["name"], row["state"], row["trials"]) == ("mine", "done", 20)
+    assert row["target"] == f"{tiny_file}:target"
+    assert row["frontier_size"] == len(answer("frontier", "mine")["candidates"])
+    chosen = answer("select", "mine", "--max-memory", "2KB")
+    assert chosen["feasible"]
+    assert chosen["candidate"]["memory_bytes"] <= 2000
+    assert run("resume", "mine", "--trials", "25").exit_code == 0
+    assert answer("searches")[0]["trials"] == 25
+    assert Path("leanfront.db").exists()
+    assert list(Path("leanfront-artifacts").iterdir())
+
+
+def test_search_names_itself(tiny_file: Path) -> None:
+    for _ in range(2):
+        assert run("search", f"{tiny_file}:target", "--trials", "2").exit_code == 0
+    assert [row["name"] for row in answer("searches")] == ["tiny", "tiny-2"]
+
+
+def test_no_searches_yet() -> None:
+    assert answer("searches") == []
+    assert "No searches yet" in run("searches").stdout
+
+
+def test_frontier_json(finished: str) -> None:
+    found = answer("frontier", "done", "--database", finished)
+    assert set(found) >= {"search", "dense", "reference", "hypervolume", "candidates"}
+    assert found["dense"]["memory_bytes"] == found["reference"]["memory"]
+    memory = [c["memory_bytes"] for c in found["candidates"]]
+    assert memory == sorted(memory)
+    for candidate in found["candidates"]:
+        assert candidate["on_frontier"]
+        assert candidate["accuracy_low"] <= candidate["accuracy"] <= candidate["accuracy_high"]
+        assert {(m["name"], m["split"]) for m in candidate["measurements"]} >= {
+            ("accuracy", "validation"),
+            ("accuracy", "test"),
+            ("macs", None),
+        }
+
+
+def _is(measurement: dict[str, Any], name: str) -> bool:
+    return bool(measurement["name"] == name and measurement["split"] == "validation")
+
+
+def test_frontier_limits(finished: str) -> None:
+    everything = answer("frontier", "done", "--database", finished)["candidates"]
+    limit = everything[len(everything) // 2]["memory_bytes"]
+    within = answer("frontier", "done", "--database", finished, "--max-memory", str(limit))["candidates"]
+    assert [c["id"] for c in within] == [c["id"] for c in everything if c["memory_bytes"] <= limit]
+    good = answer("frontier", "done", "--database", finished, "--min-accuracy", "0.9")["candidates"]
+    assert [c["id"] for c in good] == [c["id"] for c in everything if c["accuracy"] >= 0.9]
+    losses = {c["id"]: m["value"] for c in everything for m in c["measurements"] if _is(m, "cross_entropy")}
+    middle = sorted(losses.values())[len(losses) // 2]
+    capped = answer("frontier", "done", "--database", finished, "--max", f"cross_entropy={middle}")["candidates"]
+    assert {c["id"] for c in capped} == {i for i, loss in losses.items() if loss <= middle}
+    assert len(capped) < len(everything)
+    weak = answer("frontier", "done", "--database", finished, "--weak")["candidates"]
+    assert {c["id"] for c in everything} <= {c["id"] for c in weak}
+
+
+def test_frontier_table_and_csv(finished: str) -> None:
+    text = run("frontier", "done", "--database", finished).stdout
+    assert text.splitlines()[0].split()[0] == "id"
+    assert "Validation minus test" in text
+    rows = list(csv.DictReader(io.StringIO(run("frontier", "done", "--database", finished, "--csv").stdout)))
+    found = answer("frontier", "done", "--database", finished)["candidates"]
+    assert [int(row["id"]) for row in rows] == [c["id"] for c in found]
+    assert [float(row["validation_accuracy"]) for row in rows] == [c["accuracy"] for c in found]
+
+
+def test_select_feasible(finished: str) -> None:
+    everything = answer("frontier", "done", "--database", finished)["candidates"]
+    limit = everything[len(everything) // 2]["memory_bytes"]
+    found = answer("select", "done", "--database", finished, "--max-memory", f"{limit}B")
+    best = max(c["accuracy"] for c in everything if c["memory_bytes"] <= limit)
+    assert found["feasible"]
+    assert found["strategy"] == "accuracy"
+    assert found["candidate"]["accuracy"] == best
+    text = run("select", "done", "--database", finished, "--max-memory", f"{limit}B").stdout
+    assert f"candidate {found['candidate']['id']} of done (on the frontier)" in text
+
+
+def test_select_infeasible(finished: str) -> None:
+    result = run("select", "done", "--database", finished, "--max-memory", "10B", "--json")
+    assert result.exit_code == 3
+    found = json.loads(result.stdout)
+    assert found["feasible"] is False
+    assert found["binding"] == "memory_bytes"
+    assert found["violations"]["memory_bytes"] == found["nearest"]["memory_bytes"] - 10
+    assert found["cheapest"]["memory_bytes"] > 10
+    text = run("select", "done", "--database", finished, "--max-memory", "10B")
+    assert text.exit_code == 3
+    assert "memory_bytes binds" in text.stdout
+    assert "the space reaches no less than" in text.stdout
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ["knee"],
+        ["lexicographic", "--order", "memory,accuracy", "--tolerance", "500"],
+        ["chebyshev", "--weight", "accuracy=3"],
+    ],
+)
+def test_select_strategies(finished: str, strategy: list[str]) -> None:
+    found = answer("select", "done", "--database", finished, "--strategy", *strategy)
+    assert found["feasible"]
+    assert found["strategy"] == strategy[0]
+    assert found["candidate"]["on_frontier"]
+
+
+def test_plot(finished: str) -> None:
+    result = run("frontier", "done", "--database", finished, "--plot", "front.html")
+    assert result.exit_code == 0
+    page = Path("front.html").read_text(encoding="utf-8")
+    assert page.lstrip().startswith("<!doctype html>")
+    # Nothing is fetched: the script that draws is inside.
+    assert "<script src=" not in page
+    assert len(page) > 1_000_000
+    wrong = run("frontier", "done", "--database", finished, "--plot", "front.png")
+    assert wrong.exit_code == 2
+    assert "front.html" in wrong.stderr
+    nowhere = run("frontier", "done", "--database", finished, "--plot", "missing/front.html")
+    assert nowhere.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["select", "done", "--max-memory", "-3KB"], 2, "-3KB"),
+        (["select", "done", "--max-memory", "lots"], 2, "lots"),
+        (["select", "done", "--max-macs", "nan"], 2, "nan"),
+        (["select", "done", "--min-accuracy", "90"], 2, "90"),
+        (["select", "done", "--max", "beauty=3"], 2, "beauty"),
+        (["select", "done", "--max", "cross_entropy"], 2, "METRIC=VALUE"),
+        (["select", "done", "--max", "bops=1M", "--max", "bops=2M"], 2, "twice"),
+        (["select", "done", "--strategy", "magic"], 2, "unknown strategy"),
+        (["select", "done", "--strategy", "knee", "--order", "memory"], 2, "order"),
+        (["select", "gone"], 1, "gone"),
+        (["frontier", "gone"], 1, "gone"),
+        (["frontier", "done", "--json", "--csv"], 2, "choose one"),
+        (["resume", "gone"], 1, "gone"),
+        (["select"], 2, "Missing argument"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+def test_wrong_input(finished: str, arguments: list[str], code: int, message: str) -> None:
+    database = [] if arguments in (["select"], ["frobnicate"]) else ["--database", finished]
+    result = run(*arguments, *database)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing"], 2, "nothing"),
+        (["missing.py:target"], 1, "missing.py"),
+        (["{tiny}:gone"], 1, "gone"),
+        (["{tiny}:target", "--bits", "two"], 2, "--bits takes whole numbers"),
+        (["{tiny}:target", "--bits", "1"], 2, "unknown weight bits: 1"),
+        (["{tiny}:target", "--objectives", "accuracy"], 2, "2 to 6"),
+        (["{tiny}:target", "--objectives", "accuracy,beauty"], 2, "beauty"),
+        (["{tiny}:target", "--sampler", "magic"], 2, "unknown sampler 'magic'"),
+        (["{tiny}:target", "--criterion", "magic"], 2, "unknown criterion 'magic'"),
+        (["{tiny}:target", "--device", "abacus"], 2, "unknown device"),
+        (["{tiny}:target", "--trials", "0"], 2, "trials must be at least 1"),
+        (["{tiny}:target", "--name", "a/b"], 2, "a/b"),
+    ],
+)
+def test_wrong_search(tiny_file: Path, arguments: list[str], code: int, message: str) -> None:
+    result = run("search", *[a.replace("{tiny}", str(tiny_file)) for a in arguments])
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert answer("searches") == []
+
+
+def test_taken_name(tiny_file: Path, finished: str) -> None:
+    result = run("search", f"{tiny_file}:target", "--name", "done", "--database", finished, "--trials", "1")
+    assert result.exit_code == 1
+    assert "'done' exists" in result.stderr
+
+
+def test_database_commands(finished: str) -> None:
+    report = run("database", "check", "--database", finished)
+    assert report.exit_code == 0, report.output
+    assert "done" in report.stdout
+    assert run("database", "upgrade", "--database", finished).exit_code == 0
+    assert json.loads(run("database", "check", "--database", finished, "--json").stdout)
+    wrong = run("database", "check", "--database", "sqlite:///missing/folder/x.db")
+    assert wrong.exit_code == 1
+    assert run("searches", "--database", "nonsense").exit_code in (1, 2)
+
+
+def test_check_finds_a_wrong_frontier(finished: str, tmp_path: Path) -> None:
+    copied = tmp_path / "copy.db"
+    source = sqlite3.connect(finished.removeprefix("sqlite:///"))
+    target = sqlite3.connect(copied)
+    source.backup(target)
+    target.execute(
+        "DELETE FROM leanfront_frontier WHERE candidate_id = "
+        "(SELECT min(candidate_id) FROM leanfront_frontier WHERE strict)"
+    )
+    target.commit()
+    target.close()
+    source.close()
+    result = run("database", "check", "--database", f"sqlite:///{copied}")
+    assert result.exit_code == 1
+    assert "lacks candidate" in result.stdout
+
+
+def test_names_are_text_in_plots(finished: str) -> None:
+    store = FrontierStore(finished)
+    record = store.search("done")
+    evil = dataclasses.replace(record, name="<script>alert(1)</script>")
+    page = frontier_figure(evil, list(store.candidates("done"))).to_html(include_plotlyjs=False)
+    assert "<script>alert(1)" not in page
