@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import copy
 import random
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch_pruning
 from torch import Tensor, nn
 
 from compressors.configuration import Configuration
-from compressors.modules import CUSTOM_PRUNERS, channel_axis, describe, own_tensors, pruner_of
+from compressors.graph import dependency_groups
+from compressors.modules import channel_axis, describe, own_tensors, pruner_of
 from compressors.slicing import cut
 from compressors.structure import CONSUMERS, ChannelGroup, Member, Part, Shape, Structure
 from targets.errors import TargetError
@@ -159,21 +158,13 @@ def _graph_groups(
     model: nn.Module, example_input: Tensor, parts: Mapping[str, Part]
 ) -> tuple[list[ChannelGroup], list[tuple[str, str, str]]]:
     """The dependency graph's groups, translated; and what could not be."""
-    failures: list[tuple[str, str, str]] = []
     try:
-        with warnings.catch_warnings(), torch.enable_grad():
-            # The graph warns of bare parameters and unknown operators; the proof judges them.
-            warnings.simplefilter("ignore")
-            for parameter in model.parameters():
-                parameter.requires_grad_(parameter.is_floating_point())
-            graph = torch_pruning.DependencyGraph().build_dependency(
-                model, example_input, customized_pruners=CUSTOM_PRUNERS, verbose=False
-            )
-            raw = list(graph.get_all_groups(root_module_types=[nn.modules.conv._ConvNd, nn.Linear]))
+        graph, raw, lost = dependency_groups(model, example_input)
     except Exception as error:
         reason = f"the dependency graph could not be built ({type(error).__name__}: {error}); bits still work"
         return [], [("model", "channel groups", reason)]
     names = {module: name for name, module in model.named_modules()}
+    failures = [(names.get(module, "?"), "channel group", reason) for module, reason in lost]
     parameters = {id(p): name for name, p in model.named_parameters()}
     groups: dict[str, ChannelGroup] = {}
     order = {name: position for position, name in enumerate(parts)}
@@ -320,11 +311,11 @@ class _Prover:
         if misshapen is not None:
             return f"cutting gives {misshapen} other channels than expected"
         scale = float(dense.norm())
-        if not scale > 0 or not bool(silent.isfinite().all()):
-            return "the model's output is zero or not finite, so nothing can be proven"
+        if not bool(silent.isfinite().all()):
+            return "the model's output is not finite, so nothing can be proven"
         if output.shape != dense.shape:
             return f"the cut model's output has shape {tuple(output.shape)}, not {tuple(dense.shape)}"
-        if float((silent - dense).norm()) / scale < MEASURABLE:
+        if not float((silent - dense).norm()) >= MEASURABLE * scale > 0:
             return _UNMEASURABLE
         difference = float((output - silent).norm()) / max(float(silent.norm()), 1e-12)
         if not difference <= TOLERANCE:

@@ -49,4 +49,5 @@ def _cut_parameter(modules: Mapping[str, nn.Module], path: str, indices: set[int
         raise ValueError(f"parameter {path} of shape {tuple(parameter.shape)} has no axis to cut")
     kept = [i for i in range(parameter.shape[axis]) if i not in indices]
     index = torch.tensor(kept, device=parameter.device)
-    setattr(modules[owner], name, nn.Parameter(parameter.detach().index_select(axis, index)))
+    rest = parameter.detach().index_select(axis, index)
+    setattr(modules[owner], name, nn.Parameter(rest, requires_grad=parameter.requires_grad))

@@ -32,6 +32,11 @@ _FREE = """
     leaky_relu_ elu prelu roll index_select fake_quantize_per_tensor_affine amin amax round pow sqrt
     rsqrt eq gt ge lt le where masked_fill masked_fill_ cumsum ones_like zeros_like fill_ index gather
     embedding cat stack repeat expand_as lift_fresh empty_like bernoulli_
+    abs log sin cos min max maximum minimum floor ceil sign reciprocal square softplus mish celu selu
+    logsigmoid glu threshold erf rsub_ tanh_ max_pool1d max_pool3d avg_pool1d avg_pool3d
+    adaptive_max_pool2d unflatten flip tile movedim clone alias channel_shuffle pixel_shuffle
+    pixel_unshuffle repeat_interleave broadcast_to ne logical_not logical_and logical_or tril triu
+    topk sort argsort argmax scatter new_ones type_as to view_as reshape_as zero_ linspace
 """
 FREE_OPERATORS = frozenset(f"aten::{name}" for name in _FREE.split())
 """Operators that the convention counts as free, as fvcore does: no multiply-add of a weight or a matrix."""

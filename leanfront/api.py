@@ -19,7 +19,7 @@ from objectives import Budget, Selection
 from search import Prepared, Progress, SearchOptions, SearchRecord, SpaceOptions
 from storage import FrontierStore
 from targets import Target, resolve
-from targets.errors import InfeasibleError, NotFoundError, TargetError
+from targets.errors import InfeasibleError, NameTakenError, NotFoundError, TargetError
 
 Limit = float | int | str
 Report = Callable[[Progress], None]
@@ -281,7 +281,9 @@ def run_search(
     """Run a search on an open store: what `search` and the command line share."""
     name = name or free_name(store, target.name or "search")
     check_free(store, name)
-    artifact = open_artifacts().put(safetensors.torch.save(_contiguous(target.model)))
+    weights = safetensors.torch.save(_contiguous(target.model))
+    artifact = open_artifacts().put(weights)
+    store.add_artifact(artifact, "dense", len(weights))
     with bar(options.trials, shown=progress) as report:
         searching.start(target, store, name, options, artifact=artifact, prepared=prepared, report=report)
     return SearchResult(store, name, target)
@@ -353,8 +355,6 @@ def free_name(store: FrontierStore, stem: str) -> str:
 
 def check_free(store: FrontierStore, name: str) -> None:
     """Refuse a taken name before minutes go into preparing the search."""
-    from targets.errors import NameTakenError
-
     try:
         store.search(name)
     except NotFoundError:

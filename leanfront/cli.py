@@ -143,7 +143,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
         name = name or free_name(store, resolved.name or "search")
         for cut in resolved.cuts:
             click.echo(cut, err=True)
-        _show(run_search(resolved, store, parsed, name=name, progress=True), as_json)
+        _show(run_search(resolved, store, parsed, name=name, progress=True), as_json, database)
 
 
 @main.command("resume")
@@ -158,7 +158,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
 def resume_command(name: str, as_json: bool, database: str | None, **options: Any) -> None:
     """Go on with a search that was stopped, killed, or should run longer."""
     with _interruptible(lambda: name, database):
-        _show(resume(name, database=database, progress=True, **options), as_json)
+        _show(resume(name, database=database, progress=True, **options), as_json, database)
 
 
 @main.command()
@@ -275,7 +275,7 @@ def frontier_json(result: SearchResult, candidates: Sequence[Any]) -> dict[str, 
     }
 
 
-def _show(result: SearchResult, as_json: bool) -> None:
+def _show(result: SearchResult, as_json: bool, database: str | None) -> None:
     record, found = result.record, result.frontier()
     if as_json:
         _print_json(frontier_json(result, found))
@@ -283,7 +283,7 @@ def _show(result: SearchResult, as_json: bool) -> None:
     click.echo(text.frontier_text(record, found))
     if record.message:
         click.echo(record.message)
-    click.echo(f"\nAsk it: leanfront select {shlex.quote(record.name)} --max-memory 64KB --max-macs 20M")
+    click.echo(f"\nAsk it: {text.next_question(record, database)}")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -39,7 +38,6 @@ def run_demo(store: FrontierStore, url: str, trials: int, plot: Path) -> None:
     else:
         click.echo(infeasible_text(answer))
     write_plot(record, result.candidates(), plot)
-    option = "" if url == DEFAULT_DATABASE else f" --database {shlex.quote(url)}"
     click.echo(f"\n5. The picture: {plot} (open it in a browser; it needs no network).")
-    click.echo(f"\nNext: leanfront select {name} --max-memory 20KB --max-macs 500K{option}")
+    click.echo(f"\nNext: {text.next_question(record, None if url == DEFAULT_DATABASE else url)}")
     click.echo("Your own model: docs/tutorial.md")

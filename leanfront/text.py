@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -199,6 +200,17 @@ def configuration_text(configuration: Configuration) -> str:
     return "\n".join(lines)
 
 
+def next_question(record: SearchRecord, database: str | None) -> str:
+    """A command that asks the search something it can be asked: an eighth of the bytes, half of the MACs."""
+    dense = {m.name: m.value for m in record.dense}
+    option = f" --database {shlex.quote(database)}" if database else ""
+    question = f"leanfront select {shlex.quote(record.name)}"
+    question += f" --max-memory {size(dense['memory_bytes'] / 8).replace(' ', '')}"
+    if "macs" in dense:
+        question += f" --max-macs {count(dense['macs'] / 2).replace(' ', '')}"
+    return question + option
+
+
 def searches_text(records: Sequence[SearchRecord]) -> str:
     """All searches, a line each."""
     if not records:
@@ -214,7 +226,7 @@ def searches_text(records: Sequence[SearchRecord]) -> str:
         ]
         for r in records
     ]
-    return table(["name", "target", "state", "trials", "frontier", "hypervolume"], rows)
+    return table(["name", "target", "state", "trials", "frontier", "hypervolume (log2)"], rows)
 
 
 def check_text(report: Report) -> str:
@@ -238,7 +250,7 @@ def coverage_text(coverage: Coverage, cheapest: dict[str, float], cuts: Sequence
         f"{coverage.quantisable_macs:7.1%} of the MACs",
         f"channels can be cut from {coverage.prunable_bytes:7.1%} of the bytes, "
         f"{coverage.prunable_macs:7.1%} of the MACs",
-        f"cheapest configuration: {size(cheapest['memory_bytes'])}, {count(cheapest['macs'])} MACs",
+        f"cheapest configuration: {size(cheapest['memory_bytes'])}, {count(cheapest.get('macs'))} MACs",
         *cuts,
         "",
         f"{len(coverage.groups)} channel groups, each proven: cutting equals silencing",

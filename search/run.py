@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -103,8 +103,13 @@ def prepare(target: Target, options: SpaceOptions, objectives: Sequence[str] = (
     structure = derive(target.model, target.example_input, seed=options.seed)
     profile = Profile(target.model, target.example_input, structure, target.name or "")
     costs = Costs(profile, [o.measurement for o in resolve(objectives) if o.is_cost] if objectives else ())
-    model = MacModel(profile)
-    report = coverage(structure, model.layers, model.dense, profile.unsupported)
+    missing = costs.unavailable.get("macs")
+    if missing is None:
+        model = MacModel(profile)
+        report = coverage(structure, model.layers, model.dense, profile.unsupported)
+    else:
+        exclusions = (*structure.exclusions, ("", "MACs", missing))
+        report = coverage(replace(structure, exclusions=exclusions), {}, 0, {})
     return Prepared(target, structure, derive_space(structure, options), costs, report)
 
 

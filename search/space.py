@@ -183,7 +183,7 @@ def derive_space(structure: Structure, options: SpaceOptions) -> Space:
             add("sparsity", layer, SPARSITY_LEVELS)
         elif options.sparsity == "2:4":
             add("sparsity", layer, ("2:4", 0.0))
-        if options.activation_bits == "search":
+        if options.activation_bits == "search" and layer not in structure.uncalled:
             add("activation", layer, ACTIVATION_BITS)
     if not parameters:
         raise UsageError("nothing of this model can be compressed: it has no layer and no channel group")

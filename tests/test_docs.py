@@ -65,17 +65,21 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def run_page(page: Path, folder: Path) -> str:
     """Run all blocks of a page in a folder, and return what they printed.
 
-    A command must end with 0, unless ``$ echo $?`` behind it shows another exit code.
+    A command must end with 0, unless ``$ echo $?`` behind it shows another exit code. Python blocks with
+    nothing but prose between them run in one process: starting PyTorch is most of their time.
     """
-    printed = ""
-    for number, block in enumerate(blocks(page)):
+    printed, waiting = "", ""
+    for block in [*blocks(page), Block("console", "", "")]:
+        if block.language == "python" and not block.file:
+            waiting += block.text
+            continue
+        if waiting and (block.file or block.language == "console"):
+            (folder / "script.py").write_text(waiting, encoding="utf-8")
+            done = run([sys.executable, "script.py"], folder)
+            assert done.returncode == 0, f"{page.name}: {waiting}\n{done.stderr}"
+            printed, waiting = printed + done.stdout, ""
         if block.language == "python":
-            file = folder / (block.file or f"block_{number}.py")
-            file.write_text(block.text, encoding="utf-8")
-            if not block.file:
-                done = run([sys.executable, str(file)], folder)
-                assert done.returncode == 0, f"{page.name}: {block.text}\n{done.stderr}"
-                printed += done.stdout
+            (folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "console":
             printed += run_console(block.text, folder)
     return printed

@@ -378,7 +378,8 @@ NETS: dict[str, Net] = {
     "weight-norm": Net(WeightNorm, {"hidden": (5, {"hidden"})}),
     "tokens": Net(Tokens, {"hidden": (16, {"hidden"})}),
     "group-norm": Net(
-        GroupNormed, {"conv2": (6, {"conv2", "instance"}), "conv3": (6, {"conv3", "plain"}), "conv4": (6, {"conv4"})}
+        GroupNormed,
+        {"conv2": (6, {"conv2", "instance"}), "conv3": (6, {"conv3", "plain"}), "conv4": (6, {"conv4"})},
     ),
     "layer-scale": Net(LayerScale, {"conv1": (8, {"conv1"}), "conv2": (6, {"conv2", "many"})}),
     "zero-gamma": Net(ZeroGamma, {"stem": (8, {"stem", "conv2", "norm"}), "conv1": (6, {"conv1"})}),

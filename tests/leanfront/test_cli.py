@@ -118,7 +118,9 @@ def test_frontier_limits(finished: str) -> None:
     assert [c["id"] for c in good] == [c["id"] for c in everything if c["accuracy"] >= 0.9]
     losses = {c["id"]: m["value"] for c in everything for m in c["measurements"] if _is(m, "cross_entropy")}
     middle = sorted(losses.values())[len(losses) // 2]
-    capped = answer("frontier", "done", "--database", finished, "--max", f"cross_entropy={middle}")["candidates"]
+    capped = answer("frontier", "done", "--database", finished, "--max", f"cross_entropy={middle}")[
+        "candidates"
+    ]
     assert {c["id"] for c in capped} == {i for i, loss in losses.items() if loss <= middle}
     assert len(capped) < len(everything)
     weak = answer("frontier", "done", "--database", finished, "--weak")["candidates"]

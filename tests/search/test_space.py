@@ -46,6 +46,8 @@ def test_corners(tiny: Target) -> None:
     cheapest = space.configuration(space.cheapest)
     assert set(cheapest.weight_bits.values()) == {3}
     assert set(cheapest.activation_bits.values()) == {4}
+    # conv1 reads one channel: of fewer than four inputs 2:4 zeroes nothing.
+    assert set(cheapest.sparsity) == {"conv2", "conv3", "linear"}
     assert set(cheapest.sparsity.values()) == {"2:4"}
     assert set(cheapest.channels) == set(structure.groups)
 
