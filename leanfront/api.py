@@ -21,7 +21,6 @@ from storage import FrontierStore
 from targets import Target, resolve
 from targets.errors import InfeasibleError, NameTakenError, NotFoundError, TargetError
 
-Limit = float | int | str
 Report = Callable[[Progress], None]
 
 
@@ -116,34 +115,15 @@ class SearchResult:
             raise TargetError(f"the target at hand is not the one search '{self.name}' was made on")
         return target
 
-    def frontier(
-        self,
-        *,
-        max_memory: Limit | None = None,
-        max_macs: Limit | None = None,
-        min_accuracy: Limit | None = None,
-        maximum: Mapping[str, Limit] | None = None,
-        minimum: Mapping[str, Limit] | None = None,
-        weak: bool = False,
-    ) -> Candidates:
-        """Nondominated candidates within the limits, cheapest memory first.
+    def frontier(self, *, weak: bool = False, **limits: Any) -> Candidates:
+        """Nondominated candidates within limits, cheapest memory first.
 
         Args:
-            max_memory: bytes, or text such as ``"64KB"``.
-            max_macs: multiply-adds, or text such as ``"20M"``.
-            min_accuracy: top-1 on the validation split, in [0, 1].
-            maximum: upper limits on any other measurement, by name.
-            minimum: lower limits.
             weak: the weakly nondominated ones too.
+            limits: arguments of `Budget.of`: ``max_memory="64KB"``, ``max_macs="20M"``, ``min_accuracy=0.9``,
+                and ``maximum`` and ``minimum``, mappings from any measurement's name to its limit.
         """
-        budget = Budget.of(
-            max_memory=max_memory,
-            max_macs=max_macs,
-            min_accuracy=min_accuracy,
-            maximum=maximum,
-            minimum=minimum,
-        )
-        return self._own(self._store.frontier(self.name, budget, weak=weak))
+        return self._own(self._store.frontier(self.name, Budget.of(**limits), weak=weak))
 
     def candidates(self) -> Candidates:
         """All complete candidates, by id."""
@@ -152,28 +132,29 @@ class SearchResult:
     def selection(
         self,
         *,
-        max_memory: Limit | None = None,
-        max_macs: Limit | None = None,
-        min_accuracy: Limit | None = None,
-        maximum: Mapping[str, Limit] | None = None,
-        minimum: Mapping[str, Limit] | None = None,
         strategy: str = "accuracy",
-        **options: Any,
+        order: Sequence[str] | None = None,
+        tolerance: float | Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
+        **limits: Any,
     ) -> Selection[Any]:
-        """The whole answer to a budget query, infeasible ones included. Limits as in `frontier`.
+        """The whole answer to a budget query, infeasible ones included.
 
         Args:
             strategy: accuracy, knee, lexicographic or chebyshev.
-            options: of the strategy: ``order`` and ``tolerance``, or ``weights``.
+            order: lexicographic: objectives, most important first.
+            tolerance: lexicographic: how much counts as equal, in the objective's unit.
+            weights: chebyshev: objective -> weight.
+            limits: as in `frontier`.
         """
-        budget = Budget.of(
-            max_memory=max_memory,
-            max_macs=max_macs,
-            min_accuracy=min_accuracy,
-            maximum=maximum,
-            minimum=minimum,
+        return self._store.select(
+            self.name,
+            Budget.of(**limits),
+            strategy=strategy,
+            order=order,
+            tolerance=tolerance,
+            weights=weights,
         )
-        return self._store.select(self.name, budget, strategy=strategy, **options)
 
     def select(self, **limits: Any) -> Candidate:
         """The candidate to ship within a budget; arguments as in `selection`.

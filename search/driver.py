@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -187,12 +188,15 @@ class Driver:
         self._submit(_Pending(trial, choices, configuration))
 
     def _submit(self, pending: _Pending) -> None:
+        self._running[self._send(pending.configuration, "validation")] = pending
+
+    def _send(self, configuration: Configuration, split: str) -> Future[Evaluation]:
+        """Start an evaluation; a pool whose processes died while they were idle is replaced first."""
         try:
-            future = self._evaluators.submit(pending.configuration, "validation")
+            return self._evaluators.submit(configuration, split)
         except BrokenProcessPool:
             self._evaluators.restart()
-            future = self._evaluators.submit(pending.configuration, "validation")
-        self._running[future] = pending
+            return self._evaluators.submit(configuration, split)
 
     def _collect(self, done: set[Future[Evaluation]]) -> None:
         broken: list[_Pending] = []
@@ -277,22 +281,31 @@ class Driver:
 
         The search has never seen that split: it is reported, not searched on.
         """
-        waiting = [
-            c for c in self._store.frontier(self._search) if not any(m.split == split for m in c.measurements)
-        ]
-        for candidate in waiting:
-            for _ in range(RETRIES):
-                future = self._evaluators.submit(candidate.configuration, split)
-                try:
-                    evaluation = future.result()
-                except BrokenProcessPool:
-                    self._evaluators.restart()
-                    continue
+        waiting = deque(
+            (candidate, 0)
+            for candidate in self._store.frontier(self._search)
+            if not any(measurement.split == split for measurement in candidate.measurements)
+        )
+        count = len(waiting)
+        running: dict[Future[Evaluation], tuple[Candidate, int]] = {}
+        while waiting or running:
+            while waiting and len(running) < self._evaluators.capacity:
+                candidate, tries = waiting.popleft()
+                running[self._send(candidate.configuration, split)] = candidate, tries
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+                # Whatever ran may have ended its process: all are tried again, a few times.
+                waiting.extend((c, tries + 1) for c, tries in running.values() if tries < RETRIES)
+                running.clear()
+                self._evaluators.restart()
+                continue
+            for future in done:
+                candidate, _ = running.pop(future)
+                evaluation = future.result()
                 if evaluation.reason is None and candidate.id is not None:
                     self._store.add_measurements(candidate.id, list(evaluation.measurements))
-                break
-            self._report(self.progress("test"))
-        return len(waiting)
+                self._report(self.progress("test"))
+        return count
 
 
 def objective_values(candidate: Candidate, objectives: Sequence[Objective]) -> tuple[float, ...] | None:

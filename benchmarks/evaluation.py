@@ -1,0 +1,92 @@
+"""What one evaluation costs, and why batches are small and idle threads sleep: ratios measured in one run.
+
+    python benchmarks/evaluation.py
+
+A CIFAR ResNet-20 with random weights classifies random images (accuracy does not matter here). The second
+table runs each setting in a process of its own, beside processes that keep every core busy, since OpenMP reads
+its waiting policy when it is loaded.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+IMAGES = 2048
+
+
+def _model():  # type: ignore[no-untyped-def]
+    import torch
+
+    from targets.cifar_resnet import CifarResNet
+
+    torch.manual_seed(0)
+    return CifarResNet(20).eval().to(memory_format=torch.channels_last)
+
+
+def _seconds(batch: int, *, channels_last: bool = True, repeats: int = 3) -> float:
+    """Best of `repeats` passes over the images."""
+    import torch
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model = _model().to(memory_format=layout)
+    images = torch.randn(IMAGES, 3, 32, 32).contiguous(memory_format=layout)
+    best = float("inf")
+    with torch.inference_mode():
+        model(images[:batch])
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            for start in range(0, IMAGES, batch):
+                model(images[start : start + batch])
+            best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def _spin(stop) -> None:  # type: ignore[no-untyped-def]
+    while not stop.is_set():
+        sum(range(10_000))
+
+
+def _contended(policy: str) -> float:
+    """Seconds of a pass in a process of its own, with that OpenMP waiting policy."""
+    code = "import benchmarks.evaluation as b; print(b._seconds(128, repeats=2))"
+    environment = {**os.environ, "OMP_WAIT_POLICY": policy, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def main() -> None:
+    """Print both tables."""
+    import torch
+
+    cores = os.cpu_count() or 1
+    print(f"{cores} cores, {torch.get_num_threads()} threads, torch {torch.__version__}; {IMAGES} images\n")
+    print("batch  memory format   seconds  against batch 128, channels last")
+    base = _seconds(128)
+    for batch in (32, 64, 128, 256, 512):
+        for last in (True, False):
+            seconds = _seconds(batch, channels_last=last)
+            form = "channels last" if last else "contiguous"
+            print(f"{batch:5d}  {form:14s} {seconds:8.2f}  {seconds / base:5.2f}x")
+    print(f"\nidle threads   seconds  beside {cores - 1 or 1} busy process(es)")
+    stop = multiprocessing.Event()
+    busy = [multiprocessing.Process(target=_spin, args=(stop,), daemon=True) for _ in range(cores - 1 or 1)]
+    for process in busy:
+        process.start()
+    try:
+        passive, active = _contended("PASSIVE"), _contended("ACTIVE")
+    finally:
+        stop.set()
+        for process in busy:
+            process.join()
+    print(f"sleep          {passive:7.2f}  1.00x")
+    print(f"spin           {active:7.2f}  {active / passive:.2f}x")
+
+
+if __name__ == "__main__":
+    main()
