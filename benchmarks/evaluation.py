@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py
 
 A CIFAR ResNet-20 with random weights classifies random images (accuracy does not matter here). The second
-table runs each setting in a process of its own, beside processes that keep every core busy, since OpenMP reads
-its waiting policy when it is loaded.
+table runs each setting in a process of its own, beside none, one, and as many busy processes as there are
+cores, since OpenMP reads its waiting policy when it is loaded.
 """
 
 from __future__ import annotations
@@ -50,10 +50,13 @@ def _spin(stop) -> None:  # type: ignore[no-untyped-def]
         sum(range(10_000))
 
 
-def _contended(policy: str) -> float:
-    """Seconds of a pass in a process of its own, with that OpenMP waiting policy."""
+def _contended(policy: str | None) -> float:
+    """Seconds of a pass in a process of its own, with that OpenMP waiting policy (None: OpenMP's own)."""
     code = "import benchmarks.evaluation as b; print(b._seconds(128, repeats=2))"
-    environment = {**os.environ, "OMP_WAIT_POLICY": policy, "PYTHONPATH": os.getcwd()}
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment["PYTHONPATH"] = os.getcwd()
+    if policy is not None:
+        environment["OMP_WAIT_POLICY"] = policy
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
@@ -73,19 +76,20 @@ def main() -> None:
             seconds = _seconds(batch, channels_last=last)
             form = "channels last" if last else "contiguous"
             print(f"{batch:5d}  {form:14s} {seconds:8.2f}  {seconds / base:5.2f}x")
-    print(f"\nidle threads   seconds  beside {cores - 1 or 1} busy process(es)")
-    stop = multiprocessing.Event()
-    busy = [multiprocessing.Process(target=_spin, args=(stop,), daemon=True) for _ in range(cores - 1 or 1)]
-    for process in busy:
-        process.start()
-    try:
-        passive, active = _contended("PASSIVE"), _contended("ACTIVE")
-    finally:
-        stop.set()
+    print("\nbusy processes  idle threads     seconds  against sleeping")
+    for count in (0, 1, cores):
+        stop = multiprocessing.Event()
+        busy = [multiprocessing.Process(target=_spin, args=(stop,), daemon=True) for _ in range(count)]
         for process in busy:
-            process.join()
-    print(f"sleep          {passive:7.2f}  1.00x")
-    print(f"spin           {active:7.2f}  {active / passive:.2f}x")
+            process.start()
+        try:
+            passive, default = _contended("PASSIVE"), _contended(None)
+        finally:
+            stop.set()
+            for process in busy:
+                process.join()
+        print(f"{count:14d}  sleep            {passive:7.2f}  1.00x")
+        print(f"{count:14d}  OpenMP's default {default:7.2f}  {default / passive:.2f}x")
 
 
 if __name__ == "__main__":
