@@ -48,3 +48,40 @@ def reestimate(module: nn.Module, batches: Iterable[Tensor]) -> int:
                 for key, buffer in norm.named_buffers():
                     buffer.copy_(buffers[key])
     return len(norms) - unread
+
+
+Statistics = dict[str, tuple[Tensor, Tensor]]
+"""Norm's name -> (running mean, running variance)."""
+
+
+def statistics(module: nn.Module) -> Statistics:
+    """Copies of the running statistics of every batch norm."""
+    found: Statistics = {}
+    for name, norm in module.named_modules():
+        if isinstance(norm, BATCH_NORMS) and norm.running_mean is not None and norm.running_var is not None:
+            found[name] = norm.running_mean.clone(), norm.running_var.clone()
+    return found
+
+
+def anchor(module: nn.Module, dense: Statistics, sampled: Statistics) -> None:
+    """Take the calibration sample's own error out of re-estimated statistics, in place.
+
+    A few hundred images give other statistics than the training set did, for the dense model as for the
+    compressed one. Only the difference between these two on the same images is compression's doing: it is
+    added to the dense model's own means, and multiplied onto its variances (a control variate). A model that
+    compression hardly changes keeps its statistics.
+
+    Args:
+        module: compressed and re-estimated.
+        dense: the dense model's own statistics, cut as the module is.
+        sampled: the dense model's statistics re-estimated on the same images, cut likewise.
+    """
+    for name, norm in module.named_modules():
+        if name in dense and isinstance(norm, BATCH_NORMS):
+            (mean, variance), (sampled_mean, sampled_variance) = dense[name], sampled[name]
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.add_(mean - sampled_mean)
+            # A channel without variance on these images says nothing about how much of it is left.
+            share = norm.running_var / sampled_variance
+            norm.running_var.copy_(torch.where(sampled_variance > 0, variance * share, norm.running_var))

@@ -1,4 +1,8 @@
-"""Apply a configuration to a target's model: cut, zero, round, re-estimate, calibrate."""
+"""Apply a configuration to a target's model: cut, zero, round, re-estimate, calibrate.
+
+The order matters: norms are re-estimated on the cut and rounded weights, and activation ranges on the norms
+that come of it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from compressors.batch_norm import reestimate
+from compressors.batch_norm import anchor, reestimate, statistics
 from compressors.configuration import Configuration
 from compressors.criteria import CRITERIA, Saliency, channel_scores, kept_units, weight_scores
 from compressors.derive import derive
@@ -77,6 +81,7 @@ class Compressor:
         self._samples = samples
         self._batches: list[Tensor] | None = None
         self._scores: dict[tuple[str, str, int], Tensor] = {}
+        self._sampled: nn.Module | None = None
 
     def kept(self, configuration: Configuration) -> dict[str, tuple[int, ...]]:
         """Indices of the units each cut group keeps, by the configuration's criterion."""
@@ -125,7 +130,7 @@ class Compressor:
         with torch.no_grad():
             masks = self._sparsify(modules, configuration, cuts, shapes)
             codes = self._quantise(modules, configuration)
-        reestimate(module, self._calibration())
+            self._reestimate(module, cuts)
         self._quantise_activations(module, configuration)
         return Compressed(module, configuration, kept, codes, masks)
 
@@ -168,6 +173,19 @@ class Compressor:
             weight.copy_(quantised.dequantise())
             codes[layer] = quantised
         return codes
+
+    def _reestimate(self, module: nn.Module, cuts: Callable[[nn.Module], None]) -> None:
+        """Batch-norm statistics of a cut and rounded module, anchored to the dense model's own."""
+        dense = statistics(module)
+        if not dense:
+            return
+        if self._sampled is None:
+            self._sampled = self._copy()
+            reestimate(self._sampled, self._calibration())
+        sampled = copy.deepcopy(self._sampled)
+        cuts(sampled)
+        reestimate(module, self._calibration())
+        anchor(module, dense, statistics(sampled))
 
     def _quantise_activations(self, module: nn.Module, configuration: Configuration) -> None:
         """Give layers their input quantisers, with ranges seen by the compressed model itself."""

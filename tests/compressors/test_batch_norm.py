@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from compressors.batch_norm import reestimate
+from compressors.batch_norm import anchor, reestimate, statistics
 
 
 class Net(nn.Module):
@@ -98,3 +98,56 @@ def test_a_failing_model_is_left_in_eval_mode() -> None:
 
 def test_a_model_without_norms(nets: Any) -> None:
     assert reestimate(nets["flatten"].build(), [torch.randn(2, 3, 8, 8)]) == 0
+
+
+def _net() -> nn.Sequential:
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Conv2d(2, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten())
+    norm = net[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.running_mean = torch.randn(6)
+    norm.running_var = torch.rand(6) + 0.5
+    return net.eval()
+
+
+def test_anchored_statistics_of_an_unchanged_model_are_its_own() -> None:
+    net, images = _net(), torch.randn(40, 2, 6, 6)
+    own = statistics(net)
+    sampled = copy.deepcopy(net)
+    reestimate(sampled, [images])
+    again = copy.deepcopy(net)
+    reestimate(again, [images])
+    assert not torch.allclose(statistics(again)["1"][0], own["1"][0], atol=0.1)
+    anchor(again, own, statistics(sampled))
+    for new, old in zip(statistics(again)["1"], own["1"], strict=True):
+        torch.testing.assert_close(new, old)
+
+
+def test_anchored_statistics_follow_a_scale_and_a_shift() -> None:
+    """Weights doubled and a bias of 3: every mean is twice the old one plus 3, every variance four times."""
+    net, images = _net(), torch.randn(40, 2, 6, 6)
+    own = statistics(net)
+    sampled = copy.deepcopy(net)
+    reestimate(sampled, [images])
+    drawn = statistics(sampled)["1"][0]
+    changed = copy.deepcopy(net)
+    convolution = changed[0]
+    assert isinstance(convolution, nn.Conv2d)
+    with torch.no_grad():
+        convolution.weight.mul_(2)
+    convolution.bias = nn.Parameter(torch.full((6,), 3.0))
+    reestimate(changed, [images])
+    anchor(changed, own, statistics(sampled))
+    mean, variance = statistics(changed)["1"]
+    torch.testing.assert_close(mean, own["1"][0] + (2 * drawn + 3 - drawn))
+    torch.testing.assert_close(variance, 4 * own["1"][1])
+
+
+def test_a_channel_silent_on_the_sample_takes_what_is_measured() -> None:
+    net, images = _net(), torch.zeros(8, 2, 6, 6)
+    own = statistics(net)
+    sampled = copy.deepcopy(net)
+    reestimate(sampled, [images])
+    reestimate(net, [images])
+    anchor(net, own, statistics(sampled))
+    assert bool(torch.isfinite(statistics(net)["1"][1]).all())

@@ -89,15 +89,25 @@ def test_a_cut_keeps_the_best_channels(nets: Any, make_target: Any) -> None:
     assert not any(p.requires_grad for p in compressed.module.parameters())
 
 
-def test_norms_are_reestimated_on_the_calibration_split(nets: Any, make_target: Any) -> None:
+def test_norms_follow_what_compression_changed_on_the_calibration_split(nets: Any, make_target: Any) -> None:
     target = make_target(nets["chain"].build(), 48)
-    compressor = Compressor(target)
-    compressed = compressor.materialise(Configuration(channels={"conv2": 3}))
+    dense = target.model.bn1
+    compressed = Compressor(target).materialise(Configuration(weight_bits={"conv1": 2})).module
     inputs, _ = target.calibration.tensors()
     with torch.no_grad():
-        features = compressed.module.conv1(inputs)
-    torch.testing.assert_close(compressed.module.bn1.running_mean, features.mean((0, 2, 3)))
-    assert not torch.allclose(target.model.bn1.running_mean, features.mean((0, 2, 3)), atol=1e-3)
+        before, after = target.model.conv1(inputs), compressed.conv1(inputs)
+    change = after.mean((0, 2, 3)) - before.mean((0, 2, 3))
+    assert float(change.abs().max()) > 1e-3
+    torch.testing.assert_close(compressed.bn1.running_mean, dense.running_mean + change)
+    share = after.var((0, 2, 3)) / before.var((0, 2, 3))
+    torch.testing.assert_close(compressed.bn1.running_var, dense.running_var * share)
+
+
+def test_norms_that_see_what_they_saw_keep_their_statistics(nets: Any, make_target: Any) -> None:
+    target = make_target(nets["chain"].build(), 48)
+    compressed = Compressor(target).materialise(Configuration(channels={"conv2": 3})).module
+    torch.testing.assert_close(compressed.bn1.running_mean, target.model.bn1.running_mean)
+    torch.testing.assert_close(compressed.bn1.running_var, target.model.bn1.running_var)
 
 
 def test_calibration_batches_are_of_one_size(nets: Any, make_target: Any) -> None:
