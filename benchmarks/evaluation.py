@@ -14,11 +14,12 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 IMAGES = 2048
 
 
-def _model():  # type: ignore[no-untyped-def]
+def _model() -> Any:
     import torch
 
     from targets.cifar_resnet import CifarResNet
@@ -45,7 +46,7 @@ def _seconds(batch: int, *, channels_last: bool = True, repeats: int = 3) -> flo
     return best
 
 
-def _spin(stop) -> None:  # type: ignore[no-untyped-def]
+def _spin(stop: Any) -> None:
     while not stop.is_set():
         sum(range(10_000))
 

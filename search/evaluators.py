@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -151,7 +151,7 @@ _device = "cpu"
 _evaluator: Evaluator | None = None
 
 
-def _prepare(recipe: EvaluatorRecipe, counter) -> None:  # type: ignore[no-untyped-def]
+def _prepare(recipe: EvaluatorRecipe, counter: Any) -> None:
     """Set up a pool process; the evaluator itself is built by the first task, whose errors travel back."""
     global _recipe, _device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
