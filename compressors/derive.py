@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from compressors.configuration import Configuration
 from compressors.graph import dependency_groups
-from compressors.modules import channel_axis, describe, own_tensors, pruner_of
+from compressors.modules import channel_axis, describe, elements_read, own_tensors, pruner_of
 from compressors.slicing import cut
 from compressors.structure import CONSUMERS, ChannelGroup, Member, Part, Shape, Structure
 from targets.errors import TargetError
@@ -49,7 +49,8 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
     except Exception as error:
         raise TargetError(f"the model does not run on its example input: {error}") from error
     parts, layers, exclusions = _parts(model)
-    uncalled = _uncalled(model, example_input, layers)
+    read = elements_read(model, example_input, layers)
+    uncalled = [name for name in layers if name not in read]
     exclusions += [
         (name, "activations", "never called as a module: its parent reads its weights") for name in uncalled
     ]
@@ -74,26 +75,6 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
         sum(p.numel() for p in model.parameters()),
         tuple(uncalled),
     )
-
-
-def _uncalled(model: nn.Module, example_input: Tensor, layers: Sequence[str]) -> list[str]:
-    """Layers that a forward pass does not call with a tensor."""
-    called: set[str] = set()
-    handles = []
-    for name in layers:
-
-        def hook(_: nn.Module, inputs: tuple[Any, ...], name: str = name) -> None:
-            if inputs and isinstance(inputs[0], Tensor):
-                called.add(name)
-
-        handles.append(model.get_submodule(name).register_forward_pre_hook(hook))
-    try:
-        with torch.no_grad():
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [name for name in layers if name not in called]
 
 
 def _jointly_proven(

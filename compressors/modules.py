@@ -5,7 +5,7 @@ Cutting is torch-pruning's work wherever it knows the type; the padding shortcut
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -201,3 +201,33 @@ def weight_of(module: nn.Module) -> Tensor:
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight
+
+
+def elements_read(model: nn.Module, example_input: Tensor, names: Iterable[str]) -> dict[str, int]:
+    """How many elements modules read in one forward pass, summed over their calls.
+
+    Args:
+        model: in eval mode.
+        example_input: a batch the model accepts.
+        names: dotted paths of the modules to watch.
+
+    Returns:
+        Module -> elements of its first input; without modules that are never called with a tensor.
+    """
+    counts: dict[str, int] = {}
+    handles = []
+    for name in names:
+
+        def hook(_: nn.Module, inputs: tuple[Any, ...], name: str = name) -> None:
+            first = inputs[0] if inputs else None
+            if isinstance(first, Tensor):
+                counts[name] = counts.get(name, 0) + first.numel()
+
+        handles.append(model.get_submodule(name).register_forward_pre_hook(hook))
+    try:
+        with torch.no_grad():
+            model(example_input)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counts

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from compressors import ChannelGroup, Configuration, Structure
+from compressors.modules import elements_read
 from compressors.slicing import cut
 from cost_models.allocations import Allocations, watch
 from cost_models.flops import analyse, unsupported
@@ -153,21 +153,5 @@ def operations(analysis: Any) -> dict[Operation, int]:
 
 
 def _leaf_inputs(model: nn.Module, example_input: Tensor) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if next(module.children(), None) is None:
-
-            def hook(_: nn.Module, inputs: tuple[Any, ...], name: str = name) -> None:
-                first = inputs[0] if inputs else None
-                if isinstance(first, Tensor):
-                    counts[name] = counts.get(name, 0) + first.numel()
-
-            handles.append(module.register_forward_pre_hook(hook))
-    try:
-        with torch.no_grad():
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return counts
+    leaves = [name for name, module in model.named_modules() if next(module.children(), None) is None]
+    return elements_read(model, example_input, leaves)

@@ -14,7 +14,7 @@ from objectives.dominance import (
     normalised_hypervolume,
     strictly_better,
 )
-from objectives.measurement import SPLITS, Measurement
+from objectives.measurement import SEARCHED_SPLITS, SPLITS, Measurement
 from objectives.metrics import METRICS, Metric, correct, measure, wilson
 from objectives.objective import (
     Objective,
@@ -22,6 +22,7 @@ from objectives.objective import (
     lookup,
     measurement_name,
     minimisation,
+    objective_values,
     reference,
     resolve,
 )
@@ -31,6 +32,7 @@ from objectives.strategies import STRATEGIES, Strategy
 
 __all__ = [
     "METRICS",
+    "SEARCHED_SPLITS",
     "SPLITS",
     "STRATEGIES",
     "Budget",
@@ -50,6 +52,7 @@ __all__ = [
     "minimisation",
     "nondominated",
     "normalised_hypervolume",
+    "objective_values",
     "parse_count",
     "parse_size",
     "reference",

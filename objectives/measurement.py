@@ -15,6 +15,9 @@ COST_SPLIT = ""
 SPLITS = (COST_SPLIT, "calibration", "validation", "test", "train")
 """Where a number can have been measured."""
 
+SEARCHED_SPLITS = ("", "validation")
+"""Where a value that is searched on, or limited, is measured: costs, and metrics on the validation split."""
+
 
 @dataclass(frozen=True)
 class Measurement:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cost_models.registry import COST_MODELS
+from objectives.measurement import SEARCHED_SPLITS, Measurement
 from objectives.metrics import METRICS
 from targets.errors import UsageError
 
@@ -134,3 +135,23 @@ def minimisation(objectives: Sequence[Objective], values: Sequence[float]) -> tu
         -float(value) if objective.maximise else float(value)
         for objective, value in zip(objectives, values, strict=True)
     )
+
+
+def objective_values(
+    objectives: Sequence[Objective], measurements: Sequence[Measurement]
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """The objectives' values of a candidate, or why it cannot be compared.
+
+    Returns:
+        (m,) values in natural units and None; or None and the reason, naming the objective.
+    """
+    found = {each.name: each.value for each in measurements if each.split in SEARCHED_SPLITS}
+    values = []
+    for objective in objectives:
+        value = found.get(objective.measurement)
+        if value is None:
+            return None, f"objective '{objective.name}' was not measured"
+        if not math.isfinite(value):
+            return None, f"objective '{objective.name}' is {value}"
+        values.append(value)
+    return tuple(values), None

@@ -15,13 +15,13 @@ from optuna.trial import Trial
 from compressors import Configuration
 from cost_models import COST_MODELS, Costs
 from objectives import (
-    METRICS,
     Measurement,
     Objective,
     minimisation,
     nondominated,
     normalised_hypervolume,
 )
+from objectives import objective_values as values_of
 from search.candidate import Candidate, TrialRecord
 from search.evaluation import Evaluation
 from search.evaluators import Evaluators
@@ -72,6 +72,7 @@ class Front:
         self._objectives = tuple(objectives)
         self._reference = dict(reference)
         self._values: list[tuple[float, ...]] = []
+        self._volumes: dict[bool, float] = {}
 
     def __len__(self) -> int:
         return len(self._values)
@@ -83,11 +84,16 @@ class Front:
         mask = nondominated(np.asarray(points))
         if mask[-1]:
             self._values = [row for row, keep in zip([*self._values, values], mask, strict=True) if keep]
+            self._volumes.clear()
         return bool(mask[-1])
 
     def hypervolume(self, *, log2: bool) -> float:
-        """Hypervolume of the front against the search's reference."""
-        return float(normalised_hypervolume(self._values, self._objectives, self._reference, log2=log2))
+        """Hypervolume of the front against the search's reference; computed once for each front."""
+        if log2 not in self._volumes:
+            self._volumes[log2] = float(
+                normalised_hypervolume(self._values, self._objectives, self._reference, log2=log2)
+            )
+        return self._volumes[log2]
 
 
 class Driver:
@@ -310,13 +316,4 @@ class Driver:
 
 def objective_values(candidate: Candidate, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
     """A candidate's objective values in natural units, or None when it failed or one is missing."""
-    if candidate.state != "complete":
-        return None
-    values = []
-    for objective in objectives:
-        split = "validation" if objective.measurement in METRICS else ""
-        value = candidate.value(objective.measurement, split)
-        if value is None or not np.isfinite(value):
-            return None
-        values.append(float(value))
-    return tuple(values)
+    return values_of(objectives, candidate.measurements)[0] if candidate.state == "complete" else None

@@ -8,39 +8,14 @@ have kept out or marked.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from objectives.budget import Budget
-from objectives.measurement import Measurement
 from objectives.objective import Objective, minimisation
 from storage.tables import VECTOR, FrontierRow
-
-SPLITS = ("", "validation")
-"""Where a value that is searched on, or limited, is measured: costs, and metrics on the validation split."""
-
-
-def objective_values(
-    objectives: Sequence[Objective], measurements: Sequence[Measurement]
-) -> tuple[tuple[float, ...] | None, str | None]:
-    """The objectives' values of a candidate, or why it cannot be compared.
-
-    Returns:
-        (m,) values in natural units and None; or None and the reason, naming the objective.
-    """
-    found = {each.name: each.value for each in measurements if each.split in SPLITS}
-    values = []
-    for objective in objectives:
-        value = found.get(objective.measurement)
-        if value is None:
-            return None, f"objective '{objective.name}' was not measured"
-        if not math.isfinite(value):
-            return None, f"objective '{objective.name}' is {value}"
-        values.append(value)
-    return tuple(values), None
 
 
 def enter(

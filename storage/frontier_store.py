@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from objectives.budget import Budget
-from objectives.measurement import Measurement
-from objectives.objective import resolve
+from objectives.measurement import SEARCHED_SPLITS, Measurement
+from objectives.objective import objective_values, resolve
 from objectives.selection import Selection
 from objectives.strategies import preference
 from search.candidate import STATES, Candidate, SearchRecord, TrialRecord
@@ -258,7 +258,7 @@ class FrontierStore(Store):
             rows = session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == identifier))
             stored = {(row.name, row.split): row for row in rows}
             for each in measurements:
-                if each.name in fixed and each.split in frontier.SPLITS:
+                if each.name in fixed and each.split in SEARCHED_SPLITS:
                     raise UsageError(
                         f"'{each.name}' is an objective of search {owner.name!r}: its value cannot be changed"
                     )
@@ -429,7 +429,7 @@ def _insert(session: Session, owner: SearchRow, candidate: Candidate) -> Candida
     values = None
     objectives = objectives_of(owner)
     if candidate.state == "complete":
-        values, reason = frontier.objective_values(objectives, candidate.measurements)
+        values, reason = objective_values(objectives, candidate.measurements)
         if values is None:
             row.state, row.reason = "failed", reason
         else:

@@ -8,10 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from compressors.configuration import Configuration
-from objectives.measurement import Measurement
+from objectives.measurement import SEARCHED_SPLITS, Measurement
 from objectives.objective import Objective
 from search.candidate import Candidate, SearchRecord, TrialRecord
-from storage.frontier import SPLITS
 from storage.tables import CandidateRow, MeasurementRow, SearchRow, TrialRow
 from targets.errors import UsageError
 
@@ -141,7 +140,7 @@ def require_distinct(measurements: Iterable[Measurement]) -> None:
     seen: set[tuple[str, str]] = set()
     for measurement in measurements:
         # A limit means the cost or the value on the validation split, so only one of the two may exist.
-        key = (measurement.name, "" if measurement.split in SPLITS else measurement.split)
+        key = (measurement.name, "" if measurement.split in SEARCHED_SPLITS else measurement.split)
         if key in seen:
             where = f"on the {key[1]} split" if key[1] else "as a cost or on the validation split"
             raise UsageError(f"'{measurement.name}' is measured twice {where}: store one value")

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from objectives import selection as rules
 from objectives.budget import Budget
+from objectives.measurement import SEARCHED_SPLITS
 from objectives.objective import Objective
 from objectives.strategies import STRATEGIES
-from storage.frontier import SPLITS, decides, within
+from storage.frontier import decides, within
 from storage.tables import CandidateRow, FrontierRow, MeasurementRow
 from targets.errors import UsageError
 
@@ -31,7 +32,7 @@ class StoredPoint:
 
     def value(self, name: str, split: str | None = None) -> float | None:
         """The cost or validation value; other splits are not loaded."""
-        if split not in (None, *SPLITS):
+        if split not in (None, *SEARCHED_SPLITS):
             raise UsageError(f"a selection goes by costs and validation values, not by the {split} split")
         return self.values.get(name)
 
@@ -115,7 +116,7 @@ def capped(ids: Select[int], search: int, budget: Budget, on_front: Sequence[Obj
                         select(MeasurementRow.candidate_id).where(
                             MeasurementRow.search_id == search,
                             MeasurementRow.name == name,
-                            MeasurementRow.split.in_(SPLITS),
+                            MeasurementRow.split.in_(SEARCHED_SPLITS),
                             value <= limit if upper else value >= limit,
                         )
                     )
@@ -131,7 +132,7 @@ def load(session: Session, search: int, ids: Select[int], names: Collection[str]
     """
     rows = (
         select(MeasurementRow.candidate_id, MeasurementRow.name, MeasurementRow.value)
-        .where(MeasurementRow.search_id == search, MeasurementRow.split.in_(SPLITS))
+        .where(MeasurementRow.search_id == search, MeasurementRow.split.in_(SEARCHED_SPLITS))
         .where(MeasurementRow.candidate_id.in_(ids))
         .order_by(MeasurementRow.candidate_id)
     )
@@ -159,7 +160,7 @@ def require_measured(session: Session, search: int, budget: Budget, known: Colle
     if not unknown:
         return
     rows = select(MeasurementRow.name).where(
-        MeasurementRow.search_id == search, MeasurementRow.split.in_(SPLITS)
+        MeasurementRow.search_id == search, MeasurementRow.split.in_(SEARCHED_SPLITS)
     )
     measured = sorted({*known, *session.scalars(rows.distinct())})
     raise UsageError(
@@ -170,6 +171,8 @@ def require_measured(session: Session, search: int, budget: Budget, known: Colle
 
 def _is_measured(session: Session, search: int, name: str) -> bool:
     row = select(MeasurementRow.id).where(
-        MeasurementRow.search_id == search, MeasurementRow.name == name, MeasurementRow.split.in_(SPLITS)
+        MeasurementRow.search_id == search,
+        MeasurementRow.name == name,
+        MeasurementRow.split.in_(SEARCHED_SPLITS),
     )
     return session.scalar(row.limit(1)) is not None

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from objectives import Budget, minimisation, resolve
+from objectives import Budget, minimisation, objective_values, resolve
 from objectives.objective import MOST
 from storage import FrontierStore, check
-from storage.frontier import decides, objective_values
+from storage.frontier import decides
 from storage.tables import VECTOR, FrontierRow, SearchRow
 
 NAMES = "accuracy,memory,macs,cross_entropy"
