@@ -1,5 +1,7 @@
 """What a configuration does to a model."""
 
+from compressors.bank import Bank
+from compressors.bank_cache import BankCache
 from compressors.compress import Compressed, Compressor, compress
 from compressors.configuration import Configuration
 from compressors.coverage import Coverage, coverage
@@ -8,12 +10,15 @@ from compressors.derive import derive
 from compressors.layout import Layout, layout
 from compressors.presets import PRESETS, preset
 from compressors.quantisers import ActivationQuantiser, Quantised, quantise_weight
+from compressors.sensitivity import Sensitivities, sensitivities
 from compressors.structure import ChannelGroup, Member, Part, Shape, Structure
 
 __all__ = [
     "CRITERIA",
     "PRESETS",
     "ActivationQuantiser",
+    "Bank",
+    "BankCache",
     "ChannelGroup",
     "Compressed",
     "Compressor",
@@ -25,6 +30,7 @@ __all__ = [
     "Part",
     "Quantised",
     "Saliency",
+    "Sensitivities",
     "Shape",
     "Structure",
     "compress",
@@ -33,4 +39,5 @@ __all__ = [
     "layout",
     "preset",
     "quantise_weight",
+    "sensitivities",
 ]

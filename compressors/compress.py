@@ -1,4 +1,4 @@
-"""Apply a configuration to a target's model: cut, zero, round, re-estimate, calibrate.
+"""Apply a configuration to a target's model: cut, make the weights, calibrate activations.
 
 The order matters: norms are re-estimated on the cut and rounded weights, and activation ranges on the norms
 that come of it.
@@ -6,35 +6,29 @@ that come of it.
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from compressors.batch_norm import anchor, reestimate, statistics
+from compressors.bank_cache import BankCache
+from compressors.calibration import SAMPLES
 from compressors.configuration import Configuration
-from compressors.criteria import CRITERIA, Saliency, channel_scores, kept_units, weight_scores
-from compressors.derive import derive
-from compressors.modules import weight_of
+from compressors.criteria import CRITERIA, channel_scores, kept_units
+from compressors.making import MAKERS, Work
+from compressors.materials import Materials
 from compressors.quantisers import (
     ActivationQuantiser,
     Quantised,
     RangeObserver,
     calibrated,
     quantise_input,
-    quantise_weight,
 )
 from compressors.slicing import cut
-from compressors.sparsity import mask
-from compressors.structure import Shape, Structure, nonzeros
+from compressors.structure import Structure
 from targets import Target
 from targets.errors import CompressionError, ConfigurationError, LeanfrontError
-
-CALIBRATION_SAMPLES = 512
-CALIBRATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,8 @@ class Compressor:
         target: the dense model and its calibration split; never changed.
         device: where calibration runs and the modules are left.
         structure: the model's structure when it is known already.
-        samples: calibration samples used for batch norm and activation ranges.
+        samples: calibration samples used for statistics, batch norm and activation ranges.
+        cache: of the layer bank on disk; the user's own by default.
     """
 
     def __init__(
@@ -72,16 +67,14 @@ class Compressor:
         *,
         device: torch.device | str = "cpu",
         structure: Structure | None = None,
-        samples: int = CALIBRATION_SAMPLES,
+        samples: int = SAMPLES,
+        cache: BankCache | None = None,
     ) -> None:
+        self.materials = Materials(target, structure=structure, device=device, samples=samples, cache=cache)
         self.target = target
-        self.device = torch.device(device)
-        self.structure = structure or derive(target.model, target.example_input)
-        self.saliency = Saliency(target, self.structure, self.device)
-        self._samples = samples
-        self._batches: list[Tensor] | None = None
+        self.device = self.materials.device
+        self.structure = self.materials.structure
         self._scores: dict[tuple[str, str, int], Tensor] = {}
-        self._sampled: nn.Module | None = None
 
     def kept(self, configuration: Configuration) -> dict[str, tuple[int, ...]]:
         """Indices of the units each cut group keeps, by the configuration's criterion."""
@@ -113,7 +106,7 @@ class Compressor:
             ) from error
 
     def _materialise(self, configuration: Configuration) -> Compressed:
-        module = self._copy()
+        module = self.materials.dense()
         if configuration.is_dense:
             return Compressed(module, configuration)
         kept = self.kept(configuration)
@@ -125,67 +118,11 @@ class Compressor:
 
         cuts(module)
         module.requires_grad_(False)  # cut parameters are new ones
-        modules = dict(module.named_modules())
-        shapes = self.structure.shapes(configuration)
+        work = Work(module, configuration, kept, self.structure.shapes(configuration), cuts)
         with torch.no_grad():
-            masks = self._sparsify(modules, configuration, cuts, shapes)
-            codes = self._quantise(modules, configuration)
-            self._reestimate(module, cuts)
+            made = MAKERS[configuration.method](self.materials, work)
         self._quantise_activations(module, configuration)
-        return Compressed(module, configuration, kept, codes, masks)
-
-    def _sparsify(
-        self,
-        modules: Mapping[str, nn.Module],
-        configuration: Configuration,
-        cuts: Callable[[nn.Module], None],
-        shapes: Mapping[str, Shape],
-    ) -> dict[str, Tensor]:
-        if not configuration.sparsity:
-            return {}
-        # Scores are of the dense model's weights. Put in the place of the weights they are cut as these are.
-        shadow = self._copy()
-        scored = dict(shadow.named_modules())
-        for layer in configuration.sparsity:
-            scores = weight_scores(self.saliency, layer, configuration.criterion, configuration.seed)
-            weight_of(scored[layer]).copy_(scores)
-        cuts(shadow)
-        masks = {}
-        for layer, sparsity in configuration.sparsity.items():
-            part = self.structure.parts[layer]
-            weight = weight_of(modules[layer])
-            kept = nonzeros(part, shapes[layer], sparsity)
-            scores = weight_of(scored[layer]).cpu()
-            masks[layer] = mask(scores, sparsity, kept, axis=0 if part.transposed else 1)
-            weight.mul_(masks[layer].to(weight.device))
-        return masks
-
-    def _quantise(
-        self, modules: Mapping[str, nn.Module], configuration: Configuration
-    ) -> dict[str, Quantised]:
-        codes = {}
-        for layer, bits in configuration.weight_bits.items():
-            weight = weight_of(modules[layer])
-            if bits == 16:
-                weight.copy_(weight.half())
-                continue
-            quantised = quantise_weight(weight, bits, axis=1 if self.structure.parts[layer].transposed else 0)
-            weight.copy_(quantised.dequantise())
-            codes[layer] = quantised
-        return codes
-
-    def _reestimate(self, module: nn.Module, cuts: Callable[[nn.Module], None]) -> None:
-        """Batch-norm statistics of a cut and rounded module, anchored to the dense model's own."""
-        dense = statistics(module)
-        if not dense:
-            return
-        if self._sampled is None:
-            self._sampled = self._copy()
-            reestimate(self._sampled, self._calibration())
-        sampled = copy.deepcopy(self._sampled)
-        cuts(sampled)
-        reestimate(module, self._calibration())
-        anchor(module, dense, statistics(sampled))
+        return Compressed(module, configuration, kept, made.codes, made.masks)
 
     def _quantise_activations(self, module: nn.Module, configuration: Configuration) -> None:
         """Give layers their input quantisers, with ranges seen by the compressed model itself."""
@@ -204,7 +141,7 @@ class Compressor:
             ]
             try:
                 with torch.no_grad():
-                    for inputs in self._calibration():
+                    for inputs in self.materials.calibration.batches:
                         module(inputs)
             finally:
                 for handle in handles:
@@ -219,38 +156,13 @@ class Compressor:
             modules[layer].add_module("input_quantiser", quantiser.to(self.device))
             modules[layer].register_forward_pre_hook(quantise_input)
 
-    def _copy(self) -> nn.Module:
-        module = copy.deepcopy(self.target.model).to(self.device).eval()
-        module.requires_grad_(False)
-        # Convolutions run about a third faster so. Three-dimensional ones have a format of their own.
-        if any(p.dim() == 5 for p in (*module.parameters(), *module.buffers())):
-            return module
-        return module.to(memory_format=torch.channels_last)
-
     def _channel_scores(self, group: str, configuration: Configuration) -> Tensor:
         key = (group, configuration.criterion, configuration.seed)
         if key not in self._scores:
             self._scores[key] = channel_scores(
-                self.saliency, self.structure.groups[group], configuration.criterion, configuration.seed
+                self.materials.saliency, self.structure.groups[group], configuration.criterion, configuration.seed
             )
         return self._scores[key]
-
-    def _calibration(self) -> Iterator[Tensor]:
-        """Calibration inputs in batches on the device, loaded once."""
-        if self._batches is None:
-            split = self.target.calibration
-            count = min(self._samples, len(split))
-            positions = torch.linspace(0, len(split) - 1, count).round().long().tolist()
-            subset = split.subset(positions)
-            # Batches of one size: batch-norm statistics weigh them equally.
-            size = math.ceil(count / math.ceil(count / CALIBRATION_BATCH))
-            self._batches = [channels_last(inputs) for inputs, _ in subset.batches(size, self.device)]
-        yield from self._batches
-
-
-def channels_last(inputs: Tensor) -> Tensor:
-    """Images (n, c, h, w) with channels innermost in memory; anything else as it is."""
-    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 def _observe(observer: RangeObserver) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

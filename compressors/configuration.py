@@ -16,7 +16,8 @@ FLOAT_BITS = 32
 WEIGHT_BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 ACTIVATION_BITS = (4, 5, 6, 7, 8)
 ACTIVATION_RANGES = ("minmax", "percentile", "mse", "dynamic")
-METHODS = ("rounding",)
+METHODS = {"rounding": "rounding", "bank": "bank-1", "sequential": "sequential-1"}
+"""How kept weights are made -> the name that configurations store, which says the release of the method."""
 DEFAULT_CRITERION = "l1"
 DEFAULT_RANGE = "percentile"
 NO_RULE = "none"
@@ -31,7 +32,7 @@ class Configuration:
 
     Only what differs from the dense model is kept: a group or layer that is not named is left as it is.
     What cannot matter is dropped, so that two spellings of one compressed model are one configuration: the
-    criterion when nothing is pruned, the seed when the criterion draws nothing, the range rule when no
+    criterion when nothing is pruned, the method when no weight changes, the seed when the criterion draws nothing, the range rule when no
     activation is quantised. A dropped rule reads ``"none"``, which in turn means the default where a rule
     is needed, so that `dataclasses.replace` may add channels or activation bits.
 
@@ -41,7 +42,9 @@ class Configuration:
         activation_bits: layer -> bits of the layer's input: 4..8; float32 when absent.
         sparsity: layer -> share of zeroed weights in (0, 1), or ``"2:4"``.
         criterion: name of the pruning criterion that ranks channels and weights.
-        method: how kept weights are made; ``"rounding"`` rounds each weight to its nearest level.
+        method: how kept weights are made: ``rounding`` to the nearest level; ``bank``, the layer's best
+            reproduction under its input's moments (`compressors.bank`); ``sequential``, the same on the inputs
+            the compressed model gives it (`compressors.sequential`). Stored with the method's version.
         activation_range: how activation ranges are calibrated: minmax, percentile, mse or dynamic.
         seed: seed of criteria that draw random numbers.
 
@@ -72,7 +75,8 @@ class Configuration:
                 raise ConfigurationError(f"group '{group}' keeps {kept} channels; at least 1 must stay")
         _check_bits(weights, WEIGHT_BITS, "weight")
         _check_bits(activations, ACTIVATION_BITS, "activation")
-        if self.method not in METHODS:
+        method = METHODS.get(self.method, self.method)
+        if method not in METHODS.values():
             raise ConfigurationError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
         if not isinstance(self.criterion, str):
             raise ConfigurationError(f"criterion must be a name, not {self.criterion!r}")
@@ -90,6 +94,7 @@ class Configuration:
             "activation_bits": activations,
             "sparsity": sparsity,
             "criterion": criterion if pruned else NO_RULE,
+            "method": method if pruned or weights else METHODS["rounding"],
             "activation_range": activation_range if activations else NO_RULE,
             "seed": seed if pruned and criterion == "random" else 0,
         }

@@ -17,7 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressors import solvers
+from compressors.calibration import Calibration
+from compressors.choice import Removal, removal
 from compressors.modules import BATCH_NORMS, weight_of
+from compressors.moments import LayerMoments, collect
 from compressors.structure import ChannelGroup, Part, Structure
 from targets import Target
 
@@ -32,12 +36,14 @@ class Saliency:
     Args:
         target: dense model and calibration split.
         structure: its structure.
-        device: where gradients are computed.
+        device: where gradients and moments are computed.
+        calibration: samples that moments are taken on; the target's first by default.
     """
 
     target: Target
     structure: Structure
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    calibration: Calibration | None = None
 
     @cached_property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -54,6 +60,32 @@ class Saliency:
         return _outputs_first(
             self.structure.parts[layer], weight_of(self.modules[layer]).detach().float().cpu()
         )
+
+    @cached_property
+    def moments(self) -> Mapping[str, LayerMoments]:
+        """Second moments of the measurable layers' inputs."""
+        calibration = self.calibration or Calibration(self.target, device=self.device)
+        model = copy.deepcopy(self.target.model).to(self.device).eval()
+        model.requires_grad_(False)
+        return collect(model, self.structure, calibration.batches, calibration.samples)
+
+    @cached_property
+    def centred(self) -> Mapping[str, bool]:
+        """Layer -> whether a batch norm or a bias of its own absorbs offsets of its output."""
+        return {
+            layer: layer in self.norms or self.modules[layer].bias is not None for layer in self.structure.layers
+        }
+
+    def removal(self, group: ChannelGroup) -> Removal | None:
+        """The order in which a group's units go by what their consumers lose; computed once."""
+        if group.name not in self._removals:
+            weights = {m.part: self.weight(m.part) for m in group.members if m.part in self.moments}
+            self._removals[group.name] = removal(group, self.structure, weights, self.moments, self.centred)
+        return self._removals[group.name]
+
+    @cached_property
+    def _removals(self) -> dict[str, Removal | None]:
+        return {}
 
     @cached_property
     def _gradients(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -82,12 +114,15 @@ class Criterion:
         elements: (saliency, layer, generator) -> score per weight, output channels first, signed where the
             reduction wants signs.
         reduction: (channels, weights of a channel) -> score per channel.
+        units: (saliency, group) -> score per unit, for criteria that judge a whole group; None falls back to
+            `elements` and `reduction`.
     """
 
     name: str
     source: str
     elements: Elements
     reduction: Reduction
+    units: Callable[[Saliency, ChannelGroup], Tensor | None] = lambda saliency, group: None
 
 
 def _sum(scores: Tensor) -> Tensor:
@@ -144,6 +179,27 @@ def _fisher(saliency: Saliency, layer: str, generator: torch.Generator) -> Tenso
     return 0.5 * saliency.weight(layer).square() * saliency.fisher(layer)
 
 
+def _reconstruction(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
+    """w^2 / [G^-1]_jj, what the loss of one weight costs after all others made up for it (OBS)."""
+    weight = saliency.weight(layer)
+    moments = saliency.moments.get(layer)
+    if moments is None:
+        return weight.abs()
+    split = moments.blocks.split(weight)
+    grams = moments.of(centred=saliency.centred[layer])
+    inverses = [torch.cholesky_inverse(torch.linalg.cholesky(solvers.damp(gram))) for gram in grams]
+    scores = [
+        rows.square() / inverse.diagonal(dim1=1, dim2=2)[:, None]
+        for rows, inverse in zip(split, inverses, strict=True)
+    ]
+    return moments.blocks.join(scores, weight)
+
+
+def _removal_scores(saliency: Saliency, group: ChannelGroup) -> Tensor | None:
+    found = saliency.removal(group)
+    return None if found is None else found.scores
+
+
 CRITERIA: dict[str, Criterion] = {
     criterion.name: criterion
     for criterion in (
@@ -158,6 +214,13 @@ CRITERIA: dict[str, Criterion] = {
             _taylor,
             lambda scores: scores.sum(1).square(),
         ),
+        Criterion(
+            "reconstruction",
+            "least error left in all consumers after their refit (OBS under input moments)",
+            _reconstruction,
+            _sum,
+            _removal_scores,
+        ),
         Criterion("fisher", "diagonal Fisher, 1/2 F w^2 (OBD, LeCun et al. 1989)", _fisher, _sum),
     )
 }
@@ -167,6 +230,9 @@ CRITERIA: dict[str, Criterion] = {
 def channel_scores(saliency: Saliency, group: ChannelGroup, criterion: str, seed: int = 0) -> Tensor:
     """Score of every unit of a group, shape (units,), float64; the highest are kept."""
     rule = CRITERIA[criterion]
+    judged = rule.units(saliency, group)
+    if judged is not None:
+        return judged
     total = torch.zeros(group.units, dtype=torch.float64)
     generator = _generator(seed, group.name)
     for member in group.members:

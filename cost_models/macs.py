@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from compressors import Configuration, Shape
 from compressors.structure import nonzeros, weight_count
+from cost_models.batch import Batch, Both, Floats
 from cost_models.profile import Profile
 from cost_models.registry import Cost, CostModel, register
 from targets.errors import EvaluationError
@@ -79,6 +82,27 @@ class MacModel:
                 total -= self.slopes[group] * (self.structure.groups[group].units - kept)
         return float(round(total))
 
+    def many(self, batch: Batch) -> Floats:
+        """(n,) multiply-adds, as calling with each configuration."""
+        parts = batch.frame.parts
+        total = self.fixed + self.layers_many(batch).sum(axis=1)
+        paths = [path for path in self.channelwise if self.channelwise[path]]
+        counts = np.asarray([self.channelwise[path] for path in paths], dtype=np.int64)
+        dense = np.asarray([self.structure.parts[path].outputs for path in paths], dtype=np.int64)
+        total = total + (counts * batch.outputs[:, [parts[path] for path in paths]] / dense).sum(axis=1)
+        for group in sorted(self.slopes):  # in the order of a configuration's groups, to round alike
+            total = total - self.slopes[group] * batch.removed[:, batch.frame.groups[group]]
+        return np.asarray(np.rint(total), dtype=np.float64)
+
+    def layers_many(self, batch: Batch) -> Floats:
+        """(n, layers) multiply-adds of the layers."""
+        layers = batch.frame.structure.layers
+        counts = np.asarray([self.layers.get(layer, 0) for layer in layers], dtype=np.int64)
+        dense = np.asarray([self.structure.parts[layer].weights for layer in layers], dtype=np.int64)
+        # A layer's count is a whole number of positions a weight: whole numbers stay exact at any size.
+        positions, rest = np.divmod(counts, np.maximum(dense, 1))
+        return batch.weights * positions + batch.weights * rest / np.maximum(dense, 1)
+
     def layer(self, path: str, shape: Shape) -> float:
         """Multiply-adds of one layer cut to `shape`."""
         part = self.structure.parts[path]
@@ -102,7 +126,11 @@ def bops(profile: Profile) -> Cost:
             total += model.layer(path, shapes[path]) * weight_bits * activation_bits
         return float(round(total))
 
-    return cost
+    def many(batch: Batch) -> Floats:
+        each = model.layers_many(batch) * batch.weight_bits * batch.activation_bits
+        return np.asarray(np.rint(each.sum(axis=1)), dtype=np.float64)
+
+    return Both(cost, many)
 
 
 def sparse_macs(profile: Profile) -> Cost:
@@ -117,10 +145,15 @@ def sparse_macs(profile: Profile) -> Cost:
                 continue
             part, shape = profile.structure.parts[path], shapes[path]
             dense = weight_count(shape.inputs, shape.outputs, shape.groups, part.kernel)
-            total -= model.layer(path, shape) * (1 - nonzeros(part, shape, sparsity) / dense)
+            total -= model.layer(path, shape) * (dense - nonzeros(part, shape, sparsity)) / dense
         return float(round(total))
 
-    return cost
+    def many(batch: Batch) -> Floats:
+        layers = model.layers_many(batch)
+        saved = layers * (batch.weights - batch.nonzeros) / np.maximum(batch.weights, 1)
+        return np.asarray(np.rint(model.many(batch) - saved.sum(axis=1)), dtype=np.float64)
+
+    return Both(cost, many)
 
 
 register(CostModel("macs", "macs", "MAC", MacModel, "fvcore FlopCountAnalysis, one multiply-add is one"))

@@ -6,9 +6,11 @@ import numpy as np
 from torch import nn
 
 from compressors import Configuration
-from compressors.layout import layout
+from compressors.configuration import FLOAT_BITS
+from compressors.layout import BYTES, layout
 from compressors.layout import memory_bytes as data_bytes
 from cost_models.allocations import peak, watch
+from cost_models.batch import PATTERN, Batch, Both, Floats, Integers
 from cost_models.profile import Profile
 from cost_models.registry import Cost, CostModel, register
 from targets.errors import EvaluationError
@@ -21,7 +23,54 @@ _CHANGED = (
 
 def memory_bytes(profile: Profile) -> Cost:
     """Length of the packed artifact's data section."""
-    return lambda configuration: float(data_bytes(profile.structure, configuration))
+    return Both(lambda configuration: float(data_bytes(profile.structure, configuration)), memory_many)
+
+
+def memory_many(batch: Batch) -> Floats:
+    """(n,) bytes: `compressors.layout` in arrays, tested to be equal to it."""
+    structure = batch.frame.structure
+    total = _layer_bytes(batch).sum(axis=1)
+    for column, (name, part) in enumerate(structure.parts.items()):
+        outputs = batch.outputs[:, column]
+        if part.kind == "shortcut":
+            cut = (batch.inputs[:, column] != part.inputs) | (outputs != part.outputs)
+            total += np.where(cut, 2 * outputs, 0)
+        if part.folded:
+            total += 8 * outputs
+            continue
+        for tensor, (dense, dtype, dimension) in part.tensors.items():
+            count = np.ones(len(batch), dtype=np.int64)
+            for axis, side in enumerate(dense):
+                if axis == dimension:
+                    gone = batch.gone(f"{name}.{tensor}" if name else tensor)
+                    lost = part.outputs - outputs
+                    # A group that cuts the parameter itself says how much, once it is cut.
+                    count *= side - (lost if gone is None else np.where(gone > 0, gone, lost))
+                else:
+                    count *= side
+            total += count * BYTES[dtype]
+    return total.astype(np.float64)
+
+
+def _layer_bytes(batch: Batch) -> Integers:
+    """(n, layers) bytes of weights with what belongs to them, biases and activation quantisers."""
+    frame, bits, stored = batch.frame, batch.weight_bits, batch.nonzeros
+    outputs, total = batch.layer_outputs, batch.weights
+    width = np.where(bits == FLOAT_BITS, frame.own_bits, bits)
+    size = (stored * width + 7) // 8 + np.where(bits < 16, 2 * outputs, 0)
+    if batch.sparsity.any():
+        # A sparsity that zeroes nothing is no sparsity: nothing of it is stored.
+        sparse = stored < total
+        pairs = (batch.fan_in // 4 * frame.kernels * outputs * 4 + 7) // 8
+        # bit_length of total - 1, which frexp gives exactly.
+        width = np.maximum(1, np.frexp((total - 1).astype(np.float64))[1].astype(np.int64))
+        index = np.where(stored * width < total, (stored * width + 7) // 8, (total + 7) // 8)
+        size += np.where(sparse & (batch.sparsity == PATTERN), pairs, 0)
+        size += np.where(sparse & (batch.sparsity > 0), index, 0)
+    size += frame.biases * (outputs * frame.own_bits // 8)
+    if not batch.dynamic:
+        size += np.where(batch.activation_bits < FLOAT_BITS, 5, 0)
+    return np.asarray(size, dtype=np.int64)
 
 
 def file_bytes(profile: Profile) -> Cost:
@@ -74,7 +123,13 @@ def activation_memory_bytes(profile: Profile) -> Cost:
         widths = [configuration.activation_bits.get(layer, 32) for layer in layers]
         return float(round(most * max(widths, default=32) / 32))
 
-    return cost
+    def many(batch: Batch) -> Floats:
+        sizes = base - batch.removed @ slopes.T if len(names) else np.repeat(base[None], len(batch), axis=0)
+        most = np.cumsum(sizes[:, storages] * signs, axis=1).max(axis=1, initial=0.0) + held
+        widths = batch.activation_bits.max(axis=1) if len(layers) else 32
+        return np.asarray(np.rint(most * widths / 32), dtype=np.float64)
+
+    return Both(cost, many)
 
 
 def measured_activation_bytes(profile: Profile, module: nn.Module) -> float:

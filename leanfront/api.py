@@ -17,6 +17,7 @@ from leanfront.database import open_artifacts, open_store
 from leanfront.progress import bar
 from objectives import Budget, Selection
 from search import Prepared, Progress, SearchOptions, SearchRecord, SpaceOptions
+from search.racing import FALSE_ELIMINATION
 from storage import FrontierStore
 from targets import Target, resolve
 from targets.errors import InfeasibleError, NameTakenError, NotFoundError, TargetError
@@ -199,7 +200,8 @@ def search(
     database: str | None = None,
     objectives: Sequence[str] | str = ("accuracy", "memory", "macs"),
     bits: Sequence[int] = (2, 3, 4, 5, 6, 8),
-    criterion: str = "l1",
+    criterion: str = "reconstruction",
+    method: str = "sequential",
     sparsity: str = "none",
     activation_bits: str = "float",
     sampler: str = "auto",
@@ -207,6 +209,7 @@ def search(
     workers: int = 1,
     device: str = "auto",
     samples: int = 512,
+    false_elimination: float = FALSE_ELIMINATION,
     progress: bool = False,
 ) -> SearchResult:
     """Search compressed versions of a model and keep the frontier in a database.
@@ -220,6 +223,7 @@ def search(
         objectives: names of costs and metrics.
         bits: weight bit-widths to choose from: 2..8, 16 or 32.
         criterion: ranks channels and weights.
+        method: makes the kept weights: ``sequential`` (the best), ``bank`` (faster), ``rounding`` (plain).
         sparsity: ``none``, ``unstructured`` or ``2:4``.
         activation_bits: ``float``, ``8`` or ``search``.
         sampler: ``auto``, ``nsga2``, ``nsga3``, ``tpe`` or ``random``.
@@ -227,6 +231,8 @@ def search(
         workers: processes; a script that uses more than one must be guarded by ``if __name__ == "__main__"``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         samples: calibration samples.
+        false_elimination: largest share of candidates better than the frontier point they race against that
+            may be stopped early; 0 evaluates every candidate on the whole validation split.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -238,12 +244,13 @@ def search(
         objectives=tuple(o.strip() for o in objectives.split(","))
         if isinstance(objectives, str)
         else tuple(objectives),
-        space=SpaceOptions(tuple(bits), activation_bits, sparsity, criterion, seed=seed),
+        space=SpaceOptions(tuple(bits), activation_bits, sparsity, criterion, method, seed=seed),
         sampler=sampler,
         seed=seed,
         workers=workers,
         device=device,
         samples=samples,
+        false_elimination=false_elimination,
     )
     resolved = resolve(target) if isinstance(target, str) else target
     store = open_store(database)

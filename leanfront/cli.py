@@ -25,6 +25,7 @@ from leanfront.plot import write_plot
 from leanfront.version import __version__
 from objectives import STRATEGIES
 from search import SAMPLERS, SearchOptions, SpaceOptions, prepare
+from search.racing import FALSE_ELIMINATION
 from search.space import ACTIVATION_MODES, SPARSITY_MODES
 from targets import builtin_targets, resolve
 from targets.errors import LeanfrontError, UsageError
@@ -106,7 +107,15 @@ def inspect(target: str, as_json: bool) -> None:
 @click.option("--minutes", type=float, help="Wall-clock limit; ends with the best so far.")
 @click.option("--objectives", default="accuracy,memory,macs", show_default=True, help="Costs and metrics.")
 @click.option("--bits", default="2,3,4,5,6,8", show_default=True, help="Weight bit-widths to choose from.")
-@click.option("--criterion", default="l1", show_default=True, help=f"One of {', '.join(CRITERIA)}.")
+@click.option(
+    "--criterion", default="reconstruction", show_default=True, help=f"One of {', '.join(CRITERIA)}."
+)
+@click.option(
+    "--method",
+    default="sequential",
+    show_default=True,
+    help="How kept weights are made: sequential (refit layer after layer), bank (faster) or rounding (plain).",
+)
 @click.option("--sparsity", default="none", show_default=True, help=f"One of {', '.join(SPARSITY_MODES)}.")
 @click.option(
     "--activation-bits", default="float", show_default=True, help=f"One of {', '.join(ACTIVATION_MODES)}."
@@ -116,6 +125,12 @@ def inspect(target: str, as_json: bool) -> None:
 @click.option("--workers", default=1, show_default=True, help="Processes that evaluate.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--samples", default=512, show_default=True, help="Calibration samples.")
+@click.option(
+    "--false-elimination",
+    default=FALSE_ELIMINATION,
+    show_default=True,
+    help="Share of better candidates that may be stopped early; 0: stop none.",
+)
 @database_option
 @json_option
 def search(target: str, name: str | None, as_json: bool, database: str | None, **options: Any) -> None:
@@ -129,6 +144,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
             options["activation_bits"],
             options["sparsity"],
             options["criterion"],
+            options["method"],
             seed=options["seed"],
         ),
         sampler=options["sampler"],
@@ -136,6 +152,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
         workers=options["workers"],
         device=options["device"],
         samples=options["samples"],
+        false_elimination=options["false_elimination"],
     )
     store = open_store(database)
     with _interruptible(lambda: name, database):

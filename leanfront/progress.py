@@ -25,7 +25,10 @@ def bar(trials: int, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
             meter.n = progress.trials
             meter.set_description(f"{progress.stage}", refresh=False)
             meter.set_postfix(
-                frontier=progress.frontier_size, hypervolume=f"{progress.hypervolume_log2:.3f}", refresh=True
+                frontier=progress.frontier_size,
+                stopped=progress.stopped,
+                hypervolume=f"{progress.hypervolume_log2:.3f}",
+                refresh=True,
             )
 
         yield report

@@ -234,10 +234,10 @@ def check_text(report: Report) -> str:
     lines = [f"{report.url}: schema {report.schema or 'none'}, this release's is {report.head}"]
     if report.searches:
         rows = [
-            [s.name, str(s.trials), str(s.candidates), str(s.failed), str(s.frontier_size)]
+            [s.name, str(s.trials), str(s.candidates), str(s.stopped), str(s.failed), str(s.frontier_size)]
             for s in report.searches
         ]
-        lines += ["", table(["search", "trials", "candidates", "failed", "frontier"], rows), ""]
+        lines += ["", table(["search", "trials", "candidates", "stopped", "failed", "frontier"], rows), ""]
     found = "nothing is wrong" if report.ok else f"{len(report.problems)} problem(s):"
     return "\n".join([*lines, found, *(f"  {problem}" for problem in report.problems)])
 

@@ -10,6 +10,8 @@ from compressors.configuration import Configuration
 from objectives.measurement import Measurement
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
+"""Of a search."""
+CANDIDATE_STATES = ("complete", "failed", "stopped")
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,10 @@ class Candidate:
         search: name of the search.
         number: number of the trial that made it.
         configuration: what was evaluated.
-        state: ``complete`` or ``failed``.
-        reason: why it failed; None when complete.
-        measurements: costs (``split == ""``) and metrics per split.
+        state: one of `CANDIDATE_STATES`; a ``stopped`` one lost its race before the split was over.
+        reason: why it failed or was stopped; None when complete.
+        measurements: costs (``split == ""``) and metrics per split; the metrics of a stopped candidate are
+            estimates from the `Measurement.count` samples it saw.
         kept: channel group -> indices of the kept units, as resolved when it was evaluated.
         on_frontier: whether no stored candidate of its search dominates it.
         parent: id of the candidate it was recovered from, or None.
@@ -112,8 +115,9 @@ class TrialRecord:
         parameters: parameter name -> integer index on its grid.
         attributes: the sampler's system attributes of the trial (JSON).
         candidate: the candidate's id (several trials may share one: duplicates).
-        values: the objectives' values in natural units; None for a failed candidate.
+        values: the objectives' values in natural units, estimates where `stopped`; None for a failed candidate.
         duplicate: whether an earlier trial made the candidate.
+        stopped: whether the candidate lost its race: it is told to the study but is never on the frontier.
     """
 
     number: int
@@ -122,6 +126,7 @@ class TrialRecord:
     candidate: int | None = None
     values: tuple[float, ...] | None = None
     duplicate: bool = False
+    stopped: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from objectives import objective_values as values_of
 from search.candidate import Candidate, TrialRecord
 from search.evaluation import Evaluation
 from search.evaluators import Evaluators
+from search.racing import Race
 from search.space import Space
 from search.store import Store
 from search.study import SearchStudy
@@ -44,6 +45,7 @@ class Progress:
         hypervolume: with costs divided by the reference.
         hypervolume_log2: with costs as log2(reference / cost).
         stage: ``trials`` or ``test``.
+        stopped: candidates that lost their race.
     """
 
     trials: int
@@ -52,6 +54,7 @@ class Progress:
     hypervolume: float
     hypervolume_log2: float
     stage: str = "trials"
+    stopped: int = 0
 
 
 @dataclass
@@ -62,36 +65,81 @@ class _Pending:
     choices: Mapping[str, int]
     configuration: Configuration
     retries: int = 0
+    incumbent: int | None = None
     twins: list[tuple[Trial, Mapping[str, int]]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Member:
+    """A frontier member in the driver's memory.
+
+    Args:
+        values: objective values in natural units.
+        candidate: the candidate's id.
+        correct: its packed correctness on the validation split, if races need it.
+    """
+
+    values: tuple[float, ...]
+    candidate: int | None = None
+    correct: bytes | None = None
+
+
 class Front:
-    """The frontier's objective values in the driver's memory, for the hypervolume."""
+    """The frontier in the driver's memory: for the hypervolume, and for what races run against."""
 
     def __init__(self, objectives: Sequence[Objective], reference: Mapping[str, float]) -> None:
         self._objectives = tuple(objectives)
         self._reference = dict(reference)
-        self._values: list[tuple[float, ...]] = []
+        self._members: list[Member] = []
         self._volumes: dict[bool, float] = {}
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._members)
 
-    def add(self, values: Sequence[float]) -> bool:
+    def add(
+        self, values: Sequence[float], candidate: int | None = None, correct: bytes | None = None
+    ) -> bool:
         """Add a candidate's values in natural units; whether it is on the front."""
-        values = tuple(values)
-        points = [minimisation(self._objectives, row) for row in [*self._values, values]]
+        members = [*self._members, Member(tuple(values), candidate, correct)]
+        points = [minimisation(self._objectives, member.values) for member in members]
         mask = nondominated(np.asarray(points))
         if mask[-1]:
-            self._values = [row for row, keep in zip([*self._values, values], mask, strict=True) if keep]
+            self._members = [member for member, keep in zip(members, mask, strict=True) if keep]
             self._volumes.clear()
         return bool(mask[-1])
+
+    def incumbent(self, costs: Mapping[str, float]) -> Member | None:
+        """Whom a candidate of these costs must beat: the most accurate member that costs no more.
+
+        None when there is no such member, or when accuracy is not the one objective that needs evaluation:
+        only then is a candidate that is no more accurate dominated.
+
+        Args:
+            costs: by measurement name.
+        """
+        measured = [i for i, objective in enumerate(self._objectives) if not objective.is_cost]
+        if [self._objectives[i].measurement for i in measured] != ["accuracy"]:
+            return None
+        (accuracy,) = measured
+        rivals = [
+            member
+            for member in self._members
+            if member.correct is not None
+            and all(
+                member.values[i] <= costs[objective.measurement]
+                for i, objective in enumerate(self._objectives)
+                if i != accuracy
+            )
+        ]
+        return max(rivals, key=lambda member: member.values[accuracy], default=None)
 
     def hypervolume(self, *, log2: bool) -> float:
         """Hypervolume of the front against the search's reference; computed once for each front."""
         if log2 not in self._volumes:
             self._volumes[log2] = float(
-                normalised_hypervolume(self._values, self._objectives, self._reference, log2=log2)
+                normalised_hypervolume(
+                    [member.values for member in self._members], self._objectives, self._reference, log2=log2
+                )
             )
         return self._volumes[log2]
 
@@ -109,6 +157,9 @@ class Driver:
         front: the frontier so far.
         evaluators: where evaluations run.
         stored: trials stored already.
+        stopped: candidates among them that lost their race.
+        false_elimination: largest share of candidates better than their incumbent that races may stop; 0 for
+            no races.
         report: told after every trial.
     """
 
@@ -124,6 +175,8 @@ class Driver:
         front: Front,
         evaluators: Evaluators,
         stored: int = 0,
+        stopped: int = 0,
+        false_elimination: float = 0.0,
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         self._store = store
@@ -135,6 +188,8 @@ class Driver:
         self._front = front
         self._evaluators = evaluators
         self._stored = stored
+        self._stopped = stopped
+        self._false_elimination = false_elimination
         self._goal = stored
         self._report = report
         self._running: dict[Future[Evaluation], _Pending] = {}
@@ -194,15 +249,22 @@ class Driver:
         self._submit(_Pending(trial, choices, configuration))
 
     def _submit(self, pending: _Pending) -> None:
-        self._running[self._send(pending.configuration, "validation")] = pending
+        race = None
+        pending.incumbent = None
+        if self._false_elimination > 0:
+            incumbent = self._front.incumbent(self._costs.of(pending.configuration))
+            if incumbent is not None and incumbent.correct is not None:
+                race = Race(incumbent.correct, self._false_elimination)
+                pending.incumbent = incumbent.candidate
+        self._running[self._send(pending.configuration, "validation", race)] = pending
 
-    def _send(self, configuration: Configuration, split: str) -> Future[Evaluation]:
+    def _send(self, configuration: Configuration, split: str, race: Race | None = None) -> Future[Evaluation]:
         """Start an evaluation; a pool whose processes died while they were idle is replaced first."""
         try:
-            return self._evaluators.submit(configuration, split)
+            return self._evaluators.submit(configuration, split, race)
         except BrokenProcessPool:
             self._evaluators.restart()
-            return self._evaluators.submit(configuration, split)
+            return self._evaluators.submit(configuration, split, race)
 
     def _collect(self, done: set[Future[Evaluation]]) -> None:
         broken: list[_Pending] = []
@@ -238,7 +300,8 @@ class Driver:
 
     def _finish(self, pending: _Pending, evaluation: Evaluation) -> None:
         candidate = self._candidate(pending, evaluation)
-        stored = self._record(pending.trial, pending.choices, candidate)
+        correct = evaluation.correct if self._false_elimination > 0 else None
+        stored = self._record(pending.trial, pending.choices, candidate, correct)
         for trial, choices in pending.twins:
             self._record(trial, choices, stored)
 
@@ -247,29 +310,44 @@ class Driver:
         measurements = tuple(
             Measurement(name, value, unit=COST_MODELS[name].unit) for name, value in costs.items()
         )
+        state, reason = "complete" if evaluation.reason is None else "failed", evaluation.reason
+        if evaluation.stopped:
+            state = "stopped"
+            reason = (
+                f"stopped after {evaluation.samples:,} of {evaluation.total:,} samples: cannot beat candidate "
+                f"{pending.incumbent}, which costs no more"
+            )
         return Candidate(
             search=self._search,
             number=pending.trial.number,
             configuration=pending.configuration,
-            state="complete" if evaluation.reason is None else "failed",
-            reason=evaluation.reason,
+            state=state,
+            reason=reason,
             measurements=measurements + tuple(evaluation.measurements),
             kept=evaluation.kept,
             seconds=evaluation.seconds,
         )
 
-    def _record(self, trial: Trial, choices: Mapping[str, int], candidate: Candidate) -> Candidate:
+    def _record(
+        self, trial: Trial, choices: Mapping[str, int], candidate: Candidate, correct: bytes | None = None
+    ) -> Candidate:
         record = TrialRecord(trial.number, dict(choices), self._study.attributes(trial))
-        stored = self._store.record(self._search, record, candidate)
+        stored = self._store.record(self._search, record, candidate, correct)
         values = objective_values(stored, self._objectives)
         self._study.tell(trial, values)
-        if values is not None and candidate.id is None and self._front.add(values):
-            self._store.set_hypervolume(
-                self._search, self._front.hypervolume(log2=False), self._front.hypervolume(log2=True)
-            )
+        if candidate.id is None:
+            self._stopped += stored.state == "stopped"
+            if values is not None and stored.state == "complete":
+                self._enter(values, stored.id, correct)
         self._stored += 1
         self._report(self.progress())
         return stored
+
+    def _enter(self, values: Sequence[float], candidate: int | None, correct: bytes | None) -> None:
+        if self._front.add(values, candidate, correct):
+            self._store.set_hypervolume(
+                self._search, self._front.hypervolume(log2=False), self._front.hypervolume(log2=True)
+            )
 
     def progress(self, stage: str = "trials") -> Progress:
         """How far the search is."""
@@ -280,6 +358,7 @@ class Driver:
             self._front.hypervolume(log2=False),
             self._front.hypervolume(log2=True),
             stage,
+            self._stopped,
         )
 
     def finalists(self, split: str) -> int:
@@ -315,5 +394,8 @@ class Driver:
 
 
 def objective_values(candidate: Candidate, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """A candidate's objective values in natural units, or None when it failed or one is missing."""
-    return values_of(objectives, candidate.measurements)[0] if candidate.state == "complete" else None
+    """A candidate's objective values in natural units, estimates where it was stopped.
+
+    None when it failed or one is missing.
+    """
+    return None if candidate.state == "failed" else values_of(objectives, candidate.measurements)[0]

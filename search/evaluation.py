@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from compressors import Compressor, Configuration, Structure
-from compressors.compress import channels_last
+from compressors.calibration import channels_last
 from objectives import METRICS, Measurement, measure
-from targets import Target
+from objectives.metrics import correct
+from search.racing import PairedTest, Race, chunks, pack, permutation, unpack
+from targets import Split, Target
 from targets.errors import EvaluationError, LeanfrontError
 
 BATCH_ELEMENTS = 400_000
@@ -26,16 +28,26 @@ class Evaluation:
     """What came of evaluating a configuration on a split.
 
     Args:
-        measurements: metrics of the split; empty when it failed.
+        measurements: metrics of the split; empty when it failed. Of a stopped evaluation those of the samples
+            seen, except accuracy, which is the estimate `PairedTest.accuracy` without an interval.
         kept: resolved indices of the cut channel groups.
         seconds: wall-clock seconds.
         reason: why it failed; None when it did not.
+        stopped: whether its race was over before the split was.
+        samples: how many were seen; 0 when it failed.
+        total: how many the split has; 0 when it failed.
+        correct: which of the split's samples it gets right, in the split's order, as `racing.pack` writes it;
+            None when the split was not seen whole.
     """
 
     measurements: tuple[Measurement, ...] = ()
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str | None = None
+    stopped: bool = False
+    samples: int = 0
+    total: int = 0
+    correct: bytes | None = None
 
 
 class Evaluator:
@@ -63,17 +75,65 @@ class Evaluator:
         self.compressor = Compressor(target, device=device, structure=structure, samples=samples)
         self.metrics = tuple(metrics)
 
-    def evaluate(self, configuration: Configuration, split: str = "validation") -> Evaluation:
-        """Measure a configuration; whatever goes wrong with it is its reason, not an exception."""
+    def evaluate(
+        self, configuration: Configuration, split: str = "validation", race: Race | None = None
+    ) -> Evaluation:
+        """Measure a configuration; whatever goes wrong with it is its reason, not an exception.
+
+        Args:
+            configuration: what to measure.
+            split: ``validation`` or ``test``.
+            race: against whom; the samples then come in the configuration's own order, and the evaluation
+                stops as soon as it is lost.
+        """
         begin = time.perf_counter()
         try:
             compressed = self.compressor.materialise(configuration)
-            measurements = self.measure(compressed.module, split)
+            if race is None:
+                evaluation = self._whole(compressed.module, split)
+            else:
+                evaluation = self._race(compressed.module, split, race, configuration.digest)
         except (LeanfrontError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
             # RuntimeError is torch's: bad shapes, out of memory. The search goes on without this candidate.
             reason = f"{type(error).__name__}: {error}"
             return Evaluation(seconds=time.perf_counter() - begin, reason=reason[:2000])
-        return Evaluation(measurements, compressed.kept, time.perf_counter() - begin)
+        return replace(evaluation, kept=compressed.kept, seconds=time.perf_counter() - begin)
+
+    def _whole(self, module: nn.Module, split: str) -> Evaluation:
+        logits, labels = self.logits(module, split)
+        _require_finite(logits, split)
+        return self._seen_whole(logits, labels, split)
+
+    def _seen_whole(self, logits: Tensor, labels: Tensor, split: str) -> Evaluation:
+        """From the outputs for a whole split, in its order."""
+        measurements = tuple(measure(self.metrics, logits, labels, split))
+        right = pack(correct(logits, labels).numpy())
+        return Evaluation(measurements, samples=len(labels), total=len(labels), correct=right)
+
+    def _race(self, module: nn.Module, split: str, race: Race, digest: str) -> Evaluation:
+        data = self._split(split)
+        order = permutation(digest, len(data))
+        positions = torch.from_numpy(order)
+        test = PairedTest(unpack(race.incumbent, len(data))[order], race.false_elimination)
+        outputs, labels = [], []
+        for chunk in chunks(len(data)):
+            logits, truth = self._outputs(module, data.subset(positions[chunk.start : chunk.stop]))
+            _require_finite(logits, split)
+            outputs.append(logits)
+            labels.append(truth)
+            if test.update(correct(logits, truth).numpy()) and test.seen < len(data):
+                measurements = self._estimates(test, torch.cat(outputs), torch.cat(labels), split)
+                return Evaluation(measurements, stopped=True, samples=test.seen, total=len(data))
+        back = positions.argsort()
+        return self._seen_whole(torch.cat(outputs)[back], torch.cat(labels)[back], split)
+
+    def _estimates(
+        self, test: PairedTest, logits: Tensor, labels: Tensor, split: str
+    ) -> tuple[Measurement, ...]:
+        return tuple(
+            replace(each, value=test.accuracy, low=None, high=None) if each.name == "accuracy" else each
+            for each in measure(self.metrics, logits, labels, split)
+        )
 
     def measure(self, module: nn.Module, split: str) -> tuple[Measurement, ...]:
         """Measure a module on one of the target's splits.
@@ -81,19 +141,19 @@ class Evaluator:
         Raises:
             EvaluationError: the target has no such split, or an output is not finite.
         """
-        logits, labels = self.logits(module, split)
-        if not bool(logits.isfinite().all()):
-            bad = int((~logits.isfinite().all(1)).sum())
-            raise EvaluationError(
-                f"the outputs of {bad} of {len(logits)} {split} samples are NaN or infinite"
-            )
-        return tuple(measure(self.metrics, logits, labels, split))
+        return self._whole(module, split).measurements
 
     def logits(self, module: nn.Module, split: str) -> tuple[Tensor, Tensor]:
         """Outputs (n, classes) and labels (n,) of a whole split, on the CPU in float32."""
-        data = {"validation": self.target.validation, "test": self.target.test}.get(split)
+        return self._outputs(module, self._split(split))
+
+    def _split(self, name: str) -> Split:
+        data = {"validation": self.target.validation, "test": self.target.test}.get(name)
         if data is None:
-            raise EvaluationError(f"the target has no '{split}' split to measure on")
+            raise EvaluationError(f"the target has no '{name}' split to measure on")
+        return data
+
+    def _outputs(self, module: nn.Module, data: Split) -> tuple[Tensor, Tensor]:
         outputs, labels = [], []
         size = batch_size(self.target.example_input)
         with torch.inference_mode():
@@ -101,6 +161,12 @@ class Evaluator:
                 outputs.append(module(channels_last(inputs)).float().cpu())
                 labels.append(truth.cpu())
         return torch.cat(outputs), torch.cat(labels)
+
+
+def _require_finite(logits: Tensor, split: str) -> None:
+    if not bool(logits.isfinite().all()):
+        bad = int((~logits.isfinite().all(1)).sum())
+        raise EvaluationError(f"the outputs of {bad} of {len(logits)} {split} samples are NaN or infinite")
 
 
 def batch_size(example_input: Tensor) -> int:

@@ -17,6 +17,7 @@ import torch
 
 from compressors import Configuration, Structure
 from search.evaluation import Evaluation, Evaluator
+from search.racing import Race
 from targets import Target, resolve
 from targets.errors import TargetError
 
@@ -26,8 +27,10 @@ class Evaluators(Protocol):
 
     capacity: int
 
-    def submit(self, configuration: Configuration, split: str) -> Future[Evaluation]:
-        """Start an evaluation."""
+    def submit(
+        self, configuration: Configuration, split: str, race: Race | None = None
+    ) -> Future[Evaluation]:
+        """Start an evaluation; with a race it ends when that is lost."""
         ...
 
     def restart(self) -> None:
@@ -47,10 +50,12 @@ class LocalEvaluators:
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
 
-    def submit(self, configuration: Configuration, split: str) -> Future[Evaluation]:
+    def submit(
+        self, configuration: Configuration, split: str, race: Race | None = None
+    ) -> Future[Evaluation]:
         """Evaluate now; the future is done when this returns."""
         future: Future[Evaluation] = Future()
-        future.set_result(self._evaluator.evaluate(configuration, split))
+        future.set_result(self._evaluator.evaluate(configuration, split, race))
         return future
 
     def restart(self) -> None:
@@ -125,11 +130,13 @@ class PoolEvaluators:
             self.capacity, mp_context=self._context, initializer=_prepare, initargs=(self._recipe, counter)
         )
 
-    def submit(self, configuration: Configuration, split: str) -> Future[Evaluation]:
+    def submit(
+        self, configuration: Configuration, split: str, race: Race | None = None
+    ) -> Future[Evaluation]:
         """Queue an evaluation; its future raises BrokenProcessPool when a process dies."""
         with _interrupts_held():
             # Processes are spawned here; they inherit that Ctrl-C is the driver's business.
-            return self._pool.submit(_evaluate, configuration, split)
+            return self._pool.submit(_evaluate, configuration, split, race)
 
     def restart(self) -> None:
         """A new pool in the place of a broken one."""
@@ -172,7 +179,7 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _evaluate(configuration: Configuration, split: str) -> Evaluation:
+def _evaluate(configuration: Configuration, split: str, race: Race | None) -> Evaluation:
     global _evaluator
     if _evaluator is None:
         assert _recipe is not None
@@ -184,7 +191,7 @@ def _evaluate(configuration: Configuration, split: str) -> Evaluation:
                 "and the same splits every time (load weights from a file, seed what is drawn), or use one worker"
             )
         _evaluator = Evaluator(target, _recipe.structure, device=_device, samples=_recipe.samples)
-    return _evaluator.evaluate(configuration, split)
+    return _evaluator.evaluate(configuration, split, race)
 
 
 @contextmanager

@@ -9,17 +9,20 @@ from typing import Any
 
 import torch
 
-from compressors import Configuration, Coverage, Structure, coverage, derive
+from compressors import Configuration, Coverage, Sensitivities, Structure, coverage, derive, sensitivities
+from compressors.configuration import ACTIVATION_BITS
 from cost_models import COST_MODELS, Costs, Profile
 from cost_models.macs import MacModel
 from objectives import METRICS, Measurement, reference, resolve
 from search.candidate import SearchRecord
+from search.context import SamplerContext
 from search.driver import Driver, Front, Progress
 from search.evaluation import Evaluator
 from search.evaluators import Evaluators, LocalEvaluators, PoolEvaluators, recipe
+from search.racing import FALSE_ELIMINATION
 from search.samplers import check_sampler
-from search.seeds import uniform_seeds
-from search.space import Space, SpaceOptions, derive_space
+from search.seeds import seeds
+from search.space import SPARSITY_LEVELS, Space, SpaceOptions, derive_space
 from search.store import Store
 from search.study import SearchStudy
 from targets import Target
@@ -43,6 +46,8 @@ class SearchOptions:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         samples: calibration samples for batch norm and activation ranges.
         population: of genetic samplers; chosen from `trials` when None.
+        false_elimination: largest share of candidates better than the frontier point they race against that
+            may be stopped early; 0 evaluates every candidate on the whole validation split.
 
     Raises:
         UsageError: a value cannot be used.
@@ -58,6 +63,7 @@ class SearchOptions:
     device: str = "auto"
     samples: int = 512
     population: int | None = None
+    false_elimination: float = FALSE_ELIMINATION
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -68,6 +74,10 @@ class SearchOptions:
             raise UsageError(f"workers must be at least 1, not {self.workers}")
         if self.samples < 2:
             raise UsageError(f"calibration samples must be at least 2, not {self.samples}")
+        if not 0 <= self.false_elimination < 1:
+            raise UsageError(
+                f"false elimination must be at least 0 and less than 1, not {self.false_elimination}"
+            )
         check_sampler(self.sampler)
         resolve(self.objectives)
         resolve_device(self.device)
@@ -170,7 +180,7 @@ def start(
         fingerprint=target.fingerprint,
         objectives=tuple(objective.name for objective in objectives),
         reference=reference(objectives, len(target.classes), values),
-        settings=_settings(options, prepared),
+        settings=_settings(options, prepared, _sensitivities(evaluator, options)),
         seed=options.seed,
         dense=dense,
         coverage=prepared.coverage.to_json(),
@@ -228,6 +238,8 @@ def resume(
         device=device,
         samples=int(settings["samples"]),
         population=int(settings["population"]),
+        # Searches of before there were races go on without.
+        false_elimination=float(settings.get("false_elimination", 0.0)),
     )
     evaluator = Evaluator(target, prepared.structure, device=resolve_device(device), samples=options.samples)
     store.set_state(name, "running")
@@ -244,20 +256,30 @@ def _drive(
     begin: float,
 ) -> SearchRecord:
     objectives = resolve(record.objectives)
-    study = SearchStudy(
+    values = {m.name: m.value for m in record.dense if m.split in ("", "validation")}
+    predicted = record.settings.get("sensitivities")
+    context = SamplerContext(
         prepared.space,
         objectives,
-        sampler_name=options.sampler,
         population=_population(options),
+        costs=prepared.costs,
+        sensitivities=None if predicted is None else Sensitivities.from_json(predicted),
+        reference=record.reference,
+        dense={o.name: values[o.measurement] for o in objectives if o.measurement in values},
+    )
+    study = SearchStudy(
+        context,
+        sampler_name=options.sampler,
         seed=options.seed,
-        seeds=uniform_seeds(prepared.space) if options.sampler == "auto" else (),
+        seeds=seeds(context) if options.sampler == "auto" else (),
     )
     front = Front(objectives, record.reference)
     trials = store.trials(record.name)
     study.rebuild(trials)
+    correct = store.correctness(record.name)
     for trial in trials:
-        if trial.values is not None and not trial.duplicate:
-            front.add(trial.values)
+        if trial.values is not None and not trial.duplicate and not trial.stopped:
+            front.add(trial.values, trial.candidate, correct.get(trial.candidate or 0))
     evaluators = _evaluators(prepared, options, evaluator)
     driver = Driver(
         store=store,
@@ -269,6 +291,8 @@ def _drive(
         front=front,
         evaluators=evaluators,
         stored=len(trials),
+        stopped=sum(trial.stopped and not trial.duplicate for trial in trials),
+        false_elimination=options.false_elimination,
         report=report,
     )
     deadline = None if options.minutes is None else begin + 60 * options.minutes
@@ -295,11 +319,16 @@ def _drive(
         raise
     finally:
         evaluators.close()
-    done = driver.progress().trials
+    progress = driver.progress()
+    done = progress.trials
     reached = done >= options.trials
     message = (
         f"{done} trials" if reached else f"{done} of {options.trials} trials: the time limit was reached"
     )
+    if progress.stopped:
+        message += (
+            f"; {progress.stopped} candidates stopped early: they could not beat one that costs no more"
+        )
     store.set_state(record.name, "done", message)
     return store.search(record.name)
 
@@ -328,14 +357,37 @@ def _dense(evaluator: Evaluator, prepared: Prepared) -> tuple[Measurement, ...]:
     return tuple(measurements)
 
 
-def _settings(options: SearchOptions, prepared: Prepared) -> Mapping[str, Any]:
+def _sensitivities(evaluator: Evaluator, options: SearchOptions) -> Sensitivities | None:
+    """Predicted losses of the space's choices, where the sampler reads them."""
+    if options.sampler != "auto":
+        return None
+    materials, space = evaluator.compressor.materials, options.space
+    shares: tuple[float | str, ...] = ()
+    if space.sparsity == "unstructured":
+        shares = tuple(share for share in SPARSITY_LEVELS if share)
+    elif space.sparsity == "2:4":
+        shares = ("2:4",)
+    return sensitivities(
+        materials.bank,
+        materials.saliency,
+        bits=space.bits,
+        sparsity=shares,
+        activation_bits=ACTIVATION_BITS if space.activation_bits == "search" else (),
+    )
+
+
+def _settings(
+    options: SearchOptions, prepared: Prepared, predicted: Sensitivities | None
+) -> Mapping[str, Any]:
     return {
         "version": SETTINGS_VERSION,
         "trials": options.trials,
         "sampler": options.sampler,
         "population": _population(options),
         "samples": options.samples,
+        "false_elimination": options.false_elimination,
         "space": options.space.to_json(),
+        "sensitivities": None if predicted is None else predicted.to_json(),
         "parameters": [[p.name, len(p.values)] for p in prepared.space.parameters.values()],
         "cheapest": prepared.cheapest,
         "classes": list(prepared.target.classes),

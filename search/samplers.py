@@ -11,30 +11,37 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.samplers.nsgaii import PolynomialMutation
 
+from search.context import SamplerContext
+from search.frontier_sampler import FrontierSampler
 from targets.errors import UsageError
 
-MakeSampler = Callable[[int, int], BaseSampler]
-"""(seed, population) -> sampler."""
+MakeSampler = Callable[[int, SamplerContext], BaseSampler]
+"""(seed, context) -> sampler."""
 
 
-def _nsga2(seed: int, population: int) -> BaseSampler:
-    return NSGAIISampler(population_size=population, mutation=PolynomialMutation(), seed=seed)
+def _auto(seed: int, context: SamplerContext) -> BaseSampler:
+    landscape = context.landscape
+    return _nsga2(seed, context) if landscape is None else FrontierSampler(landscape, seed)
 
 
-def _nsga3(seed: int, population: int) -> BaseSampler:
-    return NSGAIIISampler(population_size=population, seed=seed)
+def _nsga2(seed: int, context: SamplerContext) -> BaseSampler:
+    return NSGAIISampler(population_size=context.population, mutation=PolynomialMutation(), seed=seed)
 
 
-def _tpe(seed: int, population: int) -> BaseSampler:
+def _nsga3(seed: int, context: SamplerContext) -> BaseSampler:
+    return NSGAIIISampler(population_size=context.population, seed=seed)
+
+
+def _tpe(seed: int, context: SamplerContext) -> BaseSampler:
     return TPESampler(multivariate=True, seed=seed)
 
 
-def _random(seed: int, population: int) -> BaseSampler:
+def _random(seed: int, context: SamplerContext) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
 SAMPLERS: dict[str, MakeSampler] = {
-    "auto": _nsga2,
+    "auto": _auto,
     "nsga2": _nsga2,
     "nsga3": _nsga3,
     "tpe": _tpe,
@@ -43,7 +50,7 @@ SAMPLERS: dict[str, MakeSampler] = {
 """Samplers by name; `auto` also starts from seeded configurations (search.seeds)."""
 
 
-def sampler(name: str, seed: int, population: int) -> BaseSampler:
+def sampler(name: str, seed: int, context: SamplerContext) -> BaseSampler:
     """A sampler for one ask.
 
     Raises:
@@ -52,7 +59,7 @@ def sampler(name: str, seed: int, population: int) -> BaseSampler:
     check_sampler(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[name](seed, population)
+        return SAMPLERS[name](seed, context)
 
 
 def check_sampler(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import IntDistribution
 
 from compressors import CRITERIA, Configuration, Structure
-from compressors.configuration import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS, Sparsity
+from compressors.configuration import ACTIVATION_BITS, FLOAT_BITS, METHODS, WEIGHT_BITS, Sparsity
 from targets.errors import UsageError
 
 CHANNEL_STEPS = 8
@@ -28,6 +28,7 @@ class SpaceOptions:
         activation_bits: ``float`` (weights only), ``8`` (every layer's input at 8 bits) or ``search``.
         sparsity: ``none``, ``unstructured`` or ``2:4``.
         criterion: ranks channels and weights.
+        method: makes the kept weights (`compressors.configuration.METHODS`).
         activation_range: rule of activation ranges.
         seed: for criteria that draw.
 
@@ -38,7 +39,8 @@ class SpaceOptions:
     bits: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
     activation_bits: str = "float"
     sparsity: str = "none"
-    criterion: str = "l1"
+    criterion: str = "reconstruction"
+    method: str = "sequential"
     activation_range: str = "percentile"
     seed: int = 0
 
@@ -54,6 +56,7 @@ class SpaceOptions:
         _one_of(self.activation_bits, ACTIVATION_MODES, "activation bits")
         _one_of(self.sparsity, SPARSITY_MODES, "sparsity")
         _one_of(self.criterion, tuple(CRITERIA), "criterion")
+        _one_of(self.method, tuple(METHODS), "method")
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready dictionary."""
@@ -62,6 +65,7 @@ class SpaceOptions:
             "activation_bits": self.activation_bits,
             "sparsity": self.sparsity,
             "criterion": self.criterion,
+            "method": self.method,
             "activation_range": self.activation_range,
             "seed": self.seed,
         }
@@ -69,7 +73,8 @@ class SpaceOptions:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SpaceOptions:
         """Read what `to_json` wrote."""
-        return cls(**{**data, "bits": tuple(data["bits"])})
+        # Searches of before there were methods rounded.
+        return cls(**{"method": "rounding", **data, "bits": tuple(data["bits"])})
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ class Space:
             activation_bits=picked["activation"],
             sparsity=picked["sparsity"],
             criterion=self.options.criterion,
+            method=self.options.method,
             activation_range=self.options.activation_range,
             seed=self.options.seed,
         )

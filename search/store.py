@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from objectives.budget import Budget
@@ -34,12 +34,22 @@ class Store(Protocol):
         """Change a search's state."""
         ...
 
-    def record(self, search: str, trial: TrialRecord, candidate: Candidate) -> Candidate:
+    def record(
+        self, search: str, trial: TrialRecord, candidate: Candidate, correct: bytes | None = None
+    ) -> Candidate:
         """Store a trial with its candidate and update the frontier, in one transaction.
 
         A candidate whose configuration the search has already is not stored again: the trial is marked a
-        duplicate of it, and the stored one is returned. A failed candidate, or one with an objective that
-        is missing or not finite, never enters the frontier (the latter is stored as failed with the reason).
+        duplicate of it, and the stored one is returned. A failed or stopped candidate, or one with an
+        objective that is missing or not finite, never enters the frontier (the latter is stored as failed with
+        the reason).
+
+        Args:
+            search: name of the search.
+            trial: the trial; its candidate, duplicate and stopped marks are the store's to set.
+            candidate: what came of it.
+            correct: its packed correctness on the validation split (`search.racing.pack`), kept for as long as
+                it is on the frontier.
 
         Returns:
             The stored candidate with its id and frontier membership.
@@ -59,7 +69,11 @@ class Store(Protocol):
         ...
 
     def candidates(self, search: str, *, failed: bool = False) -> Iterator[Candidate]:
-        """All complete candidates of a search by id; with `failed` the failed ones too."""
+        """All complete candidates of a search by id; with `failed` the failed and stopped ones too."""
+        ...
+
+    def correctness(self, search: str) -> Mapping[int, bytes]:
+        """Packed correctness of the frontier's members, by candidate id; members stored without are left out."""
         ...
 
     def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:

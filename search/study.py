@@ -9,10 +9,9 @@ import optuna
 from optuna.samplers._ga import BaseGASampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from objectives import Objective
 from search.candidate import TrialRecord
+from search.context import SamplerContext
 from search.samplers import derived_seed, sampler
-from search.space import Space
 
 GENERATION = ":generation"
 """Genetic samplers tag a trial with its generation under an attribute that ends so."""
@@ -26,33 +25,28 @@ class SearchStudy:
     would have.
 
     Args:
-        space: what is searched.
-        objectives: in order.
+        context: of the search: its space, its objectives, and what samplers may know.
         sampler_name: one of `SAMPLERS`.
-        population: of genetic samplers.
         seed: the search's.
         seeds: choices of the first trials.
     """
 
     def __init__(
         self,
-        space: Space,
-        objectives: Sequence[Objective],
+        context: SamplerContext,
         *,
         sampler_name: str,
-        population: int,
         seed: int,
         seeds: Sequence[Mapping[str, int]] = (),
     ) -> None:
-        self._space = space
+        self._context = context
         self._sampler_name = sampler_name
-        self._population = population
         self._seed = seed
         self._seeds = list(seeds)
-        self._distributions = {name: p.distribution for name, p in space.parameters.items()}
+        self._distributions = {name: p.distribution for name, p in context.space.parameters.items()}
         self._study = optuna.create_study(
-            directions=["maximize" if objective.maximise else "minimize" for objective in objectives],
-            sampler=sampler(sampler_name, seed, population),
+            directions=["maximize" if objective.maximise else "minimize" for objective in context.objectives],
+            sampler=sampler(sampler_name, seed, context),
         )
         self._number = 0
 
@@ -64,7 +58,7 @@ class SearchStudy:
     def ask(self) -> tuple[Trial, dict[str, int]]:
         """The next trial and its choices, an index per parameter."""
         number = self._number
-        self._study.sampler = sampler(self._sampler_name, derived_seed(self._seed, number), self._population)
+        self._study.sampler = sampler(self._sampler_name, derived_seed(self._seed, number), self._context)
         if number < len(self._seeds):
             self._study.enqueue_trial(dict(self._seeds[number]))
         trial = self._study.ask()
@@ -126,6 +120,6 @@ class SearchStudy:
                     first.setdefault(int(generation), record.number)
         for generation in sorted(first.keys() - {0}):
             seed = derived_seed(self._seed, first[generation])
-            maker = sampler(self._sampler_name, seed, self._population)
+            maker = sampler(self._sampler_name, seed, self._context)
             if isinstance(maker, BaseGASampler):
                 maker.get_parent_population(self._study, generation)

@@ -19,7 +19,12 @@ from storage.tables import VECTOR, FrontierRow
 
 
 def enter(
-    session: Session, search: int, candidate: int, objectives: Sequence[Objective], values: Sequence[float]
+    session: Session,
+    search: int,
+    candidate: int,
+    objectives: Sequence[Objective],
+    values: Sequence[float],
+    correct: bytes | None = None,
 ) -> bool:
     """Put a candidate before the frontier and change it accordingly.
 
@@ -31,6 +36,7 @@ def enter(
         candidate: the candidate's id.
         objectives: m objectives.
         values: (m,) finite values in natural units.
+        correct: packed correctness, kept while the candidate is on the strict front.
 
     Returns:
         Whether it is on the strict front.
@@ -49,14 +55,25 @@ def enter(
         .where(own, FrontierRow.strict)
         .where(*(column >= value for column, value in axes))
         .where(or_(*(column > value for column, value in axes)))
-        .values(strict=False)
+        .values(strict=False, correct=None)
     )
     row = FrontierRow(candidate_id=candidate, search_id=search, strict=not dominated)
+    row.correct = None if dominated else correct
     for name, value in zip(VECTOR, vector, strict=False):
         setattr(row, name, value)
     session.add(row)
     session.flush()
     return not dominated
+
+
+def correctness(session: Session, search: int) -> dict[int, bytes]:
+    """Packed correctness of the strict front's members that have it, by candidate id."""
+    rows = session.execute(
+        select(FrontierRow.candidate_id, FrontierRow.correct).where(
+            FrontierRow.search_id == search, FrontierRow.strict, FrontierRow.correct.is_not(None)
+        )
+    )
+    return {candidate: correct for candidate, correct in rows if correct is not None}
 
 
 def size(session: Session, search: int) -> int:

@@ -19,7 +19,7 @@ from objectives.measurement import SEARCHED_SPLITS, Measurement
 from objectives.objective import objective_values, resolve
 from objectives.selection import Selection
 from objectives.strategies import preference
-from search.candidate import STATES, Candidate, SearchRecord, TrialRecord
+from search.candidate import CANDIDATE_STATES, STATES, Candidate, SearchRecord, TrialRecord
 from search.store import Store
 from storage import frontier, selection
 from storage.database import open_database
@@ -152,19 +152,23 @@ class FrontierStore(Store):
 
     # Trials and candidates
 
-    def record(self, search: str, trial: TrialRecord, candidate: Candidate) -> Candidate:
+    def record(
+        self, search: str, trial: TrialRecord, candidate: Candidate, correct: bytes | None = None
+    ) -> Candidate:
         """Store a trial with its candidate and update the frontier, in one transaction.
 
-        The store sets the candidate's id, and the trial's candidate and duplicate mark; a candidate that is
-        complete but has an objective missing, NaN or infinite is stored as failed.
+        The store sets the candidate's id, and the trial's candidate and marks; a candidate that is complete or
+        stopped but has an objective missing, NaN or infinite is stored as failed.
 
         Raises:
             NotFoundError: no such search, or no such parent.
             UsageError: the trial is stored already, the candidate's state is unknown, or two of its
                 measurements contradict each other.
         """
-        if candidate.state not in ("complete", "failed"):
-            raise UsageError(f"a candidate is complete or failed, not {candidate.state!r}")
+        if candidate.state not in CANDIDATE_STATES:
+            raise UsageError(
+                f"a candidate's state is one of {', '.join(CANDIDATE_STATES)}, not {candidate.state!r}"
+            )
         require_distinct(candidate.measurements)
         with self.database.writing() as session:
             # The lock orders writers where the database itself does not (PostgreSQL).
@@ -172,7 +176,7 @@ class FrontierStore(Store):
             if session.get(TrialRow, (owner.id, trial.number)) is not None:
                 raise UsageError(f"trial {trial.number} of search {search!r} is stored already")
             known = _by_digest(session, owner.id, candidate.configuration.digest)
-            row = known if known is not None else _insert(session, owner, candidate)
+            row = known if known is not None else _insert(session, owner, candidate, correct)
             session.add(
                 TrialRow(
                     search_id=owner.id,
@@ -201,12 +205,17 @@ class FrontierStore(Store):
         """All trials of a search, by number, with the candidates' objective values."""
         with self.database.reading() as session:
             rows = session.execute(
-                select(TrialRow, CandidateRow.objective_values)
+                select(TrialRow, CandidateRow.objective_values, CandidateRow.state)
                 .join(CandidateRow, CandidateRow.id == TrialRow.candidate_id)
                 .where(TrialRow.search_id == _find_search(session, search).id)
                 .order_by(TrialRow.number)
             )
-            return [trial_record(row, values) for row, values in rows]
+            return [trial_record(row, values, state) for row, values, state in rows]
+
+    def correctness(self, search: str) -> dict[int, bytes]:
+        """Packed correctness of the frontier's members, by candidate id; members stored without are left out."""
+        with self.database.reading() as session:
+            return frontier.correctness(session, _find_search(session, search).id)
 
     def candidate(self, identifier: int) -> Candidate:
         """The candidate with that id. Raises `NotFoundError`."""
@@ -214,7 +223,7 @@ class FrontierStore(Store):
             return _get(session, identifier)
 
     def candidates(self, search: str, *, failed: bool = False) -> Iterator[Candidate]:
-        """All complete candidates of a search by id; with `failed` the failed ones too.
+        """All complete candidates of a search by id; with `failed` the failed and stopped ones too.
 
         They are read in pages, so that millions fit; what is stored meanwhile may or may not be seen.
         """
@@ -421,14 +430,14 @@ def _no_candidate(identifier: int) -> NotFoundError:
     return NotFoundError(f"no candidate {identifier}: see `leanfront frontier NAME` for those of a search")
 
 
-def _insert(session: Session, owner: SearchRow, candidate: Candidate) -> CandidateRow:
+def _insert(session: Session, owner: SearchRow, candidate: Candidate, correct: bytes | None) -> CandidateRow:
     """Store a new candidate and let it enter the frontier."""
     if candidate.parent is not None and session.get(CandidateRow, candidate.parent) is None:
         raise _no_candidate(candidate.parent)
     row = candidate_row(candidate, owner.id)
     values = None
     objectives = objectives_of(owner)
-    if candidate.state == "complete":
+    if candidate.state != "failed":
         values, reason = objective_values(objectives, candidate.measurements)
         if values is None:
             row.state, row.reason = "failed", reason
@@ -436,8 +445,8 @@ def _insert(session: Session, owner: SearchRow, candidate: Candidate) -> Candida
             row.objective_values = list(values)
     session.add(row)
     session.flush()
-    if values is not None:
-        frontier.enter(session, owner.id, row.id, objectives, values)
+    if values is not None and candidate.state == "complete":
+        frontier.enter(session, owner.id, row.id, objectives, values, correct)
     return row
 
 

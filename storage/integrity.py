@@ -27,6 +27,7 @@ class SearchCheck:
     trials: int
     candidates: int
     failed: int
+    stopped: int
     frontier_size: int
     weak_size: int
 
@@ -145,7 +146,8 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
         name=row.name,
         trials=_count(session, TrialRow.number, TrialRow.search_id == row.id),
         candidates=len(compared),
-        failed=len(stored) - len(compared),
+        failed=sum(each.state == "failed" for each in stored),
+        stopped=sum(each.state == "stopped" for each in stored),
         frontier_size=len(strict),
         weak_size=len(members),
     )
@@ -162,6 +164,15 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
     if lacking:
         problems.append(f"search '{row.name}': candidate {lacking[0]} is complete but lacks objective values")
         return entry, problems
+    kept = _count(
+        session,
+        FrontierRow.candidate_id,
+        FrontierRow.search_id == row.id,
+        ~FrontierRow.strict,
+        FrontierRow.correct.is_not(None),
+    )
+    if kept:
+        problems.append(f"search '{row.name}' keeps the correctness of {kept} candidates off the frontier")
     vectors = {candidate: minimisation(objectives, values) for candidate, values in compared}
     for name, have, weak in (("frontier", strict, False), ("weak frontier", set(members), True)):
         problems += _difference(f"{name} of search '{row.name}'", have, _brute_force(vectors, weak))
@@ -188,7 +199,7 @@ def _difference(what: str, have: set[int], should: set[int]) -> list[str]:
         problems.append(f"the {what} lacks candidate {min(should - have)} ({len(should - have)} in all)")
     if have - should:
         problems.append(
-            f"the {what} holds candidate {min(have - should)}, which is dominated or failed "
+            f"the {what} holds candidate {min(have - should)}, which is dominated, stopped or failed "
             f"({len(have - should)} in all)"
         )
     return problems

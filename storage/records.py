@@ -119,8 +119,8 @@ def _measurement(row: MeasurementRow) -> Measurement:
     return Measurement(row.name, value, row.split, row.low, row.high, row.count, row.unit)
 
 
-def trial_record(row: TrialRow, values: Sequence[float] | None) -> TrialRecord:
-    """The record of a trial's row with its candidate's objective values."""
+def trial_record(row: TrialRow, values: Sequence[float] | None, state: str) -> TrialRecord:
+    """The record of a trial's row with its candidate's objective values and state."""
     return TrialRecord(
         number=row.number,
         parameters=row.parameters,
@@ -128,6 +128,7 @@ def trial_record(row: TrialRow, values: Sequence[float] | None) -> TrialRecord:
         candidate=row.candidate_id,
         values=None if values is None else tuple(float(value) for value in values),
         duplicate=row.duplicate,
+        stopped=state == "stopped",
     )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -100,8 +101,9 @@ class SearchRow(Base):
 
 
 class CandidateRow(Base):
-    """An evaluated configuration. `objective_values` are in natural units, in the search's order; null where
-    it failed. Ids are never used twice, even after a deletion: reports and users refer to them."""
+    """An evaluated configuration. `objective_values` are in natural units, in the search's order: estimates
+    where it was stopped, null where it failed. Ids are never used twice, even after a deletion: reports and
+    users refer to them."""
 
     __tablename__ = "leanfront_candidates"
     __table_args__ = (
@@ -172,7 +174,11 @@ class TrialRow(Base):
 
 
 class FrontierRow(Base):
-    """A member of the weak frontier, objectives in minimisation form; `strict` marks the nondominated."""
+    """A member of the weak frontier, objectives in minimisation form; `strict` marks the nondominated.
+
+    `correct` says which validation samples a strict member gets right, packed eight to a byte: candidates race
+    against it. Queries do not load it.
+    """
 
     __tablename__ = "leanfront_frontier"
     __table_args__ = (
@@ -191,6 +197,7 @@ class FrontierRow(Base):
     v4: Mapped[float | None] = mapped_column(Double)
     v5: Mapped[float | None] = mapped_column(Double)
     strict: Mapped[bool] = mapped_column(Boolean)
+    correct: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
 
 
 class ArtifactRow(Base):

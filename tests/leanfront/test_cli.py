@@ -78,6 +78,18 @@ def test_search_to_select(tiny_file: Path) -> None:
     assert list(Path("leanfront-artifacts").iterdir())
 
 
+def test_false_elimination_is_chosen_and_kept(tiny_file: Path) -> None:
+    search = ("search", f"{tiny_file}:target", "--trials", "60", "--sampler", "random")
+    assert "candidates stopped early" in run(*search, "--name", "raced", "--false-elimination", "0.5").stdout
+    assert "stopped early" not in run(*search, "--name", "whole", "--false-elimination", "0").stdout
+    report = {row["name"]: row for row in json.loads(run("database", "check", "--json").stdout)["searches"]}
+    assert report["raced"]["stopped"] > report["whole"]["stopped"] == 0
+    assert report["raced"]["stopped"] + report["raced"]["candidates"] == report["whole"]["candidates"]
+    wrong = run(*search, "--false-elimination", "1.5")
+    assert wrong.exit_code == 2
+    assert "false elimination must be at least 0 and less than 1, not 1.5" in wrong.stderr
+
+
 def test_search_names_itself(tiny_file: Path) -> None:
     for _ in range(2):
         assert run("search", f"{tiny_file}:target", "--trials", "2").exit_code == 0

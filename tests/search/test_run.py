@@ -144,8 +144,10 @@ def test_failures_are_recorded_and_the_search_goes_on(tiny_file: Path, store: Fr
 
 @pytest.mark.slow
 def test_pool_gives_the_same_measurements(tiny: Target, store: FrontierStore) -> None:
-    start(tiny, store, "alone", SearchOptions(trials=30, sampler="random"))
-    start(tiny, store, "pool", SearchOptions(trials=30, sampler="random", workers=2))
+    # Without races: whom a candidate races against depends on who came back first.
+    options = SearchOptions(trials=30, sampler="random", false_elimination=0.0)
+    start(tiny, store, "alone", options)
+    start(tiny, store, "pool", dataclasses.replace(options, workers=2))
     alone = {c.configuration.digest: c for c in store.candidates("alone")}
     pool = {c.configuration.digest: c for c in store.candidates("pool")}
     # A random sampler draws by trial number alone, so both try the same configurations.
@@ -219,6 +221,8 @@ def test_resume_refuses_another_target(tiny: Target, store: FrontierStore) -> No
         ({"device": "abacus"}, "unknown device"),
         ({"device": "cuda:99"}, "not here"),
         ({"samples": 1}, "calibration samples"),
+        ({"false_elimination": 1.0}, "false elimination must be at least 0 and less than 1, not 1.0"),
+        ({"false_elimination": float("nan")}, "false elimination"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, object], message: str) -> None:
@@ -252,7 +256,7 @@ def test_other_objectives(tiny: Target, store: FrontierStore, objectives: tuple[
 def test_other_spaces(tiny: Target, store: FrontierStore, space: SpaceOptions) -> None:
     start(tiny, store, "a", SearchOptions(trials=15, space=space))
     candidates = list(store.candidates("a", failed=True))
-    assert all(c.state == "complete" for c in candidates), [c.reason for c in candidates]
+    assert all(c.state != "failed" for c in candidates), [c.reason for c in candidates]
 
 
 def test_dense_model_is_measured_as_it_is(tiny: Target, store: FrontierStore) -> None:

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from objectives import Budget, Measurement
 from search.store import Store
 from storage import FrontierStore, check, require_name
+from storage.tables import FrontierRow
 from targets.errors import NameTakenError, NotFoundError, StorageError, UsageError
 
 NAMES = [
@@ -215,6 +217,46 @@ def test_a_trial_is_stored_once(store: FrontierStore, build: Any) -> None:
     assert store.search("mine").frontier_size == 1
 
 
+def test_stopped_candidates_are_told_and_nothing_else(store: FrontierStore, build: Any) -> None:
+    store.create_search(build.search())
+    good = store.record("mine", build.trial(0), build.point(0, 0.5, 50, 50), b"\x80")
+    lucky = replace(build.point(1, 0.99, 40, 40, heat=1.0), state="stopped", reason="stopped early")
+    stopped = store.record("mine", build.trial(1), lucky)
+    assert (stopped.state, stopped.reason, stopped.on_frontier) == ("stopped", lucky.reason, False)
+    assert store.find("mine", lucky.configuration.digest) == stopped
+    assert store.record("mine", build.trial(2), lucky) == stopped
+    trials = store.trials("mine")
+    assert [(t.values, t.stopped, t.duplicate) for t in trials] == [
+        ((0.5, 50.0, 50.0), False, False),
+        ((0.99, 40.0, 40.0), True, False),
+        ((0.99, 40.0, 40.0), True, True),
+    ]
+    assert list(store.candidates("mine")) == store.frontier("mine", weak=True) == [good]
+    assert list(store.candidates("mine", failed=True)) == [good, stopped]
+    for strategy in ("accuracy", "knee", "lexicographic", "chebyshev"):
+        assert store.select("mine", Budget({"memory_bytes": 60.0}), strategy=strategy).candidate == good
+    assert store.select("mine", Budget({"heat": 2.0})).feasible is False
+    bad = store.record("mine", build.trial(3), replace(build.point(3, math.nan, 1, 1), state="stopped"))
+    assert (bad.state, bad.reason) == ("failed", "objective 'accuracy' is nan")
+
+
+def test_correctness_is_kept_on_the_frontier_only(store: FrontierStore, build: Any) -> None:
+    store.create_search(build.search())
+    points = [(0.9, 100, 10), (0.5, 50, 50), (0.9, 100, 20), (0.4, 60, 60)]
+    for number, point in enumerate(points):
+        store.record("mine", build.trial(number), build.point(number, *point), bytes([number]))
+    # The third is on the weak front, the fourth on none.
+    assert store.correctness("mine") == {1: b"\x00", 2: b"\x01"}
+    store.record("mine", build.trial(4), build.point(4, 0.9, 100, 9), b"new")
+    store.record("mine", build.trial(5), build.point(5, 0.6, 40, 40))
+    assert [each.id for each in store.frontier("mine")] == [6, 5]
+    assert store.correctness("mine") == {5: b"new"}
+    assert check(store.url).ok
+    with store.database.reading() as session:
+        kept = select(FrontierRow.candidate_id).where(FrontierRow.correct.is_not(None))
+        assert session.scalars(kept).all() == [5]
+
+
 def test_failed_candidates_are_kept_apart(store: FrontierStore, build: Any) -> None:
     store.create_search(build.search())
     good = store.record("mine", build.trial(0), build.point(0, 0.1, 99, 99))
@@ -233,7 +275,7 @@ def test_failed_candidates_are_kept_apart(store: FrontierStore, build: Any) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"state": "running"}, "complete or failed, not 'running'"),
+        ({"state": "running"}, "complete, failed, stopped, not 'running'"),
         ({"measurements": (Measurement("a", 1.0), Measurement("a", 2.0))}, "measured twice as a cost"),
         (
             {"measurements": (Measurement("a", 1.0), Measurement("a", 2.0, "validation"))},

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,12 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
     build.fill(store, [], name="empty")
     store.record("mine", build.trial(4), build.candidate(9, {}, state="failed", reason="x"))
     store.record("mine", build.trial(5), build.point(0, 0.9, 100, 10))
+    # Better than all, as far as it was seen: not a candidate for the frontier all the same.
+    store.record("mine", build.trial(6), replace(build.point(7, 0.99, 1, 1), state="stopped"))
     report = check(url)
     assert report.ok
     mine, empty = report.searches
-    assert (mine.trials, mine.candidates, mine.failed) == (6, 4, 1)
+    assert (mine.trials, mine.candidates, mine.failed, mine.stopped) == (7, 4, 1, 1)
     # The second point is beaten in MACs alone, so it is on the weak front only.
     assert (mine.frontier_size, mine.weak_size) == (2, 3)
     assert (empty.trials, empty.candidates) == (0, 0)
@@ -54,10 +57,18 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
         ("UPDATE leanfront_frontier SET strict = 1", "frontier of search 'mine' holds candidate 2"),
         ("DELETE FROM leanfront_frontier WHERE candidate_id = 3", "lacks candidate 3"),
         (
-            "INSERT INTO leanfront_frontier VALUES (4, 1, -0.4, 60, 60, NULL, NULL, NULL, 0)",
+            "INSERT INTO leanfront_frontier VALUES (4, 1, -0.4, 60, 60, NULL, NULL, NULL, 0, NULL)",
             "the weak frontier of search 'mine' holds candidate 4",
         ),
         ("UPDATE leanfront_frontier SET v1 = 1 WHERE candidate_id = 1", "other values than candidate 1"),
+        (
+            "UPDATE leanfront_candidates SET state = 'stopped' WHERE id = 3",
+            "holds candidate 3, which is dominated",
+        ),
+        (
+            "UPDATE leanfront_frontier SET correct = x'01' WHERE candidate_id = 2",
+            "keeps the correctness of 1",
+        ),
         (
             "UPDATE leanfront_candidates SET objective_values = NULL WHERE id = 4",
             "candidate 4 is complete but lacks",

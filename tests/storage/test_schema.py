@@ -20,8 +20,8 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -40,7 +40,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Monk
     """A release with one more migration; `undo` goes back to this one."""
     scripts = tmp_path / "100% migrations"
     shutil.copytree(schema.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "v0002_colour.py").write_text(NEXT)
+    (scripts / "versions" / "v0003_colour.py").write_text(NEXT)
     monkeypatch.setattr(schema, "SCRIPTS", scripts)
     return monkeypatch
 
@@ -99,15 +99,36 @@ def test_an_older_schema_is_refused_until_it_is_upgraded(
             before = store.frontier("mine")
     assert schema.SCRIPTS == later == next_scripts
     with pytest.raises(
-        SchemaError, match=r"version 0001, this release needs 0002.*leanfront database upgrade"
+        SchemaError, match=r"version 0002, this release needs 0003.*leanfront database upgrade"
     ):
         FrontierStore(url)
     report = check(url)
-    assert (report.ok, report.schema, report.head) == (False, "0001", "0002")
+    assert (report.ok, report.schema, report.head) == (False, "0002", "0003")
     assert "leanfront database upgrade" in report.problems[0]
-    assert upgrade(url) == ("0001", "0002")
+    assert upgrade(url) == ("0002", "0003")
     with FrontierStore(url) as store:
         assert store.frontier("mine") == before
+    assert check(url).ok
+
+
+def test_the_first_version_is_upgraded_with_what_it_holds(url: str, build: Any) -> None:
+    with FrontierStore(url) as store:
+        build.fill(store, [(0.9, 10, 10), (0.5, 5, 5), (0.4, 6, 6)])
+        before = store.frontier("mine"), store.trials("mine")
+        config = schema.configuration()
+        with store.database.connection(write=True) as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0001")
+            assert "correct" not in {c["name"] for c in inspect(connection).get_columns("leanfront_frontier")}
+    assert upgrade(url) == ("0001", schema.head())
+    with FrontierStore(url) as store:
+        assert (store.frontier("mine"), store.trials("mine")) == before
+        # Nobody races against members of before; new ones are kept for it.
+        assert store.correctness("mine") == {}
+        made = store.record("mine", build.trial(3), build.point(3, 0.95, 20, 20), b"\x01")
+        assert store.correctness("mine") == {made.id: b"\x01"}
+        with store.database.connection() as connection:
+            assert differences(connection) == []
     assert check(url).ok
 
 
@@ -116,7 +137,7 @@ def test_an_upgrade_on_opening(url: str, next_release: pytest.MonkeyPatch) -> No
         now.setattr(schema, "SCRIPTS", Path(schema.__file__).parent / "migrations")
         FrontierStore(url).close()
     FrontierStore(url, upgrade=True).close()
-    assert check(url).schema == "0002"
+    assert check(url).schema == "0003"
 
 
 def test_a_newer_schema_is_refused_and_left_alone(
@@ -126,7 +147,7 @@ def test_a_newer_schema_is_refused_and_left_alone(
     next_release.undo()
     before = (tmp_path / "leanfront.db").read_bytes()
     for attempt in (FrontierStore, upgrade, open_database):
-        with pytest.raises(SchemaError, match="schema version 0002, which this release does not know"):
+        with pytest.raises(SchemaError, match="schema version 0003, which this release does not know"):
             attempt(url)
     report = check(url)
     assert not report.ok
@@ -142,7 +163,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
         now.setattr(schema, "SCRIPTS", Path(schema.__file__).parent / "migrations")
         with FrontierStore(url) as store:
             build.fill(store, [(0.9, 10, 10)])
-    (schema.SCRIPTS / "versions" / "v0002_colour.py").write_text(broken)
+    (schema.SCRIPTS / "versions" / "v0003_colour.py").write_text(broken)
     with pytest.raises(StorageError, match="no such table: nowhere"):
         upgrade(url)
     next_release.undo()

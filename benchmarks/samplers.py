@@ -1,0 +1,185 @@
+"""Samplers compared where a trial costs nothing: ResNet-20's space and costs, with a made-up accuracy.
+
+    python benchmarks/samplers.py --seeds 5 --trials 200
+
+The costs are those of the real model. The accuracy is dense - 0.78 (1 - exp(-(c L)^0.8)), where L sums the true
+losses of all choices, with interactions between neighbouring layers, and is measured on 5,000 made-up images.
+Samplers are told predicted losses, each layer's wrong by a factor of its own (log-normal, sigma 0.7), and all by
+a common one. Every run draws another model. Hypervolumes are of (accuracy, log2 memory ratio, log2 MAC ratio)
+against (dense accuracy - 0.42, 0, 0); those of costs alone differ from it by what accuracies below it count.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# As a script this file would be found, by its folder, in the place of the package `search`.
+if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    sys.path.pop(0)
+
+import time
+from dataclasses import dataclass
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from compressors import Configuration, Structure, derive
+from compressors.sensitivity import Sensitivities
+from cost_models import Costs, Profile
+from objectives import hypervolume, resolve
+from search.context import SamplerContext, predicted_losses
+from search.seeds import seeds, uniform_seeds
+from search.space import Space, SpaceOptions, derive_space
+from search.study import SearchStudy
+from targets import resolve as resolve_target
+
+ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
+DENSE, CHANCE, DROP, IMAGES = 0.88, 0.1, 0.42, 5000
+OBJECTIVES = resolve("accuracy,memory,macs")
+CHECKPOINTS = (1, 3, 5, 10, 20, 50, 100, 200, 400)
+SIGMA = 0.7
+EXPONENT = 0.8
+RIVALS = {
+    "auto": ("auto", "predicted"),
+    "auto, 3 seeds": ("auto", "few"),
+    "auto, uniform seeds": ("auto", "uniform"),
+    "auto, no seeds": ("auto", "none"),
+    "NSGA-II, seeded": ("nsga2", "predicted"),
+    "TPE, seeded": ("tpe", "predicted"),
+    "random, seeded": ("random", "predicted"),
+    "NSGA-II, uniform seeds": ("nsga2", "uniform"),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """A made-up model: what is true of it, and what is predicted.
+
+    Args:
+        context: with the predicted sensitivities.
+        true: (parameters, values) nats.
+        pairs: (parameters, parameters) strengths of interactions.
+        seed: of the images.
+    """
+
+    context: SamplerContext
+    true: NDArray[np.float64]
+    pairs: NDArray[np.float64]
+    seed: int
+
+    def values(self, choices: dict[str, int]) -> tuple[float, float, float]:
+        """Accuracy, bytes and MACs of a trial; the same for the same choices."""
+        space, costs = self.context.space, self.context.costs
+        assert costs is not None
+        point = np.asarray([choices[name] for name in space.parameters])
+        losses = self.true[np.arange(len(point)), point]
+        roots = np.sqrt(losses)
+        total = losses.sum() + roots @ self.pairs @ roots
+        accuracy = DENSE - (DENSE - CHANCE) * (1 - np.exp(-(total**EXPONENT)))
+        images = np.random.default_rng([self.seed, *point.tolist()])
+        found = costs.of(space.configuration(choices))
+        return images.binomial(IMAGES, accuracy) / IMAGES, found["memory_bytes"], found["macs"]
+
+
+def make_world(structure: Structure, space: Space, costs: Costs, seed: int) -> World:
+    """Draw a model: losses that grow fourfold with every bit less, and steeply with the channels that go.
+
+    The magnitudes are such that uniform widths and shares lose what they lose on the real model.
+    """
+    random = np.random.default_rng(seed)
+    channels, weights = {}, {}
+    for name, group in structure.groups.items():
+        gone = 1 - np.arange(1, group.units + 1) / group.units
+        height, power = random.lognormal(np.log(0.014), 0.8), random.uniform(1.5, 2.5)
+        # The more channels go, the dearer the next.
+        channels[name] = tuple(float(x) for x in height * gone**power / (1.05 - gone))
+    for layer in structure.layers:
+        height = random.lognormal(np.log(0.033), 0.9)
+        weights[layer] = {b: float(height * 4.0**-b) if b < 16 else 0.0 for b in (2, 3, 4, 5, 6, 7, 8, 16, 32)}
+    true = predicted_losses(space, Sensitivities(channels, weights, {}, {}))
+    count = len(true)
+    scale = random.lognormal(0.0, 1.0)
+    sensitivities = Sensitivities(
+        {name: tuple(scale * x for x in losses) for name, losses in channels.items()},
+        {name: {b: scale * x for b, x in losses.items()} for name, losses in weights.items()},
+        {},
+        {},
+    )
+    dense = costs.of(Configuration())
+    context = SamplerContext(
+        space,
+        OBJECTIVES,
+        population=33,
+        costs=costs,
+        sensitivities=sensitivities,
+        reference={"accuracy": CHANCE, "memory": dense["memory_bytes"], "macs": dense["macs"]},
+        dense={"accuracy": DENSE, "memory": dense["memory_bytes"], "macs": dense["macs"]},
+    )
+    wrong = random.lognormal(0.0, SIGMA, (count, 1))
+    # Within a parameter the prediction is off as well, growing or shrinking with the step.
+    bent = np.exp(random.normal(0.0, 0.08, (count, 1)) * np.arange(true.shape[1]))
+    true = np.where(np.isfinite(true), true, 0.0) * wrong * bent
+    pairs = np.zeros((count, count))
+    subjects = [parameter.subject for parameter in space.parameters.values()]
+    order = sorted(range(count), key=lambda row: list(structure.parts).index(subjects[row]))
+    for left, right in zip(order, order[1:], strict=False):
+        pairs[left, right] = random.normal(0.15, 0.25)
+    return World(context, true, np.clip(pairs, -0.4, 1.0), seed)
+
+
+def run(world: World, sampler: str, seeding: str, trials: int) -> tuple[list[float], float]:
+    """Hypervolume after every trial, and the milliseconds of an ask."""
+    context = world.context
+    first = {
+        "predicted": lambda: seeds(context),
+        "few": lambda: seeds(context, 3),
+        "uniform": lambda: uniform_seeds(context.space),
+        "none": lambda: [],
+    }[seeding]()
+    study = SearchStudy(context, sampler_name=sampler, seed=world.seed, seeds=first)
+    dense = context.dense
+    front: list[tuple[float, float, float]] = []
+    volumes, asking = [], 0.0
+    for _ in range(trials):
+        begin = time.perf_counter()
+        trial, choices = study.ask()
+        asking += time.perf_counter() - begin
+        accuracy, memory, macs = world.values(choices)
+        study.tell(trial, (accuracy, memory, macs))
+        gains = (accuracy - DENSE + DROP, np.log2(dense["memory"] / memory), np.log2(dense["macs"] / macs))
+        front.append(gains)
+        volumes.append(float(hypervolume(-np.asarray(front), np.zeros(3))))
+    return volumes, 1000 * asking / trials
+
+
+@click.command()
+@click.option("--seeds", "count", default=5, show_default=True, help="Made-up models.")
+@click.option("--trials", default=200, show_default=True)
+@click.option("--only", default="", help="Rivals whose name contains this.")
+def main(count: int, trials: int, only: str) -> None:
+    """Print the table: mean hypervolumes, relative to the best of the last column, and standard errors there."""
+    torch.set_num_threads(1)
+    target = resolve_target(
+        f"cifar10-resnet20?data={ROOT}/cifar10_jpeg.zip&weights={ROOT}/resnet20_cifar10_jpeg.safetensors"
+    )
+    structure = derive(target.model, target.example_input)
+    costs = Costs(Profile(target.model, target.example_input, structure))
+    space = derive_space(structure, SpaceOptions())
+    worlds = [make_world(structure, space, costs, seed) for seed in range(count)]
+    points = [point for point in CHECKPOINTS if point <= trials]
+    click.echo("| sampler | " + " | ".join(map(str, points)) + " | ms an ask |")
+    click.echo("|---|" + "---|" * (len(points) + 1))
+    for name, (sampler, seeding) in RIVALS.items():
+        if only not in name:
+            continue
+        runs = [run(world, sampler, seeding, trials) for world in worlds]
+        means = np.mean([[volumes[point - 1] for point in points] for volumes, _ in runs], axis=0)
+        asking = np.mean([each for _, each in runs])
+        click.echo(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + f" | {asking:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

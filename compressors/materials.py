@@ -1,0 +1,87 @@
+"""What compressing one target needs and what is derived of it once: copies, calibration, moments, the bank."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from compressors.bank import Bank
+from compressors.bank_cache import BankCache
+from compressors.batch_norm import anchor, reestimate, statistics
+from compressors.calibration import SAMPLES, Calibration
+from compressors.criteria import Saliency
+from compressors.derive import derive
+from compressors.sequential import ELEMENTS, FEWEST_IMAGES, Sequential
+from compressors.structure import Structure
+from targets import Target
+
+
+class Materials:
+    """Derived of a target when first asked for.
+
+    Args:
+        target: the dense model and its calibration split; never changed.
+        structure: the model's, when it is known already.
+        device: where models run.
+        samples: calibration samples.
+        cache: of the layer bank on disk; the user's own by default.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        structure: Structure | None = None,
+        device: torch.device | str = "cpu",
+        samples: int = SAMPLES,
+        cache: BankCache | None = None,
+    ) -> None:
+        self.target = target
+        self.device = torch.device(device)
+        self.structure = structure or derive(target.model, target.example_input)
+        self.calibration = Calibration(target, samples, self.device)
+        self.saliency = Saliency(target, self.structure, self.device, self.calibration)
+        self._cache = cache
+
+    def dense(self) -> nn.Module:
+        """A copy of the dense model, in eval mode on the device, images with channels innermost."""
+        module = copy.deepcopy(self.target.model).to(self.device).eval()
+        module.requires_grad_(False)
+        # Convolutions run about a third faster so. Three-dimensional ones have a format of their own.
+        if any(p.dim() == 5 for p in (*module.parameters(), *module.buffers())):
+            return module
+        return module.to(memory_format=torch.channels_last)
+
+    @cached_property
+    def bank(self) -> Bank:
+        """The layer bank; its moments take one pass over the calibration samples."""
+        moments = self.saliency.moments
+        weights = {layer: self.saliency.weight(layer) for layer in moments}
+        return Bank(self.structure, weights, moments, self.saliency.centred, self._cache or BankCache())
+
+    @cached_property
+    def sequential(self) -> Sequential:
+        """Refits copies on their own inputs; what the dense model does is recorded in one pass."""
+        inputs = self.calibration.first(ELEMENTS, FEWEST_IMAGES)
+        return Sequential(self.dense(), self.structure, self.bank, self.saliency.norms, inputs)
+
+    def reestimate(self, module: nn.Module, cuts: Callable[[nn.Module], None]) -> None:
+        """Batch-norm statistics of a cut and rounded module, anchored to the dense model's own."""
+        dense = statistics(module)
+        if not dense:
+            return
+        sampled = copy.deepcopy(self._sampled)
+        cuts(sampled)
+        reestimate(module, self.calibration.batches)
+        anchor(module, dense, statistics(sampled))
+
+    @cached_property
+    def _sampled(self) -> nn.Module:
+        """The dense model with statistics of the calibration samples."""
+        module = self.dense()
+        reestimate(module, self.calibration.batches)
+        return module

@@ -1,0 +1,109 @@
+"""Watches a model add: which layer's output is an operand of which sum, as at the end of a residual block."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+ADDITIONS = {
+    torch.add,
+    torch.Tensor.add,
+    torch.Tensor.add_,
+    torch.Tensor.__add__,
+    torch.Tensor.__radd__,
+    torch.Tensor.__iadd__,
+}
+PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+"""Modules that hand their input on in eval mode."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """An addition of two maps of one shape.
+
+    Args:
+        number: how many such additions the model made before it.
+        operands: the two maps.
+        layers: the layer whose output, perhaps through its norm, each operand is; None where it is none.
+    """
+
+    number: int
+    operands: tuple[Tensor, Tensor]
+    layers: tuple[str | None, str | None]
+
+
+Visit = Callable[[Sum], tuple[Tensor, Tensor] | None]
+"""Sees a sum before it is made; may give other operands."""
+
+
+class Additions(TorchFunctionMode):
+    """Calls `visit` for every addition of two maps of one shape while it is active.
+
+    Args:
+        visit: see `Visit`.
+    """
+
+    def __init__(self, visit: Visit) -> None:
+        super().__init__()
+        self._visit = visit
+        self._origins: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        self._number = 0
+        self._quiet = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in ADDITIONS and not kwargs and not self._quiet and len(args) == 2:
+            first, second = args
+            if isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape:
+                seen = Sum(self._number, (first, second), (self.origin(first), self.origin(second)))
+                self._number += 1
+                args = self._visit(seen) or args
+        return func(*args, **(kwargs or {}))
+
+    def origin(self, tensor: Tensor) -> str | None:
+        """The layer whose output, perhaps through its norm, a tensor is."""
+        reference, layer = self._origins.get(id(tensor), (None, None))
+        return layer if reference is not None and reference() is tensor else None
+
+    def note(self, tensor: Tensor, layer: str) -> None:
+        """Remember that a tensor comes of a layer."""
+        self._origins[id(tensor)] = (weakref.ref(tensor), layer)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Additions of ours, not the model's."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    def watch(
+        self, modules: Mapping[str, nn.Module], layers: Mapping[str, nn.Module], norms: Mapping[str, str]
+    ) -> list[Any]:
+        """Hooks that note what comes of layers and of the norms behind them; to be removed by the caller."""
+
+        def after_layer(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(_: nn.Module, inputs: Any, output: Any) -> None:
+                if isinstance(output, Tensor):
+                    self.note(output, name)
+
+            return hook
+
+        def after_passing(_: nn.Module, inputs: Any, output: Any) -> None:
+            layer = self.origin(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else None
+            if layer is not None and isinstance(output, Tensor):
+                self.note(output, layer)
+
+        handles = [module.register_forward_hook(after_layer(name)) for name, module in layers.items()]
+        behind = {norms[name] for name in layers if name in norms}
+        for name, module in modules.items():
+            if name in behind or isinstance(module, PASSING):
+                handles.append(module.register_forward_hook(after_passing))
+        return handles
