@@ -34,6 +34,7 @@ class Choice:
     Args:
         columns: kept inputs per group, numbered within the group; None for all.
         rows: kept outputs per group; None for all. Only sparse layers are solved for their rows.
+        groups: kept groups of a depthwise layer; None for all. Only sparse layers are solved for them.
         bits: 2..8, 16, or None for float32.
         sparsity: a share, ``"2:4"`` or None.
         stored: weights that stay under a share, in all.
@@ -41,6 +42,7 @@ class Choice:
 
     columns: tuple[tuple[int, ...], ...] | None = None
     rows: tuple[tuple[int, ...], ...] | None = None
+    groups: tuple[int, ...] | None = None
     bits: int | None = None
     sparsity: Sparsity | None = None
     stored: int = 0
@@ -103,7 +105,8 @@ class Bank:
         columns = self._columns(layer, choice)
         solved = self.entry(layer, choice)
         split = self._rows(blocks.split(self._weights[layer]), choice)
-        for dense, gram, kept, solution in zip(split, self.gram(layer), columns, solved, strict=True):
+        grams = _of_groups(self.gram(layer), choice)
+        for dense, gram, kept, solution in zip(split, grams, columns, solved, strict=True):
             difference = dense.clone()
             spread = kept[:, None, :].expand(-1, dense.shape[1], -1)
             difference.scatter_(2, spread, dense.gather(2, spread) - solution.weight)
@@ -115,8 +118,9 @@ class Bank:
         moments = self.moments[layer]
         split = self._rows(moments.blocks.split(self._weights[layer]), choice)
         total = torch.zeros(())
+        means = _of_groups(moments.mean, choice)
         for dense, mean, kept, solution in zip(
-            split, moments.mean, self._columns(layer, choice), self.entry(layer, choice), strict=True
+            split, means, self._columns(layer, choice), self.entry(layer, choice), strict=True
         ):
             now = solution.weight @ mean.gather(1, kept)[:, :, None]
             total = total + (dense @ mean[:, :, None] - now).squeeze(2)
@@ -136,7 +140,7 @@ class Bank:
     def _solve(self, layer: str, choice: Choice) -> list[Solution]:
         blocks = self.moments[layer].blocks
         weights = self._rows(blocks.split(self._weights[layer]), choice)
-        grams = self.gram(layer)
+        grams = _of_groups(self.gram(layer), choice)
         if choice.columns is not None:
             kept = self._columns(layer, choice)
             weights = [solvers.refit(w, g, k) for w, g, k in zip(weights, grams, kept, strict=True)]
@@ -153,12 +157,12 @@ class Bank:
     def _columns(self, layer: str, choice: Choice) -> list[Tensor]:
         blocks = self.moments[layer].blocks
         everything = [list(range(blocks.inputs))] * blocks.groups
-        return blocks.columns(choice.columns if choice.columns is not None else everything)
+        found = blocks.columns(choice.columns if choice.columns is not None else everything)
+        return _of_groups(found, choice)
 
     def _rows(self, split: Sequence[Tensor], choice: Choice) -> list[Tensor]:
-        if choice.rows is None:
-            return list(split)
-        return [take_rows(rows, choice.rows) for rows in split]
+        found = _of_groups(split, choice)
+        return found if choice.rows is None else [take_rows(rows, choice.rows) for rows in found]
 
     def _content(self, layer: str) -> str:
         if layer not in self._contents:
@@ -185,14 +189,20 @@ def choice_of(
     return Choice(
         None if columns is None else tuple(map(tuple, columns)),
         None if rows is None else tuple(map(tuple, rows)),
+        kept.outputs.get(layer) if depthwise and sparsity else None,
         bits,
         sparsity,
         stored,
     )
 
 
+def _of_groups(values: Sequence[Tensor], choice: Choice) -> list[Tensor]:
+    """Of values (groups, ...) of each run those of the kept groups."""
+    return list(values) if choice.groups is None else [value[list(choice.groups)] for value in values]
+
+
 def _parts(choice: Choice) -> tuple[KeyPart, ...]:
-    return choice.columns, choice.rows, choice.bits, choice.sparsity, choice.stored
+    return choice.columns, choice.rows, choice.groups, choice.bits, choice.sparsity, choice.stored
 
 
 def _packed(solutions: Sequence[Solution]) -> dict[str, Tensor]:

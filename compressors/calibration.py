@@ -36,11 +36,17 @@ class Calibration:
         size = math.ceil(self.samples / math.ceil(self.samples / BATCH))
         return [channels_last(inputs) for inputs, _ in split.subset(positions).batches(size, self.device)]
 
-    def first(self, elements: int, fewest: int) -> Tensor:
-        """As many inputs as hold so many elements, at least `fewest`, as one batch."""
+    def spread(self, images: int, elements: int, fewest: int) -> Tensor:
+        """Inputs spread evenly over the samples, as one batch.
+
+        Args:
+            images: most of them.
+            elements: most input elements.
+            fewest: images there are at least, where there are so many samples.
+        """
         whole = torch.cat(self.batches)
-        count = max(fewest, elements // max(1, whole[0].numel()))
-        return channels_last(whole[:count])
+        count = min(len(whole), images, max(fewest, elements // max(1, whole[0].numel())))
+        return channels_last(whole[torch.linspace(0, len(whole) - 1, count).round().long()])
 
 
 def channels_last(inputs: Tensor) -> Tensor:

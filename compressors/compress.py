@@ -6,25 +6,20 @@ that come of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from compressors.activations import quantise_activations
 from compressors.bank_cache import BankCache
 from compressors.calibration import SAMPLES
 from compressors.configuration import Configuration
 from compressors.criteria import CRITERIA, channel_scores, kept_units
 from compressors.making import MAKERS, Work
 from compressors.materials import Materials
-from compressors.quantisers import (
-    ActivationQuantiser,
-    Quantised,
-    RangeObserver,
-    calibrated,
-    quantise_input,
-)
+from compressors.quantisers import Quantised
 from compressors.slicing import cut
 from compressors.structure import Structure
 from targets import Target
@@ -83,6 +78,7 @@ class Compressor:
             for group, kept in configuration.channels.items()
         }
 
+    @torch.inference_mode(False)
     def materialise(self, configuration: Configuration) -> Compressed:
         """Build the compressed model.
 
@@ -121,40 +117,8 @@ class Compressor:
         work = Work(module, configuration, kept, self.structure.shapes(configuration), cuts)
         with torch.no_grad():
             made = MAKERS[configuration.method](self.materials, work)
-        self._quantise_activations(module, configuration)
+        quantise_activations(module, configuration, self.materials.calibration.batches)
         return Compressed(module, configuration, kept, made.codes, made.masks)
-
-    def _quantise_activations(self, module: nn.Module, configuration: Configuration) -> None:
-        """Give layers their input quantisers, with ranges seen by the compressed model itself."""
-        bits = configuration.activation_bits
-        if not bits:
-            return
-        modules = dict(module.named_modules())
-        quantisers: dict[str, ActivationQuantiser] = {}
-        if configuration.activation_range == "dynamic":
-            quantisers = {layer: ActivationQuantiser(width) for layer, width in bits.items()}
-        else:
-            observers = {layer: RangeObserver() for layer in bits}
-            handles = [
-                modules[layer].register_forward_pre_hook(_observe(observer))
-                for layer, observer in observers.items()
-            ]
-            try:
-                with torch.no_grad():
-                    for inputs in self.materials.calibration.batches:
-                        module(inputs)
-            finally:
-                for handle in handles:
-                    handle.remove()
-            for layer, width in bits.items():
-                if observers[layer].width == 0:
-                    raise CompressionError(
-                        f"layer '{layer}' was not called on the calibration samples, so its input has no range"
-                    )
-                quantisers[layer] = calibrated(observers[layer], configuration.activation_range, width)
-        for layer, quantiser in quantisers.items():
-            modules[layer].add_module("input_quantiser", quantiser.to(self.device))
-            modules[layer].register_forward_pre_hook(quantise_input)
 
     def _channel_scores(self, group: str, configuration: Configuration) -> Tensor:
         key = (group, configuration.criterion, configuration.seed)
@@ -163,13 +127,6 @@ class Compressor:
                 self.materials.saliency, self.structure.groups[group], configuration.criterion, configuration.seed
             )
         return self._scores[key]
-
-
-def _observe(observer: RangeObserver) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        observer.observe(inputs[0])
-
-    return hook
 
 
 def compress(

@@ -8,6 +8,7 @@ from typing import Any
 
 from compressors.configuration import Configuration
 from compressors.layout import memory_bytes
+from compressors.moments import Blocks
 from compressors.structure import Structure
 
 
@@ -109,13 +110,30 @@ def coverage(
         total_macs,
         groups,
         tuple(layers),
-        tuple({"name": n, "what": w, "reason": r} for n, w, r in structure.exclusions),
+        tuple({"name": n, "what": w, "reason": r} for n, w, r in (*structure.exclusions, *_refits(structure))),
         dict(unsupported),
         _share(controlled, dense),
         _share(prunable, dense),
         _share(controlled_macs, total_macs),
         _share(prunable_macs, total_macs),
     )
+
+
+def _refits(structure: Structure) -> list[tuple[str, str, str]]:
+    """Layers that the layer bank refits not at all or in runs of inputs."""
+    found = []
+    for name in structure.layers:
+        part = structure.parts[name]
+        runs = len(Blocks.of(part).runs)
+        if part.transposed:
+            found.append((name, "refit", "a transposed convolution is rounded plainly"))
+        elif name in structure.uncalled:
+            found.append((name, "refit", "it is never called itself, so it is rounded plainly"))
+        elif runs > 1:
+            inputs = part.inputs // part.groups * part.kernel
+            reason = f"{inputs:,} inputs are refitted in {runs} runs, as if runs had nothing in common"
+            found.append((name, "refit", reason))
+    return found
 
 
 def _share(part: float, whole: float) -> float:

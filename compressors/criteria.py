@@ -274,20 +274,23 @@ def _outputs_first(part: Part, weight: Tensor) -> Tensor:
 
 def _norms_behind(target: Target, structure: Structure) -> dict[str, str]:
     model = copy.deepcopy(target.model)
-    produced: dict[int, tuple[str, Tensor]] = {}  # holding the tensors keeps their ids from being used again
+    # Holding the tensors keeps their ids from being used again; versions tell what was changed in place since.
+    produced: dict[int, tuple[str, Tensor, int]] = {}
     found: dict[str, str] = {}
 
     def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                produced[id(output)] = (name, output)
+                produced[id(output)] = (name, output, output._version)
 
         return hook
 
     def before(name: str) -> Callable[[nn.Module, Any], None]:
         def hook(_: nn.Module, inputs: Any) -> None:
-            layer, _tensor = produced.get(id(inputs[0]) if inputs else 0, ("", None))
-            if layer:
+            if not inputs or id(inputs[0]) not in produced:
+                return
+            layer, tensor, version = produced[id(inputs[0])]
+            if tensor._version == version:
                 found.setdefault(layer, name)
 
         return hook
@@ -298,8 +301,9 @@ def _norms_behind(target: Target, structure: Structure) -> dict[str, str]:
             module.register_forward_hook(after(name))
         elif isinstance(module, BATCH_NORMS):
             module.register_forward_pre_hook(before(name))
-    with torch.no_grad():
-        model(target.example_input)
+    # Tensors of inference mode have no versions.
+    with torch.inference_mode(False), torch.no_grad():
+        model(target.example_input.clone())
     return found
 
 

@@ -30,6 +30,7 @@ MEASURABLE = 1e-3
 """Silencing must change the output by at least this share, or agreement would prove nothing."""
 
 
+@torch.inference_mode(False)
 def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structure:
     """The structure of a model: what can be cut and quantised, and what is left alone and why.
 

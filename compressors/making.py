@@ -83,7 +83,7 @@ def stitch(materials: Materials, work: Work) -> Made:
         shift = bank.shift(layer, choice) if module.bias is not None else None
         rows = kept.rows(structure, layer)
         if part.kind == "depthwise":
-            groups = kept.outputs.get(layer)
+            groups = kept.outputs.get(layer) if choice.groups is None else None
             solutions = [solution.taken(groups=groups) for solution in solutions]
             shift = shift if shift is None or groups is None else shift[list(groups)]
         elif rows is not None:

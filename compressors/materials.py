@@ -15,7 +15,8 @@ from compressors.batch_norm import anchor, reestimate, statistics
 from compressors.calibration import SAMPLES, Calibration
 from compressors.criteria import Saliency
 from compressors.derive import derive
-from compressors.sequential import ELEMENTS, FEWEST_IMAGES, Sequential
+from compressors.folding import folds
+from compressors.sequential import ELEMENTS, FEWEST_IMAGES, IMAGES, Sequential
 from compressors.structure import Structure
 from targets import Target
 
@@ -66,8 +67,20 @@ class Materials:
     @cached_property
     def sequential(self) -> Sequential:
         """Refits copies on their own inputs; what the dense model does is recorded in one pass."""
-        inputs = self.calibration.first(ELEMENTS, FEWEST_IMAGES)
+        inputs = self.calibration.spread(IMAGES, ELEMENTS, FEWEST_IMAGES)
         return Sequential(self.dense(), self.structure, self.bank, self.saliency.norms, inputs)
+
+    @cached_property
+    def foldable(self) -> dict[str, str]:
+        """Layer -> batch norm that folds into it; none where folding would change the dense model's outputs."""
+        parts, module = self.structure.parts, self.dense()
+        norms = {
+            layer: norm
+            for layer, norm in self.saliency.norms.items()
+            if not parts[layer].transposed and module.get_submodule(norm).running_mean is not None
+        }
+        single = len(set(norms.values())) == len(norms)
+        return norms if single and folds(module, norms, self.target.example_input.to(self.device)) else {}
 
     def reestimate(self, module: nn.Module, cuts: Callable[[nn.Module], None]) -> None:
         """Batch-norm statistics of a cut and rounded module, anchored to the dense model's own."""

@@ -76,7 +76,12 @@ class Blocks:
         found, first = [], 0
         for channels in self.runs:
             rows = [
-                [(c - first) * self.kernel + k for c in group if first <= c < first + channels for k in range(self.kernel)]
+                [
+                    (c - first) * self.kernel + k
+                    for c in group
+                    if first <= c < first + channels
+                    for k in range(self.kernel)
+                ]
                 for group in kept
             ]
             found.append(torch.tensor(rows, dtype=torch.long).reshape(self.groups, -1))
@@ -90,7 +95,7 @@ class LayerMoments:
 
     Args:
         blocks: how the inputs are split.
-        second: E[x x^T] of each run, (groups, width, width), float32.
+        covariance: Cov(x) of each run, (groups, width, width), float32.
         mean: E[x] of each run, (groups, width), float32.
         samples: patches or tokens behind them.
         fisher: (outputs,) mean over images of the squared gradient of the loss by the layer's output, summed
@@ -98,16 +103,21 @@ class LayerMoments:
     """
 
     blocks: Blocks
-    second: tuple[Tensor, ...]
+    covariance: tuple[Tensor, ...]
     mean: tuple[Tensor, ...]
     samples: int
     fisher: Tensor
 
     def of(self, *, centred: bool) -> list[Tensor]:
         """Second moments of each run; centred where a norm or a bias behind the layer absorbs offsets."""
-        if not centred:
-            return list(self.second)
-        return [s - m[:, :, None] * m[:, None, :] for s, m in zip(self.second, self.mean, strict=True)]
+        if centred:
+            return list(self.covariance)
+        return [c + m[:, :, None] * m[:, None, :] for c, m in zip(self.covariance, self.mean, strict=True)]
+
+    @property
+    def second(self) -> list[Tensor]:
+        """E[x x^T] of each run, (groups, width, width)."""
+        return self.of(centred=False)
 
 
 class Patches:
@@ -194,41 +204,53 @@ def positions_wanted(blocks: Blocks, images: int) -> int:
 
 
 class _Accumulator:
-    """Sums of a layer's input in float64, batch after batch."""
+    """Sums of a layer's input in float64, batch after batch.
+
+    They are taken around the first batch's mean: for inputs that hardly vary E[x^2] - E[x]^2 is rounding alone.
+    """
 
     def __init__(self, patches: Patches) -> None:
         self._patches = patches
         widths, groups = patches.blocks.widths, patches.blocks.groups
         self._second = [torch.zeros(groups, width, width, dtype=torch.float64) for width in widths]
         self._mean = [torch.zeros(groups, width, dtype=torch.float64) for width in widths]
+        self._shifts: list[Tensor] = []
         self.samples = 0
 
     def add(self, inputs: Tensor) -> None:
         """Take a batch in."""
         runs = self._patches.read(inputs.detach().float())
-        for rows, second, mean in zip(runs, self._second, self._mean, strict=True):
+        if not self._shifts:
+            self._shifts = [rows.mean(1, keepdim=True) for rows in runs]
+        for rows, shift, second, mean in zip(runs, self._shifts, self._second, self._mean, strict=True):
+            rows = rows - shift
             second += (rows.transpose(1, 2) @ rows).double().cpu()
             mean += rows.sum(1, dtype=torch.float64).cpu()
         self.samples += runs[0].shape[1]
 
     def moments(self, fisher: Tensor) -> LayerMoments:
         """What came of it."""
+        means = [mean / self.samples for mean in self._mean]
+        covariances = [
+            s / self.samples - m[:, :, None] * m[:, None] for s, m in zip(self._second, means, strict=True)
+        ]
         return LayerMoments(
             self._patches.blocks,
-            tuple((second / self.samples).float() for second in self._second),
-            tuple((mean / self.samples).float() for mean in self._mean),
+            tuple(covariance.float() for covariance in covariances),
+            tuple((m + s[:, 0].double().cpu()).float() for m, s in zip(means, self._shifts, strict=True)),
             self.samples,
             fisher.float().cpu(),
         )
 
 
+@torch.inference_mode(False)
 def collect(
     model: nn.Module, structure: Structure, batches: Iterable[Tensor], images: int, seed: int = 0
 ) -> dict[str, LayerMoments]:
     """Moments of every layer that computes a plain convolution or linear map, in one pass.
 
     Args:
-        model: dense, in eval mode, on the device of the batches; a copy that may be changed.
+        model: dense, in eval mode, on the device of the batches; not changed.
         structure: of the model.
         batches: inputs (n, ...).
         images: number of images the batches hold together.
@@ -247,18 +269,13 @@ def collect(
         )
     fisher: dict[str, Tensor] = {}
     seen = 0
-    with _hooks(modules, watched, fisher):
+    with torch.enable_grad(), _frozen(model), _hooks(modules, watched, fisher):
         for inputs in batches:
-            with torch.inference_mode(False), torch.enable_grad():
-                # Gradients flow from the inputs, so that no parameter needs them; token ids have none.
-                smooth = inputs.is_floating_point()
-                if not smooth:
-                    model.requires_grad_(True)
-                logits = model(inputs.clone().requires_grad_(smooth)).float()
-                drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator)
-                loss = functional.cross_entropy(logits, drawn.flatten().to(logits.device), reduction="sum")
-                if loss.requires_grad:
-                    loss.backward()
+            logits = model(inputs.clone()).float()
+            drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator)
+            loss = functional.cross_entropy(logits, drawn.flatten().to(logits.device), reduction="sum")
+            if loss.requires_grad:
+                loss.backward()
             seen += len(inputs)
     return {
         name: sums.moments(fisher.get(name, torch.zeros(structure.parts[name].outputs)) / seen)
@@ -277,6 +294,19 @@ def measurable(structure: Structure, modules: Mapping[str, nn.Module]) -> list[s
 
 
 @contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No parameter gathers gradients meanwhile."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
 def _hooks(
     modules: Mapping[str, nn.Module], watched: Mapping[str, _Accumulator], fisher: dict[str, Tensor]
 ) -> Iterator[None]:
@@ -286,10 +316,11 @@ def _hooks(
 
         return hook
 
-    def writes(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+    def writes(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
             if not output.requires_grad:
-                return
+                # Gradients begin at the first layers' outputs; copied, since a leaf cannot be changed in place.
+                output = output.detach().requires_grad_().clone()
             axis = output.dim() - 1 if channel_axis(module) == -1 else 1
 
             def gradient(value: Tensor) -> None:
@@ -298,6 +329,7 @@ def _hooks(
                 fisher[name] = fisher[name] + squares if name in fisher else squares
 
             output.register_hook(gradient)
+            return output
 
         return hook
 

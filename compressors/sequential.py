@@ -25,21 +25,25 @@ import torch
 from torch import Tensor, nn
 
 from compressors import solvers
+from compressors.activations import attach, quantiser_of
 from compressors.bank import Bank, choice_of
 from compressors.configuration import Configuration
 from compressors.kept import KeptChannels
 from compressors.modules import BATCH_NORMS, describe, weight_of
 from compressors.moments import Blocks, Patches, at_places, measurable, positions_wanted
+from compressors.quantisers import ActivationQuantiser
 from compressors.solution import Solution, solve_runs, take_rows
 from compressors.structure import Shape, Structure, nonzeros
-from compressors.sums import Additions, Sum
+from compressors.sums import Additions, Sum, independent
 
 PULL = 0.1
 """Ridge towards the bank's weights, as a share of the mean input variance."""
 STEEPEST = 10.0
 """A norm of small scale divides what its sum lacks by little: bounded at so many times the median channel's."""
+IMAGES = 256
+"""Of a pass: 512 are no better on ResNet-20 and take twice as long."""
 ELEMENTS = 8_000_000
-"""Input elements of the images of one pass, which are in memory at once: 512 of 32 x 32, 53 of 224 x 224."""
+"""Most input elements of a pass, whose images are in memory at once: 53 of 224 x 224."""
 FEWEST_IMAGES = 32
 
 
@@ -78,9 +82,10 @@ class Sequential:
     ) -> None:
         self.structure = structure
         self.bank = bank
-        self.norms = norms
         self.inputs = inputs
         modules = dict(model.named_modules())
+        # A norm that takes its statistics from each batch has none to correct.
+        self.norms = {k: norm for k, norm in norms.items() if modules[norm].running_mean is not None}
         self.layers = [name for name in measurable(structure, modules) if name in bank.moments]
         self._per_image = {
             name: positions_wanted(bank.moments[name].blocks, len(inputs)) for name in self.layers
@@ -117,17 +122,15 @@ class Sequential:
         return Patches(module, Blocks.of(part), self._per_image[layer], generator)
 
     def _record(self, model: nn.Module, modules: Mapping[str, nn.Module]) -> Recording:
-        found = Recording()
-        fed = set(self.norms.values())
+        found = Recording(sums=self._sums(model, modules))
+        fed = {self.norms[layer] for layer in self.layers if layer in self.norms}
 
         def visit(seen: Sum) -> None:
-            chosen = self._of_sum(seen, found)
-            if chosen is None:
-                return
-            layer, operand = chosen
-            found.sums[seen.number] = chosen
-            last = isinstance(modules[layer], nn.Linear)
-            found.others[layer] = at_places(seen.operands[1 - operand], found.places[layer], last=last).clone()
+            layer, operand = found.sums.get(seen.number, ("", 0))
+            if layer in found.places:
+                last = isinstance(modules[layer], nn.Linear)
+                other = at_places(seen.operands[1 - operand], found.places[layer], last=last)
+                found.others[layer] = other.clone()
 
         additions = Additions(visit)
 
@@ -164,19 +167,45 @@ class Sequential:
                 handle.remove()
         return found
 
-    def _of_sum(self, seen: Sum, found: Recording) -> tuple[str, int] | None:
-        """The operand that makes up for the other: the wider layer's, once for each layer."""
-        ways = [
-            (max(self.bank.moments[layer].blocks.widths), layer, operand)
-            for operand, layer in enumerate(seen.layers)
-            if layer is not None and layer not in found.others and layer in found.outputs
-        ]
-        # A layer wider than one block has no regression of its own here.
-        ways = [way for way in ways if len(self.bank.moments[way[1]].blocks.runs) == 1]
-        if not ways:
-            return None
-        _, layer, operand = max(ways)
-        return layer, operand
+    def _sums(self, model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[int, tuple[str, int]]:
+        """Which layers make up for the other operand of a sum: its number -> (layer, operand).
+
+        Of two layers the wider one does, once each. The other operand must not come of the layer itself, as it
+        does where a block adds to its own input: it has to be known before the layer is solved.
+        """
+        found: dict[int, tuple[str, int]] = {}
+        outputs: dict[str, Tensor] = {}
+
+        def visit(seen: Sum) -> None:
+            ways = []
+            for operand, layer in enumerate(seen.layers):
+                taken = any(layer == other for other, _ in found.values())
+                # A layer wider than one block has no regression of its own.
+                if layer is None or taken or len(self.bank.moments[layer].blocks.runs) > 1:
+                    continue
+                if independent(seen.operands[1 - operand], (outputs[layer], seen.operands[operand])):
+                    ways.append((max(self.bank.moments[layer].blocks.widths), layer, operand))
+            if ways:
+                found[seen.number] = max(ways)[1:]
+
+        def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(_: nn.Module, inputs: Any, output: Any) -> None:
+                outputs.setdefault(name, output)
+
+            return hook
+
+        additions = Additions(visit)
+        layers = {name: modules[name] for name in self.layers}
+        handles = [module.register_forward_hook(after(name)) for name, module in layers.items()]
+        handles += additions.watch(modules, layers, self.norms)
+        try:
+            with torch.inference_mode(False), torch.enable_grad(), additions:
+                few = self.inputs[:2].clone().requires_grad_(self.inputs.is_floating_point())
+                model(few.clone())
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
 
 
 class _Pass:
@@ -197,11 +226,14 @@ class _Pass:
         self._kept = kept
         self._shapes = shapes
         self._additions = Additions(self._visit)
-        self._deferred = {layer for layer, _ in owner.recording.sums.values()}
+        self._deferred = set(owner.recording.others)
         self._waiting: dict[str, Tensor] = {}
         self._solved: dict[str, tuple[Blocks, list[Solution]]] = {}
-        self._again = False
-        self._changed = False
+        self._reached: set[str] = set()
+        self._quantisers: dict[str, ActivationQuantiser] = {}
+        # What is made plainly comes before the pass.
+        plain = set(owner.structure.layers) - set(owner.layers)
+        self._changed = not plain.isdisjoint({*configuration.weight_bits, *configuration.sparsity, *kept.inputs})
 
     def run(self) -> dict[str, tuple[Blocks, list[Solution]]]:
         owner, modules = self._owner, self._modules
@@ -220,25 +252,40 @@ class _Pass:
             # Layers whose sum never came: the compressed model took another way than the dense one.
             for layer, inputs in list(self._waiting.items()):
                 self._solve(layer, inputs, None)
+        for layer, quantiser in self._quantisers.items():
+            attach(modules[layer], quantiser)
         return self._solved
 
-    def _before(self, layer: str) -> Callable[[nn.Module, Any], None]:
-        def hook(_: nn.Module, inputs: Any) -> None:
-            if self._again or layer in self._solved or layer in self._waiting:
-                return
+    def _before(self, layer: str) -> Callable[[nn.Module, Any], Any]:
+        def hook(_: nn.Module, inputs: Any) -> Any:
+            if layer in self._reached:
+                return None  # called again, by the model or by us
+            self._reached.add(layer)
             with self._additions.quiet():
+                first = self._quantised(layer, inputs[0])
                 if layer in self._deferred:
-                    self._waiting[layer] = inputs[0]
+                    self._waiting[layer] = first
                 else:
-                    self._solve(layer, inputs[0], None)
+                    self._solve(layer, first, None)
+            return (first, *inputs[1:])
 
         return hook
 
-    def _visit(self, seen: Sum) -> tuple[Tensor, Tensor] | None:
+    def _quantised(self, layer: str, inputs: Tensor) -> Tensor:
+        """What the layer reads, quantised where the configuration says so: its weights are to make up for that."""
+        bits = self._configuration.activation_bits.get(layer)
+        if bits is None:
+            return inputs
+        self._changed = True
+        self._quantisers[layer] = quantiser_of(inputs, self._configuration.activation_range, bits)
+        quantised: Tensor = self._quantisers[layer](inputs)
+        return quantised
+
+    def _visit(self, seen: Sum) -> None:
         """A sum whose operand is a waiting layer's: solve it with what the other operand lacks, and redo it."""
         layer, operand = self._owner.recording.sums.get(seen.number, (None, 0))
         if layer is None or layer not in self._waiting or seen.layers[operand] != layer:
-            return None
+            return
         other = seen.operands[1 - operand]
         module = self._modules[layer]
         with self._additions.quiet():
@@ -247,12 +294,11 @@ class _Pass:
             places = self._owner.recording.places[layer]
             there = at_places(other, places, last=isinstance(module, nn.Linear)).float()
             self._solve(layer, inputs, self._outputs(layer, recorded) - there)
-            self._again = True
             mine: Tensor = module(inputs)
             if layer in self._owner.norms:
                 mine = self._modules[self._owner.norms[layer]](mine)
-            self._again = False
-        return (mine, other) if operand == 0 else (other, mine)
+            # In place, since the model may go on with the operand itself, as after `x.add_(y)`.
+            seen.operands[operand].copy_(mine)
 
     def _outputs(self, layer: str, values: Tensor) -> Tensor:
         """Columns of the outputs that stay."""
@@ -265,19 +311,18 @@ class _Pass:
         bits, sparsity = configuration.weight_bits.get(layer), configuration.sparsity.get(layer)
         own = bits is not None or sparsity is not None or layer in self._kept.inputs
         if not own and not self._changed:
-            self._waiting.pop(layer, None)
             return
         self._changed = True
         part = owner.structure.parts[layer]
         stored = nonzeros(part, self._shapes[layer], sparsity) if sparsity else 0
         reader = owner.patches(layer, module)
         target = self._outputs(layer, owner.recording.outputs[layer])
-        norm = self._modules.get(owner.norms.get(layer, ""))
+        norm = self._modules[owner.norms[layer]] if layer in owner.norms else None
         if lacking is not None:
             target = target + lacking * _steepness(norm, target.shape[1], target.device)
         runs = [rows.cpu() for rows in reader.read(inputs.float())]
         target = target.cpu()
-        anchor = self._anchor(layer)
+        anchor = self._anchor(layer, reader.blocks)
         centred = owner.bank.centred[layer]
         means = [rows.mean(1, keepdim=True) for rows in runs]
         if len(runs) == 1:
@@ -298,8 +343,12 @@ class _Pass:
         self._shift(layer, module, norm, means, [s.weight for s in solutions], target.mean(0))
         self._solved[layer] = (reader.blocks, solutions)
 
-    def _anchor(self, layer: str) -> list[Tensor]:
-        """The bank's refitted weights for the kept inputs, for the kept rows."""
+    def _anchor(self, layer: str, blocks: Blocks) -> list[Tensor]:
+        """The bank's refitted weights for the kept inputs, for the kept rows, in the cut layer's runs."""
+        # The bank's runs are the dense layer's.
+        return list(torch.cat(self._banked(layer), dim=2).split(blocks.widths, dim=2))
+
+    def _banked(self, layer: str) -> list[Tensor]:
         owner = self._owner
         choice = choice_of(owner.structure, layer, self._kept, bits=None, sparsity=None, stored=0)
         found = [solution.weight for solution in owner.bank.entry(layer, choice)]

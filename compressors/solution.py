@@ -12,6 +12,7 @@ from torch import Tensor
 from compressors import solvers
 from compressors.configuration import Sparsity
 from compressors.quantisers import SMALLEST_CLIP, SMALLEST_SCALE, levels, quantise_weight
+from compressors.sparsity import mask as mask_of
 
 CLIPPING_STEPS = 12
 ROUNDS = 2
@@ -67,6 +68,7 @@ def solve(
     kept: int = 0,
     kernel: int = 1,
     scale: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Solution:
     """The weights of few bits and few nonzeros that reproduce W's output best.
 
@@ -78,17 +80,19 @@ def solve(
         kept: weights that stay in all under a share.
         kernel: weights per channel pair; 2:4 groups channels at one kernel position.
         scale: of each row, (groups, rows), where it is not free to choose.
+        mask: the weights that stay, (groups, rows, width), where they are not free to choose.
     """
     order = moments.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
-    if sparsity == "2:4":
+    if sparsity == "2:4" and mask is None:
         order = _quad_order(weight.shape[2], kernel).expand(len(weight), -1)
     back = order.argsort(dim=1)
     ordered, gram = _permute(weight, order), solvers.restrict(moments, order)
     if not sparsity and (bits is None or bits == 16):
         return Solution(weight if bits is None else weight.half().float())
     factor = solvers.inverse_factor(gram)
-    mask = None
-    if sparsity == "2:4":
+    if mask is not None:
+        mask = _permute(mask, order)
+    elif sparsity == "2:4":
         mask = solvers.sparsify_quads(ordered, factor, _in_quads(weight.shape[2], kernel))
     elif sparsity:
         mask = solvers.sparsify_columns(ordered, factor, kept)
@@ -112,18 +116,31 @@ def solve_runs(
 ) -> list[Solution]:
     """`solve` for every run of a layer; runs share the scales of their rows and the weights that stay."""
     if len(weights) == 1:
-        return [
-            solve(weights[0], moments[0], bits=bits, sparsity=sparsity, kept=kept, kernel=kernel)
-        ]
+        return [solve(weights[0], moments[0], bits=bits, sparsity=sparsity, kept=kept, kernel=kernel)]
     scale = None
+    masks: Sequence[Tensor | None] = [None] * len(weights)
     if bits is not None and bits <= 8:
         whole = torch.cat(list(weights), dim=2)
         scale = quantise_weight(whole.reshape(-1, whole.shape[2]), bits).scale.reshape(whole.shape[:2])
+    if sparsity == "2:4":
+        masks = _quads_over_runs(weights, moments, kernel)
     quotas = _shares(kept, [weight.numel() for weight in weights])
     return [
-        solve(weight, gram, bits=bits, sparsity=sparsity, kept=quota, kernel=kernel, scale=scale)
-        for weight, gram, quota in zip(weights, moments, quotas, strict=True)
+        solve(weight, gram, bits=bits, sparsity=sparsity, kept=quota, kernel=kernel, scale=scale, mask=chosen)
+        for weight, gram, quota, chosen in zip(weights, moments, quotas, masks, strict=True)
     ]
+
+
+def _quads_over_runs(weights: Sequence[Tensor], moments: Sequence[Tensor], kernel: int) -> list[Tensor]:
+    """Two of every four channels by what the loss of each alone costs: fours do not end where runs do."""
+    losses = []
+    for weight, gram in zip(weights, moments, strict=True):
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        losses.append(weight.square() / inverse.diagonal(dim1=1, dim2=2)[:, None])
+    whole = torch.cat(losses, dim=2)
+    per_channel = whole.reshape(*whole.shape[:2], -1, kernel)
+    chosen = mask_of(per_channel, "2:4", 0, axis=2).reshape(whole.shape)
+    return list(chosen.split([weight.shape[2] for weight in weights], dim=2))
 
 
 def _shares(total: int, sizes: Sequence[int]) -> list[int]:

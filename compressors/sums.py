@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +39,23 @@ class Sum:
     layers: tuple[str | None, str | None]
 
 
-Visit = Callable[[Sum], tuple[Tensor, Tensor] | None]
-"""Sees a sum before it is made; may give other operands."""
+def independent(result: Tensor, of: Sequence[Tensor]) -> bool:
+    """Whether a tensor was surely computed without any of others, by autograd's record.
+
+    Args:
+        result: what was computed.
+        of: what it may depend on; all computed while autograd was on.
+    """
+    try:
+        slopes = torch.autograd.grad(result.sum(), list(of), retain_graph=True, allow_unused=True)
+    except RuntimeError:
+        # Computed without gradients, or in a way that has none.
+        return False
+    return all(slope is None for slope in slopes)
+
+
+Visit = Callable[[Sum], None]
+"""Sees a sum before it is made; may change its operands in place."""
 
 
 class Additions(TorchFunctionMode):
@@ -53,7 +68,7 @@ class Additions(TorchFunctionMode):
     def __init__(self, visit: Visit) -> None:
         super().__init__()
         self._visit = visit
-        self._origins: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        self._origins: dict[int, tuple[weakref.ref[Tensor], int, str]] = {}
         self._number = 0
         self._quiet = False
 
@@ -63,17 +78,19 @@ class Additions(TorchFunctionMode):
             if isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape:
                 seen = Sum(self._number, (first, second), (self.origin(first), self.origin(second)))
                 self._number += 1
-                args = self._visit(seen) or args
+                self._visit(seen)
         return func(*args, **(kwargs or {}))
 
     def origin(self, tensor: Tensor) -> str | None:
         """The layer whose output, perhaps through its norm, a tensor is."""
-        reference, layer = self._origins.get(id(tensor), (None, None))
-        return layer if reference is not None and reference() is tensor else None
+        reference, version, layer = self._origins.get(id(tensor), (None, 0, None))
+        # What was changed in place, as by `ReLU(inplace=True)`, is no layer's output any more.
+        same = reference is not None and reference() is tensor and tensor._version == version
+        return layer if same else None
 
     def note(self, tensor: Tensor, layer: str) -> None:
         """Remember that a tensor comes of a layer."""
-        self._origins[id(tensor)] = (weakref.ref(tensor), layer)
+        self._origins[id(tensor)] = (weakref.ref(tensor), tensor._version, layer)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

@@ -205,7 +205,9 @@ class Encoder:
         self.frame = frame
         structure = frame.structure
         layers = structure.layers
-        self._kept = np.asarray([base.channels.get(n, g.units) for n, g in structure.groups.items()], np.int64)
+        self._kept = np.asarray(
+            [base.channels.get(n, g.units) for n, g in structure.groups.items()], np.int64
+        )
         self._weights = np.asarray([base.weight_bits.get(n, FLOAT_BITS) for n in layers], dtype=np.int64)
         self._activations = np.asarray(
             [base.activation_bits.get(n, FLOAT_BITS) for n in layers], dtype=np.int64

@@ -65,7 +65,9 @@ class Costs:
             batch: of `frame`.
             names: some of `batched`.
         """
-        columns = [model.many(batch) for name in names if isinstance(model := self._models[name], BatchedCost)]
+        columns = [
+            model.many(batch) for name in names if isinstance(model := self._models[name], BatchedCost)
+        ]
         return np.stack(columns, axis=1) if columns else np.zeros((len(batch), 0))
 
     def one(self, name: str, configuration: Configuration) -> float:

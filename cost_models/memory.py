@@ -49,7 +49,7 @@ def memory_many(batch: Batch) -> Floats:
                 else:
                     count *= side
             total += count * BYTES[dtype]
-    return total.astype(np.float64)
+    return np.asarray(total, dtype=np.float64)
 
 
 def _layer_bytes(batch: Batch) -> Integers:

@@ -112,9 +112,7 @@ class Landscape:
 
     def loss(self, points: Integers) -> Floats:
         """(n,) sums of the predicted losses, nats."""
-        return np.asarray(
-            self.losses[np.arange(len(self.sizes)), points].sum(axis=1), dtype=np.float64
-        )
+        return np.asarray(self.losses[np.arange(len(self.sizes)), points].sum(axis=1), dtype=np.float64)
 
     def choices(self, point: Integers) -> dict[str, int]:
         """A point as a trial's parameters."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from compressors import Compressor, Configuration, Structure
 from compressors.calibration import channels_last
+from compressors.folding import fold
 from objectives import METRICS, Measurement, measure
 from objectives.metrics import correct
 from search.racing import PairedTest, Race, chunks, pack, permutation, unpack
@@ -89,6 +90,7 @@ class Evaluator:
         begin = time.perf_counter()
         try:
             compressed = self.compressor.materialise(configuration)
+            fold(compressed.module, self.compressor.materials.foldable)
             if race is None:
                 evaluation = self._whole(compressed.module, split)
             else:

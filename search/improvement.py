@@ -26,7 +26,9 @@ class Improvement:
         if gains.shape[1] > 2:
             return
         # In the plane of the costs, the front's height is constant on the cells that its members' gains cut.
-        both = self._gains if gains.shape[1] == 2 else np.column_stack([self._gains, np.ones(len(self._gains))])
+        both = (
+            self._gains if gains.shape[1] == 2 else np.column_stack([self._gains, np.ones(len(self._gains))])
+        )
         self._edges = [np.unique(np.append(0.0, both[:, axis])) for axis in (0, 1)]
         heights = np.zeros((len(self._edges[0]), len(self._edges[1])))
         rows, columns = (np.searchsorted(self._edges[axis], both[:, axis]) for axis in (0, 1))
@@ -36,6 +38,9 @@ class Improvement:
         # Cell (i, j) lies below edges i + 1 and j + 1; beyond the last edge there is nothing.
         self._heights = np.zeros_like(heights)
         self._heights[:-1, :-1] = heights[1:, 1:]
+        # Area below the front in a row, up to each edge.
+        self._below = np.zeros_like(heights)
+        self._below[:, 1:] = np.cumsum(self._heights[:, :-1] * np.diff(self._edges[1]), axis=1)
 
     def of(self, values: Floats, gains: Floats) -> Floats:
         """The volumes that candidates would add, each alone.
@@ -50,22 +55,23 @@ class Improvement:
         if gains.shape[1] > 2:
             return self._by_difference(values, gains)
         both = gains if gains.shape[1] == 2 else np.column_stack([gains, np.ones(len(gains))])
-        widths, depths = (self._overlaps(axis, both[:, axis]) for axis in (0, 1))
-        volumes = np.zeros_like(values)
-        for case in range(values.shape[1]):
-            height = np.maximum(values[:, case], 0.0)[:, None]
-            for row, cells in enumerate(self._heights):
-                reached = np.flatnonzero(widths[:, row])
-                if len(reached):
-                    above = np.maximum(height[reached] - cells, 0.0)
-                    volumes[reached, case] += widths[reached, row] * np.einsum("nj,nj->n", above, depths[reached])
-        return volumes
-
-    def _overlaps(self, axis: int, gains: Floats) -> Floats:
-        """(n, cells) length of each cell of an axis that lies below the candidates' gains."""
-        lower = self._edges[axis]
-        upper = np.append(lower[1:], np.inf)
-        return np.maximum(np.minimum(gains[:, None], upper) - lower, 0.0)
+        cases = values.shape[1]
+        height = np.maximum(values, 0.0).ravel()
+        depth = np.repeat(both[:, 1], cases)
+        lower, upper = self._edges[0], np.append(self._edges[0][1:], np.inf)
+        widths = np.maximum(np.minimum(both[:, :1], upper) - lower, 0.0)
+        edges = self._edges[1]
+        last = np.maximum(np.searchsorted(edges, depth, side="right") - 1, 0)
+        beyond = np.maximum(depth - edges[last], 0.0)
+        volumes = np.zeros(len(height))
+        for row, cells in enumerate(self._heights):
+            # Along a row the front falls: a candidate is above it from some cell on, to where its depth ends.
+            first = np.minimum(np.searchsorted(-cells, -height, side="right"), last)
+            below = self._below[row]
+            whole = height * (edges[last] - edges[first]) - (below[last] - below[first])
+            rest = beyond * np.maximum(height - cells[last], 0.0)
+            volumes += np.repeat(widths[:, row], cases) * (whole + rest)
+        return volumes.reshape(values.shape)
 
     def _by_difference(self, values: Floats, gains: Floats) -> Floats:
         corner = np.zeros(1 + gains.shape[1])

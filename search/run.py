@@ -271,7 +271,8 @@ def _drive(
         context,
         sampler_name=options.sampler,
         seed=options.seed,
-        seeds=seeds(context) if options.sampler == "auto" else (),
+        # Where costs are known, `auto` chooses its first trials itself, and better, since it learns from each.
+        seeds=seeds(context) if options.sampler == "auto" and context.landscape is None else (),
     )
     front = Front(objectives, record.reference)
     trials = store.trials(record.name)

@@ -173,9 +173,7 @@ class Surrogate:
         kinds = KIND**2 * self._members @ (self._members.T @ (weights.T @ alpha))
         return np.asarray(own + kinds[:, None], dtype=np.float64)
 
-    def _kernel(
-        self, a: Integers, weights_a: Floats, b: Integers, weights_b: Floats, near: Floats
-    ) -> Floats:
+    def _kernel(self, a: Integers, weights_a: Floats, b: Integers, weights_b: Floats, near: Floats) -> Floats:
         """(n, m) covariance of t between points whose parameters have these parts of their losses."""
         levels = self._losses.shape[1]
         spread = np.zeros((len(b), len(self._sizes), levels))

@@ -226,5 +226,5 @@ def test_kept_units_are_the_best_and_the_earlier_of_equals(scores: list[int], da
 
 
 def test_every_criterion_names_its_source() -> None:
-    assert set(CRITERIA) == {"random", "l1", "l2", "bn_scale", "lamp", "taylor", "fisher"}
+    assert set(CRITERIA) == {"random", "l1", "l2", "bn_scale", "lamp", "taylor", "fisher", "reconstruction"}
     assert all(criterion.name == name and criterion.source for name, criterion in CRITERIA.items())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors import Compressed, Compressor, Configuration, Structure, derive, layout
+from compressors.configuration import METHODS
 from compressors.layout import FORMAT, index_bits, memory_bytes
 from targets.pad_shortcut import PadShortcut
 
@@ -112,13 +113,14 @@ def configurations(structure: Structure) -> dict[str, Configuration]:
     }
 
 
-def test_bytes_equal_those_of_the_materialised_model(net: Any, make_target: Any) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_bytes_equal_those_of_the_materialised_model(net: Any, make_target: Any, method: str) -> None:
     target = make_target(net.build(), 24)
     compressor = Compressor(target)
     for what, configuration in configurations(compressor.structure).items():
-        canonical = compressor.structure.canonical(configuration)
+        canonical = compressor.structure.canonical(configuration.change(method=method))
         placed = layout(compressor.structure, canonical, "made")
-        expected = recount(compressor.materialise(configuration), target.model)
+        expected = recount(compressor.materialise(canonical), target.model)
         assert placed.memory_bytes == expected, what
         assert memory_bytes(compressor.structure, canonical) == expected, what
         offset = 0

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import Dataset
 
 from compressors import Compressor, Configuration, Structure, derive
+from compressors.folding import fold
 from search.evaluation import Evaluation, Evaluator
 from search.racing import Race, chunks, pack, permutation, unpack
 from targets import Split, Target, resolve
@@ -126,5 +128,10 @@ def test_what_goes_wrong_in_a_race_is_the_reason(evaluator: Evaluator, tiny_file
 
 
 def test_the_module_is_the_compressors(evaluator: Evaluator, wide: Target, structure: Structure) -> None:
-    again = Compressor(wide, structure=structure).materialise(MILD)
-    assert evaluator.measure(again.module, "validation") == evaluator.evaluate(MILD).measurements
+    again = Compressor(wide, structure=structure).materialise(MILD).module
+    found = evaluator.evaluate(MILD).measurements
+    for unfolded, measured in zip(evaluator.measure(again, "validation"), found, strict=True):
+        assert unfolded.value == pytest.approx(measured.value, rel=1e-5, abs=1e-6)
+    fold(again, evaluator.compressor.materials.foldable)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in again.modules())
+    assert evaluator.measure(again, "validation") == found

@@ -10,14 +10,17 @@ import pytest
 
 from compressors import derive
 from objectives import minimisation, nondominated, resolve
-from search import Front, Progress, SearchOptions, start
+from search import Front, Progress, SearchOptions, SpaceOptions, start
 from search import resume as resume_search
 from search.driver import objective_values
 from search.evaluation import Evaluator
 from storage import FrontierStore, check
 from targets import Target
 
-OPTIONS = SearchOptions(trials=60, sampler="random")
+# Plain rounding: a race needs candidates that are much worse than others.
+OPTIONS = SearchOptions(
+    trials=60, sampler="random", space=SpaceOptions(criterion="l1", method="rounding")
+)
 
 
 @pytest.fixture(scope="module")

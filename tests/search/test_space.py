@@ -92,6 +92,6 @@ def test_choices_out_of_range_are_refused(tiny: Target) -> None:
 
 
 def test_options_round_trip() -> None:
-    options = SpaceOptions((4, 2, 4), "search", "2:4", "taylor", "mse", 3)
+    options = SpaceOptions((4, 2, 4), "search", "2:4", "taylor", "bank", "mse", 3)
     assert options.bits == (2, 4)
     assert SpaceOptions.from_json(options.to_json()) == options

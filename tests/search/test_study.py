@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from compressors import derive
 from objectives import resolve
 from search.candidate import TrialRecord
+from search.context import SamplerContext
 from search.samplers import SAMPLERS, derived_seed, sampler
 from search.seeds import uniform_seeds
-from search.space import Space, SpaceOptions, derive_space
+from search.space import Space
 from search.study import SearchStudy
-from targets import Target
 from targets.errors import UsageError
 
 OBJECTIVES = resolve("accuracy,memory,macs")
 
 
 @pytest.fixture(scope="module")
-def space(tiny: Target) -> Space:
-    return derive_space(derive(tiny.model, tiny.example_input), SpaceOptions())
+def space(known: SamplerContext) -> Space:
+    return known.space
+
+
+@pytest.fixture(scope="module")
+def known_study(known: SamplerContext) -> Callable[[], SearchStudy]:
+    """The study of a search whose costs are known."""
+    return lambda: SearchStudy(known, sampler_name="auto", seed=5)
 
 
 def _value(choices: dict[str, int]) -> tuple[float, float, float]:
@@ -30,7 +37,7 @@ def _value(choices: dict[str, int]) -> tuple[float, float, float]:
 
 def _study(space: Space, name: str) -> SearchStudy:
     seeds = uniform_seeds(space) if name == "auto" else ()
-    return SearchStudy(space, OBJECTIVES, sampler_name=name, population=10, seed=5, seeds=seeds)
+    return SearchStudy(SamplerContext(space, OBJECTIVES, 10), sampler_name=name, seed=5, seeds=seeds)
 
 
 def _run(study: SearchStudy, trials: int) -> list[TrialRecord]:
@@ -52,6 +59,16 @@ def test_rebuilt_study_goes_on_alike(space: Space, name: str, stop: int) -> None
     again.rebuild(whole[:stop])
     assert again.asked == stop
     assert _run(again, 20) == whole[stop:]
+
+
+@pytest.mark.parametrize("stop", [1, 9, 27])
+def test_rebuilt_study_of_known_costs_goes_on_alike(
+    known_study: Callable[[], SearchStudy], stop: int
+) -> None:
+    whole = _run(known_study(), stop + 10)
+    again = known_study()
+    again.rebuild(whole[:stop])
+    assert _run(again, 10) == whole[stop:]
 
 
 def test_same_seed_same_trials(space: Space) -> None:
@@ -88,15 +105,9 @@ def test_seeds_come_first_and_enter_the_population(space: Space) -> None:
     assert all(r.attributes for r in records[:10])
 
 
-def test_seeds_are_unique_and_start_near_dense(space: Space) -> None:
-    seeds = uniform_seeds(space)
-    assert seeds[0] == space.dearest
-    assert len({tuple(seed.items()) for seed in seeds}) == len(seeds)
-
-
-def test_unknown_sampler() -> None:
+def test_unknown_sampler(space: Space) -> None:
     with pytest.raises(UsageError, match="unknown sampler 'magic'; choose from auto"):
-        sampler("magic", 0, 10)
+        sampler("magic", 0, SamplerContext(space, OBJECTIVES))
 
 
 def test_derived_seeds_differ() -> None:
