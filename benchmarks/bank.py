@@ -19,13 +19,12 @@ from pathlib import Path
 if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
     sys.path.pop(0)
 
-import leanfront  # isort: split  # sets threads up before torch starts them
-
 import click
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+import leanfront  # isort: split  # sets threads up before torch starts them
 from compressors import Compressor, Configuration, Structure, derive, sequential
 from compressors.folding import fold
 from compressors.materials import Materials

@@ -6,10 +6,11 @@
     python benchmarks/search.py report
 
 ResNet-20 on `../shared/data`, two threads, one process. Every method has the same grids, bits and cost models;
-rivals cut only channels inside blocks, which helps them: with all groups TPE ends at 0. The clock starts when the model and the decoded images are in memory: deriving the structure,
-calibration and everything a method prepares counts. Accuracies are of the whole validation split, and the
-frontier of every method is judged once more, off the clock, by the same evaluation. Hypervolumes are of
-(accuracy, log2 memory ratio, log2 MAC ratio) against (dense accuracy - 0.42, 0, 0).
+rivals cut only channels inside blocks, which helps them: with all groups TPE ends at 0. The clock starts when the
+model and the decoded images are in memory: deriving the structure, calibration and everything a method prepares
+counts. Accuracies are of the whole validation split, and the frontier of every method is judged once more, off the
+clock, by the same evaluation. Hypervolumes are of (accuracy, log2 memory ratio, log2 MAC ratio) against
+(dense accuracy - 0.42, 0, 0).
 
 Each run is one file in `benchmarks/results`, with the machine it was made on; a finished one is not run again.
 """
@@ -183,7 +184,9 @@ class Plain:
         self.structure = derive(target.model, target.example_input)
         space = derive_space(self.structure, SpaceOptions(criterion="l1"))
         # With residual groups to cut as well, 200 trials find nothing above the reference.
-        parameters = {n: p for n, p in space.parameters.items() if p.kind != "channels" or self._inner(p.subject)}
+        parameters = {
+            n: p for n, p in space.parameters.items() if p.kind != "channels" or self._inner(p.subject)
+        }
         self.space = replace(space, parameters=parameters)
         self.costs = Costs(Profile(target.model, target.example_input, self.structure))
         saliency = Saliency(target, self.structure, torch.device("cpu"))
@@ -449,7 +452,9 @@ def comparison_table(runs: Sequence[Run]) -> str:
         ratios.append(found)
     if not rows:
         return "Nothing to compare: there is no seed that both leanfront and a rival were run with."
-    sooner, worked_less, early, late = (f"{statistics.median(column):.2f}x" for column in zip(*ratios, strict=True))
+    sooner, worked_less, early, late = (
+        f"{statistics.median(column):.2f}x" for column in zip(*ratios, strict=True)
+    )
     rows.append(["median", "", "", "", "", sooner, worked_less, "", early, "", late])
     return table(head, rows)
 

@@ -61,7 +61,7 @@ class _Consumer:
         eye = torch.eye(columns.shape[1])
         inner = torch.where(valid[:, :, None] & valid[:, None, :], inner, eye)
         rows = self.weight[:, safe].permute(1, 2, 0) * valid[:, :, None]  # (alive, columns, rows)
-        solved = torch.linalg.solve(inner, rows)
+        solved: Tensor = torch.linalg.solve(inner, rows)
         return ((rows * solved).sum(1) * self.fisher).sum(-1)
 
     def remove(self, units: Tensor) -> None:
@@ -139,18 +139,27 @@ def _consumers(
         blocks = measured.blocks
         fisher = measured.fisher.reshape(blocks.groups, -1)
         split = blocks.split(weights[member.part])
-        for run, (rows, gram) in enumerate(zip(split, measured.of(centred=centred[member.part]), strict=True)):
+        for run, (rows, gram) in enumerate(
+            zip(split, measured.of(centred=centred[member.part]), strict=True)
+        ):
             damped = solvers.damp(gram)
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
             for inside in range(blocks.groups):
                 columns = _columns(member.indices, blocks.inputs, blocks.runs, blocks.kernel, inside, run)
                 if bool((columns >= 0).any()):
-                    found.append(_Consumer(rows[inside].clone(), inverse[inside].clone(), columns, fisher[inside]))
+                    found.append(
+                        _Consumer(rows[inside].clone(), inverse[inside].clone(), columns, fisher[inside])
+                    )
     return found
 
 
 def _columns(
-    indices: tuple[tuple[int, ...], ...], inputs: int, runs: tuple[int, ...], kernel: int, group: int, run: int
+    indices: tuple[tuple[int, ...], ...],
+    inputs: int,
+    runs: tuple[int, ...],
+    kernel: int,
+    group: int,
+    run: int,
 ) -> Tensor:
     """Columns of every unit within a block, (units, columns), padded with -1."""
     first = group * inputs + sum(runs[:run])

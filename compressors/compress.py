@@ -124,7 +124,10 @@ class Compressor:
         key = (group, configuration.criterion, configuration.seed)
         if key not in self._scores:
             self._scores[key] = channel_scores(
-                self.materials.saliency, self.structure.groups[group], configuration.criterion, configuration.seed
+                self.materials.saliency,
+                self.structure.groups[group],
+                configuration.criterion,
+                configuration.seed,
             )
         return self._scores[key]
 

@@ -32,9 +32,9 @@ class Configuration:
 
     Only what differs from the dense model is kept: a group or layer that is not named is left as it is.
     What cannot matter is dropped, so that two spellings of one compressed model are one configuration: the
-    criterion when nothing is pruned, the method when no weight changes, the seed when the criterion draws nothing, the range rule when no
-    activation is quantised. A dropped rule reads ``"none"``, which in turn means the default where a rule
-    is needed, so that `dataclasses.replace` may add channels or activation bits.
+    criterion when nothing is pruned, the method when no weight changes, the seed when the criterion draws
+    nothing, the range rule when no activation is quantised. A dropped rule reads ``"none"``, which in turn means
+    the default where a rule is needed, so that `dataclasses.replace` may add channels or activation bits.
 
     Args:
         channels: channel group -> number of kept units (only groups that are cut).

@@ -110,7 +110,9 @@ def coverage(
         total_macs,
         groups,
         tuple(layers),
-        tuple({"name": n, "what": w, "reason": r} for n, w, r in (*structure.exclusions, *_refits(structure))),
+        tuple(
+            {"name": n, "what": w, "reason": r} for n, w, r in (*structure.exclusions, *_refits(structure))
+        ),
         dict(unsupported),
         _share(controlled, dense),
         _share(prunable, dense),

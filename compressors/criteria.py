@@ -73,7 +73,8 @@ class Saliency:
     def centred(self) -> Mapping[str, bool]:
         """Layer -> whether a batch norm or a bias of its own absorbs offsets of its output."""
         return {
-            layer: layer in self.norms or self.modules[layer].bias is not None for layer in self.structure.layers
+            layer: layer in self.norms or self.modules[layer].bias is not None
+            for layer in self.structure.layers
         }
 
     def removal(self, group: ChannelGroup) -> Removal | None:

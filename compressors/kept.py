@@ -48,11 +48,15 @@ class KeptChannels:
 
     def rows(self, structure: Structure, layer: str) -> list[list[int]] | None:
         """Kept outputs per group of a layer, numbered within it; None when all stay. Not for depthwise ones."""
-        return self._per_group(self.outputs.get(layer), structure.parts[layer].outputs, structure.parts[layer].groups)
+        return self._per_group(
+            self.outputs.get(layer), structure.parts[layer].outputs, structure.parts[layer].groups
+        )
 
     def columns(self, structure: Structure, layer: str) -> list[list[int]] | None:
         """Kept inputs per group of a layer, numbered within it; None when all stay. Not for depthwise ones."""
-        return self._per_group(self.inputs.get(layer), structure.parts[layer].inputs, structure.parts[layer].groups)
+        return self._per_group(
+            self.inputs.get(layer), structure.parts[layer].inputs, structure.parts[layer].groups
+        )
 
     @staticmethod
     def _per_group(kept: Sequence[int] | None, total: int, groups: int) -> list[list[int]] | None:

@@ -86,10 +86,9 @@ def stitch(materials: Materials, work: Work) -> Made:
             groups = kept.outputs.get(layer) if choice.groups is None else None
             solutions = [solution.taken(groups=groups) for solution in solutions]
             shift = shift if shift is None or groups is None else shift[list(groups)]
-        elif rows is not None:
-            if choice.rows is None:
-                solutions = [solution.taken(rows=rows) for solution in solutions]
-                shift = None if shift is None else shift[list(kept.outputs[layer])]
+        elif rows is not None and choice.rows is None:
+            solutions = [solution.taken(rows=rows) for solution in solutions]
+            shift = None if shift is None else shift[list(kept.outputs[layer])]
         blocks = replace(measured.blocks, groups=len(solutions[0].weight))
         if shift is not None:
             assert isinstance(module.bias, Tensor)
@@ -110,7 +109,9 @@ def refit(materials: Materials, work: Work) -> Made:
     for layer, (blocks, solutions) in solved.items():
         bits = work.configuration.weight_bits.get(layer)
         _settle(made, layer, work.modules[layer], blocks, solutions, bits)
-    _unmeasured(materials, work, made, set(solved) | (set(materials.structure.layers) - set(sequential.layers)))
+    _unmeasured(
+        materials, work, made, set(solved) | (set(materials.structure.layers) - set(sequential.layers))
+    )
     return made
 
 

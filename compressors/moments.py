@@ -62,7 +62,7 @@ class Blocks:
     def split(self, weight: Tensor) -> list[Tensor]:
         """A weight (outputs, inputs / groups, ...) as one (groups, outputs / groups, width) a run."""
         flat = weight.contiguous().reshape(self.groups, -1, self.inputs * self.kernel)
-        return list(flat.split(self.widths, dim=2))
+        return list(torch.split(flat, self.widths, dim=2))
 
     def join(self, rows: Sequence[Tensor], like: Tensor) -> Tensor:
         """What `split` took apart, in the shape of `like`."""
@@ -84,7 +84,7 @@ class Blocks:
                 ]
                 for group in kept
             ]
-            found.append(torch.tensor(rows, dtype=torch.long).reshape(self.groups, -1))
+            found.append(torch.tensor(rows, dtype=torch.long).reshape(self.groups, len(rows[0])))
             first += channels
         return found
 
@@ -146,7 +146,7 @@ class Patches:
         """Patches or tokens of an input: one (groups, samples, width) a run; samples image by image."""
         linear = isinstance(self._module, nn.Linear)
         found = self._tokens(inputs) if linear else self._patches(inputs)
-        return list(found.split(self.blocks.widths, dim=2))
+        return list(torch.split(found, self.blocks.widths, dim=2))
 
     def outputs(self, output: Tensor, places: Tensor) -> Tensor:
         """What the layer wrote at given positions, (samples, outputs)."""
@@ -275,7 +275,7 @@ def collect(
             drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator)
             loss = functional.cross_entropy(logits, drawn.flatten().to(logits.device), reduction="sum")
             if loss.requires_grad:
-                loss.backward()
+                torch.autograd.backward(loss)
             seen += len(inputs)
     return {
         name: sums.moments(fisher.get(name, torch.zeros(structure.parts[name].outputs)) / seen)

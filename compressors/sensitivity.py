@@ -68,7 +68,9 @@ class Sensitivities:
                 n: {k if k == "2:4" else float(k): v for k, v in found.items()}
                 for n, found in data["sparsity"].items()
             },
-            activations={n: {int(k): v for k, v in found.items()} for n, found in data["activations"].items()},
+            activations={
+                n: {int(k): v for k, v in found.items()} for n, found in data["activations"].items()
+            },
         )
 
 
@@ -94,9 +96,7 @@ def sensitivities(
         channels=_channels(saliency, bank.structure),
         weights={layer: _weights(bank, layer, bits) for layer in layers},
         sparsity={layer: _sparsity(bank, saliency, layer, sparsity) for layer in layers} if sparsity else {},
-        activations={
-            layer: _activations(bank, saliency, layer, activation_bits) for layer in layers
-        }
+        activations={layer: _activations(bank, saliency, layer, activation_bits) for layer in layers}
         if activation_bits
         else {},
     )

@@ -233,7 +233,9 @@ class _Pass:
         self._quantisers: dict[str, ActivationQuantiser] = {}
         # What is made plainly comes before the pass.
         plain = set(owner.structure.layers) - set(owner.layers)
-        self._changed = not plain.isdisjoint({*configuration.weight_bits, *configuration.sparsity, *kept.inputs})
+        self._changed = not plain.isdisjoint(
+            {*configuration.weight_bits, *configuration.sparsity, *kept.inputs}
+        )
 
     def run(self) -> dict[str, tuple[Blocks, list[Solution]]]:
         owner, modules = self._owner, self._modules
@@ -346,7 +348,7 @@ class _Pass:
     def _anchor(self, layer: str, blocks: Blocks) -> list[Tensor]:
         """The bank's refitted weights for the kept inputs, for the kept rows, in the cut layer's runs."""
         # The bank's runs are the dense layer's.
-        return list(torch.cat(self._banked(layer), dim=2).split(blocks.widths, dim=2))
+        return list(torch.split(torch.cat(self._banked(layer), dim=2), blocks.widths, dim=2))
 
     def _banked(self, layer: str) -> list[Tensor]:
         owner = self._owner
@@ -397,7 +399,7 @@ class _Pass:
 
         def hook(norm: nn.Module, inputs: Any) -> None:
             nonlocal done
-            if done or not self._changed and name not in self._kept.inputs:
+            if done or (not self._changed and name not in self._kept.inputs):
                 return
             done = True
             with self._additions.quiet():

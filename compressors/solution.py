@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +83,10 @@ def solve(
         scale: of each row, (groups, rows), where it is not free to choose.
         mask: the weights that stay, (groups, rows, width), where they are not free to choose.
     """
+    if not weight.shape[2]:
+        # All inputs of a run are cut.
+        narrow = bits is not None and bits <= 8
+        return Solution(weight, weight if narrow else None, scale, weight.bool() if sparsity else None)
     order = moments.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
     if sparsity == "2:4" and mask is None:
         order = _quad_order(weight.shape[2], kernel).expand(len(weight), -1)
@@ -140,7 +145,7 @@ def _quads_over_runs(weights: Sequence[Tensor], moments: Sequence[Tensor], kerne
     whole = torch.cat(losses, dim=2)
     per_channel = whole.reshape(*whole.shape[:2], -1, kernel)
     chosen = mask_of(per_channel, "2:4", 0, axis=2).reshape(whole.shape)
-    return list(chosen.split([weight.shape[2] for weight in weights], dim=2))
+    return list(torch.split(chosen, [weight.shape[2] for weight in weights], dim=2))
 
 
 def _shares(total: int, sizes: Sequence[int]) -> list[int]:
@@ -149,7 +154,7 @@ def _shares(total: int, sizes: Sequence[int]) -> list[int]:
     for size in sizes:
         bounds.append(bounds[-1] + size)
     cuts = [round(total * bound / bounds[-1]) for bound in bounds]
-    return [stop - start for start, stop in zip(cuts, cuts[1:], strict=False)]
+    return [stop - start for start, stop in itertools.pairwise(cuts)]
 
 
 @dataclass(frozen=True)

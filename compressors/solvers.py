@@ -67,7 +67,8 @@ def error(difference: Tensor, moments: Tensor) -> Tensor:
 def inverse_factor(moments: Tensor) -> Tensor:
     """The upper Cholesky factor of G^-1 (count, width, width), which second-order loops read row by row."""
     lower = torch.linalg.cholesky(moments)
-    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    return factor
 
 
 def round_columns(
@@ -225,7 +226,7 @@ def _quotas(weight: Tensor, factor: Tensor, kept: int, block: int) -> Sequence[i
     chosen = torch.zeros(flat.numel(), dtype=torch.bool)
     chosen[torch.argsort(flat.flatten(), descending=True, stable=True)[:kept]] = True
     per_column = chosen.reshape(flat.shape).sum((0, 2))
-    return [int(part.sum()) for part in per_column.split(block)]
+    return [int(part.sum()) for part in torch.split(per_column, block)]
 
 
 def _pass_on(columns: Tensor, factor: Tensor, errors: Array, start: int, stop: int) -> None:

@@ -1,6 +1,7 @@
 """The search: space, samplers, evaluation, and the driver with its Optuna study."""
 
 from search.candidate import STATES, Candidate, SearchRecord, TrialRecord
+from search.context import SamplerContext
 from search.driver import Driver, Front, Progress
 from search.evaluation import Evaluation, Evaluator
 from search.run import Prepared, SearchOptions, prepare, resume, start
@@ -18,6 +19,7 @@ __all__ = [
     "Front",
     "Prepared",
     "Progress",
+    "SamplerContext",
     "SearchOptions",
     "SearchRecord",
     "Space",

@@ -21,6 +21,9 @@ Integers = NDArray[np.int64]
 LOST = 0.45
 """Share of the dense model's lead over guessing below which a point is worth nothing: hypervolume towards models
 that nobody would ship is not looked for."""
+MARGIN = 0.5
+"""Halvings by which the sampler's reference lies beyond the search's: a candidate that saves memory alone, and no
+multiply-adds, encloses no volume over the dense model's own costs, and is what many users want."""
 TYPICAL = 0.05
 """Nats that a half-way choice of a parameter costs where nothing was measured: its order of magnitude."""
 
@@ -67,8 +70,8 @@ class Landscape:
     """Arrays of a search of one metric against costs that are known beforehand.
 
     A point is a row of indices, one per parameter. A gain is what a point has over the reference: in a cost
-    log2(reference / cost), in the metric the share of the dense model's lead that is left, 1 for the dense model
-    and 0 for the reference.
+    log2(reference / cost) + `MARGIN`, in the metric the share of the dense model's lead that is left, 1 for the
+    dense model and 0 for the reference.
 
     Args:
         context: of the search.
@@ -93,17 +96,17 @@ class Landscape:
             context.costs, space.parameters, space.configuration, [o.measurement for o in costs]
         )
         self.columns = [position for position, o in enumerate(self.objectives) if o.is_cost]
-        self._limits = np.log2([context.reference[objective.name] for objective in costs])
+        self._limits = np.log2([context.reference[objective.name] for objective in costs]) + MARGIN
         self._worst = context.reference[metric.name]
         self._span = context.dense[metric.name] - self._worst
 
     def gains(self, points: Integers, *, exact: bool = True) -> Floats:
-        """(n, costs) halvings of each cost."""
+        """(n, costs) halvings of each cost, the margin added."""
         costs = self.table.exact(points) if exact else self.table.approximate(points)
         return self._limits - np.log2(np.maximum(costs, 1e-9))
 
     def cost_gains(self, costs: Floats) -> Floats:
-        """(n, costs) halvings of costs in natural units."""
+        """(n, costs) halvings of costs in natural units, the margin added."""
         return self._limits - np.log2(np.maximum(costs, 1e-9))
 
     def share(self, values: Floats) -> Floats:

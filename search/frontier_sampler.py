@@ -19,6 +19,9 @@ from search.improvement import Improvement
 from search.seeds import PRICES, sweep
 from search.surrogate import Hyperparameters, Surrogate, choose
 
+FLOORS = (LOST, 0.75, 0.92)
+"""Shares of the dense model's lead below which points count for nothing, taken in turn. Volume on logarithms of
+costs lies mostly with tiny models; two trials of three look where most models are shipped, near the dense one."""
 TRIALS = 400
 """Trials that the surrogate is conditioned on, at most."""
 RENEWAL, CHOOSING = 12, 120
@@ -55,6 +58,7 @@ class FrontierSampler(BaseSampler):
         self._landscape = landscape
         self._random = np.random.default_rng(seed)
         self._independent = RandomSampler(seed=seed)
+        self._floor = LOST
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Every parameter of the space."""
@@ -66,6 +70,7 @@ class FrontierSampler(BaseSampler):
         """The next point."""
         if "fixed_params" in trial.system_attrs:
             return {}  # enqueued: what would be proposed does not count
+        self._floor = FLOORS[trial.number % len(FLOORS)]
         landscape = self._landscape
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         known = [other for other in trials if len(other.params) == len(landscape.parameters)]
@@ -107,7 +112,7 @@ class FrontierSampler(BaseSampler):
             shares = np.append(shares, expected)
             gains = np.vstack([gains, landscape.gains(waiting)])
             surrogate = self._surrogate(points, shares, gains, surrogate.hyperparameters)
-        improvement = Improvement(shares - LOST, gains)
+        improvement = Improvement(shares - self._floor, gains)
         front = points[_nondominated(shares, gains)] if len(points) else points
         return self._search(surrogate, improvement, front, tried)
 
@@ -210,7 +215,7 @@ class FrontierSampler(BaseSampler):
         gains = landscape.gains(pool, exact=False)
         mean = surrogate.mean(pool)
         # First by a single case each, a hopeful one; then the promising ones by all cases.
-        hopeful = surrogate.share(mean - HOPE)[:, None] - LOST
+        hopeful = surrogate.share(mean - HOPE)[:, None] - self._floor
         if len(landscape.columns) <= 2:
             rough = improvement.of(hopeful, gains)[:, 0]
         else:
@@ -219,7 +224,7 @@ class FrontierSampler(BaseSampler):
         pool = pool[kept]
         gains = gains[kept] if fast else landscape.gains(pool)
         mean, deviation = surrogate.predict(pool)
-        shares = surrogate.share(mean[:, None] + deviation[:, None] * NODES) - LOST
+        shares = surrogate.share(mean[:, None] + deviation[:, None] * NODES) - self._floor
         expected = improvement.of(shares, gains) @ WEIGHTS
         order = np.argsort(-expected, kind="stable")
         return pool[order], np.asarray(expected[order], dtype=np.float64)

@@ -20,23 +20,28 @@ MakeSampler = Callable[[int, SamplerContext], BaseSampler]
 
 
 def _auto(seed: int, context: SamplerContext) -> BaseSampler:
+    """Predicted losses corrected by trials, exact costs, expected hypervolume improvement."""
     landscape = context.landscape
     return _nsga2(seed, context) if landscape is None else FrontierSampler(landscape, seed)
 
 
 def _nsga2(seed: int, context: SamplerContext) -> BaseSampler:
+    """Optuna's `NSGAIISampler` with polynomial mutation."""
     return NSGAIISampler(population_size=context.population, mutation=PolynomialMutation(), seed=seed)
 
 
 def _nsga3(seed: int, context: SamplerContext) -> BaseSampler:
+    """Optuna's `NSGAIIISampler`."""
     return NSGAIIISampler(population_size=context.population, seed=seed)
 
 
 def _tpe(seed: int, context: SamplerContext) -> BaseSampler:
+    """Optuna's `TPESampler`, multivariate."""
     return TPESampler(multivariate=True, seed=seed)
 
 
 def _random(seed: int, context: SamplerContext) -> BaseSampler:
+    """Optuna's `RandomSampler`."""
     return RandomSampler(seed=seed)
 
 
@@ -47,7 +52,7 @@ SAMPLERS: dict[str, MakeSampler] = {
     "tpe": _tpe,
     "random": _random,
 }
-"""Samplers by name; `auto` also starts from seeded configurations (search.seeds)."""
+"""Samplers by name; `auto` is NSGA-II where no costs are known beforehand."""
 
 
 def sampler(name: str, seed: int, context: SamplerContext) -> BaseSampler:

@@ -18,9 +18,7 @@ from storage import FrontierStore, check
 from targets import Target
 
 # Plain rounding: a race needs candidates that are much worse than others.
-OPTIONS = SearchOptions(
-    trials=60, sampler="random", space=SpaceOptions(criterion="l1", method="rounding")
-)
+OPTIONS = SearchOptions(trials=60, sampler="random", space=SpaceOptions(criterion="l1", method="rounding"))
 
 
 @pytest.fixture(scope="module")
