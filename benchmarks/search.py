@@ -101,18 +101,14 @@ class Run:
 
     Args:
         method, seed: which.
-        goal: trials asked for.
-        trials: trials made; leanfront's raced-out and failed ones are no points.
+        goal, trials: asked for, and made; leanfront's raced-out and failed ones are no points.
         dense: accuracy, memory_bytes and macs of the dense model.
         points: in the order they were made.
         setup_seconds: from the start of the clock to the first trial.
-        seconds: wall-clock of the whole run, without the judging.
-        cpu_seconds: processor time of the process in that time, all threads together.
+        seconds, cpu_seconds: of the whole run without the judging; processor time of all threads together.
         load_before, load_after: load averages over the last minute.
         largest_difference: between the judged and the measured accuracies of the frontier.
-        hypervolume: the final one.
-        machine: what it ran on.
-        date: ISO 8601, UTC.
+        machine, date: what it ran on, and when (ISO 8601, UTC).
     """
 
     method: str
@@ -184,10 +180,8 @@ class Plain:
         self.structure = derive(target.model, target.example_input)
         space = derive_space(self.structure, SpaceOptions(criterion="l1"))
         # With residual groups to cut as well, 200 trials find nothing above the reference.
-        parameters = {
-            n: p for n, p in space.parameters.items() if p.kind != "channels" or self._inner(p.subject)
-        }
-        self.space = replace(space, parameters=parameters)
+        own = {n: p for n, p in space.parameters.items() if p.kind != "channels" or self._inner(p.subject)}
+        self.space = replace(space, parameters=own)
         self.costs = Costs(Profile(target.model, target.example_input, self.structure))
         saliency = Saliency(target, self.structure, torch.device("cpu"))
         groups = self.structure.groups.items()
@@ -358,9 +352,8 @@ def machine() -> dict[str, str | int]:
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(
-            (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model
-        )
+        named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        model = next(named, model)
     return {
         "cpu": model,
         "cores": os.cpu_count() or 1,
@@ -393,37 +386,26 @@ def load_target(data: Path) -> Target:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
 def ratio(over: float, under: float) -> float:
     """A quotient; nothing is as much as nothing, and anything is infinitely more."""
-    if under == 0:
-        return math.inf if over else 1.0
-    return over / under
+    return over / under if under else math.inf if over else 1.0
 
 
 def runs_table(runs: Sequence[Run]) -> str:
-    """One line a run, then a method's medians."""
+    """One line a run."""
     head = ["method", "seed", "trials", "points", "on frontier", "hypervolume", "wall-clock s", "set-up s"]
     head += ["judged differs by", "CPU s / wall s", "load"]
     rows = []
     for method in METHODS:
-        own = [run for run in runs if run.method == method]
-        for run in own:
+        for run in (run for run in runs if run.method == method):
             front = sum(point.on_frontier for point in run.points)
             rows.append([method, str(run.seed), str(run.trials), str(len(run.points)), str(front)])
             rows[-1] += [f"{run.hypervolume:.4f}", f"{run.seconds:.0f}", f"{run.setup_seconds:.1f}"]
             rows[-1] += [f"{run.largest_difference:.4f}", f"{ratio(run.cpu_seconds, run.seconds):.2f}"]
             rows[-1] += [f"{run.load_before:.1f} to {run.load_after:.1f}"]
-        if own:
-            volume, seconds, setup = (
-                statistics.median(getattr(run, name) for run in own)
-                for name in ("hypervolume", "seconds", "setup_seconds")
-            )
-            cells = ["", "", "", f"{volume:.4f}", f"{seconds:.0f}", f"{setup:.1f}", "", "", ""]
-            rows.append([method, "median", *cells])
     return table(head, rows)
 
 
@@ -431,7 +413,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
     """Leanfront against the better rival of the same seed; one that has ended keeps what it found."""
     head = ["seed", "better rival", "its hypervolume", "its wall-clock s"]
     head += ["leanfront gets there in s", "sooner", "sooner by processor time"]
-    head += ["leanfront / better rival at leanfront's wall-clock", "ratio", "at the rival's", "ratio"]
+    head += ["leanfront's hypervolume by then", "ratio"]
     rows, ratios = [], []
     for own in (run for run in runs if run.method == "leanfront"):
         rivals = [run for run in runs if run.method in RIVALS and run.seed == own.seed]
@@ -439,24 +421,18 @@ def comparison_table(runs: Sequence[Run]) -> str:
             continue
         best = max(rivals, key=lambda run: run.hypervolume)
         reached = own.time_to(best.hypervolume)
-        worked = own.time_to(best.hypervolume, "processor")
-        found = [ratio(best.seconds, reached), ratio(best.cpu_seconds, worked)]
+        found = [ratio(best.seconds, reached)]
+        found.append(ratio(best.cpu_seconds, own.time_to(best.hypervolume, "processor")))
         row = [str(own.seed), best.method, f"{best.hypervolume:.4f}", f"{best.seconds:.0f}"]
         row += [f"{reached:.0f}" if math.isfinite(reached) else "not reached"]
         row += [f"{found[0]:.1f}x", f"{found[1]:.1f}x"]
-        for seconds in (own.seconds, best.seconds):
-            ours, theirs = own.volume_at(seconds), max(run.volume_at(seconds) for run in rivals)
-            found.append(ratio(ours, theirs))
-            row += [f"{ours:.4f} / {theirs:.4f} at {seconds:.0f} s", f"{found[-1]:.2f}x"]
-        rows.append(row)
+        found.append(ratio(own.volume_at(best.seconds), best.hypervolume))
+        rows.append([*row, f"{own.volume_at(best.seconds):.4f}", f"{found[-1]:.2f}x"])
         ratios.append(found)
     if not rows:
         return "Nothing to compare: there is no seed that both leanfront and a rival were run with."
-    sooner, worked_less, early, late = (
-        f"{statistics.median(column):.2f}x" for column in zip(*ratios, strict=True)
-    )
-    rows.append(["median", "", "", "", "", sooner, worked_less, "", early, "", late])
-    return table(head, rows)
+    sooner, worked, late = (f"{statistics.median(column):.2f}x" for column in zip(*ratios, strict=True))
+    return table(head, [*rows, ["median", "", "", "", "", sooner, worked, "", late]])
 
 
 @click.group()

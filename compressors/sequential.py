@@ -17,6 +17,7 @@ Three refinements, each measured on ResNet-20 (docs/benchmarks.md):
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,8 +85,14 @@ class Sequential:
         self.bank = bank
         self.inputs = inputs
         modules = dict(model.named_modules())
-        # A norm that takes its statistics from each batch has none to correct.
-        self.norms = {k: norm for k, norm in norms.items() if modules[norm].running_mean is not None}
+        # A norm that takes its statistics from each batch has none to correct, one of several layers no single
+        # correction.
+        readers = Counter(norms.values())
+        self.norms = {
+            layer: norm
+            for layer, norm in norms.items()
+            if readers[norm] == 1 and modules[norm].running_mean is not None
+        }
         self.layers = [name for name in measurable(structure, modules) if name in bank.moments]
         self._per_image = {
             name: positions_wanted(bank.moments[name].blocks, len(inputs)) for name in self.layers
@@ -261,7 +268,9 @@ class _Pass:
     def _before(self, layer: str) -> Callable[[nn.Module, Any], Any]:
         def hook(_: nn.Module, inputs: Any) -> Any:
             if layer in self._reached:
-                return None  # called again, by the model or by us
+                # Called again, by the model or by us; what is quantised already stays as it is.
+                again = self._quantisers.get(layer)
+                return None if again is None else (again(inputs[0]), *inputs[1:])
             self._reached.add(layer)
             with self._additions.quiet():
                 first = self._quantised(layer, inputs[0])
