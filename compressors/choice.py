@@ -71,8 +71,8 @@ class _Consumer:
         if not len(columns):
             return
         spread = torch.linalg.solve(self.inverse[columns[:, None], columns], self.inverse[columns])
-        self.weight = self.weight - self.weight[:, columns] @ spread
-        self.inverse = self.inverse - self.inverse[:, columns] @ spread
+        self.weight.addmm_(self.weight[:, columns], spread, alpha=-1)
+        self.inverse.addmm_(self.inverse[:, columns], spread, alpha=-1)
         self.weight[:, columns] = 0
         self.inverse[columns] = 0
         self.inverse[:, columns] = 0
