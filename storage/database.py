@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from storage import schema
-from storage.failures import translated
+from storage.failures import translated, uninterrupted
 from targets.errors import SchemaError, StorageError
 
 BUSY_SECONDS = 30.0
@@ -59,7 +59,12 @@ class Database:
         Raises:
             StorageError: the database cannot be read.
         """
-        with translated(self.url), Session(self.engine, autoflush=False) as session, session.begin():
+        with (
+            uninterrupted(),
+            translated(self.url),
+            Session(self.engine, autoflush=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
@@ -70,6 +75,7 @@ class Database:
             StorageError: the database cannot be written; nothing has changed.
         """
         with (
+            uninterrupted(),
             translated(self.url),
             Session(self._writer, autoflush=False, expire_on_commit=False) as session,
             session.begin(),

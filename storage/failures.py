@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,6 +50,26 @@ def translated(url: str) -> Iterator[None]:
     except (SQLAlchemyError, sqlite3.Error, CommandError, OSError, OverflowError, UnicodeError) as error:
         # Not chained: the traceback of a full disk says nothing that the message does not.
         raise StorageError(_message(error, url)) from None
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for the end: a KeyboardInterrupt within SQLAlchemy's clean-up is printed and lost.
+
+    Only the main thread is ever interrupted, and only where Ctrl-C means KeyboardInterrupt.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is not signal.default_int_handler:
+        yield
+        return
+    waiting: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if waiting:
+            raise KeyboardInterrupt
 
 
 def _message(error: Exception, url: str) -> str:

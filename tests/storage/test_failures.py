@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, NoResultFound, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from storage.database import open_database
 from storage.failures import SQLITE_ADVICE, translated
 from targets.errors import NotFoundError, StorageError
 
@@ -55,3 +60,20 @@ def test_our_own_errors_and_bugs_pass() -> None:
         raise NotFoundError("mine")
     with pytest.raises(ZeroDivisionError), translated("sqlite:///x.db"):
         raise ZeroDivisionError
+
+
+def test_ctrl_c_waits_for_the_end_of_a_transaction(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'a.db'}")
+
+    def interrupted() -> None:
+        with database.writing() as session:
+            session.execute(text("CREATE TABLE kept (value INTEGER)"))
+            os.kill(os.getpid(), signal.SIGINT)
+            session.execute(text("INSERT INTO kept VALUES (1)"))
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with database.reading() as session:
+        assert session.execute(text("SELECT value FROM kept")).scalar() == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    database.close()
