@@ -109,6 +109,7 @@ class Bench:
 @click.group()
 def main() -> None:
     """Ablations of the layer bank."""
+    click.echo(f"leanfront {leanfront.__version__}, torch {torch.__version__}", err=True)
 
 
 @main.command()
@@ -210,5 +211,4 @@ def where_time_goes() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    leanfront.__version__  # noqa: B018
     main()

@@ -168,7 +168,9 @@ def test_dying_pool_processes_are_replaced(
     monkeypatch.setenv("TINY_DRIVER", str(os.getpid()))
     target = resolve_target(f"{tiny_file}:dies")
     # Without costs the search begins at the dense end of the space, where nothing is cut.
-    record = start(target, store, "a", SearchOptions(trials=4, workers=2, objectives=("accuracy", "cross_entropy")))
+    record = start(
+        target, store, "a", SearchOptions(trials=4, workers=2, objectives=("accuracy", "cross_entropy"))
+    )
     assert record.state == "done"
     assert record.trials == 4
     failed = [c for c in store.candidates("a", failed=True) if c.state == "failed"]
