@@ -142,8 +142,7 @@ def _consumers(
         for run, (rows, gram) in enumerate(
             zip(split, measured.of(centred=centred[member.part]), strict=True)
         ):
-            damped = solvers.damp(gram)
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+            inverse = solvers.inverse(solvers.damp(gram))
             for inside in range(blocks.groups):
                 columns = _columns(member.indices, blocks.inputs, blocks.runs, blocks.kernel, inside, run)
                 if bool((columns >= 0).any()):

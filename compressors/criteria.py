@@ -188,10 +188,8 @@ def _reconstruction(saliency: Saliency, layer: str, generator: torch.Generator) 
         return weight.abs()
     split = moments.blocks.split(weight)
     grams = moments.of(centred=saliency.centred[layer])
-    inverses = [torch.cholesky_inverse(torch.linalg.cholesky(solvers.damp(gram))) for gram in grams]
     scores = [
-        rows.square() / inverse.diagonal(dim1=1, dim2=2)[:, None]
-        for rows, inverse in zip(split, inverses, strict=True)
+        solvers.removal_losses(rows, solvers.damp(gram)) for rows, gram in zip(split, grams, strict=True)
     ]
     return moments.blocks.join(scores, weight)
 

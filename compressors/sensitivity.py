@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compressors import solvers
 from compressors.bank import Bank, Choice
 from compressors.criteria import Saliency
 from compressors.structure import Structure
@@ -136,10 +137,7 @@ def _sparsity(
     fisher = moments.fisher.reshape(moments.blocks.groups, -1, 1)
     losses = []
     for rows, gram in zip(split, bank.gram(layer), strict=True):
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        # What the loss of each weight alone costs after the others made up for it (OBS).
-        obs = rows.square() / inverse.diagonal(dim1=1, dim2=2)[:, None]
-        losses.append((obs * fisher).flatten())
+        losses.append((solvers.removal_losses(rows, gram) * fisher).flatten())
     total = torch.cat(losses).double().sort().values.cumsum(0)
     found: dict[float | str, float] = {}
     for choice in wanted:

@@ -138,10 +138,7 @@ def solve_runs(
 
 def _quads_over_runs(weights: Sequence[Tensor], moments: Sequence[Tensor], kernel: int) -> list[Tensor]:
     """Two of every four channels by what the loss of each alone costs: fours do not end where runs do."""
-    losses = []
-    for weight, gram in zip(weights, moments, strict=True):
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        losses.append(weight.square() / inverse.diagonal(dim1=1, dim2=2)[:, None])
+    losses = [solvers.removal_losses(weight, gram) for weight, gram in zip(weights, moments, strict=True)]
     whole = torch.cat(losses, dim=2)
     per_channel = whole.reshape(*whole.shape[:2], -1, kernel)
     chosen = mask_of(per_channel, "2:4", 0, axis=2).reshape(whole.shape)

@@ -64,10 +64,22 @@ def error(difference: Tensor, moments: Tensor) -> Tensor:
     return ((difference @ moments) * difference).sum(-1)
 
 
+def inverse(moments: Tensor) -> Tensor:
+    """G^-1 (count, width, width) of damped moments."""
+    return torch.cholesky_inverse(torch.linalg.cholesky(moments))
+
+
+def removal_losses(weight: Tensor, moments: Tensor) -> Tensor:
+    """w^2 / [G^-1]_jj (count, rows, width): what the loss of each weight alone costs after all others made up for it.
+
+    Optimal brain surgeon (Hassibi & Stork 1993).
+    """
+    return weight.square() / inverse(moments).diagonal(dim1=1, dim2=2)[:, None]
+
+
 def inverse_factor(moments: Tensor) -> Tensor:
     """The upper Cholesky factor of G^-1 (count, width, width), which second-order loops read row by row."""
-    lower = torch.linalg.cholesky(moments)
-    factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    factor: Tensor = torch.linalg.cholesky(inverse(moments), upper=True)
     return factor
 
 
