@@ -50,6 +50,16 @@ def reestimate(module: nn.Module, batches: Iterable[Tensor]) -> int:
     return len(norms) - unread
 
 
+def norm_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """The running statistics of every batch norm, the module's own tensors."""
+    return {
+        f"{name}.{key}": buffer
+        for name, norm in module.named_modules()
+        if isinstance(norm, BATCH_NORMS)
+        for key, buffer in norm.named_buffers()
+    }
+
+
 Statistics = dict[str, tuple[Tensor, Tensor]]
 """Norm's name -> (running mean, running variance)."""
 

@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from compressors import solvers
+from compressors.bank_cache import KeyPart
 from compressors.calibration import Calibration
 from compressors.choice import Removal, removal
 from compressors.modules import BATCH_NORMS, weight_of
-from compressors.moments import LayerMoments, collect
+from compressors.moments import LayerMoments, collect, packed, unpacked
+from compressors.shared import Shared
 from compressors.structure import ChannelGroup, Part, Structure
-from targets import Target
+from targets import Split, Target
 
 GRADIENT_SAMPLES = 128
 """Calibration samples behind gradients and the Fisher diagonal: one backward pass each."""
@@ -38,12 +40,14 @@ class Saliency:
         structure: its structure.
         device: where gradients and moments are computed.
         calibration: samples that moments are taken on; the target's first by default.
+        shared: what other processes made of the same already; nothing by default.
     """
 
     target: Target
     structure: Structure
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     calibration: Calibration | None = None
+    shared: Shared | None = None
 
     @cached_property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -64,10 +68,24 @@ class Saliency:
     @cached_property
     def moments(self) -> Mapping[str, LayerMoments]:
         """Second moments of the measurable layers' inputs."""
+        parts = (self._layers,)
+        return unpacked(self._recall("moments", parts, lambda: packed(self._collected())), self.structure)
+
+    def _collected(self) -> Mapping[str, LayerMoments]:
         calibration = self.calibration or Calibration(self.target, device=self.device)
         model = copy.deepcopy(self.target.model).to(self.device).eval()
         model.requires_grad_(False)
         return collect(model, self.structure, calibration.batches, calibration.samples)
+
+    @property
+    def _layers(self) -> str:
+        layers = [part for part in self.structure.parts.values() if part.is_layer]
+        return repr((list(self.structure.layers), layers))
+
+    def _recall(
+        self, what: str, parts: tuple[KeyPart, ...], make: Callable[[], Mapping[str, Tensor]]
+    ) -> Mapping[str, Tensor]:
+        return make() if self.shared is None else self.shared.recall(what, parts, make)
 
     @cached_property
     def centred(self) -> Mapping[str, bool]:
@@ -80,9 +98,24 @@ class Saliency:
     def removal(self, group: ChannelGroup) -> Removal | None:
         """The order in which a group's units go by what their consumers lose; computed once."""
         if group.name not in self._removals:
-            weights = {m.part: self.weight(m.part) for m in group.members if m.part in self.moments}
-            self._removals[group.name] = removal(group, self.structure, weights, self.moments, self.centred)
+            parts = (
+                self._layers,
+                repr(group),
+                tuple(sorted(n for n, centred in self.centred.items() if centred)),
+            )
+            found = self._recall("removal", parts, lambda: self._removed(group))
+            order, losses = tuple(found["order"].tolist()), tuple(found["losses"].tolist())
+            self._removals[group.name] = Removal(order, losses) if order else None
         return self._removals[group.name]
+
+    def _removed(self, group: ChannelGroup) -> dict[str, Tensor]:
+        weights = {m.part: self.weight(m.part) for m in group.members if m.part in self.moments}
+        found = removal(group, self.structure, weights, self.moments, self.centred)
+        order, losses = ((), ()) if found is None else (found.order, found.losses)
+        return {
+            "order": torch.tensor(order, dtype=torch.long),
+            "losses": torch.tensor(losses, dtype=torch.float64),
+        }
 
     @cached_property
     def _removals(self) -> dict[str, Removal | None]:
@@ -90,7 +123,20 @@ class Saliency:
 
     @cached_property
     def _gradients(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return _gradients(self.target, self.structure, self.device)
+        split = _gradient_samples(self.target)
+        parts = (self._layers, *(split.tensors() if self.shared is not None else ()))
+
+        def make() -> dict[str, Tensor]:
+            first, second = _gradients(self.target, self.structure, self.device)
+            named = {f"{layer}/gradient": value for layer, value in first.items()}
+            return named | {f"{layer}/fisher": value for layer, value in second.items()}
+
+        found = self._recall("gradients", parts, make)
+        first, second = (
+            {name.removesuffix(end): value for name, value in found.items() if name.endswith(end)}
+            for end in ("/gradient", "/fisher")
+        )
+        return first, second
 
     def gradient(self, layer: str) -> Tensor:
         """Mean gradient of the cross-entropy with the true calibration labels, the shape of `weight`."""
@@ -306,6 +352,12 @@ def _norms_behind(target: Target, structure: Structure) -> dict[str, str]:
     return found
 
 
+def _gradient_samples(target: Target) -> Split:
+    count = min(GRADIENT_SAMPLES, len(target.calibration))
+    positions = torch.linspace(0, len(target.calibration) - 1, count).round().long().tolist()
+    return target.calibration.subset(positions)
+
+
 def _gradients(
     target: Target, structure: Structure, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -317,13 +369,13 @@ def _gradients(
         parameter.requires_grad_(False)
     for weight in weights.values():
         weight.requires_grad_(True)
-    count = min(GRADIENT_SAMPLES, len(target.calibration))
-    positions = torch.linspace(0, len(target.calibration) - 1, count).round().long().tolist()
+    split = _gradient_samples(target)
+    count = len(split)
     generator = torch.Generator().manual_seed(0)
     first = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
     second = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
     ordered = list(weights.values())
-    for inputs, labels in target.calibration.subset(positions).batches(1, device):
+    for inputs, labels in split.batches(1, device):
         # Compression runs without gradients; these are wanted wherever they are asked for.
         with torch.inference_mode(False), torch.enable_grad():
             logits = model(inputs).float()

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from compressors.bank import Bank
 from compressors.bank_cache import BankCache
-from compressors.batch_norm import anchor, reestimate, statistics
+from compressors.batch_norm import anchor, norm_buffers, reestimate, statistics
 from compressors.calibration import SAMPLES, Calibration
 from compressors.criteria import Saliency
 from compressors.derive import derive
 from compressors.folding import folds
 from compressors.sequential import ELEMENTS, FEWEST_IMAGES, IMAGES, Sequential
+from compressors.shared import Shared
 from compressors.structure import Structure
 from targets import Target
 
@@ -29,7 +30,7 @@ class Materials:
         structure: the model's, when it is known already.
         device: where models run.
         samples: calibration samples.
-        cache: of the layer bank on disk; the user's own by default.
+        cache: of the layer bank and of shared statistics on disk; the user's own by default.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class Materials:
         self.device = torch.device(device)
         self.structure = structure or derive(target.model, target.example_input)
         self.calibration = Calibration(target, samples, self.device)
-        self.saliency = Saliency(target, self.structure, self.device, self.calibration)
+        self.shared = Shared(target, self.calibration, cache)
+        self.saliency = Saliency(target, self.structure, self.device, self.calibration, self.shared)
         self._cache = cache
 
     def dense(self) -> nn.Module:
@@ -96,5 +98,12 @@ class Materials:
     def _sampled(self) -> nn.Module:
         """The dense model with statistics of the calibration samples."""
         module = self.dense()
-        reestimate(module, self.calibration.batches)
+
+        def make() -> dict[str, Tensor]:
+            reestimate(module, self.calibration.batches)
+            return norm_buffers(module)
+
+        buffers = norm_buffers(module)
+        for name, value in self.shared.recall("norms", (), make).items():
+            buffers[name].copy_(value)
         return module

@@ -121,6 +121,32 @@ class LayerMoments:
         return self.of(centred=False)
 
 
+def packed(moments: Mapping[str, LayerMoments]) -> dict[str, Tensor]:
+    """Moments as named tensors, to be kept."""
+    found = {}
+    for layer, measured in moments.items():
+        for run, (covariance, mean) in enumerate(zip(measured.covariance, measured.mean, strict=True)):
+            found[f"{layer}/covariance/{run}"], found[f"{layer}/mean/{run}"] = covariance, mean
+        found[f"{layer}/samples"] = torch.tensor(measured.samples)
+        found[f"{layer}/fisher"] = measured.fisher
+    return found
+
+
+def unpacked(tensors: Mapping[str, Tensor], structure: Structure) -> dict[str, LayerMoments]:
+    """What `packed` packed, of the same structure."""
+    found = {}
+    for layer in structure.layers:
+        if f"{layer}/samples" in tensors:
+            blocks = Blocks.of(structure.parts[layer])
+            covariance, mean = (
+                tuple(tensors[f"{layer}/{what}/{run}"] for run in range(len(blocks.runs)))
+                for what in ("covariance", "mean")
+            )
+            samples, fisher = int(tensors[f"{layer}/samples"]), tensors[f"{layer}/fisher"]
+            found[layer] = LayerMoments(blocks, covariance, mean, samples, fisher)
+    return found
+
+
 class Patches:
     """Reads a layer's input as its matrix product does, at positions that are drawn once per call.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import safetensors.torch
@@ -14,15 +15,14 @@ from torch import nn
 import search as searching
 from compressors import compress
 from leanfront.database import open_artifacts, open_store
+from leanfront.holding import Holding
 from leanfront.progress import bar
 from objectives import Budget, Selection
-from search import Prepared, Progress, SearchOptions, SearchRecord, SpaceOptions
+from search import Prepared, SearchOptions, SearchRecord, SpaceOptions
 from search.racing import FALSE_ELIMINATION
-from storage import FrontierStore
+from storage import FrontierStore, runner_name
 from targets import Target, resolve
-from targets.errors import InfeasibleError, NameTakenError, NotFoundError, TargetError
-
-Report = Callable[[Progress], None]
+from targets.errors import InfeasibleError, LeaseLostError, StorageError, TargetError
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +208,7 @@ def search(
     seed: int = 0,
     workers: int = 1,
     device: str = "auto",
+    cluster: str | None = None,
     samples: int = 512,
     false_elimination: float = FALSE_ELIMINATION,
     progress: bool = False,
@@ -230,6 +231,7 @@ def search(
         seed: the same seed gives the same trials with one worker.
         workers: processes; a script that uses more than one must be guarded by ``if __name__ == "__main__"``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        cluster: address of a Dask scheduler (``tcp://HOST:8786``) whose workers evaluate.
         samples: calibration samples.
         false_elimination: largest share of candidates better than the frontier point they race against that
             may be stopped early; 0 evaluates every candidate on the whole validation split.
@@ -249,6 +251,7 @@ def search(
         seed=seed,
         workers=workers,
         device=device,
+        cluster=cluster,
         samples=samples,
         false_elimination=false_elimination,
     )
@@ -268,13 +271,69 @@ def run_search(
 ) -> SearchResult:
     """Run a search on an open store: what `search` and the command line share."""
     name = name or free_name(store, target.name or "search")
-    check_free(store, name)
+    reference = target.reference or f"python:{target.name or type(target.model).__name__}"
+    # Stored before anything takes time: the name is taken, and a killed process can be gone on from.
+    store.create_search(replace(searching.queued(name, reference, options), state="running"))
+    try:
+        _drive(target, store, name, options, prepared, progress)
+    except BaseException:
+        # What was not even begun is no search that a user would look for.
+        _forget(store, name)
+        raise
+    return SearchResult(store, name, target)
+
+
+def _drive(
+    target: Target,
+    store: FrontierStore,
+    name: str,
+    options: SearchOptions | None,
+    prepared: Prepared | None,
+    progress: bool,
+    **changes: Any,
+) -> None:
+    """Drive a stored search in this process, so that no other does."""
+    record = store.search(name)
+    where = (
+        {} if options is None else {key: getattr(options, key) for key in ("workers", "device", "cluster")}
+    )
+    lease = store.jobs.drive(name, runner_name())
+    with Holding(store.jobs, lease) as holding:
+        artifact = record.artifact or keep_weights(store, target)
+        with bar(changes.get("trials") or record.goal, shown=progress) as report:
+            done = searching.go_on(
+                target,
+                store.under(lease),
+                name,
+                artifact=artifact,
+                prepared=prepared,
+                report=report,
+                stop=lambda: holding.over,
+                **where,
+                **changes,
+            )
+        if done.state == "running":
+            if not holding.cancelled:
+                raise LeaseLostError(
+                    f"search '{name}' is driven by another process by now, or its database is gone"
+                )
+            store.jobs.finish(lease, "cancelled", "cancelled")
+
+
+def _forget(store: FrontierStore, name: str) -> None:
+    """Delete a search of which nothing is known yet."""
+    with suppress(StorageError):
+        if not store.search(name).prepared:
+            store.set_state(name, "cancelled")
+            store.delete_search(name)
+
+
+def keep_weights(store: FrontierStore, target: Target) -> str:
+    """Store a target's dense weights as an artifact; its content hash."""
     weights = safetensors.torch.save(_contiguous(target.model))
     artifact = open_artifacts().put(weights)
     store.add_artifact(artifact, "dense", len(weights))
-    with bar(options.trials, shown=progress) as report:
-        searching.start(target, store, name, options, artifact=artifact, prepared=prepared, report=report)
-    return SearchResult(store, name, target)
+    return artifact
 
 
 def resume(
@@ -286,6 +345,7 @@ def resume(
     minutes: float | None = None,
     workers: int = 1,
     device: str = "auto",
+    cluster: str | None = None,
     progress: bool = False,
 ) -> SearchResult:
     """Go on with a stored search.
@@ -304,18 +364,19 @@ def resume(
     if target is None and record.target.startswith("python:"):
         raise TargetError(f"search '{name}' was made on a Python object; pass it as target=...")
     resolved = target if isinstance(target, Target) else resolve(target or record.target)
-    goal = trials or int(record.settings["trials"])
-    with bar(goal, shown=progress) as report:
-        searching.resume(
-            resolved,
-            store,
-            name,
-            trials=trials,
-            minutes=minutes,
-            workers=workers,
-            device=device,
-            report=report,
-        )
+    _drive(
+        resolved,
+        store,
+        name,
+        None,
+        None,
+        progress,
+        trials=trials,
+        minutes=minutes,
+        workers=workers,
+        device=device,
+        cluster=cluster,
+    )
     return SearchResult(store, name, resolved)
 
 
@@ -339,15 +400,6 @@ def free_name(store: FrontierStore, stem: str) -> str:
         if name not in taken:
             return name
     raise AssertionError("unreachable")
-
-
-def check_free(store: FrontierStore, name: str) -> None:
-    """Refuse a taken name before minutes go into preparing the search."""
-    try:
-        store.search(name)
-    except NotFoundError:
-        return
-    raise NameTakenError(f"a search named '{name}' exists; choose another --name, or resume it")
 
 
 def _contiguous(model: nn.Module) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ from leanfront import text
 from leanfront.api import SearchResult, flat, free_name, infeasible_text, resume, run_search
 from leanfront.database import database_url, open_store
 from leanfront.demo import run_demo
-from leanfront.options import assignments, database_option, json_option, limit_options, limits
+from leanfront.options import assignments, database_option, json_option, limit_options, limits, place_options
 from leanfront.plot import write_plot
+from leanfront.registry import Registry
+from leanfront.runner import Place, Runner, stopped_by_signals
+from leanfront.shapes import frontier_json
 from leanfront.version import __version__
 from objectives import STRATEGIES
-from search import SAMPLERS, SearchOptions, SpaceOptions, prepare
+from search import SAMPLERS, SearchOptions, SpaceOptions, export_study, prepare
 from search.racing import FALSE_ELIMINATION
 from search.space import ACTIVATION_MODES, SPARSITY_MODES
+from storage.jobs import LEASE_SECONDS
 from targets import builtin_targets, resolve
 from targets.errors import LeanfrontError, UsageError
 
@@ -122,8 +127,7 @@ def inspect(target: str, as_json: bool) -> None:
 )
 @click.option("--sampler", default="auto", show_default=True, help=f"One of {', '.join(SAMPLERS)}.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same trials.")
-@click.option("--workers", default=1, show_default=True, help="Processes that evaluate.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@place_options
 @click.option("--samples", default=512, show_default=True, help="Calibration samples.")
 @click.option(
     "--false-elimination",
@@ -151,6 +155,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
         seed=options["seed"],
         workers=options["workers"],
         device=options["device"],
+        cluster=options["cluster"],
         samples=options["samples"],
         false_elimination=options["false_elimination"],
     )
@@ -168,8 +173,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
 @click.option("--trials", type=int, help="New number of trials to reach.")
 @click.option("--minutes", type=float, help="Wall-clock limit from now.")
 @click.option("--target", help="Where the same target is now, if it moved.")
-@click.option("--workers", default=1, show_default=True, help="Processes that evaluate.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@place_options
 @database_option
 @json_option
 def resume_command(name: str, as_json: bool, database: str | None, **options: Any) -> None:
@@ -211,7 +215,7 @@ def frontier(
         write_plot(record, result.candidates(), Path(plot))
         click.echo(f"wrote {plot}", err=True)
     if as_json:
-        _print_json(frontier_json(result, found))
+        _print_json(frontier_json(record, found))
     elif as_csv:
         click.echo(_csv([flat(candidate) for candidate in found]), nl=False)
     else:
@@ -248,6 +252,31 @@ def select(name: str, strategy: str, database: str | None, as_json: bool, **opti
         sys.exit(INFEASIBLE)
 
 
+@main.command()
+@click.option("--target", "targets", metavar="NAME=TARGET", multiple=True, help="A target of the operator's.")
+@click.option("--targets", "targets_file", type=Path, metavar="FILE.toml", help="A file of such targets.")
+@place_options
+@click.option("--lease", default=LEASE_SECONDS, show_default=True, help="Seconds a job is claimed for.")
+@click.option("--once", is_flag=True, help="End when the queue is empty.")
+@database_option
+def worker(
+    targets: tuple[str, ...],
+    targets_file: Path | None,
+    lease: float,
+    once: bool,
+    database: str | None,
+    **where: Any,
+) -> None:
+    """Take queued jobs and drive them, until stopped (Ctrl-C or SIGTERM)."""
+    if not 1 <= lease <= 3600:
+        raise UsageError(f"--lease takes 1 to 3600 seconds, not {lease:g}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    registry = Registry.of(targets, targets_file)
+    runner = Runner(open_store(database), Place(registry=registry, lease=lease, **where))
+    with stopped_by_signals(runner):
+        runner.run(once=once)
+
+
 @main.group()
 def database() -> None:
     """Look after the database."""
@@ -264,6 +293,18 @@ def upgrade(database: str | None) -> None:
         click.echo(f"the database is at schema {after} now (was {before or 'empty'})")
 
 
+@database.command("export-study")
+@click.argument("name")
+@click.option("--storage", required=True, metavar="URL", help="Of the Optuna storage: sqlite:///optuna.db.")
+@click.option("--study-name", help="Of the new study; the search's name by default.")
+@database_option
+def export_study_command(name: str, storage: str, study_name: str | None, database: str | None) -> None:
+    """Write a search into an Optuna storage, for optuna-dashboard."""
+    study = export_study(open_store(database), name, storage, study_name)
+    trials = len(study.get_trials(deepcopy=False))
+    click.echo(f"wrote {trials} trials to the study '{study.study_name}' in {storage}")
+
+
 @database.command()
 @database_option
 @json_option
@@ -278,24 +319,10 @@ def check(database: str | None, as_json: bool) -> None:
         sys.exit(FAILED)
 
 
-def frontier_json(result: SearchResult, candidates: Sequence[Any]) -> dict[str, Any]:
-    """The FRONTIER object of the command line and the API."""
-    record = result.record
-    return {
-        "search": record.name,
-        "dense": {"measurements": [m.to_json() for m in record.dense]}
-        | {m.name: m.value for m in record.dense if m.split in ("", "validation")},
-        "reference": dict(record.reference),
-        "hypervolume": record.hypervolume,
-        "hypervolume_log2": record.hypervolume_log2,
-        "candidates": [candidate.to_json() for candidate in candidates],
-    }
-
-
 def _show(result: SearchResult, as_json: bool, database: str | None) -> None:
     record, found = result.record, result.frontier()
     if as_json:
-        _print_json(frontier_json(result, found))
+        _print_json(frontier_json(record, found))
         return
     click.echo(text.frontier_text(record, found))
     if record.message:

@@ -1,11 +1,13 @@
 """Every error that leanfront raises on purpose; the tree is drawn in `targets.errors`."""
 
 from targets.errors import (
+    BusyError,
     CompressionError,
     ConfigurationError,
     EvaluationError,
     InfeasibleError,
     LeanfrontError,
+    LeaseLostError,
     NameTakenError,
     NotFoundError,
     SchemaError,
@@ -15,11 +17,13 @@ from targets.errors import (
 )
 
 __all__ = [
+    "BusyError",
     "CompressionError",
     "ConfigurationError",
     "EvaluationError",
     "InfeasibleError",
     "LeanfrontError",
+    "LeaseLostError",
     "NameTakenError",
     "NotFoundError",
     "SchemaError",

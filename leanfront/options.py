@@ -44,6 +44,23 @@ def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where evaluations run."""
+    for option in reversed(
+        (
+            click.option("--workers", default=1, show_default=True, help="Processes that evaluate."),
+            click.option(
+                "--cluster",
+                metavar="tcp://HOST:PORT",
+                help="A Dask scheduler whose workers evaluate instead.",
+            ),
+            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 def limits(options: Mapping[str, Any]) -> dict[str, Any]:
     """What `limit_options` parsed, as keyword arguments of `Budget.of`."""
     return {

@@ -4,7 +4,10 @@ from search.candidate import STATES, Candidate, SearchRecord, TrialRecord
 from search.context import SamplerContext
 from search.driver import Driver, Front, Progress
 from search.evaluation import Evaluation, Evaluator
-from search.run import Prepared, SearchOptions, prepare, resume, start
+from search.export import export_study
+from search.options import SearchOptions
+from search.prepare import Prepared, prepare
+from search.run import go_on, queued, resume, start
 from search.samplers import SAMPLERS
 from search.space import Space, SpaceOptions, derive_space
 from search.store import Store
@@ -27,7 +30,10 @@ __all__ = [
     "Store",
     "TrialRecord",
     "derive_space",
+    "export_study",
+    "go_on",
     "prepare",
+    "queued",
     "resume",
     "start",
 ]

@@ -150,6 +150,8 @@ class SearchRecord:
         hypervolume: of the frontier with costs divided by the reference.
         hypervolume_log2: of the frontier with costs as log2(reference / cost).
         created: ISO 8601 time in UTC, set by the store.
+        id: the store's number; None before it is stored.
+        frontier_version: grows with every change of the frontier or of what is measured on its members.
     """
 
     name: str
@@ -169,6 +171,23 @@ class SearchRecord:
     hypervolume: float = 0.0
     hypervolume_log2: float = 0.0
     created: str = ""
+    id: int | None = None
+    frontier_version: int = 0
+
+    @property
+    def prepared(self) -> bool:
+        """Whether a driver has seen its target; a queued search is known by its request alone."""
+        return bool(self.fingerprint)
+
+    @property
+    def registered(self) -> str | None:
+        """The operator's name for its target; None where a user named the target by a reference."""
+        return self.settings.get("registered")
+
+    @property
+    def goal(self) -> int:
+        """Number of trials wanted."""
+        return int(self.settings.get("trials", 0))
 
     def to_json(self) -> dict[str, Any]:
         """One row of ``leanfront searches --json``."""

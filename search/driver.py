@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,12 +25,17 @@ from search.candidate import Candidate, TrialRecord
 from search.evaluation import Evaluation
 from search.evaluators import Evaluators
 from search.racing import Race
+from search.recipe import EvaluatorLostError
 from search.space import Space
 from search.store import Store
 from search.study import SearchStudy
 
 RETRIES = 3
-"""How often an evaluation is tried again, alone, before its process's death is taken for its own fault."""
+"""How often an evaluation is tried again before the death of what ran it is taken for its own fault."""
+POLL = 0.5
+"""Seconds between two looks at whether to stop."""
+GRACE = 20.0
+"""Seconds that running evaluations get to finish when the driver is to stop."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,25 @@ class Progress:
 
 
 @dataclass
+class _Tries:
+    """How often an evaluation was begun and lost."""
+
+    lost: int = 0
+
+    def over(self, error: EvaluatorLostError) -> str | None:
+        """Why not to try again, or None to do so."""
+        self.lost += error.tries
+        return None if self.lost <= RETRIES else f"{error}, {self.lost} times over (out of memory?)"
+
+
+@dataclass
 class _Pending:
     """A trial that waits for its evaluation."""
 
     trial: Trial
     choices: Mapping[str, int]
     configuration: Configuration
-    retries: int = 0
+    tries: _Tries = field(default_factory=_Tries)
     incumbent: int | None = None
     twins: list[tuple[Trial, Mapping[str, int]]] = field(default_factory=list)
 
@@ -161,6 +177,12 @@ class Driver:
         false_elimination: largest share of candidates better than their incumbent that races may stop; 0 for
             no races.
         report: told after every trial.
+        stop: asked twice a second, and between evaluations: once true, nothing new is started.
+        grace: seconds that what runs then gets to finish.
+
+    Attributes:
+        stopped_early: whether something was left undone because of `stop`.
+        unmeasured: candidates that `finalists` could not measure, id -> why.
     """
 
     def __init__(
@@ -178,6 +200,8 @@ class Driver:
         stopped: int = 0,
         false_elimination: float = 0.0,
         report: Callable[[Progress], None] = lambda progress: None,
+        stop: Callable[[], bool] = lambda: False,
+        grace: float = GRACE,
     ) -> None:
         self._store = store
         self._search = search
@@ -192,13 +216,17 @@ class Driver:
         self._false_elimination = false_elimination
         self._goal = stored
         self._report = report
+        self._stop = stop
+        self._grace = grace
         self._running: dict[Future[Evaluation], _Pending] = {}
-        self._suspects: list[_Pending] = []
+        self._again: deque[_Pending] = deque()
+        self.stopped_early = False
+        self.unmeasured: dict[int, str] = {}
 
     def run(
         self, trials: int, deadline: float | None = None, reserve: Callable[[], float] | None = None
     ) -> None:
-        """Run until `trials` trials are stored, or until the deadline.
+        """Run until `trials` trials are stored, until the deadline, or until it is to stop.
 
         Args:
             trials: wanted number of stored trials.
@@ -206,35 +234,37 @@ class Driver:
             reserve: seconds to keep free before the deadline, asked before every trial.
         """
         self._goal = max(trials, self._stored)
-        while True:
-            late = deadline is not None and time.monotonic() + (reserve() if reserve else 0.0) >= deadline
-            if late:
+        while self._running or self._again or self._stored < trials:
+            if deadline is not None and time.monotonic() + (reserve() if reserve else 0.0) >= deadline:
                 break
-            started = self._fill(trials)
-            if not self._running:
-                if not started:
-                    break
-                continue
-            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-            done, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
-            self._collect(done)
+            if self._stop():
+                self._finish_running()
+                self.stopped_early = self._stored < trials
+                break
+            self._fill(trials)
+            left = POLL if deadline is None else min(POLL, max(0.0, deadline - time.monotonic()))
+            self._collect(wait(self._running, timeout=left, return_when=FIRST_COMPLETED).done)
+        for future in self._running:
+            future.cancel()
         self._running.clear()
+        self._again.clear()
 
-    def _fill(self, trials: int) -> bool:
-        """Ask until the evaluators are busy; whether anything was asked."""
-        if self._suspects:
-            # One of them ended its process: alone, each shows whether it was the one.
-            if not self._running:
-                self._submit(self._suspects.pop())
-            return True
-        started = False
+    def _finish_running(self) -> None:
+        """Record what still finishes; what does not is asked again when the search is resumed."""
+        until = time.monotonic() + self._grace
+        while self._running and (left := until - time.monotonic()) > 0:
+            self._collect(wait(self._running, timeout=left, return_when=FIRST_COMPLETED).done)
+
+    def _fill(self, trials: int) -> None:
+        """Ask until the evaluators are busy."""
         while len(self._running) < self._evaluators.capacity:
+            if self._again:
+                self._submit(self._again.popleft())
+                continue
             waiting = sum(1 + len(pending.twins) for pending in self._running.values())
-            if self._stored + waiting >= trials:
+            if self._stored + waiting >= trials or self._stop():
                 break
             self._start(*self._study.ask())
-            started = True
-        return started
 
     def _start(self, trial: Trial, choices: Mapping[str, int]) -> None:
         configuration = self._space.configuration(choices)
@@ -256,47 +286,21 @@ class Driver:
             if incumbent is not None and incumbent.correct is not None:
                 race = Race(incumbent.correct, self._false_elimination)
                 pending.incumbent = incumbent.candidate
-        self._running[self._send(pending.configuration, "validation", race)] = pending
-
-    def _send(self, configuration: Configuration, split: str, race: Race | None = None) -> Future[Evaluation]:
-        """Start an evaluation; a pool whose processes died while they were idle is replaced first."""
-        try:
-            return self._evaluators.submit(configuration, split, race)
-        except BrokenProcessPool:
-            self._evaluators.restart()
-            return self._evaluators.submit(configuration, split, race)
+        future = self._evaluators.submit(pending.configuration, "validation", race)
+        self._running[future] = pending
 
     def _collect(self, done: set[Future[Evaluation]]) -> None:
-        broken: list[_Pending] = []
         for future in done:
             pending = self._running.pop(future)
             try:
                 evaluation = future.result()
-            except BrokenProcessPool:
-                broken.append(pending)
-                continue
+            except EvaluatorLostError as error:
+                reason = pending.tries.over(error)
+                if reason is None:
+                    self._again.append(pending)
+                    continue
+                evaluation = Evaluation(reason=reason)
             self._finish(pending, evaluation)
-        if broken:
-            self._replace(broken)
-
-    def _replace(self, broken: list[_Pending]) -> None:
-        """A process died and took the pool with it: whatever ran may have been its end."""
-        alone = len(broken) == 1 and not self._running
-        for future in list(self._running):
-            pending = self._running.pop(future)
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._finish(pending, future.result())
-            else:
-                broken.append(pending)
-        self._evaluators.restart()
-        for pending in broken:
-            if alone and pending.retries >= RETRIES:
-                times = pending.retries + 1
-                reason = f"the process that evaluated it died, {times} times over (out of memory?)"
-                self._finish(pending, Evaluation(reason=reason))
-                continue
-            pending.retries += 1
-            self._suspects.append(pending)
 
     def _finish(self, pending: _Pending, evaluation: Evaluation) -> None:
         candidate = self._candidate(pending, evaluation)
@@ -364,33 +368,49 @@ class Driver:
     def finalists(self, split: str) -> int:
         """Measure the frontier's members on another split; how many were measured.
 
-        The search has never seen that split: it is reported, not searched on.
+        The search has never seen that split: it is reported, not searched on. A member that cannot be measured
+        is left without, and named in `unmeasured`.
         """
         waiting = deque(
-            (candidate, 0)
+            (candidate, _Tries())
             for candidate in self._store.frontier(self._search)
             if not any(measurement.split == split for measurement in candidate.measurements)
         )
-        count = len(waiting)
-        running: dict[Future[Evaluation], tuple[Candidate, int]] = {}
+        count = 0
+        running: dict[Future[Evaluation], tuple[Candidate, _Tries]] = {}
+        until: float | None = None
         while waiting or running:
-            while waiting and len(running) < self._evaluators.capacity:
+            if until is None and self._stop():
+                until = time.monotonic() + self._grace
+            if until is not None and (not running or time.monotonic() >= until):
+                self.stopped_early = True
+                break
+            while until is None and waiting and len(running) < self._evaluators.capacity:
                 candidate, tries = waiting.popleft()
-                running[self._send(candidate.configuration, split)] = candidate, tries
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
-                # Whatever ran may have ended its process: all are tried again, a few times.
-                waiting.extend((c, tries + 1) for c, tries in running.values() if tries < RETRIES)
-                running.clear()
-                self._evaluators.restart()
-                continue
-            for future in done:
-                candidate, _ = running.pop(future)
-                evaluation = future.result()
-                if evaluation.reason is None and candidate.id is not None:
-                    self._store.add_measurements(candidate.id, list(evaluation.measurements))
-                self._report(self.progress("test"))
+                running[self._evaluators.submit(candidate.configuration, split)] = candidate, tries
+            for future in wait(running, timeout=POLL, return_when=FIRST_COMPLETED).done:
+                candidate, tries = running.pop(future)
+                try:
+                    evaluation = future.result()
+                except EvaluatorLostError as error:
+                    reason = tries.over(error)
+                    if reason is None:
+                        waiting.append((candidate, tries))
+                        continue
+                    evaluation = Evaluation(reason=reason)
+                count += self._measured(candidate, evaluation)
+        for future in running:
+            future.cancel()
         return count
+
+    def _measured(self, candidate: Candidate, evaluation: Evaluation) -> bool:
+        assert candidate.id is not None
+        if evaluation.reason is None:
+            self._store.add_measurements(candidate.id, list(evaluation.measurements))
+        else:
+            self.unmeasured[candidate.id] = evaluation.reason
+        self._report(self.progress("test"))
+        return evaluation.reason is None
 
 
 def objective_values(candidate: Candidate, objectives: Sequence[Objective]) -> tuple[float, ...] | None:

@@ -1,145 +1,58 @@
-"""Start and resume searches: everything between a target and its driver."""
+"""Queue, start and resume searches: everything between a target and its driver."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
-
-from compressors import Configuration, Coverage, Sensitivities, Structure, coverage, derive, sensitivities
+from compressors import Configuration, Sensitivities, sensitivities
 from compressors.configuration import ACTIVATION_BITS
-from cost_models import COST_MODELS, Costs, Profile
-from cost_models.macs import MacModel
+from cost_models import COST_MODELS
 from objectives import METRICS, Measurement, reference, resolve
 from search.candidate import SearchRecord
+from search.cluster import ClusterEvaluators
 from search.context import SamplerContext
 from search.driver import Driver, Front, Progress
 from search.evaluation import Evaluator
-from search.evaluators import Evaluators, LocalEvaluators, PoolEvaluators, recipe
-from search.racing import FALSE_ELIMINATION
-from search.samplers import check_sampler
+from search.evaluators import Evaluators, LocalEvaluators
+from search.options import SearchOptions, resolve_device
+from search.pool import PoolEvaluators
+from search.prepare import Prepared, prepare
+from search.recipe import recipe, share
 from search.seeds import seeds
-from search.space import SPARSITY_LEVELS, Space, SpaceOptions, derive_space
+from search.space import SPARSITY_LEVELS, SpaceOptions
 from search.store import Store
 from search.study import SearchStudy
 from targets import Target
-from targets.errors import EvaluationError, TargetError, UsageError
+from targets.errors import EvaluationError, StorageError, TargetError
 
 SETTINGS_VERSION = 1
+Report = Callable[[Progress], None]
+Stop = Callable[[], bool]
 
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """How to search.
+def queued(name: str, target: str, options: SearchOptions, *, registered: str | None = None) -> SearchRecord:
+    """A search as it is stored before anybody has looked at its target.
 
     Args:
-        trials: stored trials to reach.
-        minutes: wall-clock limit, set-up and test split included; None for none.
-        objectives: names, in order.
-        space: what may be chosen.
-        sampler: by name.
-        seed: of everything random.
-        workers: processes; 1 evaluates in this one.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        samples: calibration samples for batch norm and activation ranges.
-        population: of genetic samplers; chosen from `trials` when None.
-        false_elimination: largest share of candidates better than the frontier point they race against that
-            may be stopped early; 0 evaluates every candidate on the whole validation split.
-
-    Raises:
-        UsageError: a value cannot be used.
+        name: of the search.
+        target: the target's reference.
+        options: how to search; where it will run is not stored.
+        registered: the operator's name for the target, if it has one.
     """
-
-    trials: int = 200
-    minutes: float | None = None
-    objectives: tuple[str, ...] = ("accuracy", "memory", "macs")
-    space: SpaceOptions = field(default_factory=SpaceOptions)
-    sampler: str = "auto"
-    seed: int = 0
-    workers: int = 1
-    device: str = "auto"
-    samples: int = 512
-    population: int | None = None
-    false_elimination: float = FALSE_ELIMINATION
-
-    def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise UsageError(f"trials must be at least 1, not {self.trials}")
-        if self.minutes is not None and not self.minutes > 0:
-            raise UsageError(f"minutes must be positive, not {self.minutes}")
-        if self.workers < 1:
-            raise UsageError(f"workers must be at least 1, not {self.workers}")
-        if self.samples < 2:
-            raise UsageError(f"calibration samples must be at least 2, not {self.samples}")
-        if not 0 <= self.false_elimination < 1:
-            raise UsageError(
-                f"false elimination must be at least 0 and less than 1, not {self.false_elimination}"
-            )
-        check_sampler(self.sampler)
-        resolve(self.objectives)
-        resolve_device(self.device)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A target made ready: what inspecting and searching it have in common."""
-
-    target: Target
-    structure: Structure
-    space: Space
-    costs: Costs
-    coverage: Coverage
-
-    @property
-    def dense_costs(self) -> dict[str, float]:
-        """Costs of the dense model."""
-        return self.costs.of(Configuration())
-
-    @property
-    def cheapest(self) -> dict[str, float]:
-        """Costs of the cheapest configuration of the space: no budget below it can be met."""
-        return self.costs.of(self.space.configuration(self.space.cheapest))
-
-
-def prepare(target: Target, options: SpaceOptions, objectives: Sequence[str] = ()) -> Prepared:
-    """Derive structure, space, costs and coverage of a target.
-
-    Raises:
-        LeanfrontError: the model cannot be handled, or an objective cannot be computed for it.
-    """
-    structure = derive(target.model, target.example_input, seed=options.seed)
-    profile = Profile(target.model, target.example_input, structure, target.name or "")
-    costs = Costs(profile, [o.measurement for o in resolve(objectives) if o.is_cost] if objectives else ())
-    missing = costs.unavailable.get("macs")
-    if missing is None:
-        model = MacModel(profile)
-        report = coverage(structure, model.layers, model.dense, profile.unsupported)
-    else:
-        exclusions = (*structure.exclusions, ("", "MACs", missing))
-        report = coverage(replace(structure, exclusions=exclusions), {}, 0, {})
-    return Prepared(target, structure, derive_space(structure, options), costs, report)
-
-
-def resolve_device(device: str) -> str:
-    """The torch device that a device option means.
-
-    Raises:
-        UsageError: not a device, or not one of this machine's.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        parsed = torch.device(device)
-    except RuntimeError:
-        raise UsageError(f"unknown device '{device}'; use auto, cpu, cuda or cuda:N") from None
-    if parsed.type == "cuda":
-        count = torch.cuda.device_count()
-        if (parsed.index or 0) >= count:
-            raise UsageError(f"device '{device}' is not here: this machine has {count} CUDA devices")
-    return device
+    settings = {"version": SETTINGS_VERSION, "request": options.to_json(), "trials": options.trials}
+    return SearchRecord(
+        name=name,
+        target=target,
+        fingerprint="",
+        objectives=tuple(objective.name for objective in resolve(options.objectives)),
+        reference={},
+        settings=settings if registered is None else {**settings, "registered": registered},
+        seed=options.seed,
+        state="queued",
+    )
 
 
 def start(
@@ -150,7 +63,8 @@ def start(
     *,
     artifact: str | None = None,
     prepared: Prepared | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Report = lambda progress: None,
+    stop: Stop = lambda: False,
 ) -> SearchRecord:
     """Create a search and run it to its end, its time limit, or an interrupt.
 
@@ -162,32 +76,74 @@ def start(
         artifact: content hash of the stored dense weights.
         prepared: the target made ready, when it is already.
         report: told after every trial.
+        stop: asked often; once true the search is left as it is.
+
+    Returns:
+        The search: done, or still running where it was stopped.
 
     Raises:
         NameTakenError: the name exists; nothing is changed.
         KeyboardInterrupt: after the search was marked as cancelled; it can be resumed.
     """
     begin = time.monotonic()
-    prepared = prepared or prepare(target, options.space, options.objectives)
-    objectives = resolve(options.objectives)
-    device = resolve_device(options.device)
-    evaluator = Evaluator(target, prepared.structure, device=device, samples=options.samples)
-    dense = _dense(evaluator, prepared)
-    values = {m.name: m.value for m in dense if m.split in ("", "validation")}
-    record = SearchRecord(
-        name=name,
-        target=target.reference or f"python:{target.name or type(target.model).__name__}",
-        fingerprint=target.fingerprint,
-        objectives=tuple(objective.name for objective in objectives),
-        reference=reference(objectives, len(target.classes), values),
-        settings=_settings(options, prepared, _sensitivities(evaluator, options)),
-        seed=options.seed,
-        dense=dense,
-        coverage=prepared.coverage.to_json(),
-        artifact=artifact,
-    )
+    reference = target.reference or f"python:{target.name or type(target.model).__name__}"
+    record = replace(queued(name, reference, options), state="running", artifact=artifact)
+    prepared, evaluator, record = _describe(target, record, options, prepared)
     store.create_search(record)
-    return _drive(store, record, prepared, options, evaluator, report, begin)
+    return _drive(store, record, prepared, options, evaluator, report, stop, begin)
+
+
+def go_on(
+    target: Target,
+    store: Store,
+    name: str,
+    *,
+    trials: int | None = None,
+    minutes: float | None = None,
+    workers: int = 1,
+    device: str = "auto",
+    cluster: str | None = None,
+    artifact: str | None = None,
+    prepared: Prepared | None = None,
+    report: Report = lambda progress: None,
+    stop: Stop = lambda: False,
+) -> SearchRecord:
+    """Drive a stored search: from its beginning where it was only queued, else as if it had never stopped.
+
+    Args:
+        target: the search's; another fingerprint is refused where one is stored.
+        trials: new number of trials to reach; the search's own by default.
+        minutes: wall-clock limit from now; by default, of a search that begins, its own.
+        workers, device, cluster: where to run, as in `SearchOptions`.
+        artifact: content hash of the stored dense weights.
+        prepared, report, stop: as in `start`.
+
+    Raises:
+        NotFoundError: no such search.
+        TargetError: the target is not the one the search was made on.
+    """
+    record = store.search(name)
+    if record.prepared:
+        return resume(
+            target,
+            store,
+            name,
+            trials=trials,
+            minutes=minutes,
+            workers=workers,
+            device=device,
+            cluster=cluster,
+            report=report,
+            stop=stop,
+        )
+    begin = time.monotonic()
+    options = SearchOptions.from_json(
+        record.settings["request"], workers=workers, device=device, cluster=cluster
+    )
+    options = replace(options, trials=trials or options.trials, minutes=minutes or options.minutes)
+    prepared, evaluator, record = _describe(target, replace(record, artifact=artifact), options, prepared)
+    record = store.prepare_search(record)
+    return _drive(store, record, prepared, options, evaluator, report, stop, begin)
 
 
 def resume(
@@ -199,18 +155,11 @@ def resume(
     minutes: float | None = None,
     workers: int = 1,
     device: str = "auto",
-    report: Callable[[Progress], None] = lambda progress: None,
+    cluster: str | None = None,
+    report: Report = lambda progress: None,
+    stop: Stop = lambda: False,
 ) -> SearchRecord:
-    """Go on with a stored search as if it had never stopped.
-
-    Args:
-        target: the same target; another fingerprint is refused.
-        trials: new number of trials to reach; the search's own by default.
-
-    Raises:
-        NotFoundError: no such search.
-        TargetError: the target is not the one the search was made on.
-    """
+    """Go on with a stored search as if it had never stopped: arguments and errors as of `go_on`."""
     begin = time.monotonic()
     record = store.search(name)
     if target.fingerprint != record.fingerprint:
@@ -236,6 +185,7 @@ def resume(
         seed=record.seed,
         workers=workers,
         device=device,
+        cluster=cluster,
         samples=int(settings["samples"]),
         population=int(settings["population"]),
         # Searches of before there were races go on without.
@@ -243,7 +193,29 @@ def resume(
     )
     evaluator = Evaluator(target, prepared.structure, device=resolve_device(device), samples=options.samples)
     store.set_state(name, "running")
-    return _drive(store, record, prepared, options, evaluator, report, begin)
+    return _drive(store, record, prepared, options, evaluator, report, stop, begin)
+
+
+def _describe(
+    target: Target, record: SearchRecord, options: SearchOptions, prepared: Prepared | None
+) -> tuple[Prepared, Evaluator, SearchRecord]:
+    """Make a target ready, and complete its search's record with what only the target could tell."""
+    prepared = prepared or prepare(target, options.space, options.objectives)
+    objectives = resolve(options.objectives)
+    device = resolve_device(options.device)
+    evaluator = Evaluator(target, prepared.structure, device=device, samples=options.samples)
+    dense = _dense(evaluator, prepared)
+    values = {m.name: m.value for m in dense if m.split in ("", "validation")}
+    settings = {**record.settings, **_settings(options, prepared, _sensitivities(evaluator, options))}
+    described = replace(
+        record,
+        fingerprint=target.fingerprint,
+        reference=reference(objectives, len(target.classes), values),
+        settings=settings,
+        dense=dense,
+        coverage=prepared.coverage.to_json(),
+    )
+    return prepared, evaluator, described
 
 
 def _drive(
@@ -252,7 +224,8 @@ def _drive(
     prepared: Prepared,
     options: SearchOptions,
     evaluator: Evaluator,
-    report: Callable[[Progress], None],
+    report: Report,
+    stop: Stop,
     begin: float,
 ) -> SearchRecord:
     objectives = resolve(record.objectives)
@@ -261,7 +234,7 @@ def _drive(
     context = SamplerContext(
         prepared.space,
         objectives,
-        population=_population(options),
+        population=options.generation,
         costs=prepared.costs,
         sensitivities=None if predicted is None else Sensitivities.from_json(predicted),
         reference=record.reference,
@@ -271,8 +244,7 @@ def _drive(
         context,
         sampler_name=options.sampler,
         seed=options.seed,
-        # Where costs are known, `auto` chooses its first trials itself, and better, since it learns from each.
-        seeds=seeds(context) if options.sampler == "auto" and context.landscape is None else (),
+        seeds=_seeds(context, options.sampler),
     )
     front = Front(objectives, record.reference)
     trials = store.trials(record.name)
@@ -295,6 +267,7 @@ def _drive(
         stopped=sum(trial.stopped and not trial.duplicate for trial in trials),
         false_elimination=options.false_elimination,
         report=report,
+        stop=stop,
     )
     deadline = None if options.minutes is None else begin + 60 * options.minutes
     test = prepared.target.test
@@ -310,16 +283,21 @@ def _drive(
     running = time.monotonic()
     try:
         driver.run(options.trials, deadline, reserve)
-        if test is not None:
+        if test is not None and not driver.stopped_early:
             driver.finalists("test")
     except KeyboardInterrupt:
         store.set_state(record.name, "cancelled", "interrupted")
+        raise
+    except StorageError:
+        # Whoever holds the search by then, or a later run, goes on with what is stored.
         raise
     except Exception as error:
         store.set_state(record.name, "failed", f"{type(error).__name__}: {error}"[:2000])
         raise
     finally:
         evaluators.close()
+    if driver.stopped_early:
+        return store.search(record.name)
     progress = driver.progress()
     done = progress.trials
     reached = done >= options.trials
@@ -334,13 +312,23 @@ def _drive(
     return store.search(record.name)
 
 
+def _seeds(context: SamplerContext, sampler: str) -> Sequence[Mapping[str, int]]:
+    """The first trials that are not the sampler's own choice."""
+    # Where costs are known, `auto` chooses its first trials itself, and better, since it learns from each.
+    own = sampler == "random" or (sampler == "auto" and context.landscape is not None)
+    return () if own else seeds(context)
+
+
 def _evaluators(prepared: Prepared, options: SearchOptions, evaluator: Evaluator) -> Evaluators:
-    if options.workers == 1:
+    if options.workers == 1 and options.cluster is None:
         return LocalEvaluators(evaluator)
-    device = resolve_device(options.device)
-    return PoolEvaluators(
-        recipe(prepared.target, prepared.structure, device, options.samples, options.workers), options.workers
-    )
+    share(evaluator, prepared.space.configuration(prepared.space.cheapest))
+    # A cluster's machines have devices of their own.
+    device = options.device if options.cluster is not None else resolve_device(options.device)
+    own = recipe(prepared.target, prepared.structure, device, options.samples, options.workers)
+    if options.cluster is not None:
+        return ClusterEvaluators(own, options.cluster)
+    return PoolEvaluators(own, options.workers)
 
 
 def _dense(evaluator: Evaluator, prepared: Prepared) -> tuple[Measurement, ...]:
@@ -360,7 +348,7 @@ def _dense(evaluator: Evaluator, prepared: Prepared) -> tuple[Measurement, ...]:
 
 def _sensitivities(evaluator: Evaluator, options: SearchOptions) -> Sensitivities | None:
     """Predicted losses of the space's choices, where the sampler reads them."""
-    if options.sampler != "auto":
+    if options.sampler == "random":
         return None
     materials, space = evaluator.compressor.materials, options.space
     shares: tuple[float | str, ...] = ()
@@ -384,7 +372,7 @@ def _settings(
         "version": SETTINGS_VERSION,
         "trials": options.trials,
         "sampler": options.sampler,
-        "population": _population(options),
+        "population": options.generation,
         "samples": options.samples,
         "false_elimination": options.false_elimination,
         "space": options.space.to_json(),
@@ -405,10 +393,3 @@ def _settings(
         },
         "cuts": list(prepared.target.cuts),
     }
-
-
-def _population(options: SearchOptions) -> int:
-    """A population that leaves a search of `trials` trials several generations."""
-    if options.population is not None:
-        return options.population
-    return max(10, min(50, options.trials // 6))

@@ -15,19 +15,24 @@ class Store(Protocol):
     """Searches, trials and candidates, with the frontier maintained on insert.
 
     Every method is one transaction; a method that raises has changed nothing. All raise `StorageError`
-    (with the reason and what to do) when the database cannot be read or written.
+    (with the reason and what to do) when the database cannot be read or written, and those that write
+    `LeaseLostError` when another process drives the search by now.
     """
 
     def create_search(self, record: SearchRecord) -> SearchRecord:
         """Store a new search. Raises `NameTakenError` when the name exists."""
         ...
 
+    def prepare_search(self, record: SearchRecord) -> SearchRecord:
+        """Fill in what only the target could tell of a search that was queued by its request alone."""
+        ...
+
     def search(self, name: str) -> SearchRecord:
         """The search of that name. Raises `NotFoundError`, naming the searches that exist."""
         ...
 
-    def searches(self) -> list[SearchRecord]:
-        """All searches, oldest first."""
+    def searches(self, *, after: int = 0, limit: int | None = None) -> list[SearchRecord]:
+        """Searches, oldest first, after the one with that id."""
         ...
 
     def set_state(self, name: str, state: str, message: str | None = None) -> None:

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from storage.artifacts import ArtifactStore
 from storage.database import Database, open_database, upgrade
-from storage.frontier_store import ArtifactRecord, FrontierStore, require_name
+from storage.frontier_store import ArtifactRecord, FrontierStore
 from storage.integrity import Report, SearchCheck, check
+from storage.jobs import Job, Jobs, Lease, Runner, runner_name
+from storage.pages import Neighbours, Page, Step
+from storage.searches import require_name
+from storage.trials import TrialEvent
 
 __all__ = [
     "ArtifactRecord",
     "ArtifactStore",
     "Database",
     "FrontierStore",
+    "Job",
+    "Jobs",
+    "Lease",
+    "Neighbours",
+    "Page",
     "Report",
+    "Runner",
     "SearchCheck",
+    "Step",
+    "TrialEvent",
     "check",
     "open_database",
     "require_name",
+    "runner_name",
     "upgrade",
 ]

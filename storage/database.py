@@ -7,10 +7,11 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -46,6 +47,12 @@ class Database:
         self.path = _path(address)
         self.engine = _engine(address, self.url)
         self._writer = self.engine.execution_options(**{_WRITE: True})
+        # SQLite's readers see one state of the database by themselves; PostgreSQL's must ask for it.
+        self._reader = (
+            self.engine
+            if self.is_sqlite
+            else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
 
     @property
     def is_sqlite(self) -> bool:
@@ -62,7 +69,7 @@ class Database:
         with (
             uninterrupted(),
             translated(self.url),
-            Session(self.engine, autoflush=False) as session,
+            Session(self._reader, autoflush=False) as session,
             session.begin(),
         ):
             yield session
@@ -81,6 +88,13 @@ class Database:
             session.begin(),
         ):
             yield session
+
+    def now(self, session: Session) -> datetime:
+        """The database's time, in UTC: a server's where there is one, so that its clients' clocks do not matter."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        moment: datetime = session.scalars(select(func.clock_timestamp())).one()
+        return moment.astimezone(UTC)
 
     @contextmanager
     def connection(self, *, write: bool = False) -> Iterator[Connection]:

@@ -4,66 +4,205 @@ The table holds the *weak* front of a search: every vector than which no other i
 Those that no vector dominates are marked strict. Looking at the members alone is enough, since both relations
 are transitive: what kept a vector out, or threw one out, does the same to everything that the vector would
 have kept out or marked.
+
+A copy of the members lies in memory beside it, valid for one version of the frontier: vectors are compared
+there, and the table is only told what changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from objectives.budget import Budget
-from objectives.objective import Objective, minimisation
-from storage.tables import VECTOR, FrontierRow
+from objectives.objective import Objective
+from storage.tables import VECTOR, FrontierRow, table
+
+CHUNK = 500
+"""Ids in one statement: SQLite takes 32,766 parameters at most, PostgreSQL 65,535."""
+REMEMBERED = 64
 
 
-def enter(
-    session: Session,
-    search: int,
-    candidate: int,
-    objectives: Sequence[Objective],
-    values: Sequence[float],
-    correct: bytes | None = None,
-) -> bool:
-    """Put a candidate before the frontier and change it accordingly.
-
-    The caller holds the search's row locked: two candidates that enter at once would not see each other.
+@dataclass(frozen=True, eq=False)
+class Front:
+    """The members of a search's weak frontier; never changed in place.
 
     Args:
-        session: in a write transaction.
-        search: the search's id.
+        version: of the frontier these are.
+        ids: (n,) candidates.
+        vectors: (n, m) objective values in minimisation form.
+        strict: (n,) whether no vector dominates it.
+    """
+
+    version: int
+    ids: NDArray[np.int64]
+    vectors: NDArray[np.float64]
+    strict: NDArray[np.bool_]
+
+    @property
+    def size(self) -> int:
+        """Number of members of the strict front."""
+        return int(self.strict.sum())
+
+    def strictly(self) -> Front:
+        """The strict members alone."""
+        return replace(
+            self,
+            ids=self.ids[self.strict],
+            vectors=self.vectors[self.strict],
+            strict=self.strict[self.strict],
+        )
+
+
+@dataclass
+class Changes:
+    """What entering candidates did to a front: what the table must be told.
+
+    Args:
+        added: candidate -> its vector, and whether it is strict.
+        removed: members of before that some newcomer beats in all objectives.
+        demoted: members of before that a newcomer dominates.
+        entered: newcomers that were strict when they came.
+    """
+
+    added: dict[int, tuple[tuple[float, ...], bool]] = field(default_factory=dict)
+    removed: set[int] = field(default_factory=set)
+    demoted: set[int] = field(default_factory=set)
+    entered: set[int] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.demoted)
+
+
+def enter(front: Front, candidate: int, vector: Sequence[float], changes: Changes) -> Front:
+    """Put a candidate before a front.
+
+    Args:
+        front: the members.
         candidate: the candidate's id.
-        objectives: m objectives.
-        values: (m,) finite values in natural units.
-        correct: packed correctness, kept while the candidate is on the strict front.
+        vector: (m,) finite values in minimisation form.
+        changes: what happens is noted there.
 
     Returns:
-        Whether it is on the strict front.
+        The members afterwards, under the same version.
     """
-    vector = minimisation(objectives, values)
-    own = FrontierRow.search_id == search
-    axes = list(zip(columns(len(vector)), vector, strict=True))
-    if session.scalar(select(exists().where(own, *(column < value for column, value in axes)))):
-        return False
-    no_worse = and_(*(column <= value for column, value in axes))
-    somewhere_better = or_(*(column < value for column, value in axes))
-    dominated = session.scalar(select(exists().where(own, no_worse, somewhere_better)))
-    session.execute(delete(FrontierRow).where(own, *(column > value for column, value in axes)))
-    session.execute(
-        update(FrontierRow)
-        .where(own, FrontierRow.strict)
-        .where(*(column >= value for column, value in axes))
-        .where(or_(*(column > value for column, value in axes)))
-        .values(strict=False, correct=None)
+    mine = np.asarray(vector, dtype=np.float64)
+    better, worse = front.vectors < mine, front.vectors > mine
+    if better.all(axis=1).any():
+        return front
+    somewhere_better, somewhere_worse = better.any(axis=1), worse.any(axis=1)
+    strict = not bool((somewhere_better & ~somewhere_worse).any())
+    gone = worse.all(axis=1)
+    demoted = front.strict & ~somewhere_better & somewhere_worse & ~gone
+    for each in front.ids[gone].tolist():
+        if changes.added.pop(each, None) is None:
+            changes.removed.add(each)
+            changes.demoted.discard(each)
+    for each in front.ids[demoted].tolist():
+        if each in changes.added:
+            changes.added[each] = changes.added[each][0], False
+        else:
+            changes.demoted.add(each)
+    changes.added[candidate] = tuple(float(value) for value in mine), strict
+    if strict:
+        changes.entered.add(candidate)
+    kept = ~gone
+    return Front(
+        front.version,
+        np.append(front.ids[kept], candidate),
+        np.vstack([front.vectors[kept], mine]),
+        np.append((front.strict & ~demoted)[kept], strict),
     )
-    row = FrontierRow(candidate_id=candidate, search_id=search, strict=not dominated)
-    row.correct = None if dominated else correct
-    for name, value in zip(VECTOR, vector, strict=False):
-        setattr(row, name, value)
-    session.add(row)
-    session.flush()
-    return not dominated
+
+
+def save(session: Session, search: int, changes: Changes, correct: Mapping[int, bytes]) -> None:
+    """Write a front's changes.
+
+    The caller holds the search's row locked and has compared with the version that is stored: of two candidates
+    that enter at once, the second sees the first.
+
+    Args:
+        correct: candidate -> packed correctness; kept while it is on the strict front.
+    """
+    for ids in chunks(changes.removed):
+        session.execute(delete(FrontierRow).where(FrontierRow.candidate_id.in_(ids)))
+    for ids in chunks(changes.demoted):
+        session.execute(
+            update(FrontierRow)
+            .where(FrontierRow.candidate_id.in_(ids))
+            .values(strict=False, correct=None)
+            .execution_options(synchronize_session=False)
+        )
+    if not changes.added:
+        return
+    empty = dict.fromkeys(VECTOR)
+    rows = [
+        {
+            "candidate_id": candidate,
+            "search_id": search,
+            **empty,
+            **dict(zip(VECTOR, vector, strict=False)),
+            "strict": strict,
+            "correct": correct.get(candidate) if strict else None,
+        }
+        for candidate, (vector, strict) in changes.added.items()
+    ]
+    session.execute(insert(table(FrontierRow)), rows)
+
+
+def load(session: Session, search: int, objectives: int, version: int) -> Front:
+    """Read a search's members."""
+    rows = session.execute(
+        select(FrontierRow.candidate_id, FrontierRow.strict, *columns(objectives))
+        .where(FrontierRow.search_id == search)
+        .order_by(FrontierRow.candidate_id)
+    ).all()
+    return Front(
+        version,
+        np.array([row[0] for row in rows], dtype=np.int64),
+        np.array([row[2:] for row in rows], dtype=np.float64).reshape(len(rows), objectives),
+        np.array([row[1] for row in rows], dtype=np.bool_),
+    )
+
+
+class Fronts:
+    """The fronts of the searches used last, in memory; safe for several threads."""
+
+    def __init__(self) -> None:
+        self._fronts: OrderedDict[int, Front] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, session: Session, search: int, objectives: int, version: int) -> Front:
+        """The front of that version: the one in memory, or read."""
+        with self._lock:
+            front = self._fronts.get(search)
+        if front is None or front.version != version:
+            front = load(session, search, objectives, version)
+            self.put(search, front)
+        return front
+
+    def renew(self, search: int, before: int, after: int) -> None:
+        """Only measurements have changed: what was the front of one version is that of the next."""
+        with self._lock:
+            front = self._fronts.get(search)
+            if front is not None and front.version == before:
+                self._fronts[search] = replace(front, version=after)
+
+    def put(self, search: int, front: Front) -> None:
+        """Keep a front that is stored."""
+        with self._lock:
+            self._fronts[search] = front
+            self._fronts.move_to_end(search)
+            while len(self._fronts) > REMEMBERED:
+                self._fronts.popitem(last=False)
 
 
 def correctness(session: Session, search: int) -> dict[int, bytes]:
@@ -76,37 +215,17 @@ def correctness(session: Session, search: int) -> dict[int, bytes]:
     return {candidate: correct for candidate, correct in rows if correct is not None}
 
 
-def size(session: Session, search: int) -> int:
-    """Number of members of the strict front."""
-    return (
-        session.scalar(
-            select(func.count())
-            .select_from(FrontierRow)
-            .where(FrontierRow.search_id == search, FrontierRow.strict)
-        )
-        or 0
-    )
-
-
 def columns(count: int) -> list[InstrumentedAttribute[float]]:
     """The first `count` columns of the vector."""
     return [getattr(FrontierRow, name) for name in VECTOR[:count]]
 
 
-def within(objectives: Sequence[Objective], budget: Budget) -> list[ColumnElement[bool]]:
-    """The limits on objectives as conditions on the frontier's columns; other limits are left out."""
-    sides: Mapping[bool, Mapping[str, float]] = {True: budget.maximum, False: budget.minimum}
-    conditions: list[ColumnElement[bool]] = []
-    for objective, column in zip(objectives, columns(len(objectives)), strict=True):
-        for upper, limits in sides.items():
-            limit = limits.get(objective.measurement)
-            if limit is None:
-                continue
-            # The column holds the value with the sign of a maximised objective flipped: so flips the limit.
-            at_most = upper != objective.maximise
-            bound = -limit if objective.maximise else limit
-            conditions.append(column <= bound if at_most else column >= bound)
-    return conditions
+def natural(front: Front, objectives: Sequence[Objective]) -> dict[str, NDArray[np.float64]]:
+    """Measurement name -> (n,) values of a front's members, in natural units."""
+    return {
+        objective.measurement: -values if objective.maximise else values
+        for objective, values in zip(objectives, front.vectors.T, strict=True)
+    }
 
 
 def decides(objectives: Sequence[Objective], budget: Budget) -> bool:
@@ -122,3 +241,10 @@ def decides(objectives: Sequence[Objective], budget: Budget) -> bool:
     return all(name in measured and not measured[name].maximise for name in budget.maximum) and all(
         name in measured and measured[name].maximise for name in budget.minimum
     )
+
+
+def chunks(ids: Iterable[int]) -> Iterable[list[int]]:
+    """Ids in lists that fit a statement."""
+    rest = iter(ids)
+    while part := list(islice(rest, CHUNK)):
+        yield part

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Self, cast
 
-from sqlalchemy import Select, select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from objectives.budget import Budget
 from objectives.measurement import SEARCHED_SPLITS, Measurement
-from objectives.objective import objective_values, resolve
+from objectives.objective import resolve
 from objectives.selection import Selection
-from objectives.strategies import preference
-from search.candidate import CANDIDATE_STATES, STATES, Candidate, SearchRecord, TrialRecord
+from search.candidate import CANDIDATE_STATES, Candidate, SearchRecord, TrialRecord
 from search.store import Store
-from storage import frontier, selection
+from storage import candidates, frontier, pages, selection, trials
 from storage.database import open_database
+from storage.jobs import (
+    ENDED,
+    Jobs,
+    Lease,
+    end,
+    held,
+    of_search,
+    require_free,
+    search_job,
+    set_job_state,
+)
+from storage.pages import Neighbours, Page
 from storage.records import (
-    candidate_record,
-    candidate_row,
-    fill,
-    measurement_row,
+    measurement_values,
+    numbers,
     objectives_of,
-    plain,
     require_distinct,
     search_record,
     search_row,
     trial_record,
 )
+from storage.searches import find_search, require_measured, require_name, require_state
 from storage.tables import ArtifactRow, CandidateRow, FrontierRow, MeasurementRow, SearchRow, TrialRow
+from storage.trials import TrialEvent
 from targets.errors import NameTakenError, NotFoundError, UsageError
 
-LONGEST_NAME = 100
-_LISTED = 20
 _PAGE = 500
 
 
@@ -78,6 +87,15 @@ class FrontierStore(Store):
 
     def __init__(self, url: str, *, upgrade: bool = False) -> None:
         self.database = open_database(url, upgrade=upgrade)
+        self.jobs = Jobs(self.database)
+        self._fronts = frontier.Fronts()
+        self._lease: Lease | None = None
+
+    def under(self, lease: Lease) -> FrontierStore:
+        """The same store for the holder of a lease: once that is lost, every write raises `LeaseLostError`."""
+        own = copy.copy(self)
+        own._lease = lease
+        return own
 
     @property
     def url(self) -> str:
@@ -101,12 +119,14 @@ class FrontierStore(Store):
     def create_search(self, record: SearchRecord) -> SearchRecord:
         """Store a new search; its counters start at 0 and its time of creation is set.
 
+        A queued one waits for a worker; any other is driven by the process that made it.
+
         Raises:
             NameTakenError: the name exists.
             UsageError: a name or state that cannot be, or unknown objectives.
         """
         require_name(record.name)
-        _require_state(record.state)
+        require_state(record.state)
         objectives = resolve(record.objectives)
         with self.database.writing() as session:
             row = search_row(record, objectives)
@@ -122,33 +142,92 @@ class FrontierStore(Store):
             except IntegrityError:
                 # Where writers run side by side (PostgreSQL) another may have come first since.
                 raise taken from None
+            job = search_job(record.state, local=record.state != "queued")
+            job.search_id = row.id
+            session.add(job)
+            session.flush()
+            return search_record(row)
+
+    def prepare_search(self, record: SearchRecord) -> SearchRecord:
+        """Fill in what only the target could tell of a search that was queued by its name.
+
+        Raises:
+            NotFoundError: no such search.
+            UsageError: it has trials already.
+        """
+        objectives = resolve(record.objectives)
+        with self._changing(record.name) as (session, row):
+            if row.trials:
+                raise UsageError(f"search {record.name!r} has trials already: it cannot be prepared again")
+            fresh = search_row(record, objectives)
+            for column in (
+                "fingerprint",
+                "reference",
+                "settings",
+                "dense",
+                "coverage",
+                "artifact",
+                "objectives",
+            ):
+                setattr(row, column, getattr(fresh, column))
+            session.flush()
             return search_record(row)
 
     def search(self, name: str) -> SearchRecord:
         """The search of that name. Raises `NotFoundError`, naming the searches that exist."""
         with self.database.reading() as session:
-            return search_record(_find_search(session, name))
+            return search_record(find_search(session, name))
 
-    def searches(self) -> list[SearchRecord]:
-        """All searches, oldest first."""
+    def searches(self, *, after: int = 0, limit: int | None = None) -> list[SearchRecord]:
+        """Searches, oldest first.
+
+        Args:
+            after: id of the search before the first one wanted.
+            limit: how many at most; all by default.
+        """
+        wanted = select(SearchRow).where(SearchRow.id > after).order_by(SearchRow.id).limit(limit)
         with self.database.reading() as session:
-            return [search_record(row) for row in session.scalars(select(SearchRow).order_by(SearchRow.id))]
+            return [search_record(row) for row in session.scalars(wanted)]
+
+    def delete_search(self, name: str) -> None:
+        """Delete a search with all that hangs on it.
+
+        Raises:
+            NotFoundError: no such search.
+            BusyError: a process drives it.
+        """
+        with self.database.writing() as session:
+            job = of_search(session, find_search(session, name).id)
+            require_free(job, name, self.database.now(session))
+            session.execute(delete(SearchRow).where(SearchRow.id == job.search_id))
 
     def set_state(self, name: str, state: str, message: str | None = None) -> None:
-        """Change a search's state and its message."""
-        _require_state(state)
+        """Change a search's state and its message, and its job's; whoever held it does not after an end."""
+        require_state(state)
         with self.database.writing() as session:
-            row = _find_search(session, name, lock=True)
-            row.state, row.message = state, None if message is None else plain(message)
+            if self._lease is not None:
+                held(session, self._lease, lock=True)
+            job = of_search(session, find_search(session, name).id)
+            if state in ENDED:
+                end(session, job, state, message, self.database.now(session))
+            else:
+                set_job_state(session, job, state, message)
 
     def set_hypervolume(self, name: str, hypervolume: float, hypervolume_log2: float) -> None:
         """Store the hypervolume of the present frontier. Raises `UsageError` where one is not finite."""
         for value in (hypervolume, hypervolume_log2):
             if not math.isfinite(value):
                 raise UsageError(f"a hypervolume must be finite, not {value}")
-        with self.database.writing() as session:
-            row = _find_search(session, name, lock=True)
+        with self._changing(name) as (_, row):
             row.hypervolume, row.hypervolume_log2 = float(hypervolume), float(hypervolume_log2)
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[tuple[Session, SearchRow]]:
+        """A write transaction on a search, which nobody else changes meanwhile."""
+        with self.database.writing() as session:
+            if self._lease is not None:
+                held(session, self._lease)
+            yield session, find_search(session, name, lock=True)
 
     # Trials and candidates
 
@@ -164,42 +243,43 @@ class FrontierStore(Store):
             NotFoundError: no such search, or no such parent.
             UsageError: the trial is stored already, the candidate's state is unknown, or two of its
                 measurements contradict each other.
+            LeaseLostError: another process drives the search by now.
         """
-        if candidate.state not in CANDIDATE_STATES:
-            raise UsageError(
-                f"a candidate's state is one of {', '.join(CANDIDATE_STATES)}, not {candidate.state!r}"
-            )
-        require_distinct(candidate.measurements)
-        with self.database.writing() as session:
-            # The lock orders writers where the database itself does not (PostgreSQL).
-            owner = _find_search(session, search, lock=True)
-            if session.get(TrialRow, (owner.id, trial.number)) is not None:
-                raise UsageError(f"trial {trial.number} of search {search!r} is stored already")
-            known = _by_digest(session, owner.id, candidate.configuration.digest)
-            row = known if known is not None else _insert(session, owner, candidate, correct)
-            session.add(
-                TrialRow(
-                    search_id=owner.id,
-                    number=trial.number,
-                    parameters=dict(trial.parameters),
-                    attributes=dict(trial.attributes),
-                    candidate_id=row.id,
-                    duplicate=known is not None,
+        return self.record_many(search, [(trial, candidate, correct)])[0]
+
+    def record_many(
+        self, search: str, entries: Sequence[tuple[TrialRecord, Candidate, bytes | None]]
+    ) -> list[Candidate]:
+        """Store trials with their candidates, in order and in one transaction: all of them or none.
+
+        Args:
+            search: name of the search.
+            entries: each as `record` takes it.
+
+        Raises:
+            As `record`.
+        """
+        for _, candidate, _ in entries:
+            if candidate.state not in CANDIDATE_STATES:
+                raise UsageError(
+                    f"a candidate's state is one of {', '.join(CANDIDATE_STATES)}, not {candidate.state!r}"
                 )
-            )
-            owner.trials += 1
-            owner.frontier_size = frontier.size(session, owner.id)
+            require_distinct(candidate.measurements)
+        with self._changing(search) as (session, owner):
+            objectives = objectives_of(owner)
+            before = self._fronts.get(session, owner.id, len(objectives), owner.frontier_version)
+            found, front = trials.store(session, owner, objectives, before, entries)
             session.flush()
-            identifier = row.id
-            # The objects at hand were built, not loaded: read back what others will read.
-            session.expire_all()
-            return _load(session, [identifier])[identifier]
+            identifier = owner.id
+        # Only what is committed may be remembered.
+        self._fronts.put(identifier, front)
+        return found
 
     def find(self, search: str, digest: str) -> Candidate | None:
         """The candidate with that configuration digest, or None. Raises `NotFoundError`: no such search."""
         with self.database.reading() as session:
-            row = _by_digest(session, _find_search(session, search).id, digest)
-            return None if row is None else candidate_record(row, search)
+            found = candidates.known(session, find_search(session, search).id, [digest])
+            return candidates.get(session, found[digest]) if found else None
 
     def trials(self, search: str) -> list[TrialRecord]:
         """All trials of a search, by number, with the candidates' objective values."""
@@ -207,7 +287,7 @@ class FrontierStore(Store):
             rows = session.execute(
                 select(TrialRow, CandidateRow.objective_values, CandidateRow.state)
                 .join(CandidateRow, CandidateRow.id == TrialRow.candidate_id)
-                .where(TrialRow.search_id == _find_search(session, search).id)
+                .where(TrialRow.search_id == find_search(session, search).id)
                 .order_by(TrialRow.number)
             )
             return [trial_record(row, values, state) for row, values, state in rows]
@@ -215,12 +295,12 @@ class FrontierStore(Store):
     def correctness(self, search: str) -> dict[int, bytes]:
         """Packed correctness of the frontier's members, by candidate id; members stored without are left out."""
         with self.database.reading() as session:
-            return frontier.correctness(session, _find_search(session, search).id)
+            return frontier.correctness(session, find_search(session, search).id)
 
     def candidate(self, identifier: int) -> Candidate:
         """The candidate with that id. Raises `NotFoundError`."""
         with self.database.reading() as session:
-            return _get(session, identifier)
+            return candidates.get(session, identifier)
 
     def candidates(self, search: str, *, failed: bool = False) -> Iterator[Candidate]:
         """All complete candidates of a search by id; with `failed` the failed and stopped ones too.
@@ -228,18 +308,18 @@ class FrontierStore(Store):
         They are read in pages, so that millions fit; what is stored meanwhile may or may not be seen.
         """
         with self.database.reading() as session:
-            owner = _find_search(session, search).id
-        return self._pages(owner, search, failed)
+            owner = find_search(session, search).id
+        return self._pages(owner, failed)
 
-    def _pages(self, owner: int, search: str, failed: bool) -> Iterator[Candidate]:
-        wanted = _candidates().where(CandidateRow.search_id == owner).order_by(CandidateRow.id).limit(_PAGE)
+    def _pages(self, owner: int, failed: bool) -> Iterator[Candidate]:
+        wanted = candidates.wanted().where(CandidateRow.search_id == owner).order_by(CandidateRow.id)
+        wanted = wanted.limit(_PAGE)
         if not failed:
             wanted = wanted.where(CandidateRow.state == "complete")
         last = 0
         while True:
             with self.database.reading() as session:
-                rows = session.scalars(wanted.where(CandidateRow.id > last))
-                page = [candidate_record(row, search) for row in rows]
+                page = candidates.records(session, session.execute(wanted.where(CandidateRow.id > last)))
             yield from page
             if len(page) < _PAGE:
                 return
@@ -254,15 +334,9 @@ class FrontierStore(Store):
                 each other or those stored.
         """
         require_distinct(measurements)
-        with self.database.writing() as session:
-            owner = session.scalar(
-                select(SearchRow)
-                .join(CandidateRow, CandidateRow.search_id == SearchRow.id)
-                .where(CandidateRow.id == identifier)
-                .with_for_update()
-            )
-            if owner is None:
-                raise _no_candidate(identifier)
+        with self.database.reading() as session:
+            name = candidates.get(session, identifier).search
+        with self._changing(name) as (session, owner):
             fixed = {objective.measurement for objective in objectives_of(owner)}
             rows = session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == identifier))
             stored = {(row.name, row.split): row for row in rows}
@@ -279,13 +353,18 @@ class FrontierStore(Store):
                     )
                 row = stored.get((each.name, each.split))
                 if row is None:
-                    row = measurement_row(each, owner.id)
-                    row.candidate_id = identifier
-                    session.add(row)
+                    session.add(MeasurementRow(**measurement_values(each, owner.id, identifier)))
                 else:
-                    fill(row, each)
+                    for column, value in numbers(each).items():
+                        setattr(row, column, value)
+            version = owner.frontier_version
+            if session.get(FrontierRow, identifier) is not None:
+                owner.frontier_version += 1
             session.flush()
-            return _get(session, identifier)
+            renewed = owner.id, version, owner.frontier_version
+            found = candidates.get(session, identifier)
+        self._fronts.renew(*renewed)
+        return found
 
     # Queries
 
@@ -298,16 +377,72 @@ class FrontierStore(Store):
             NotFoundError: no such search.
             UsageError: a limit on something that this search has not measured.
         """
+        return list(self.frontier_page(search, budget, weak=weak).candidates)
+
+    def frontier_page(
+        self,
+        search: str,
+        budget: Budget | None = None,
+        *,
+        weak: bool = False,
+        order_by: str = "memory",
+        limit: int | None = None,
+        after: Sequence[float] | None = None,
+    ) -> Page:
+        """Frontier members within the budget, a page at a time.
+
+        Args:
+            search: name of the search.
+            budget: limits; None for none.
+            weak: the weakly nondominated too.
+            order_by: an objective of the search, best first; ties go by fewer bytes, fewer MACs, higher
+                accuracy, and then id.
+            limit: how many at most; all by default.
+            after: the place of the last one of the page before, as `Page.last` says.
+
+        Raises:
+            NotFoundError: no such search.
+            UsageError: a limit on something that this search has not measured, or an order by something that
+                is no objective of it.
+        """
         with self.database.reading() as session:
-            owner = _find_search(session, search)
+            owner = find_search(session, search)
+            objectives = objectives_of(owner)
             limits = Budget() if budget is None else budget
-            _require_measured(session, owner, limits)
-            members = select(FrontierRow.candidate_id).where(FrontierRow.search_id == owner.id)
-            if not weak:
-                members = members.where(FrontierRow.strict)
-            inside = selection.capped(members, owner.id, limits, objectives_of(owner))
-            found = session.scalars(_candidates().where(CandidateRow.id.in_(inside)))
-            return sorted((candidate_record(row, search) for row in found), key=_cheapest_first)
+            require_measured(session, owner, limits)
+            front = self._fronts.get(session, owner.id, len(objectives), owner.frontier_version)
+            ids, last = pages.page(
+                session,
+                owner,
+                front,
+                objectives,
+                limits,
+                weak=weak,
+                order_by=order_by,
+                limit=limit,
+                after=after,
+            )
+            found = candidates.load(session, ids)
+            return Page(tuple(found[identifier] for identifier in ids), last, search_record(owner))
+
+    def neighbours(self, identifier: int) -> Neighbours:
+        """The frontier members next to a candidate (methods.md section 1). Raises `NotFoundError`."""
+        with self.database.reading() as session:
+            candidate = candidates.get(session, identifier)
+            owner = find_search(session, candidate.search)
+            objectives = objectives_of(owner)
+            front = self._fronts.get(session, owner.id, len(objectives), owner.frontier_version).strictly()
+            found = pages.neighbours(candidate, front, objectives)
+            ids = {each for pair in found.values() for each in pair if each is not None}
+            return pages.between(candidate, found, candidates.load(session, ids), objectives)
+
+    def events(self, search: str, after: int = 0, limit: int = 500) -> list[TrialEvent]:
+        """Trials stored after the one with that sequence, in the order they were stored.
+
+        Raises `NotFoundError`: no such search.
+        """
+        with self.database.reading() as session:
+            return trials.since(session, find_search(session, search).id, after, limit)
 
     def select(
         self, search: str, budget: Budget | None = None, *, strategy: str = "accuracy", **options: object
@@ -323,19 +458,21 @@ class FrontierStore(Store):
                 option that it does not take or cannot read.
         """
         with self.database.reading() as session:
-            owner = _find_search(session, search)
+            owner = find_search(session, search)
+            objectives = objectives_of(owner)
             limits = Budget() if budget is None else budget
-            _require_measured(session, owner, limits)
+            require_measured(session, owner, limits)
             picked = selection.choose(
                 session,
                 owner.id,
-                objectives_of(owner),
+                self._fronts.get(session, owner.id, len(objectives), owner.frontier_version),
+                objectives,
                 limits,
                 strategy,
                 options,
                 owner.settings.get("cheapest"),
             )
-            return selection.answer(picked, _load(session, selection.chosen(picked)))
+            return selection.answer(picked, candidates.load(session, selection.chosen(picked)))
 
     # Artifacts
 
@@ -358,109 +495,3 @@ class FrontierStore(Store):
             if row is None:
                 raise NotFoundError(f"no artifact {digest} is noted in {self.url}")
             return ArtifactRecord(row.digest, row.kind, row.bytes, row.created)
-
-
-def require_name(name: str) -> None:
-    """Refuse a search's name that could not be typed, shown or put into an address.
-
-    Raises:
-        UsageError: not 1 to 100 characters, blank, or with control characters or '/'.
-    """
-    if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.strip():
-        raise UsageError(f"a search's name has 1 to {LONGEST_NAME} characters, not {name!r}")
-    # Control characters, lone surrogates, and separators of lines and paragraphs.
-    bad = [sign for sign in name if sign == "/" or unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")]
-    if bad:
-        raise UsageError(
-            f"a search's name must not contain {bad[0]!r}: {name!r}; use letters, digits, '-', '_'"
-        )
-
-
-def _require_state(state: str) -> None:
-    if state not in STATES:
-        raise UsageError(f"a search's state is one of {', '.join(STATES)}, not {state!r}")
-
-
-def _find_search(session: Session, name: str, *, lock: bool = False) -> SearchRow:
-    wanted = select(SearchRow).where(SearchRow.name == name)
-    row = session.scalar(wanted.with_for_update() if lock else wanted)
-    if row is not None:
-        return row
-    names = list(session.scalars(select(SearchRow.name).order_by(SearchRow.id.desc()).limit(_LISTED + 1)))
-    listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
-    raise NotFoundError(
-        f"no search named {name!r}; there are: {listed}"
-        if names
-        else f"no search named {name!r}: the database has none yet; start one with `leanfront search`"
-    )
-
-
-def _candidates() -> Select[CandidateRow]:
-    """Candidates with all that a record needs."""
-    return select(CandidateRow).options(
-        selectinload(CandidateRow.measurements),
-        selectinload(CandidateRow.membership),
-    )
-
-
-def _by_digest(session: Session, search: int, digest: str) -> CandidateRow | None:
-    return session.scalar(
-        _candidates().where(CandidateRow.search_id == search, CandidateRow.configuration_digest == digest)
-    )
-
-
-def _load(session: Session, identifiers: Iterable[int]) -> dict[int, Candidate]:
-    rows = session.execute(
-        _candidates()
-        .add_columns(SearchRow.name)
-        .join(SearchRow, SearchRow.id == CandidateRow.search_id)
-        .where(CandidateRow.id.in_(list(identifiers)))
-    )
-    return {row.id: candidate_record(row, name) for row, name in rows}
-
-
-def _get(session: Session, identifier: int) -> Candidate:
-    found = _load(session, [identifier])
-    if identifier not in found:
-        raise _no_candidate(identifier)
-    return found[identifier]
-
-
-def _no_candidate(identifier: int) -> NotFoundError:
-    return NotFoundError(f"no candidate {identifier}: see `leanfront frontier NAME` for those of a search")
-
-
-def _insert(session: Session, owner: SearchRow, candidate: Candidate, correct: bytes | None) -> CandidateRow:
-    """Store a new candidate and let it enter the frontier."""
-    if candidate.parent is not None and session.get(CandidateRow, candidate.parent) is None:
-        raise _no_candidate(candidate.parent)
-    row = candidate_row(candidate, owner.id)
-    values = None
-    objectives = objectives_of(owner)
-    if candidate.state != "failed":
-        values, reason = objective_values(objectives, candidate.measurements)
-        if values is None:
-            row.state, row.reason = "failed", reason
-        else:
-            row.objective_values = list(values)
-    session.add(row)
-    session.flush()
-    if values is not None and candidate.state == "complete":
-        frontier.enter(session, owner.id, row.id, objectives, values, correct)
-    return row
-
-
-def _require_measured(session: Session, owner: SearchRow, budget: Budget) -> None:
-    known = {objective.measurement for objective in objectives_of(owner)}
-    complete = select(CandidateRow.id).where(
-        CandidateRow.search_id == owner.id, CandidateRow.state == "complete"
-    )
-    if session.scalar(complete.limit(1)) is None:
-        # Nothing is measured yet; what the dense model has measured, the candidates will have.
-        known |= {str(each["name"]) for each in owner.dense}
-    selection.require_measured(session, owner.id, budget, known)
-
-
-def _cheapest_first(candidate: Candidate) -> tuple[float, ...]:
-    accuracy, memory, macs, number = preference(candidate)
-    return memory, macs, accuracy, number

@@ -11,7 +11,7 @@ from compressors.configuration import Configuration
 from objectives.measurement import SEARCHED_SPLITS, Measurement
 from objectives.objective import Objective
 from search.candidate import Candidate, SearchRecord, TrialRecord
-from storage.tables import CandidateRow, MeasurementRow, SearchRow, TrialRow
+from storage.tables import SearchRow, TrialRow, now
 from targets.errors import UsageError
 
 
@@ -62,59 +62,68 @@ def search_record(row: SearchRow) -> SearchRecord:
         hypervolume=row.hypervolume,
         hypervolume_log2=row.hypervolume_log2,
         created=row.created.isoformat(),
+        id=row.id,
+        frontier_version=row.frontier_version,
     )
 
 
-def candidate_row(candidate: Candidate, search: int) -> CandidateRow:
-    """A new candidate's row with its measurements; state and objective values are as the candidate says."""
-    return CandidateRow(
-        search_id=search,
-        number=candidate.number,
-        configuration_digest=candidate.configuration.digest,
-        configuration=candidate.configuration.to_json(),
-        state=candidate.state,
-        reason=None if candidate.reason is None else plain(candidate.reason),
-        kept={group: [int(index) for index in indices] for group, indices in candidate.kept.items()},
-        parent=candidate.parent,
-        seconds=float(candidate.seconds),
-        measurements=[measurement_row(each, search) for each in candidate.measurements],
-    )
+def candidate_values(candidate: Candidate, search: int, values: Sequence[float] | None) -> dict[str, Any]:
+    """Columns of a new candidate's row; state and objective values are as they are said to be."""
+    return {
+        "search_id": search,
+        "number": candidate.number,
+        "configuration_digest": candidate.configuration.digest,
+        "configuration": candidate.configuration.to_json(),
+        "state": candidate.state,
+        "reason": None if candidate.reason is None else plain(candidate.reason),
+        "kept": {group: [int(index) for index in indices] for group, indices in candidate.kept.items()},
+        "objective_values": None if values is None else [float(value) for value in values],
+        "parent": candidate.parent,
+        "seconds": float(candidate.seconds),
+        "created": now(),
+    }
 
 
-def candidate_record(row: CandidateRow, search: str) -> Candidate:
-    """The record of a candidate's row, whose measurements and membership are loaded."""
+def candidate_record(row: Any, measurements: Iterable[Any]) -> Candidate:
+    """The record of a candidate's row, which has its search's name and its membership besides its columns."""
     return Candidate(
-        search=search,
+        search=row.search,
         number=row.number,
         configuration=Configuration.from_json(row.configuration),
         state=row.state,
         reason=row.reason,
-        measurements=tuple(_measurement(each) for each in row.measurements),
+        measurements=tuple(_measurement(each) for each in measurements),
         kept={group: tuple(indices) for group, indices in row.kept.items()},
-        on_frontier=row.membership is not None and row.membership.strict,
+        on_frontier=bool(row.strict),
         parent=row.parent,
         seconds=row.seconds,
         id=row.id,
     )
 
 
-def measurement_row(measurement: Measurement, search: int) -> MeasurementRow:
-    """A measurement's row, without its candidate."""
-    row = MeasurementRow(search_id=search, name=measurement.name, split=measurement.split)
-    fill(row, measurement)
-    return row
+def measurement_values(measurement: Measurement, search: int, candidate: int) -> dict[str, Any]:
+    """Columns of a measurement's row."""
+    return {
+        "candidate_id": candidate,
+        "search_id": search,
+        "name": measurement.name,
+        "split": measurement.split,
+        **numbers(measurement),
+    }
 
 
-def fill(row: MeasurementRow, measurement: Measurement) -> None:
-    """Overwrite a row's numbers."""
-    row.value = _number(measurement.value)
-    row.low = None if measurement.low is None else _number(measurement.low)
-    row.high = None if measurement.high is None else _number(measurement.high)
-    row.count = measurement.count
-    row.unit = measurement.unit
+def numbers(measurement: Measurement) -> dict[str, Any]:
+    """The columns that measuring anew overwrites."""
+    return {
+        "value": _number(measurement.value),
+        "low": None if measurement.low is None else _number(measurement.low),
+        "high": None if measurement.high is None else _number(measurement.high),
+        "count": measurement.count,
+        "unit": measurement.unit,
+    }
 
 
-def _measurement(row: MeasurementRow) -> Measurement:
+def _measurement(row: Any) -> Measurement:
     value = math.nan if row.value is None else row.value
     return Measurement(row.name, value, row.split, row.low, row.high, row.count, row.unit)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import Select, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from objectives import selection as rules
@@ -14,8 +16,10 @@ from objectives.budget import Budget
 from objectives.measurement import SEARCHED_SPLITS
 from objectives.objective import Objective
 from objectives.strategies import STRATEGIES
-from storage.frontier import decides, within
-from storage.tables import CandidateRow, FrontierRow, MeasurementRow
+from storage import nearest
+from storage.frontier import Front, decides, natural
+from storage.points import StoredPoint, capped, complete, load, with_accuracy
+from storage.tables import MeasurementRow
 from targets.errors import UsageError
 
 EXACT_ON_FRONT = frozenset({"accuracy", "knee", "lexicographic", "chebyshev"})
@@ -23,23 +27,10 @@ EXACT_ON_FRONT = frozenset({"accuracy", "knee", "lexicographic", "chebyshev"})
 strategy that somebody registered may depend on dominated candidates, so it is shown all of them."""
 
 
-@dataclass(frozen=True)
-class StoredPoint:
-    """A candidate as the selection rules see it: its number and its values, without the rest of the row."""
-
-    id: int | None
-    values: Mapping[str, float]
-
-    def value(self, name: str, split: str | None = None) -> float | None:
-        """The cost or validation value; other splits are not loaded."""
-        if split not in (None, *SEARCHED_SPLITS):
-            raise UsageError(f"a selection goes by costs and validation values, not by the {split} split")
-        return self.values.get(name)
-
-
 def choose(
     session: Session,
     search: int,
+    front: Front,
     objectives: Sequence[Objective],
     budget: Budget,
     strategy: str,
@@ -56,16 +47,68 @@ def choose(
     settings = {} if rule is None else rule.read(options, objectives)
     measured = {objective.measurement for objective in objectives}
     ordered = {each.measurement for each in settings.get("order", ()) if isinstance(each, Objective)}
-    names: set[str] | None = None
-    ids, on_front = _complete(search), tuple[Objective, ...]()
-    if strategy in EXACT_ON_FRONT:
-        names = measured | ordered | {"accuracy", "memory_bytes", "macs", *budget.names}
-        if decides(objectives, budget) and ordered <= measured:
-            ids, on_front = _front(search), tuple(objectives)
-    points = load(session, search, capped(ids, search, budget, on_front), names)
-    if not points:
-        points = load(session, search, ids, names)
+    points: Iterable[StoredPoint]
+    if strategy in EXACT_ON_FRONT and decides(objectives, budget) and ordered <= measured:
+        points = _on_front(front.strictly(), objectives, budget, strategy)
+    else:
+        points = _among_all(session, search, objectives, budget, strategy, ordered)
     return rules.select(points, budget, objectives, strategy=strategy, cheapest=cheapest, **options)
+
+
+def _on_front(
+    members: Front, objectives: Sequence[Objective], budget: Budget, strategy: str
+) -> list[StoredPoint]:
+    """The members that can be the answer: all within the budget, or the nearest to it."""
+    values = natural(members, objectives)
+    places = np.arange(len(members.ids))
+    if budget.names and len(places):
+        violations = budget.total_violations(values)
+        if violations.min() > 0:
+            # Sums of the same terms in another order may differ by rounding.
+            places = places[violations <= violations.min() * (1 + 1e-9)]
+        else:
+            places = places[violations == 0]
+    if strategy == "accuracy" and len(places):
+        # Of thousands within the budget one is wanted: ranked here, by what decides there.
+        keys = (members.ids, values["macs"], values["memory_bytes"], -values["accuracy"])
+        places = (
+            places[np.lexsort([key[places] for key in keys])[:1]]
+            if _holds(budget, values, places)
+            else places
+        )
+    return [
+        StoredPoint(int(members.ids[place]), {name: float(column[place]) for name, column in values.items()})
+        for place in places
+    ]
+
+
+def _holds(budget: Budget, values: Mapping[str, NDArray[np.float64]], places: NDArray[np.int64]) -> bool:
+    first = {name: float(column[places[0]]) for name, column in values.items()}
+    return budget.holds(cast("Mapping[str, float | None]", first))
+
+
+def _among_all(
+    session: Session,
+    search: int,
+    objectives: Sequence[Objective],
+    budget: Budget,
+    strategy: str,
+    ordered: Collection[str],
+) -> Iterable[StoredPoint]:
+    """The candidates that can be the answer, where dominated ones can."""
+    names: set[str] | None = None
+    if strategy in EXACT_ON_FRONT:
+        names = {each.measurement for each in objectives} | set(ordered)
+        names |= {"accuracy", "memory_bytes", "macs", *budget.names}
+    ids = capped(complete(search), search, budget)
+    if strategy == "accuracy" and any(each.measurement == "accuracy" for each in objectives):
+        best = with_accuracy(session, search, budget)
+        points = [] if best is None else load(session, search, best, names)
+    else:
+        points = load(session, search, ids, names)
+    if points or not budget.names:
+        return points
+    return nearest.candidates(session, search, budget, names)
 
 
 def answer(selection: rules.Selection[StoredPoint], found: Mapping[int, Any]) -> rules.Selection[Any]:
@@ -86,64 +129,6 @@ def chosen(selection: rules.Selection[StoredPoint]) -> list[int]:
     """Ids of the candidates that a selection names."""
     points = (selection.candidate, selection.nearest)
     return [point.id for point in points if point is not None and point.id is not None]
-
-
-def _complete(search: int) -> Select[int]:
-    return select(CandidateRow.id).where(CandidateRow.search_id == search, CandidateRow.state == "complete")
-
-
-def _front(search: int) -> Select[int]:
-    return select(FrontierRow.candidate_id).where(FrontierRow.search_id == search, FrontierRow.strict)
-
-
-def capped(ids: Select[int], search: int, budget: Budget, on_front: Sequence[Objective] = ()) -> Select[int]:
-    """The candidates among `ids` that hold every limit, each limit answered from the measurements' index.
-
-    Args:
-        ids: of candidates.
-        on_front: the search's objectives, where `ids` are selected from the frontier: it holds their values,
-            so limits on them need no other table.
-    """
-    (column,) = ids.selected_columns
-    own = {objective.measurement for objective in on_front}
-    ids = ids.where(*within(on_front, budget))
-    value = MeasurementRow.value
-    for limits, upper in ((budget.maximum, True), (budget.minimum, False)):
-        for name, limit in limits.items():
-            if name not in own:
-                ids = ids.where(
-                    column.in_(
-                        select(MeasurementRow.candidate_id).where(
-                            MeasurementRow.search_id == search,
-                            MeasurementRow.name == name,
-                            MeasurementRow.split.in_(SEARCHED_SPLITS),
-                            value <= limit if upper else value >= limit,
-                        )
-                    )
-                )
-    return ids
-
-
-def load(session: Session, search: int, ids: Select[int], names: Collection[str] | None) -> list[StoredPoint]:
-    """The points of some candidates, by id.
-
-    Args:
-        names: measurements to load; None for all.
-    """
-    rows = (
-        select(MeasurementRow.candidate_id, MeasurementRow.name, MeasurementRow.value)
-        .where(MeasurementRow.search_id == search, MeasurementRow.split.in_(SEARCHED_SPLITS))
-        .where(MeasurementRow.candidate_id.in_(ids))
-        .order_by(MeasurementRow.candidate_id)
-    )
-    if names is not None:
-        rows = rows.where(MeasurementRow.name.in_(sorted(names)))
-    values: dict[int, dict[str, float]] = {}
-    for candidate, name, value in session.execute(rows):
-        own = values.setdefault(candidate, {})
-        if value is not None:
-            own[name] = value
-    return [StoredPoint(candidate, own) for candidate, own in values.items()]
 
 
 def require_measured(session: Session, search: int, budget: Budget, known: Collection[str]) -> None:

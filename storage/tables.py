@@ -7,7 +7,7 @@ storage, for one, has a table ``trials`` of its own.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -22,6 +22,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
@@ -73,9 +74,15 @@ class Base(DeclarativeBase):
     )
 
 
+def table(row: type[Base]) -> Table:
+    """The table of a mapped class: plain rows cost a tenth of mapped objects."""
+    return cast(Table, row.__table__)
+
+
 class SearchRow(Base):
     """A search. `objectives` is ``[{name, measurement, unit, maximise}, ...]``: the database must be readable
-    where a user's own metric is not registered."""
+    where a user's own metric is not registered. `frontier_version` grows with every change of the frontier's
+    members or of what is measured on them: what was read at one version still holds at the same."""
 
     __tablename__ = "leanfront_searches"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -97,6 +104,7 @@ class SearchRow(Base):
     frontier_size: Mapped[int] = mapped_column(Integer, default=0)
     hypervolume: Mapped[float] = mapped_column(Double, default=0.0)
     hypervolume_log2: Mapped[float] = mapped_column(Double, default=0.0)
+    frontier_version: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 
@@ -160,9 +168,14 @@ class MeasurementRow(Base):
 
 
 class TrialRow(Base):
-    """One trial of the study; several may share a candidate."""
+    """One trial of the study; several may share a candidate.
+
+    `sequence` counts a search's trials as they were stored, from 1: numbers are given when a trial is asked,
+    and trials end in another order. `entered` says whether its candidate came onto the frontier with it.
+    """
 
     __tablename__ = "leanfront_trials"
+    __table_args__ = (UniqueConstraint("search_id", "sequence"),)
 
     search_id: Mapped[int] = mapped_column(ForeignKey(SearchRow.id, ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -170,6 +183,8 @@ class TrialRow(Base):
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON)
     candidate_id: Mapped[int] = mapped_column(ForeignKey(CandidateRow.id, ondelete="CASCADE"), index=True)
     duplicate: Mapped[bool] = mapped_column(Boolean)
+    sequence: Mapped[int] = mapped_column(Integer)
+    entered: Mapped[bool] = mapped_column(Boolean)
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 
@@ -209,3 +224,47 @@ class ArtifactRow(Base):
     kind: Mapped[str] = mapped_column(String(100))
     bytes: Mapped[int] = mapped_column(BigInteger)
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+
+
+class JobRow(Base):
+    """Work for a runner. Who runs it holds a lease until `lease_until` by the database's clock; `token` grows
+    with every claim, and what is written under an older one is refused. A `local` job is driven by the process
+    that made it: no worker takes it. `mark` is how far the job was at its last claim."""
+
+    __tablename__ = "leanfront_jobs"
+    __table_args__ = (
+        Index(None, "state", "lease_until"),
+        Index(None, "search_id", "kind"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    search_id: Mapped[int] = mapped_column(ForeignKey(SearchRow.id, ondelete="CASCADE"))
+    candidate_id: Mapped[int | None] = mapped_column(
+        ForeignKey(CandidateRow.id, ondelete="CASCADE"), index=True
+    )
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    local: Mapped[bool] = mapped_column(Boolean, default=False)
+    state: Mapped[str] = mapped_column(String(16))
+    message: Mapped[str | None] = mapped_column(Text)
+    cancelling: Mapped[bool] = mapped_column(Boolean, default=False)
+    runner: Mapped[str | None] = mapped_column(String(200))
+    token: Mapped[int] = mapped_column(BigInteger, default=0)
+    lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    mark: Mapped[int] = mapped_column(BigInteger, default=0)
+    created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+    ended: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+class RunnerRow(Base):
+    """A runner that is there, or was: `seen` is its last sign of life."""
+
+    __tablename__ = "leanfront_runners"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    version: Mapped[str] = mapped_column(String(50))
+    kinds: Mapped[list[str]] = mapped_column(JSON)
+    started: Mapped[datetime] = mapped_column(UTCDateTime)
+    seen: Mapped[datetime] = mapped_column(UTCDateTime)

@@ -13,7 +13,7 @@ from targets.errors import (
     TargetError,
     UsageError,
 )
-from targets.reference import BUILTINS, builtin_targets, resolve
+from targets.reference import BUILTINS, builtin_targets, check_reference, resolve
 from targets.split import Split
 from targets.target import Target
 
@@ -33,5 +33,6 @@ __all__ = [
     "TargetError",
     "UsageError",
     "builtin_targets",
+    "check_reference",
     "resolve",
 ]

@@ -9,7 +9,9 @@
     ├── InfeasibleError          no candidate holds the budget; the nearest is named
     └── StorageError             the database
         ├── NameTakenError       a search of that name exists
-        ├── NotFoundError        no such search or candidate
+        ├── NotFoundError        no such search, candidate or job
+        ├── BusyError            another process drives it
+        ├── LeaseLostError       another process drives it by now: nothing more may be written for it
         └── SchemaError          the database is of another schema version
 
 Each message says what was wrong, with which value, and what to do. The tree lives in the topmost room
@@ -61,6 +63,14 @@ class NameTakenError(StorageError):
 
 class NotFoundError(StorageError, LookupError):
     """No such search or candidate."""
+
+
+class BusyError(StorageError):
+    """Another process drives the search, or it waits for one."""
+
+
+class LeaseLostError(StorageError):
+    """This process drives the job no more: it wrote nothing, and must not go on."""
 
 
 class SchemaError(StorageError):

@@ -89,9 +89,7 @@ def resolve(reference: str) -> Target:
         UsageError: no such built-in or option.
         TargetError: the target cannot be used, and why.
     """
-    name, _, query = reference.strip().partition("?")
-    options = _options(reference, query)
-    file = _FILE.match(unquote(name))
+    name, options, file = _read(reference)
     if file is not None:
         path, function = file["path"], file["function"]
         if not function:
@@ -101,6 +99,31 @@ def resolve(reference: str) -> Target:
                 f"'{reference}' names no function: write {path}:{(names or ['target'])[0]}{listed}"
             )
         return user_file.build(path, function, options).referred(reference.strip())
+    builtin, model = _builtin(name, options)
+    return builtin.build(model, options).referred(reference.strip())
+
+
+def check_reference(reference: str) -> None:
+    """Refuse what cannot be a reference, without looking at any file.
+
+    Raises:
+        UsageError: no such built-in or option, or a file without a function.
+    """
+    name, options, file = _read(reference)
+    if file is None:
+        _builtin(name, options)
+    elif not file["function"]:
+        raise UsageError(f"'{reference}' names no function: write {file['path']}:function")
+
+
+def _read(reference: str) -> tuple[str, dict[str, str], re.Match[str] | None]:
+    """The name, the options, and path and function where the name is a file's."""
+    name, _, query = reference.strip().partition("?")
+    return name, _options(reference, query), _FILE.match(unquote(name))
+
+
+def _builtin(name: str, options: Mapping[str, str]) -> tuple[Builtin, str]:
+    """The built-in target of a name, and what stands for ``<model>``."""
     head, colon, model = name.partition(":")
     builtin = BUILTINS.get(f"{head}:<model>" if colon else name)
     if builtin is None:
@@ -111,7 +134,7 @@ def resolve(reference: str) -> Target:
             f"{name}: unknown option '{unknown[0]}'; known: "
             + "; ".join(f"{option} ({meaning})" for option, meaning in builtin.options.items())
         )
-    return builtin.build(model, options).referred(reference.strip())
+    return builtin, model
 
 
 def _options(reference: str, query: str) -> dict[str, str]:

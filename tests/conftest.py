@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from storage import FrontierStore
 from targets import Target, resolve
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+POSTGRES = Path(__file__).with_name("postgres.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,3 +64,36 @@ def tiny() -> Target:
 def tiny_file() -> Path:
     """Path of the file that `tiny` comes from, with targets that die and break."""
     return TINY
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Any]:
+    """A running PostgreSQL server, see `postgres.py`; `create` and `drop` make databases in it.
+
+    Nothing is skipped where there is none: what is not tested on PostgreSQL does not work there.
+    """
+    specification = importlib.util.spec_from_file_location("postgres", POSTGRES)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    # Without waiting for the disk: a crash of the machine would lose data, one of the server does not. Another
+    # time zone than UTC shows where one is taken for granted.
+    settings = {"fsync": "off", "full_page_writes": "off", "jit": "off", "timezone": "Asia/Kolkata"}
+    with module.PostgresServer(**settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: Any) -> str:
+    """A database of `postgresql` with our tables, for others to be copied from."""
+    name: str = postgresql.create()
+    FrontierStore(postgresql.url(name)).close()
+    return name
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Any, postgresql_template: str) -> Iterator[str]:
+    """The address of a PostgreSQL database with our tables and nothing in them, this test's own."""
+    with postgresql.database(postgresql_template) as url:
+        yield url

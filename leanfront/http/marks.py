@@ -1,0 +1,99 @@
+"""What a search's answers depend on, in one small query: the whole record holds long settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from objectives import Objective
+from search import STATES
+from storage import FrontierStore
+from storage.searches import find_search
+from storage.tables import SearchRow
+
+ENDED = ("done", "failed", "cancelled")
+"""States in which nothing more will come, unless somebody queues the search again."""
+assert set(ENDED) < set(STATES)
+
+_COLUMNS = select(
+    SearchRow.id,
+    SearchRow.name,
+    SearchRow.state,
+    SearchRow.message,
+    SearchRow.trials,
+    SearchRow.frontier_size,
+    SearchRow.frontier_version,
+    SearchRow.hypervolume,
+    SearchRow.hypervolume_log2,
+    SearchRow.fingerprint,
+    SearchRow.objectives,
+)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a search is; see `search.SearchRecord`."""
+
+    id: int
+    name: str
+    state: str
+    message: str | None
+    trials: int
+    frontier_size: int
+    frontier_version: int
+    hypervolume: float
+    hypervolume_log2: float
+    fingerprint: str
+    objectives: tuple[Objective, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody drives it any more."""
+        return self.state in ENDED
+
+    @property
+    def frontier(self) -> tuple[Any, ...]:
+        """Changes whenever anything that is said of the frontier does."""
+        return self.id, self.frontier_version, self.hypervolume, self.hypervolume_log2, self.fingerprint
+
+    def frontier_json(self) -> dict[str, Any]:
+        """Data of a ``frontier`` event."""
+        return {
+            "version": self.frontier_version,
+            "size": self.frontier_size,
+            "hypervolume": self.hypervolume,
+            "hypervolume_log2": self.hypervolume_log2,
+        }
+
+    def state_json(self) -> dict[str, Any]:
+        """Data of a ``state`` event."""
+        return {"state": self.state, "message": self.message, "trials": self.trials}
+
+
+def mark(store: FrontierStore, name: str) -> Mark:
+    """The mark of a search. Raises `NotFoundError`, naming the searches that exist."""
+    with store.database.reading() as session:
+        row = session.execute(_COLUMNS.where(SearchRow.name == name)).one_or_none()
+        if row is None:
+            row = session.execute(_COLUMNS.where(SearchRow.id == find_search(session, name).id)).one()
+        return _mark(row)
+
+
+def newest(store: FrontierStore, limit: int) -> list[Mark]:
+    """The marks of the searches that were made last."""
+    with store.database.reading() as session:
+        return [_mark(row) for row in session.execute(_COLUMNS.order_by(SearchRow.id.desc()).limit(limit))]
+
+
+def names_like(store: FrontierStore, stem: str) -> set[str]:
+    """Names of searches that start so."""
+    with store.database.reading() as session:
+        return set(session.scalars(select(SearchRow.name).where(SearchRow.name.startswith(stem, autoescape=True))))
+
+
+def _mark(row: Row[Any]) -> Mark:
+    fields: Mapping[str, Any] = row._mapping
+    return Mark(**{**fields, "objectives": tuple(Objective(**each) for each in fields["objectives"])})

@@ -1,0 +1,223 @@
+"""Query parameters: documented ones only, limits on any measurement, and cursors of pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from fastapi import Request
+
+from cost_models import COST_MODELS
+from leanfront.http.problems import Problem
+from objectives import METRICS, Budget, known_objectives
+from targets.errors import UsageError
+
+MOST_LIMITS = 16
+"""Each is looked up in the database."""
+_FAMILIES = ("max", "min", "weight", "tolerance")
+_MEMBER = re.compile(rf"({'|'.join(_FAMILIES)})_(.{{1,100}})", re.DOTALL)
+_SIZE = r"^\d{1,15}(\.\d{1,6})?([KMG]i?B)?$"
+_COUNT = r"^\d{1,15}(\.\d{1,6})?[KMGT]?$"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the parameters of an address say beyond those that a route declares.
+
+    Args:
+        budget: the limits.
+        weights: ``weight_<objective>`` -> number.
+        tolerances: ``tolerance_<objective>`` -> number, in the objective's unit.
+        canonical: all parameters but ``limit`` and ``cursor``, in one order: what the answer depends on.
+    """
+
+    budget: Budget
+    weights: Mapping[str, float] = field(default_factory=dict)
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    canonical: str = ""
+
+
+def limit_parameters() -> list[dict[str, Any]]:
+    """The limits on what every search can measure, for the OpenAPI document; others are taken too."""
+    found = []
+    for name in (*COST_MODELS, *METRICS):
+        cost = COST_MODELS.get(name)
+        for side, word in (("max", "Largest"), ("min", "Smallest")):
+            found.append(
+                {
+                    "name": f"{side}_{name}",
+                    "in": "query",
+                    "required": False,
+                    "schema": _schema(name),
+                    "description": f"{word} `{name}` allowed, in {_unit(name)}."
+                    + (" Units are powers of 1000 (KB) or 1024 (KiB)." if cost and cost.unit == "byte" else ""),
+                }
+            )
+    return found
+
+
+def strategy_parameters() -> list[dict[str, Any]]:
+    """What two strategies take an objective."""
+    return [
+        {
+            "name": f"{family}_{name}",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "number", "minimum": 0},
+            "description": text,
+        }
+        for family, text in (
+            ("weight", "chebyshev: the objective's weight, 1 unless given."),
+            ("tolerance", "lexicographic: a difference that counts as equal, in the objective's unit."),
+        )
+        for name in known_objectives()
+    ]
+
+
+def _schema(name: str) -> dict[str, Any]:
+    if name in COST_MODELS:
+        size = name.endswith("_bytes")
+        return {
+            "type": "string",
+            "pattern": _SIZE if size else _COUNT,
+            "example": "64KB" if size else "20M",
+        }
+    share = {"minimum": 0, "maximum": 1} if name.endswith("accuracy") else {"minimum": -1e9, "maximum": 1e9}
+    return {"type": "number", **share}
+
+
+def _unit(name: str) -> str:
+    unit = COST_MODELS[name].unit if name in COST_MODELS else METRICS[name].unit
+    return {"1": "[0, 1]", "byte": "bytes", "MAC": "multiply-adds"}.get(unit, f"{unit}s")
+
+
+async def documented(request: Request) -> None:
+    """Refuse parameters that the address does not take, or that are there twice.
+
+    A misspelt limit that is passed over would widen the budget without a word.
+
+    Raises:
+        Problem: 422, naming those that it takes.
+    """
+    given = [name for name, _ in request.query_params.multi_items()]
+    if not given:
+        return
+    taken = request.app.state.parameters.get((request.method, request.scope["route"].path), frozenset())
+    families = {name.partition("_")[0] for name in taken if "_" in name} & set(_FAMILIES)
+    errors = []
+    for name in dict.fromkeys(given):
+        match = _MEMBER.fullmatch(name)
+        if name not in taken and not (match and match[1] in families):
+            others = sorted(each for each in taken if each.partition("_")[0] not in families)
+            listed = ", ".join([*others, *(f"{family}_<name>" for family in _FAMILIES if family in families)])
+            errors.append(_wrong(name, f"this address does not take it; it takes {listed or 'no parameters'}"))
+        elif given.count(name) > 1:
+            errors.append(_wrong(name, "it is given more than once"))
+    if errors:
+        raise Problem("invalid", "; ".join(f"{e['parameter']}: {e['detail']}" for e in errors)[:2000], errors)
+
+
+async def asked(request: Request) -> Asked:
+    """The limits, weights and tolerances of a request.
+
+    Raises:
+        Problem: 422: one that cannot be read, or too many.
+    """
+    found: dict[str, dict[str, str]] = {family: {} for family in _FAMILIES}
+    rest = []
+    for name, value in sorted(request.query_params.multi_items()):
+        match = _MEMBER.fullmatch(name)
+        if match is not None:
+            found[match[1]][match[2]] = value
+        if name not in ("limit", "cursor"):
+            rest.append((name, value))
+    if sum(map(len, found.values())) > MOST_LIMITS:
+        raise Problem("invalid", f"an address holds {MOST_LIMITS} limits, weights and tolerances at most")
+    try:
+        budget = Budget.of(
+            maximum=found["max"], minimum=found["min"], measured=(*found["max"], *found["min"])
+        )
+    except UsageError as error:
+        raise Problem("invalid", str(error)[:2000], [_culprit(found, error)]) from None
+    return Asked(
+        budget,
+        {name: _number(f"weight_{name}", value) for name, value in found["weight"].items()},
+        {name: _number(f"tolerance_{name}", value) for name, value in found["tolerance"].items()},
+        urlencode(rest, errors="replace"),
+    )
+
+
+def _culprit(found: Mapping[str, Mapping[str, str]], error: UsageError) -> dict[str, str]:
+    """The limit that is refused, tried one by one: the message names the measurement, not the parameter."""
+    for side, keyword in (("max", "maximum"), ("min", "minimum")):
+        for name, value in found[side].items():
+            try:
+                Budget.of(**cast("dict[str, Any]", {keyword: {name: value}}), measured=(name,))
+            except UsageError as own:
+                return _wrong(f"{side}_{name}", str(own)[:300])
+    return {"detail": str(error)[:300]}
+
+
+def _wrong(name: str, detail: str) -> dict[str, str]:
+    return {"parameter": name[:100], "detail": detail}
+
+
+def _number(parameter: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise Problem(
+            "invalid", f"{parameter} must be a finite number of 0 or more", [_wrong(parameter, "not such a number")]
+        )
+    return value
+
+
+# Cursors
+
+
+def write_cursor(place: Sequence[float], *about: object) -> str:
+    """A page's end as text for an address.
+
+    Args:
+        place: where the page ends.
+        about: all that the page depends on: the cursor fits nothing else.
+    """
+    packed = struct.pack(f">{len(place)}d", *place)
+    return base64.urlsafe_b64encode(_seal(packed, about) + packed).decode().rstrip("=")
+
+
+def read_cursor(text: str | None, *about: object) -> tuple[float, ...] | None:
+    """What `write_cursor` wrote; None for the first page.
+
+    Raises:
+        Problem: 422: it was made up, changed, or belongs to another list.
+    """
+    if text is None:
+        return None
+    refused = Problem(
+        "invalid",
+        "the cursor does not belong to this list: start from its first page",
+        [_wrong("cursor", "not one of this list")],
+    )
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise refused from None
+    seal, packed = raw[:8], raw[8:]
+    if not packed or len(packed) % 8 or seal != _seal(packed, about):
+        raise refused
+    return struct.unpack(f">{len(packed) // 8}d", packed)
+
+
+def _seal(packed: bytes, about: Sequence[object]) -> bytes:
+    return hashlib.blake2b(packed + repr(about).encode(), digest_size=8, person=b"leanfront").digest()

@@ -1,0 +1,121 @@
+"""What the routes share: the store, the registry, the threads that ask the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+from fastapi import Depends, Path, Request
+
+from leanfront.http.answers import Answers
+from leanfront.http.events import Hub
+from leanfront.http.metrics import Metrics
+from leanfront.http.problems import KINDS, MEDIA_TYPE
+from leanfront.http.settings import LARGEST_ID, Settings
+from leanfront.registry import Registry
+from storage import FrontierStore, require_name
+from storage.searches import LONGEST_NAME
+from targets.errors import NotFoundError, UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Service:
+    """One server's parts.
+
+    Args:
+        store: the database.
+        registry: targets that can be searched.
+        settings: keys and limits.
+    """
+
+    def __init__(self, store: FrontierStore, registry: Registry, settings: Settings) -> None:
+        self.store = store
+        self.registry = registry
+        self.settings = settings
+        self.metrics = Metrics(store)
+        self.answers = Answers(settings.cache_bytes)
+        self._readers = ThreadPoolExecutor(settings.readers, "leanfront-read")
+        self._writers = ThreadPoolExecutor(settings.writers, "leanfront-write")
+        self._pollers = ThreadPoolExecutor(2, "leanfront-poll")
+        self.hub = Hub(store, settings, self.metrics, partial(_run, self._pollers))
+
+    async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something that reads from the database, in a thread."""
+        return await _run(self._readers, work, *args, **kwargs)
+
+    async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something that writes to the database, in a thread."""
+        return await _run(self._writers, work, *args, **kwargs)
+
+    def close(self) -> None:
+        """End the streams, and the threads once they have nothing left to do."""
+        self.hub.close()
+        for executor in (self._readers, self._writers, self._pollers):
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _run(executor: Executor, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(executor, partial(work, *args, **kwargs))
+
+
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def _search_name(
+    name: Annotated[
+        str, Path(description="Name of the search.", min_length=1, max_length=LONGEST_NAME, examples=["mine"])
+    ],
+) -> str:
+    try:
+        require_name(name)
+    except UsageError as error:
+        raise NotFoundError(f"no search has such a name: {error}") from None
+    return name
+
+
+Ours = Annotated[Service, Depends(_service)]
+SearchName = Annotated[str, Depends(_search_name)]
+CandidateId = Annotated[int, Path(description="Id of the candidate.", ge=1, le=LARGEST_ID, examples=[17])]
+
+
+def problems(*slugs: str, body: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route, for the OpenAPI document.
+
+    Args:
+        slugs: its own kinds, besides those of every route.
+        body: whether it changes something.
+    """
+    every = ("unauthorized", "misdirected", "invalid", "internal", "overloaded")
+    writing = ("malformed", "cross-site", "too-slow", "too-large") if body else ()
+    found: dict[int | str, dict[str, Any]] = {}
+    for slug in dict.fromkeys((*every, *writing, *slugs)):
+        kind = KINDS[slug]
+        before = found.get(kind.status, {}).get("description")
+        answer: dict[str, Any] = {
+            "description": kind.title if before is None else f"{before}; or: {kind.title}",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        if kind.retry is not None:
+            answer["headers"] = {
+                "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+            }
+        found[kind.status] = answer
+    return found
+
+
+def ok(description: str, **headers: str) -> dict[str, Any]:
+    """An answer with headers, for the OpenAPI document."""
+    return {
+        "description": description,
+        "headers": {
+            name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
+            for name, text in headers.items()
+        },
+    }

@@ -1,0 +1,233 @@
+"""Evaluations in processes of this machine, each replaced alone when it dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+
+from compressors import Configuration
+from search.evaluation import Evaluation, Evaluator
+from search.racing import Race
+from search.recipe import EvaluatorLostError, EvaluatorRecipe
+from targets.errors import EvaluationError
+
+STARTS = 20
+"""Processes that may die one after another while they start before the pool gives up."""
+PATIENCE = 5.0
+"""Seconds that a process may take to end when asked to."""
+
+
+class PoolEvaluators:
+    """Spawned processes, each with its own copy of the target.
+
+    Each is an executor of its own: when one dies, it is known which evaluation it ran, and the others go on.
+
+    Args:
+        recipe: how a process builds its evaluator.
+        workers: number of processes.
+    """
+
+    def __init__(self, recipe: EvaluatorRecipe, workers: int) -> None:
+        self.capacity = workers
+        self._starts = _Starts()
+        self._processes = [
+            _Process(recipe, recipe.devices[i % len(recipe.devices)], self._starts) for i in range(workers)
+        ]
+
+    def submit(
+        self, configuration: Configuration, split: str, race: Race | None = None
+    ) -> Future[Evaluation]:
+        """Start an evaluation where least is to do; its future raises EvaluatorLostError when its process dies."""
+        process = min(self._processes, key=lambda each: each.waiting)
+        return process.submit(configuration, split, race)
+
+    @property
+    def processes(self) -> list[BaseProcess]:
+        """The processes that have been started."""
+        return [process for each in self._processes for process in each.running]
+
+    def close(self) -> None:
+        """Stop the processes; what they run is lost."""
+        processes = self.processes
+        for each in self._processes:
+            each.abandon()
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(PATIENCE)
+            if process.is_alive():
+                # A stopped process does not hear.
+                process.kill()
+                process.join()
+
+
+class _Starts:
+    """Counts processes that died before they were ready, since one last worked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._died = 0
+
+    def died(self) -> int:
+        with self._lock:
+            self._died += 1
+            return self._died
+
+    def worked(self) -> None:
+        with self._lock:
+            self._died = 0
+
+
+class _Process:
+    """One process of the pool, and its successors."""
+
+    def __init__(self, recipe: EvaluatorRecipe, device: str, starts: _Starts) -> None:
+        self._recipe = recipe
+        self._device = device
+        self._starts = starts
+        self._executor: ProcessPoolExecutor | None = None
+        self._last: Future[Any] | None = None
+        self._submitted: list[Future[Evaluation]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Evaluations that are not over, abandoned ones too."""
+        self._submitted = [future for future in self._submitted if not future.done()]
+        return len(self._submitted)
+
+    @property
+    def running(self) -> list[BaseProcess]:
+        """The process, when there is one."""
+        return [] if self._executor is None else list((self._executor._processes or {}).values())
+
+    def submit(self, configuration: Configuration, split: str, race: Race | None) -> Future[Evaluation]:
+        with _interrupts_held():
+            # Processes are spawned here; they inherit that Ctrl-C is the driver's business.
+            try:
+                inner = self._ready().submit(_evaluate, configuration, split, race)
+            except BrokenProcessPool:
+                # It died while it had nothing to do.
+                self.abandon()
+                inner = self._ready().submit(_evaluate, configuration, split, race)
+        before, self._last = self._last, inner
+        assert before is not None
+        processes = self.running
+        outer: Future[Evaluation] = Future()
+
+        def done(future: Future[Evaluation]) -> None:
+            if not outer.set_running_or_notify_cancel():
+                return
+            error = future.exception() if not future.cancelled() else None
+            if isinstance(error, BrokenProcessPool):
+                outer.set_exception(self._lost(before, processes))
+            elif error is not None:
+                outer.set_exception(error)
+            elif future.cancelled():
+                outer.set_exception(EvaluatorLostError("the pool was closed", tries=0))
+            else:
+                self._starts.worked()
+                outer.set_result(future.result())
+
+        self._submitted.append(outer)
+        inner.add_done_callback(done)
+        return outer
+
+    def _ready(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_prepare,
+                initargs=(self._recipe, self._device),
+            )
+            # A task of its own: a process that dies of it says nothing about a configuration.
+            self._last = self._executor.submit(_build)
+        return self._executor
+
+    def _lost(self, before: Future[Any], processes: list[BaseProcess]) -> Exception:
+        """Whether the evaluation had begun tells what came before it: the evaluator, or another evaluation."""
+        how = ", ".join(_end(process) for process in processes)
+        if before.done() and not before.cancelled() and not isinstance(before.exception(), BrokenProcessPool):
+            return EvaluatorLostError(f"the process that evaluated it died ({how})")
+        died = self._starts.died()
+        if died < STARTS:
+            return EvaluatorLostError(f"the process died before it could evaluate ({how})", tries=0)
+        return EvaluationError(
+            f"{died} pool processes in a row died before they could evaluate (the last: {how}); each holds the "
+            "target and its data: use fewer workers if memory is short, or one worker to see what goes wrong. A "
+            'script that starts a search needs its `if __name__ == "__main__":`'
+        )
+
+    def abandon(self) -> None:
+        """Drop the process without waiting for it."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor = self._last = None
+
+
+def _end(process: BaseProcess) -> str:
+    code = process.exitcode
+    if code is None:
+        return "no exit code"
+    if code < 0:
+        return f"killed by signal {-code}"
+    return f"exit code {code}"
+
+
+_recipe: EvaluatorRecipe | None = None
+_device = "cpu"
+_evaluator: Evaluator | None = None
+
+
+def _prepare(recipe: EvaluatorRecipe, device: str) -> None:
+    """Set up a pool process; the evaluator itself is built by a task, whose errors travel back."""
+    global _recipe, _device
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(recipe.threads)
+    _recipe, _device = recipe, device
+
+
+def _die_with_parent() -> None:
+    """A driver that was killed closes nothing: end this process when it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _build() -> None:
+    global _evaluator
+    if _evaluator is None:
+        assert _recipe is not None
+        _evaluator = _recipe.build(_device)
+
+
+def _evaluate(configuration: Configuration, split: str, race: Race | None) -> Evaluation:
+    _build()
+    assert _evaluator is not None
+    return _evaluator.evaluate(configuration, split, race)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: it reaches this process afterwards, and those spawned meanwhile never."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield  # not on Windows
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

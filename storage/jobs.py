@@ -1,0 +1,443 @@
+"""Jobs: the queue of work for runners, who hold each under a lease."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from search.candidate import STATES
+from storage.database import Database
+from storage.records import plain
+from storage.tables import CandidateRow, JobRow, RunnerRow, SearchRow
+from targets.errors import BusyError, LeaseLostError, NotFoundError, UsageError
+
+SEARCH = "search"
+"""The kind of job that drives a search: there is one a search, and the search's state follows its own."""
+LEASE_SECONDS = 30.0
+ATTEMPTS = 5
+"""How often a job is claimed without getting any further before it is given up: it may be what kills its runners."""
+ENDED = ("done", "failed", "cancelled")
+"""States of a job that nobody drives any more."""
+# A process number comes back, after a restart of a container even at once.
+_RANDOM = uuid.uuid4().hex[:8]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work for a runner.
+
+    Args:
+        id: the store's number.
+        kind: ``search``, or another that some runner knows.
+        search: name of the search it belongs to.
+        candidate: id of the candidate it is about, if it is about one.
+        parameters: what the work needs besides, JSON.
+        local: whether only the process that made it drives it.
+        state: one of `search.STATES`.
+        message: how it ended, for people.
+        cancelling: whether its runner has been asked to stop.
+        runner: who holds it, or held it last.
+        lease_until: when its lease ends; None while nobody holds it.
+        attempts: claims since it last got further.
+        created: in UTC.
+        ended: in UTC; None until it is done, failed or cancelled.
+    """
+
+    id: int
+    kind: str
+    search: str
+    candidate: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    local: bool = False
+    state: str = "queued"
+    message: str | None = None
+    cancelling: bool = False
+    runner: str | None = None
+    lease_until: datetime | None = None
+    attempts: int = 0
+    created: datetime | None = None
+    ended: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The JOB object of the API."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "search": self.search,
+            "candidate": self.candidate,
+            "state": "cancelling" if self.cancelling and self.state == "running" else self.state,
+            "message": self.message,
+            "created": None if self.created is None else self.created.isoformat(),
+            "ended": None if self.ended is None else self.ended.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to run a job and to write for it.
+
+    Args:
+        job: its id.
+        token: grows with every claim: whoever writes with an older one has lost the lease.
+        runner: who holds it.
+    """
+
+    job: int
+    token: int
+    runner: str
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A runner as the database knows it.
+
+    Args:
+        name: host and process.
+        version: of leanfront.
+        kinds: of jobs that it takes.
+        started: in UTC.
+        seen: its last sign of life, in UTC.
+    """
+
+    name: str
+    version: str
+    kinds: tuple[str, ...]
+    started: datetime
+    seen: datetime
+
+
+def runner_name() -> str:
+    """This process's name as a runner: ``HOST:PROCESS:RANDOM``, the same all its life."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_RANDOM}"
+
+
+class Jobs:
+    """The queue in a database: used by the face to queue, by runners to claim, and by the store as a fence.
+
+    Times are the database's, so that the clocks of hosts do not matter.
+
+    Args:
+        database: an open one.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def queue(
+        self,
+        kind: str,
+        search: str,
+        *,
+        candidate: int | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Add a job. Of the kind `SEARCH` a search has one: it is queued again where it has ended.
+
+        Raises:
+            NotFoundError: no such search, or no such candidate in it.
+            BusyError: the search's own job is queued or running.
+        """
+        with self._database.writing() as session:
+            owner = _search(session, search)
+            if candidate is not None:
+                found = session.get(CandidateRow, candidate)
+                if found is None or found.search_id != owner.id:
+                    raise NotFoundError(f"search '{search}' has no candidate {candidate}")
+            if kind == SEARCH:
+                row = of_search(session, owner.id)
+                if row.state in ("queued", "running") and not row.local:
+                    raise BusyError(
+                        f"search '{search}' is {row.state} already: cancel it first, or wait for its end"
+                    )
+                require_free(row, search, self._database.now(session))
+                row.local, row.cancelling, row.attempts = False, False, 0
+                row.runner, row.lease_until, row.ended = None, None, None
+                set_job_state(session, row, "queued", None)
+            else:
+                row = JobRow(kind=kind, search_id=owner.id, candidate_id=candidate, state="queued")
+                session.add(row)
+            row.parameters = dict(parameters or {})
+            session.flush()
+            return _job(row, search)
+
+    def claim(
+        self, runner: str, kinds: Sequence[str], seconds: float = LEASE_SECONDS
+    ) -> tuple[Job, Lease] | None:
+        """Take the oldest job that nobody holds; None when there is none.
+
+        A job whose lease has run out is taken like a queued one. One that was asked to stop is ended instead,
+        and so is one that has not got any further in `ATTEMPTS` claims.
+        """
+        while True:
+            with self._database.writing() as session:
+                moment = self._database.now(session)
+                row = session.scalar(
+                    select(JobRow)
+                    .where(JobRow.kind.in_(list(kinds)), ~JobRow.local, _free(moment))
+                    .order_by(JobRow.id)
+                    .limit(1)
+                    .with_for_update(skip_locked=True)
+                )
+                if row is None:
+                    return None
+                owner = session.get_one(SearchRow, row.search_id)
+                if row.cancelling:
+                    end(session, row, "cancelled", "cancelled", moment)
+                    continue
+                _count_attempt(row, owner)
+                if row.attempts > ATTEMPTS:
+                    last = row.message or f"its runner was lost, the last one was {row.runner}"
+                    reason = f"given up after {ATTEMPTS} attempts that got no further: {last}"
+                    end(session, row, "failed", reason, moment)
+                    continue
+                return _job(row, owner.name), _take(session, row, runner, moment, seconds)
+
+    def drive(self, search: str, runner: str, seconds: float = LEASE_SECONDS) -> Lease:
+        """Take a search's own job for this process, whoever queued it: no worker will drive it meanwhile.
+
+        Raises:
+            NotFoundError: no such search.
+            BusyError: another process holds it.
+        """
+        with self._database.writing() as session:
+            row = of_search(session, _search(session, search).id)
+            moment = self._database.now(session)
+            if row.runner != runner:
+                require_free(row, search, moment)
+            row.local, row.cancelling, row.attempts, row.ended = True, False, 1, None
+            return _take(session, row, runner, moment, seconds)
+
+    def beat(self, lease: Lease, seconds: float = LEASE_SECONDS) -> bool:
+        """Renew a lease; whether the job was asked to stop.
+
+        Raises:
+            LeaseLostError: another runner may have it by now.
+        """
+        with self._database.writing() as session:
+            row = held(session, lease, lock=True)
+            row.lease_until = self._database.now(session) + timedelta(seconds=seconds)
+            return row.cancelling
+
+    def finish(self, lease: Lease, state: str, message: str | None = None) -> None:
+        """End a job that this runner holds, and its search where it drives one.
+
+        Raises:
+            LeaseLostError: this runner does not hold it any more; nothing is changed.
+            UsageError: a state that is no end.
+        """
+        if state not in ENDED:
+            raise UsageError(f"a job ends as one of {', '.join(ENDED)}, not {state!r}")
+        with self._database.writing() as session:
+            end(session, held(session, lease, lock=True), state, message, self._database.now(session))
+
+    def give_back(self, lease: Lease, reason: str | None = None) -> None:
+        """Put a job back into the queue, for another runner to go on with.
+
+        Args:
+            lease: of the job.
+            reason: what went wrong, where something did: the claim then counts as an attempt.
+
+        Raises:
+            LeaseLostError: this runner does not hold it any more; nothing is changed.
+        """
+        with self._database.writing() as session:
+            row = held(session, lease, lock=True)
+            row.lease_until = None
+            if reason is None:
+                row.attempts = max(0, row.attempts - 1)
+            set_job_state(session, row, "queued", reason)
+
+    def cancel(self, job: int) -> Job:
+        """Ask a job to stop: at once when nobody runs it, otherwise when its runner hears of it.
+
+        A job that has ended stays as it is. Raises `NotFoundError`.
+        """
+        with self._database.writing() as session:
+            row = session.scalar(select(JobRow).where(JobRow.id == job).with_for_update())
+            if row is None:
+                raise NotFoundError(f"no job {job}")
+            moment = self._database.now(session)
+            if row.state not in ENDED:
+                row.cancelling = True
+                if not _held(row, moment) or _is_dead(row.runner):
+                    end(session, row, "cancelled", "cancelled", moment)
+            session.flush()
+            return _job(row, session.get_one(SearchRow, row.search_id).name)
+
+    def cancel_search(self, search: str) -> Job:
+        """Ask the job that drives a search to stop. Raises `NotFoundError`."""
+        return self.cancel(self.of_search(search).id)
+
+    def job(self, identifier: int) -> Job:
+        """The job with that id. Raises `NotFoundError`."""
+        with self._database.reading() as session:
+            row = session.get(JobRow, identifier)
+            if row is None:
+                raise NotFoundError(f"no job {identifier}")
+            return _job(row, session.get_one(SearchRow, row.search_id).name)
+
+    def of_search(self, search: str) -> Job:
+        """The job that drives a search. Raises `NotFoundError`."""
+        with self._database.reading() as session:
+            return _job(of_search(session, _search(session, search).id, lock=False), search)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Number of jobs by kind and state."""
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(JobRow.kind, JobRow.state, func.count()).group_by(JobRow.kind, JobRow.state)
+            )
+            return {(kind, state): count for kind, state, count in rows}
+
+    # Runners
+
+    def present(self, name: str, version: str, kinds: Sequence[str]) -> None:
+        """Note that a runner is there."""
+        with self._database.writing() as session:
+            moment = self._database.now(session)
+            row = session.get(RunnerRow, name)
+            if row is None:
+                row = RunnerRow(name=name, started=moment)
+                session.add(row)
+            row.version, row.kinds, row.seen = version, list(kinds), moment
+
+    def leave(self, name: str) -> None:
+        """Forget a runner that ends."""
+        with self._database.writing() as session:
+            row = session.get(RunnerRow, name)
+            if row is not None:
+                session.delete(row)
+
+    def runners(self, seconds: float = LEASE_SECONDS) -> list[Runner]:
+        """Runners seen within the last seconds, by name."""
+        with self._database.reading() as session:
+            since = self._database.now(session) - timedelta(seconds=seconds)
+            rows = session.scalars(select(RunnerRow).where(RunnerRow.seen >= since).order_by(RunnerRow.name))
+            return [Runner(r.name, r.version, tuple(r.kinds), r.started, r.seen) for r in rows]
+
+
+def held(session: Session, lease: Lease, *, lock: bool = False) -> JobRow:
+    """The job of a lease that still holds, so that nobody else writes for it in this transaction.
+
+    A lease that ran out but was not claimed by another still holds: nobody can have written meanwhile.
+
+    Raises:
+        LeaseLostError: it was claimed by another, ended, or deleted.
+    """
+    wanted = select(JobRow).where(JobRow.id == lease.job)
+    # Shared, it keeps others from claiming the job until this transaction ends. Jobs are always locked before
+    # searches: two transactions that lock both cannot wait for each other.
+    row = session.scalar(wanted.with_for_update(read=not lock))
+    if row is None or row.token != lease.token or row.state != "running":
+        raise LeaseLostError(
+            f"{lease.runner} does not hold job {lease.job} any more: "
+            + ("it was deleted" if row is None else f"it is {row.state}, last held by {row.runner}")
+        )
+    return row
+
+
+def search_job(state: str, *, local: bool) -> JobRow:
+    """The job of a new search, without its search."""
+    return JobRow(kind=SEARCH, parameters={}, state=state, local=local)
+
+
+def of_search(session: Session, search: int, *, lock: bool = True) -> JobRow:
+    """The job that drives a search; every search has one from its beginning."""
+    wanted = select(JobRow).where(JobRow.search_id == search, JobRow.kind == SEARCH)
+    return session.scalars(wanted.with_for_update() if lock else wanted).one()
+
+
+def _search(session: Session, name: str) -> SearchRow:
+    row = session.scalar(select(SearchRow).where(SearchRow.name == name))
+    if row is None:
+        raise NotFoundError(f"no search named {name!r}")
+    return row
+
+
+def _free(moment: datetime) -> ColumnElement[bool]:
+    lapsed = or_(JobRow.lease_until.is_(None), JobRow.lease_until < moment)
+    return or_(JobRow.state == "queued", and_(JobRow.state == "running", lapsed))
+
+
+def _held(row: JobRow, moment: datetime) -> bool:
+    return row.state == "running" and row.lease_until is not None and row.lease_until >= moment
+
+
+def _is_dead(runner: str | None) -> bool:
+    """Whether a runner is a process of this host that is gone: then nobody need wait for its lease to end."""
+    host, process, *_ = *(runner or "").rsplit(":", 2), ""
+    if host != socket.gethostname() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def require_free(row: JobRow, search: str, moment: datetime) -> None:
+    """Refuse to touch a search that a process drives. Raises `BusyError`."""
+    if _held(row, moment) and not _is_dead(row.runner):
+        assert row.lease_until is not None
+        raise BusyError(
+            f"search '{search}' is being driven by {row.runner} (its lease ends at {row.lease_until:%H:%M:%S} UTC): "
+            "cancel it, or wait for its end"
+        )
+
+
+def _count_attempt(row: JobRow, owner: SearchRow) -> None:
+    further = row.kind == SEARCH and owner.trials > row.mark
+    row.attempts = 1 if further else row.attempts + 1
+    row.mark = owner.trials
+
+
+def _take(session: Session, row: JobRow, runner: str, moment: datetime, seconds: float) -> Lease:
+    row.token += 1
+    row.runner, row.lease_until = runner, moment + timedelta(seconds=seconds)
+    set_job_state(session, row, "running", None)
+    session.flush()
+    return Lease(row.id, row.token, runner)
+
+
+def end(session: Session, row: JobRow, state: str, message: str | None, moment: datetime) -> None:
+    """End a job; nobody holds it any more."""
+    row.lease_until, row.ended = None, moment
+    set_job_state(session, row, state, message)
+
+
+def set_job_state(session: Session, row: JobRow, state: str, message: str | None) -> None:
+    """Change a job's state, and its search's where it drives one. The job's row is locked."""
+    assert state in STATES
+    row.state, row.message = state, None if message is None else plain(message)[:2000]
+    if row.kind == SEARCH:
+        owner = session.get_one(SearchRow, row.search_id, with_for_update=True)
+        owner.state, owner.message = state, row.message
+
+
+def _job(row: JobRow, search: str) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        search=search,
+        candidate=row.candidate_id,
+        parameters=row.parameters,
+        local=row.local,
+        state=row.state,
+        message=row.message,
+        cancelling=row.cancelling,
+        runner=row.runner,
+        lease_until=row.lease_until,
+        attempts=row.attempts,
+        created=row.created,
+        ended=row.ended,
+    )

@@ -1,0 +1,229 @@
+"""The frontier a page at a time, and who is next to whom on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from objectives.budget import Budget
+from objectives.measurement import SEARCHED_SPLITS
+from objectives.metrics import METRICS
+from objectives.objective import Objective, measurement_name
+from search.candidate import Candidate, SearchRecord
+from storage.frontier import Front, natural
+from storage.points import capped
+from storage.tables import FrontierRow, MeasurementRow, SearchRow
+from targets.errors import UsageError
+
+Floats = NDArray[np.float64]
+TIES = ("memory_bytes", "macs", "accuracy")
+"""What decides between members of equal rank; after these the id."""
+SCALES = {"byte": 1e3, "MAC": 1e6}
+"""Unit of a cost -> how many of it a gain is told for: accuracy per KB, per M MACs."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some frontier members.
+
+    Args:
+        candidates: in the order asked for.
+        last: where the page ends, for the page after it; None where there are no more.
+        search: the search as it was at that moment.
+    """
+
+    candidates: tuple[Candidate, ...]
+    last: tuple[float, ...] | None
+    search: SearchRecord
+
+
+@dataclass(frozen=True)
+class Step:
+    """From a candidate to a frontier member beside it.
+
+    Args:
+        candidate: the member.
+        accuracy: its accuracy less the candidate's.
+        cost: its cost less the candidate's, in the cost's unit.
+        rate: accuracy over cost, per 1,000 bytes or per million MACs; None where the costs are equal.
+    """
+
+    candidate: Candidate
+    accuracy: float
+    cost: float
+    rate: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {
+            "candidate": self.candidate.to_json(),
+            "accuracy": self.accuracy,
+            "cost": self.cost,
+            "rate": self.rate,
+        }
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The frontier members next to a candidate, for each cost among the objectives.
+
+    Args:
+        candidate: the candidate.
+        cheaper: cost's measurement name -> the dearest member that costs less, or None.
+        better: cost's measurement name -> the cheapest member that is more accurate, or None.
+    """
+
+    candidate: Candidate
+    cheaper: Mapping[str, Step | None]
+    better: Mapping[str, Step | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+
+        def steps(side: Mapping[str, Step | None]) -> dict[str, Any]:
+            return {name: None if step is None else step.to_json() for name, step in side.items()}
+
+        return {
+            "candidate": self.candidate.id,
+            "cheaper": steps(self.cheaper),
+            "better": steps(self.better),
+        }
+
+
+def page(
+    session: Session,
+    owner: SearchRow,
+    front: Front,
+    objectives: Sequence[Objective],
+    budget: Budget,
+    *,
+    weak: bool,
+    order_by: str,
+    limit: int | None,
+    after: Sequence[float] | None,
+) -> tuple[list[int], tuple[float, ...] | None]:
+    """Ids of a page of members, and where it ends: see `FrontierStore.frontier_page`."""
+    members = front if weak else front.strictly()
+    values = natural(members, objectives)
+    inside = np.ones(len(members.ids), dtype=np.bool_)
+    for limits, sign in ((budget.maximum, 1.0), (budget.minimum, -1.0)):
+        for name, bound in limits.items():
+            if name in values:
+                inside &= sign * values[name] <= sign * bound
+    others = Budget(
+        {name: bound for name, bound in budget.maximum.items() if name not in values},
+        {name: bound for name, bound in budget.minimum.items() if name not in values},
+    )
+    if others.names:
+        own = select(FrontierRow.candidate_id).where(FrontierRow.search_id == owner.id)
+        inside &= np.isin(members.ids, list(session.scalars(capped(own, owner.id, others))))
+    keys = [
+        _key(session, owner, members.ids, values, objectives, name)
+        for name in dict.fromkeys((measurement_name(order_by), *TIES))
+    ]
+    keys.append(members.ids.astype(np.float64))
+    if after is not None:
+        inside &= _behind(keys, after)
+    places = np.flatnonzero(inside)
+    order = places[np.lexsort([key[places] for key in reversed(keys)])]
+    shown = order if limit is None else order[:limit]
+    more = len(shown) < len(order) and len(shown) > 0
+    last = tuple(float(key[shown[-1]]) for key in keys) if more else None
+    return members.ids[shown].tolist(), last
+
+
+def _key(
+    session: Session,
+    owner: SearchRow,
+    ids: NDArray[np.int64],
+    values: Mapping[str, Floats],
+    objectives: Sequence[Objective],
+    name: str,
+) -> Floats:
+    """(n,) numbers that rise from the best member to the worst; infinite where nothing is measured."""
+    for objective in objectives:
+        if objective.measurement == name:
+            return -values[name] if objective.maximise else values[name]
+    rows = session.execute(
+        select(MeasurementRow.candidate_id, MeasurementRow.value)
+        .join(FrontierRow, FrontierRow.candidate_id == MeasurementRow.candidate_id)
+        .where(FrontierRow.search_id == owner.id)
+        .where(MeasurementRow.name == name, MeasurementRow.split.in_(SEARCHED_SPLITS))
+    )
+    found = {candidate: value for candidate, value in rows if value is not None}
+    if not found and name not in TIES and len(ids):
+        known = ", ".join(objective.name for objective in objectives)
+        raise UsageError(f"cannot order by {name!r}: it is not measured; the objectives are {known}")
+    sign = -1.0 if name in METRICS and METRICS[name].maximise else 1.0
+    return np.array([sign * found[each] if each in found else math.inf for each in ids.tolist()])
+
+
+def _behind(keys: Sequence[Floats], after: Sequence[float]) -> NDArray[np.bool_]:
+    if len(after) != len(keys):
+        raise UsageError("this page does not belong to this order of the frontier: start from the first page")
+    behind = np.zeros(len(keys[0]), dtype=np.bool_)
+    level = ~behind
+    for key, value in zip(keys, after, strict=True):
+        behind |= level & (key > value)
+        level &= key == value
+    return behind
+
+
+def neighbours(
+    candidate: Candidate, front: Front, objectives: Sequence[Objective]
+) -> dict[str, tuple[int | None, int | None]]:
+    """Cost -> ids of the next cheaper and the next better member of a strict front."""
+    found: dict[str, tuple[int | None, int | None]] = {}
+    values = natural(front, objectives)
+    accuracies = values.get("accuracy")
+    own = candidate.accuracy
+    for objective in objectives:
+        costs, cost = values[objective.measurement], candidate.value(objective.measurement)
+        if not objective.is_cost or accuracies is None or own is None or cost is None:
+            continue
+        cheaper, better = costs < cost, accuracies > own
+        found[objective.measurement] = (
+            _first(front.ids, cheaper, (-costs, -accuracies)),
+            _first(front.ids, better, (costs, -accuracies)),
+        )
+    return found
+
+
+def _first(ids: NDArray[np.int64], among: NDArray[np.bool_], keys: Sequence[Floats]) -> int | None:
+    places = np.flatnonzero(among)
+    if not len(places):
+        return None
+    order = np.lexsort([ids[places], *(key[places] for key in reversed(keys))])
+    return int(ids[places[order[0]]])
+
+
+def between(
+    candidate: Candidate,
+    found: Mapping[str, tuple[int | None, int | None]],
+    full: Mapping[int, Candidate],
+    objectives: Sequence[Objective],
+) -> Neighbours:
+    """The steps to the members that `neighbours` found."""
+    units = {objective.measurement: objective.unit for objective in objectives}
+
+    def step(name: str, identifier: int | None) -> Step | None:
+        if identifier is None:
+            return None
+        other = full[identifier]
+        accuracy = (other.accuracy or 0.0) - (candidate.accuracy or 0.0)
+        cost = (other.value(name) or 0.0) - (candidate.value(name) or 0.0)
+        rate = accuracy / cost * SCALES.get(units[name], 1.0) if cost else None
+        return Step(other, accuracy, cost, rate)
+
+    return Neighbours(
+        candidate,
+        {name: step(name, cheaper) for name, (cheaper, _) in found.items()},
+        {name: step(name, better) for name, (_, better) in found.items()},
+    )

@@ -1,0 +1,71 @@
+"""Finding searches, and what may be said of them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from objectives.budget import Budget
+from search.candidate import STATES
+from storage import selection
+from storage.records import objectives_of
+from storage.tables import CandidateRow, SearchRow
+from targets.errors import NotFoundError, UsageError
+
+LONGEST_NAME = 100
+_LISTED = 20
+
+
+def require_name(name: str) -> None:
+    """Refuse a search's name that could not be typed, shown or put into an address.
+
+    Raises:
+        UsageError: not 1 to 100 characters, blank, or with control characters or '/'.
+    """
+    if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.strip():
+        raise UsageError(f"a search's name has 1 to {LONGEST_NAME} characters, not {name!r}")
+    # Control characters, lone surrogates, and separators of lines and paragraphs.
+    bad = [sign for sign in name if sign == "/" or unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")]
+    if bad:
+        raise UsageError(
+            f"a search's name must not contain {bad[0]!r}: {name!r}; use letters, digits, '-', '_'"
+        )
+
+
+def require_state(state: str) -> None:
+    """Refuse a state that no search can be in. Raises `UsageError`."""
+    if state not in STATES:
+        raise UsageError(f"a search's state is one of {', '.join(STATES)}, not {state!r}")
+
+
+def find_search(session: Session, name: str, *, lock: bool = False) -> SearchRow:
+    """The row of a search; with `lock` nobody else changes it in this transaction.
+
+    Raises:
+        NotFoundError: naming the searches that exist.
+    """
+    wanted = select(SearchRow).where(SearchRow.name == name)
+    row = session.scalar(wanted.with_for_update() if lock else wanted)
+    if row is not None:
+        return row
+    names = list(session.scalars(select(SearchRow.name).order_by(SearchRow.id.desc()).limit(_LISTED + 1)))
+    listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    raise NotFoundError(
+        f"no search named {name!r}; there are: {listed}"
+        if names
+        else f"no search named {name!r}: the database has none yet; start one with `leanfront search`"
+    )
+
+
+def require_measured(session: Session, owner: SearchRow, budget: Budget) -> None:
+    """Refuse a limit on something that the search has not measured. Raises `UsageError`."""
+    known = {objective.measurement for objective in objectives_of(owner)}
+    complete = select(CandidateRow.id).where(
+        CandidateRow.search_id == owner.id, CandidateRow.state == "complete"
+    )
+    if session.scalar(complete.limit(1)) is None:
+        # Nothing is measured yet; what the dense model has measured, the candidates will have.
+        known |= {str(each["name"]) for each in owner.dense}
+    selection.require_measured(session, owner.id, budget, known)

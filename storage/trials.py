@@ -1,0 +1,166 @@
+"""Trials in the database, with the candidates and the frontier that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from objectives.objective import Objective, minimisation, objective_values
+from search.candidate import Candidate, TrialRecord
+from storage import candidates, frontier
+from storage.tables import CandidateRow, SearchRow, TrialRow, now, table
+from targets.errors import UsageError
+
+Entry = tuple[TrialRecord, Candidate, bytes | None]
+"""A trial, what came of it, and its packed correctness."""
+
+
+@dataclass(frozen=True)
+class TrialEvent:
+    """A stored trial, as an observer of the search hears of it.
+
+    Args:
+        sequence: 1 for the first trial that was stored, and so on.
+        number: Optuna's trial number.
+        candidate: the candidate's id.
+        state: the candidate's.
+        values: objective values in natural units, in the search's order; None for a failed candidate.
+        duplicate: whether an earlier trial made the candidate.
+        entered: whether the candidate came onto the frontier.
+        created: in UTC.
+    """
+
+    sequence: int
+    number: int
+    candidate: int
+    state: str
+    values: tuple[float, ...] | None
+    duplicate: bool
+    entered: bool
+    created: datetime
+
+
+def store(
+    session: Session,
+    owner: SearchRow,
+    objectives: Sequence[Objective],
+    front: frontier.Front,
+    entries: Sequence[Entry],
+) -> tuple[list[Candidate], frontier.Front]:
+    """Store trials in order.
+
+    Args:
+        owner: their search's row, locked.
+        objectives: the search's.
+        front: its frontier now.
+        entries: the trials.
+
+    Returns:
+        The stored candidate of each trial, and the frontier afterwards.
+
+    Raises:
+        UsageError: a trial of that number is stored already.
+        NotFoundError: a candidate's parent is not.
+    """
+    ids = candidates.known(session, owner.id, (each.configuration.digest for _, each, _ in entries))
+    old = set(ids.values())
+    fresh: dict[str, tuple[Candidate, Sequence[float] | None]] = {}
+    correct: dict[str, bytes | None] = {}
+    for _, candidate, right in entries:
+        digest = candidate.configuration.digest
+        if digest not in ids and digest not in fresh:
+            fresh[digest], correct[digest] = _judged(candidate, objectives), right
+    if fresh:
+        ids.update(candidates.add(session, owner.id, list(fresh.values())))
+    changes = frontier.Changes()
+    for digest, (candidate, values) in fresh.items():
+        if candidate.state == "complete" and values is not None:
+            front = frontier.enter(front, ids[digest], minimisation(objectives, values), changes)
+    packed = {ids[digest]: right for digest, right in correct.items() if right is not None}
+    frontier.save(session, owner.id, changes, packed)
+    _insert(session, owner, entries, ids, set(fresh), changes.entered)
+    owner.trials += len(entries)
+    owner.frontier_version += bool(changes)
+    owner.frontier_size = front.size
+    found = candidates.load(session, (identifier for identifier in ids.values() if identifier in old))
+    for digest, (candidate, _) in fresh.items():
+        identifier = ids[digest]
+        _, strict = changes.added.get(identifier, ((), False))
+        found[identifier] = replace(candidate, search=owner.name, id=identifier, on_frontier=strict)
+    stored = [found[ids[candidate.configuration.digest]] for _, candidate, _ in entries]
+    return stored, replace(front, version=owner.frontier_version)
+
+
+def _judged(
+    candidate: Candidate, objectives: Sequence[Objective]
+) -> tuple[Candidate, Sequence[float] | None]:
+    """A candidate as it is stored, with its objective values."""
+    if candidate.state == "failed":
+        return candidate, None
+    values, reason = objective_values(objectives, candidate.measurements)
+    if values is None:
+        return replace(candidate, state="failed", reason=reason), None
+    return candidate, values
+
+
+def _insert(
+    session: Session,
+    owner: SearchRow,
+    entries: Sequence[Entry],
+    ids: dict[str, int],
+    fresh: set[str],
+    entered: set[int],
+) -> None:
+    rows = []
+    for place, (trial, candidate, _) in enumerate(entries, start=owner.trials + 1):
+        digest = candidate.configuration.digest
+        new = digest in fresh
+        fresh.discard(digest)
+        rows.append(
+            {
+                "search_id": owner.id,
+                "number": trial.number,
+                "parameters": dict(trial.parameters),
+                "attributes": dict(trial.attributes),
+                "candidate_id": ids[digest],
+                "duplicate": not new,
+                "sequence": place,
+                "entered": new and ids[digest] in entered,
+                "created": now(),
+            }
+        )
+    try:
+        session.execute(insert(table(TrialRow)), rows)
+    except IntegrityError:
+        numbers = ", ".join(str(row["number"]) for row in rows[:5])
+        raise UsageError(f"trial {numbers} of search {owner.name!r} is stored already") from None
+
+
+def since(session: Session, search: int, sequence: int, limit: int) -> list[TrialEvent]:
+    """The trials stored after one, in the order they were stored."""
+    rows: Any = session.execute(
+        select(TrialRow, CandidateRow.state, CandidateRow.objective_values)
+        .join(CandidateRow, CandidateRow.id == TrialRow.candidate_id)
+        .where(TrialRow.search_id == search, TrialRow.sequence > sequence)
+        .order_by(TrialRow.sequence)
+        .limit(limit)
+    )
+    return [
+        TrialEvent(
+            row.sequence,
+            row.number,
+            row.candidate_id,
+            state,
+            None if values is None else tuple(values),
+            row.duplicate,
+            row.entered,
+            row.created,
+        )
+        for row, state, values in rows
+    ]
