@@ -6,7 +6,7 @@ import math
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from targets import Target
 
@@ -52,3 +52,13 @@ class Calibration:
 def channels_last(inputs: Tensor) -> Tensor:
     """Images (n, c, h, w) with channels innermost in memory; anything else as it is."""
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+
+
+def innermost_channels(module: nn.Module) -> nn.Module:
+    """The module, its image weights with channels innermost in memory: convolutions run about a third faster so.
+
+    Three-dimensional convolutions have a format of their own; a module that has any stays as it is.
+    """
+    if any(tensor.dim() == 5 for tensor in (*module.parameters(), *module.buffers())):
+        return module
+    return module.to(memory_format=torch.channels_last)

@@ -75,6 +75,8 @@ class Configuration:
                 raise ConfigurationError(f"group '{group}' keeps {kept} channels; at least 1 must stay")
         _check_bits(weights, WEIGHT_BITS, "weight")
         _check_bits(activations, ACTIVATION_BITS, "activation")
+        if not isinstance(self.method, str):
+            raise ConfigurationError(f"method must be a name, not {self.method!r}")
         method = METHODS.get(self.method, self.method)
         if method not in METHODS.values():
             raise ConfigurationError(f"unknown method '{self.method}'; known: {', '.join(METHODS)}")
@@ -174,8 +176,9 @@ class Configuration:
 
 
 def _integer(value: Any, what: str) -> int:
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
-    if not whole:
+    # Not by way of float: it overflows.
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if not whole or isinstance(value, bool):
         raise ConfigurationError(f"{what} must be a whole number, not {value!r}")
     return int(value)
 

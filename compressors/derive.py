@@ -78,6 +78,30 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
     )
 
 
+@torch.inference_mode(False)
+def skeleton(model: nn.Module, example_input: Tensor | None) -> Structure:
+    """Parts, layers and channel groups as `derive` finds them, without its proofs: weights do not matter.
+
+    For configurations whose groups were proven when they were made.
+
+    Args:
+        model: any module; it is not changed.
+        example_input: a batch the model accepts; without it no groups are found.
+
+    Raises:
+        TargetError: the model does not run on the example input.
+    """
+    model = copy.deepcopy(model).eval().float()
+    parts, layers, _ = _parts(model)
+    found: Sequence[ChannelGroup] = ()
+    if example_input is not None:
+        example_input = example_input.float() if example_input.is_floating_point() else example_input
+        found, failures = _graph_groups(model, example_input, parts)
+        if failures and failures[0][0] == "model":
+            raise TargetError(f"the model's channel groups cannot be found: {failures[0][2]}")
+    return Structure(parts, {group.name: group for group in found}, tuple(layers))
+
+
 def _jointly_proven(
     groups: Mapping[str, ChannelGroup], prover: _Prover, exclusions: list[tuple[str, str, str]]
 ) -> dict[str, ChannelGroup]:

@@ -25,20 +25,25 @@ def fold(module: nn.Module, norms: Mapping[str, str]) -> None:
         for layer, name in norms.items():
             weight, norm = weight_of(modules[layer]), modules[name]
             assert isinstance(norm, BATCH_NORMS)
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            scale = (norm.running_var + norm.eps).rsqrt()
-            if norm.affine:
-                scale = scale * norm.weight
+            scale, shift = inference_form(norm)
             bias = modules[layer].bias
-            shift = -norm.running_mean if bias is None else bias - norm.running_mean
-            shift = shift * scale
-            if norm.affine:
-                shift = shift + norm.bias
+            if bias is not None:
+                shift = shift + bias * scale
             weight.mul_(scale.reshape(-1, *[1] * (weight.dim() - 1)))
             modules[layer].bias = nn.Parameter(shift, requires_grad=False)
             parent, _, leaf = name.rpartition(".")
             setattr(modules[parent], leaf, nn.Identity())
+
+
+def inference_form(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a norm with running statistics, (channels,) each: y = scale x + shift."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var + norm.eps).rsqrt()
+    if norm.affine:
+        scale = scale * norm.weight
+    shift = -norm.running_mean * scale
+    return (scale, shift + norm.bias) if norm.affine else (scale, shift)
 
 
 def folds(module: nn.Module, norms: Mapping[str, str], example_input: Tensor) -> bool:

@@ -102,7 +102,7 @@ def layout(structure: Structure, configuration: Configuration, target: str = "")
         entry = Entry(name, form, count, bits, offset)
         entries.append(entry)
         offset += entry.length
-    return Layout(tuple(entries), _header(configuration, target, offset))
+    return Layout(tuple(entries), header(configuration, target, offset))
 
 
 def memory_bytes(structure: Structure, configuration: Configuration) -> int:
@@ -115,7 +115,8 @@ def index_bits(total: int) -> int:
     return max(1, (total - 1).bit_length())
 
 
-def _header(configuration: Configuration, target: str, data: int) -> bytes:
+def header(configuration: Configuration, target: str, data: int) -> bytes:
+    """The artifact's header, for a data section of so many bytes."""
     text = json.dumps(
         {
             "__metadata__": {

@@ -21,6 +21,7 @@ from leanfront import text
 from leanfront.api import SearchResult, flat, free_name, infeasible_text, resume, run_search
 from leanfront.database import database_url, open_store
 from leanfront.demo import run_demo
+from leanfront.http.command import serve
 from leanfront.options import assignments, database_option, json_option, limit_options, limits, place_options
 from leanfront.plot import write_plot
 from leanfront.registry import Registry
@@ -275,6 +276,9 @@ def worker(
     runner = Runner(open_store(database), Place(registry=registry, lease=lease, **where))
     with stopped_by_signals(runner):
         runner.run(once=once)
+
+
+main.add_command(serve)
 
 
 @main.group()

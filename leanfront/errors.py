@@ -1,6 +1,7 @@
 """Every error that leanfront raises on purpose; the tree is drawn in `targets.errors`."""
 
 from targets.errors import (
+    ArtifactError,
     BusyError,
     CompressionError,
     ConfigurationError,
@@ -17,6 +18,7 @@ from targets.errors import (
 )
 
 __all__ = [
+    "ArtifactError",
     "BusyError",
     "CompressionError",
     "ConfigurationError",

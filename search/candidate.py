@@ -151,7 +151,7 @@ class SearchRecord:
         hypervolume_log2: of the frontier with costs as log2(reference / cost).
         created: ISO 8601 time in UTC, set by the store.
         id: the store's number; None before it is stored.
-        frontier_version: grows with every change of the frontier or of what is measured on its members.
+        frontier_version: grows with every change of the frontier, and of what is measured on stored candidates.
     """
 
     name: str

@@ -159,7 +159,8 @@ class ClusterEvaluators:
         """Leave the cluster; what it runs for this search is dropped."""
         for evaluation in list(self._running):
             evaluation.cancel()
-        self._client.close(timeout=LOOK)
+        with suppress(OSError):  # the scheduler may be gone
+            self._client.close(timeout=LOOK)
 
 
 def _opener() -> Callable[[bytes], Evaluation | None]:

@@ -250,7 +250,7 @@ class Driver:
         self._again.clear()
 
     def _finish_running(self) -> None:
-        """Record what still finishes; what does not is asked again when the search is resumed."""
+        """Record what still finishes; what does not is asked again, under its number, when the search goes on."""
         until = time.monotonic() + self._grace
         while self._running and (left := until - time.monotonic()) > 0:
             self._collect(wait(self._running, timeout=left, return_when=FIRST_COMPLETED).done)

@@ -176,12 +176,9 @@ class _Process:
 
 
 def _end(process: BaseProcess) -> str:
+    process.join(PATIENCE)  # its pipes are closed a moment before it is gone
     code = process.exitcode
-    if code is None:
-        return "no exit code"
-    if code < 0:
-        return f"killed by signal {-code}"
-    return f"exit code {code}"
+    return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
 _recipe: EvaluatorRecipe | None = None

@@ -11,6 +11,7 @@ from cost_models.macs import MacModel
 from objectives import resolve
 from search.space import Space, SpaceOptions, derive_space
 from targets import Target
+from targets.architectures import architecture_name
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def prepare(target: Target, options: SpaceOptions, objectives: Sequence[str] = (
         LeanfrontError: the model cannot be handled, or an objective cannot be computed for it.
     """
     structure = derive(target.model, target.example_input, seed=options.seed)
-    profile = Profile(target.model, target.example_input, structure, target.name or "")
+    profile = Profile(target.model, target.example_input, structure, architecture_name(target))
     costs = Costs(profile, [o.measurement for o in resolve(objectives) if o.is_cost] if objectives else ())
     missing = costs.unavailable.get("macs")
     if missing is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -253,63 +254,73 @@ def _drive(
     for trial in trials:
         if trial.values is not None and not trial.duplicate and not trial.stopped:
             front.add(trial.values, trial.candidate, correct.get(trial.candidate or 0))
-    evaluators = _evaluators(prepared, options, evaluator)
-    driver = Driver(
-        store=store,
-        search=record.name,
-        space=prepared.space,
-        study=study,
-        costs=prepared.costs,
-        objectives=objectives,
-        front=front,
-        evaluators=evaluators,
-        stored=len(trials),
-        stopped=sum(trial.stopped and not trial.duplicate for trial in trials),
-        false_elimination=options.false_elimination,
-        report=report,
-        stop=stop,
-    )
-    deadline = None if options.minutes is None else begin + 60 * options.minutes
-    test = prepared.target.test
-    share = 0.0 if test is None else len(test) / max(1, len(prepared.target.validation))
+    with _ending(store, record.name), closing(_evaluators(prepared, options, evaluator)) as evaluators:
+        driver = Driver(
+            store=store,
+            search=record.name,
+            space=prepared.space,
+            study=study,
+            costs=prepared.costs,
+            objectives=objectives,
+            front=front,
+            evaluators=evaluators,
+            stored=len(trials),
+            stopped=sum(trial.stopped and not trial.duplicate for trial in trials),
+            false_elimination=options.false_elimination,
+            report=report,
+            stop=stop,
+        )
+        deadline = None if options.minutes is None else begin + 60 * options.minutes
+        test = prepared.target.test
+        share = 0.0 if test is None else len(test) / max(1, len(prepared.target.validation))
 
-    def reserve() -> float:
-        # The frontier's members are measured on the test split before the time is over.
-        done = driver.progress()
-        spent = time.monotonic() - running
-        each = spent / max(1, done.trials - len(trials)) if done.trials > len(trials) else 0.0
-        return done.frontier_size * each * share + each
+        def reserve() -> float:
+            # The frontier's members are measured on the test split before the time is over.
+            done = driver.progress()
+            spent = time.monotonic() - running
+            each = spent / max(1, done.trials - len(trials)) if done.trials > len(trials) else 0.0
+            return done.frontier_size * each * share + each
 
-    running = time.monotonic()
-    try:
+        running = time.monotonic()
         driver.run(options.trials, deadline, reserve)
         if test is not None and not driver.stopped_early:
             driver.finalists("test")
+    if driver.stopped_early:
+        return store.search(record.name)
+    store.set_state(record.name, "done", _outcome(driver, options.trials))
+    return store.search(record.name)
+
+
+def _outcome(driver: Driver, wanted: int) -> str:
+    """What came of a search, in a sentence."""
+    progress = driver.progress()
+    message = f"{progress.trials} trials"
+    if progress.trials < wanted:
+        message = f"{progress.trials} of {wanted} trials: the time limit was reached"
+    if progress.stopped:
+        message += (
+            f"; {progress.stopped} candidates stopped early: they could not beat one that costs no more"
+        )
+    if driver.unmeasured:
+        reason = next(iter(driver.unmeasured.values()))
+        message += f"; {len(driver.unmeasured)} could not be measured on the test split: {reason}"
+    return message
+
+
+@contextmanager
+def _ending(store: Store, name: str) -> Iterator[None]:
+    """Say of a search how it ended, where it did not end well."""
+    try:
+        yield
     except KeyboardInterrupt:
-        store.set_state(record.name, "cancelled", "interrupted")
+        store.set_state(name, "cancelled", "interrupted")
         raise
     except StorageError:
         # Whoever holds the search by then, or a later run, goes on with what is stored.
         raise
     except Exception as error:
-        store.set_state(record.name, "failed", f"{type(error).__name__}: {error}"[:2000])
+        store.set_state(name, "failed", f"{type(error).__name__}: {error}"[:2000])
         raise
-    finally:
-        evaluators.close()
-    if driver.stopped_early:
-        return store.search(record.name)
-    progress = driver.progress()
-    done = progress.trials
-    reached = done >= options.trials
-    message = (
-        f"{done} trials" if reached else f"{done} of {options.trials} trials: the time limit was reached"
-    )
-    if progress.stopped:
-        message += (
-            f"; {progress.stopped} candidates stopped early: they could not beat one that costs no more"
-        )
-    store.set_state(record.name, "done", message)
-    return store.search(record.name)
 
 
 def _seeds(context: SamplerContext, sampler: str) -> Sequence[Mapping[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import optuna
@@ -49,23 +50,26 @@ class SearchStudy:
             sampler=sampler(sampler_name, seed, context),
         )
         self._number = 0
+        self._missing: deque[int] = deque()
 
     @property
     def asked(self) -> int:
-        """Trials asked or rebuilt so far: the next trial's number."""
+        """Trials asked or rebuilt so far, missing ones too: the next new trial's number."""
         return self._number
 
     def ask(self) -> tuple[Trial, dict[str, int]]:
-        """The next trial and its choices, an index per parameter."""
-        number = self._number
+        """The next trial and its choices, an index per parameter; numbers that a rebuild found missing come first."""
+        again = bool(self._missing)
+        number = self._missing.popleft() if again else self._number
         self._study.sampler = sampler(self._sampler_name, derived_seed(self._seed, number), self._context)
-        if number < len(self._seeds):
+        if not again and number < len(self._seeds):
             self._study.enqueue_trial(dict(self._seeds[number]))
         trial = self._study.ask()
+        assert trial.number == number
         # Fully enqueued trials join a genetic sampler's population only once this is touched.
         _ = trial.relative_params
         choices = {name: trial.suggest_int(name, d.low, d.high) for name, d in self._distributions.items()}
-        self._number += 1
+        self._number += not again
         return trial, choices
 
     def tell(self, trial: Trial, values: Sequence[float] | None) -> None:
@@ -83,19 +87,21 @@ class SearchStudy:
     def rebuild(self, records: Sequence[TrialRecord]) -> None:
         """Tell all stored trials again, by number.
 
-        A number that is missing was running when its driver died: it stays a failed trial without
-        parameters, so that later numbers keep their meaning.
+        A number that is missing was running when its driver died: it waits to be asked again, lest a seed be lost.
         """
         by_number = {record.number: record for record in records}
-        last = max(by_number, default=-1)
-        for number in range(last + 1):
-            self._study.add_trial(self._frozen(by_number.get(number)))
-        self._number = last + 1
+        self._number = max(by_number, default=-1) + 1
+        for number in range(self._number):
+            if number in by_number:
+                self._study.add_trial(self._frozen(by_number[number]))
+            elif number < len(self._seeds):
+                self._study.enqueue_trial(dict(self._seeds[number]))
+            else:
+                self._study.add_trial(optuna.create_trial(state=TrialState.WAITING))
+        self._missing = deque(number for number in range(self._number) if number not in by_number)
         self._restore_parents(records)
 
-    def _frozen(self, record: TrialRecord | None) -> FrozenTrial:
-        if record is None:
-            return optuna.create_trial(state=TrialState.FAIL)
+    def _frozen(self, record: TrialRecord) -> FrozenTrial:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # system attributes are Optuna's own, marked as internal
             return optuna.create_trial(

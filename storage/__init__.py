@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from storage.artifacts import ArtifactStore
 from storage.database import Database, open_database, upgrade
-from storage.frontier_store import ArtifactRecord, FrontierStore
+from storage.frontier_store import FrontierStore
 from storage.integrity import Report, SearchCheck, check
 from storage.jobs import Job, Jobs, Lease, Runner, runner_name
 from storage.pages import Neighbours, Page, Step
+from storage.reading import ArtifactRecord, FrontierReader
 from storage.searches import require_name
 from storage.trials import TrialEvent
 
@@ -15,6 +16,7 @@ __all__ = [
     "ArtifactRecord",
     "ArtifactStore",
     "Database",
+    "FrontierReader",
     "FrontierStore",
     "Job",
     "Jobs",

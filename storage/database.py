@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,17 +17,26 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from storage import schema
-from storage.failures import translated, uninterrupted
+from storage.failures import UnstorableError, translated, uninterrupted
 from targets.errors import SchemaError, StorageError
 
 BUSY_SECONDS = 30.0
 """How long a SQLite transaction waits for another process; ``?timeout=SECONDS`` in the URL overrides it."""
+
+CONNECT_SECONDS = 10
+"""How long a server may take to answer; ``?connect_timeout=SECONDS`` in the URL overrides it."""
+
+IDLE_SECONDS = 30
+"""After which a server ends a transaction whose process does nothing: frozen, it would keep its locks for ever,
+and with them whoever is to go on with its job."""
 
 FORMS = "sqlite:///leanfront.db (a file here), sqlite:////folder/leanfront.db, or postgresql://user@host/name"
 
 SUPPORTED = ("sqlite", "postgresql")
 
 _WRITE = "leanfront_write"
+_MIGRATION = 0x6C65616E66726F6E
+"""PostgreSQL's advisory locks have numbers: this is "leanfron"."""
 
 
 class Database:
@@ -46,6 +56,8 @@ class Database:
         self.url = address.render_as_string(hide_password=True)
         self.path = _path(address)
         self.engine = _engine(address, self.url)
+        # Whoever forgets to close it leaves no connection behind.
+        weakref.finalize(self, self.engine.dispose)
         self._writer = self.engine.execution_options(**{_WRITE: True})
         # SQLite's readers see one state of the database by themselves; PostgreSQL's must ask for it.
         self._reader = (
@@ -141,6 +153,9 @@ def open_database(url: str, *, upgrade: bool = True) -> Database:
         if database.is_sqlite:
             _use_wal(database)
         with database.connection(write=True) as connection:
+            if not database.is_sqlite:
+                # SQLite has one writer by itself; here of two processes the second finds it done.
+                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION)))
             schema.migrate(connection)
     except BaseException:
         database.close()
@@ -211,6 +226,14 @@ def _engine(address: URL, shown: str) -> Engine:
     if not sqlite:
         # A server may have closed an idle connection.
         options["pool_pre_ping"] = True
+        # A network that swallows everything must not hold a process for longer than its lease.
+        timeouts = {
+            "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": IDLE_SECONDS * 1000,
+            # While an answer is waited for nothing else is sent that could go unacknowledged.
+            "keepalives_idle": CONNECT_SECONDS,
+        }
+        options["connect_args"] = {key: time for key, time in timeouts.items() if key not in address.query}
     try:
         engine = create_engine(address, json_serializer=_json, **options)
     except ModuleNotFoundError as error:
@@ -224,12 +247,17 @@ def _engine(address: URL, shown: str) -> Engine:
     if sqlite:
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
+    else:
+        event.listen(engine, "connect", _on_server_connect)
     return engine
 
 
 def _json(value: Any) -> str:
     # PostgreSQL refuses NaN and Infinity in JSON, SQLite's functions too: refuse them before they are stored.
-    return json.dumps(value, allow_nan=False)
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UnstorableError(str(error)) from None
 
 
 def _on_connect(connection: sqlite3.Connection, record: object) -> None:
@@ -239,6 +267,16 @@ def _on_connect(connection: sqlite3.Connection, record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     # In WAL mode this survives the death of the process; only a power cut may lose the last commits.
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _on_server_connect(connection: Any, record: object) -> None:
+    connection.autocommit = True
+    # What an operator has set (in the URL's options, for a role, a database or the server) stays.
+    connection.execute(
+        f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', false) "
+        "WHERE current_setting('idle_in_transaction_session_timeout') = '0'"
+    )
+    connection.autocommit = False
 
 
 def _on_begin(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from alembic.util import CommandError
 from sqlalchemy.exc import (
+    DataError,
     DBAPIError,
     IntegrityError,
     InterfaceError,
@@ -35,6 +36,27 @@ SQLITE_ADVICE = {
 }
 """Name of SQLite's error, or the start of it -> what it means for the user and what to do."""
 
+POSTGRESQL_ADVICE = {
+    "40": "undid this change because of another one made at the same time: try again",
+    "55P03": "is locked by another process and did not become free in time: try again",
+    "57014": "was told to stop this change: try again",
+    "57P": "is stopping, starting or was restarted, or ended this connection: nothing of this change was stored; "
+    "try again",
+    "25P03": "ended a transaction in which this process did nothing for too long (was it frozen?): nothing of this "
+    "change was stored; try again",
+    "25006": "is read-only: is it a replica, or locked by its operator?",
+    "42501": "forbids this to its user: let it create and change tables",
+    "53100": "is full, or the disk of its server is: nothing of this change was stored; free some space and go on",
+    "53": "has run out of memory, or of another resource: nothing of this change was stored",
+    "58": "could not be read or written: check the disk of its server",
+    "XX": "is damaged, or its server has a bug: see the server's log, and what `leanfront database check` says",
+}
+"""PostgreSQL's error code (SQLSTATE), or the start of it -> the same; longer ones come before their own starts."""
+
+
+class UnstorableError(ValueError):
+    """A value that no database of ours can hold."""
+
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
@@ -47,7 +69,15 @@ def translated(url: str) -> Iterator[None]:
         yield
     except LeanfrontError:
         raise
-    except (SQLAlchemyError, sqlite3.Error, CommandError, OSError, OverflowError, UnicodeError) as error:
+    except (
+        SQLAlchemyError,
+        sqlite3.Error,
+        CommandError,
+        OSError,
+        OverflowError,
+        UnicodeError,
+        UnstorableError,
+    ) as error:
         # Not chained: the traceback of a full disk says nothing that the message does not.
         raise StorageError(_message(error, url)) from None
 
@@ -80,12 +110,17 @@ def _message(error: Exception, url: str) -> str:
         for start, advice in SQLITE_ADVICE.items():
             if code.startswith(start):
                 return f"the database {url} {advice} ({detail})"
+    state = getattr(cause, "sqlstate", None) or ""
+    for start, advice in POSTGRESQL_ADVICE.items():
+        if state.startswith(start):
+            return f"the database {url} {advice} ({detail})"
     if isinstance(error, PoolTimeout):
         return f"too many threads use the database {url} at once: lower their number ({detail})"
     if isinstance(error, IntegrityError):
         return f"the database {url} refuses a row that contradicts another: {detail}"
     if isinstance(error, OperationalError | InterfaceError) and code is None:
         return f"the database {url} cannot be reached: check that its server runs and lets you in ({detail})"
-    if isinstance(cause, TypeError | ValueError | OverflowError) and not isinstance(error, DBAPIError):
+    unfit = isinstance(cause, TypeError | ValueError | OverflowError) and not isinstance(error, DBAPIError)
+    if unfit or isinstance(error, DataError):
         return f"the database {url} cannot hold a value: {detail}"
     return f"the database {url} failed: {detail}; run `leanfront database check`"

@@ -6,22 +6,16 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from types import TracebackType
-from typing import Self, cast
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from objectives.budget import Budget
 from objectives.measurement import SEARCHED_SPLITS, Measurement
 from objectives.objective import resolve
-from objectives.selection import Selection
 from search.candidate import CANDIDATE_STATES, Candidate, SearchRecord, TrialRecord
 from search.store import Store
-from storage import candidates, frontier, pages, selection, trials
+from storage import candidates, trials
 from storage.database import open_database
 from storage.jobs import (
     ENDED,
@@ -34,7 +28,8 @@ from storage.jobs import (
     search_job,
     set_job_state,
 )
-from storage.pages import Neighbours, Page
+from storage.memory import Known
+from storage.reading import FrontierReader
 from storage.records import (
     measurement_values,
     numbers,
@@ -42,34 +37,15 @@ from storage.records import (
     require_distinct,
     search_record,
     search_row,
-    trial_record,
 )
-from storage.searches import find_search, require_measured, require_name, require_state
-from storage.tables import ArtifactRow, CandidateRow, FrontierRow, MeasurementRow, SearchRow, TrialRow
-from storage.trials import TrialEvent
-from targets.errors import NameTakenError, NotFoundError, UsageError
+from storage.searches import find_search, require_name, require_state
+from storage.tables import ArtifactRow, CandidateRow, JobRow, MeasurementRow, SearchRow
+from targets.errors import NameTakenError, UsageError
 
 _PAGE = 500
 
 
-@dataclass(frozen=True)
-class ArtifactRecord:
-    """A file in the artifact folder.
-
-    Args:
-        digest: SHA-256 of its content.
-        kind: what it is (``weights``, ``report``).
-        bytes: its length.
-        created: when it was first recorded, in UTC.
-    """
-
-    digest: str
-    kind: str
-    bytes: int
-    created: datetime
-
-
-class FrontierStore(Store):
+class FrontierStore(FrontierReader, Store):
     """Searches, trials and candidates in a database.
 
     Safe for several threads of one process, and for several processes on one database. Each call is one
@@ -86,9 +62,8 @@ class FrontierStore(Store):
     """
 
     def __init__(self, url: str, *, upgrade: bool = False) -> None:
-        self.database = open_database(url, upgrade=upgrade)
+        super().__init__(open_database(url, upgrade=upgrade))
         self.jobs = Jobs(self.database)
-        self._fronts = frontier.Fronts()
         self._lease: Lease | None = None
 
     def under(self, lease: Lease) -> FrontierStore:
@@ -96,23 +71,6 @@ class FrontierStore(Store):
         own = copy.copy(self)
         own._lease = lease
         return own
-
-    @property
-    def url(self) -> str:
-        """The database's address, without its password."""
-        return self.database.url
-
-    def close(self) -> None:
-        """Close the connections. The store can be used again afterwards."""
-        self.database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # Searches
 
@@ -170,24 +128,9 @@ class FrontierStore(Store):
                 "objectives",
             ):
                 setattr(row, column, getattr(fresh, column))
+            row.frontier_version += 1
             session.flush()
             return search_record(row)
-
-    def search(self, name: str) -> SearchRecord:
-        """The search of that name. Raises `NotFoundError`, naming the searches that exist."""
-        with self.database.reading() as session:
-            return search_record(find_search(session, name))
-
-    def searches(self, *, after: int = 0, limit: int | None = None) -> list[SearchRecord]:
-        """Searches, oldest first.
-
-        Args:
-            after: id of the search before the first one wanted.
-            limit: how many at most; all by default.
-        """
-        wanted = select(SearchRow).where(SearchRow.id > after).order_by(SearchRow.id).limit(limit)
-        with self.database.reading() as session:
-            return [search_record(row) for row in session.scalars(wanted)]
 
     def delete_search(self, name: str) -> None:
         """Delete a search with all that hangs on it.
@@ -197,9 +140,13 @@ class FrontierStore(Store):
             BusyError: a process drives it.
         """
         with self.database.writing() as session:
-            job = of_search(session, find_search(session, name).id)
-            require_free(job, name, self.database.now(session))
-            session.execute(delete(SearchRow).where(SearchRow.id == job.search_id))
+            owner = find_search(session, name).id
+            # All its jobs go with it, and jobs are locked before searches.
+            session.execute(
+                select(JobRow.id).where(JobRow.search_id == owner).order_by(JobRow.id).with_for_update()
+            )
+            require_free(of_search(session, owner), name, self.database.now(session))
+            session.execute(delete(SearchRow).where(SearchRow.id == owner))
 
     def set_state(self, name: str, state: str, message: str | None = None) -> None:
         """Change a search's state and its message, and its job's; whoever held it does not after an end."""
@@ -266,64 +213,13 @@ class FrontierStore(Store):
                 )
             require_distinct(candidate.measurements)
         with self._changing(search) as (session, owner):
-            objectives = objectives_of(owner)
-            before = self._fronts.get(session, owner.id, len(objectives), owner.frontier_version)
-            found, front = trials.store(session, owner, objectives, before, entries)
-            session.flush()
-            identifier = owner.id
+            known = Known.of(owner)
+            before = self._memory.front(session, known)
+            found, front, changes = trials.store(session, owner, known.objectives, before, entries)
         # Only what is committed may be remembered.
-        self._fronts.put(identifier, front)
+        if changes:
+            self._memory.changed(known, front, changes)
         return found
-
-    def find(self, search: str, digest: str) -> Candidate | None:
-        """The candidate with that configuration digest, or None. Raises `NotFoundError`: no such search."""
-        with self.database.reading() as session:
-            found = candidates.known(session, find_search(session, search).id, [digest])
-            return candidates.get(session, found[digest]) if found else None
-
-    def trials(self, search: str) -> list[TrialRecord]:
-        """All trials of a search, by number, with the candidates' objective values."""
-        with self.database.reading() as session:
-            rows = session.execute(
-                select(TrialRow, CandidateRow.objective_values, CandidateRow.state)
-                .join(CandidateRow, CandidateRow.id == TrialRow.candidate_id)
-                .where(TrialRow.search_id == find_search(session, search).id)
-                .order_by(TrialRow.number)
-            )
-            return [trial_record(row, values, state) for row, values, state in rows]
-
-    def correctness(self, search: str) -> dict[int, bytes]:
-        """Packed correctness of the frontier's members, by candidate id; members stored without are left out."""
-        with self.database.reading() as session:
-            return frontier.correctness(session, find_search(session, search).id)
-
-    def candidate(self, identifier: int) -> Candidate:
-        """The candidate with that id. Raises `NotFoundError`."""
-        with self.database.reading() as session:
-            return candidates.get(session, identifier)
-
-    def candidates(self, search: str, *, failed: bool = False) -> Iterator[Candidate]:
-        """All complete candidates of a search by id; with `failed` the failed and stopped ones too.
-
-        They are read in pages, so that millions fit; what is stored meanwhile may or may not be seen.
-        """
-        with self.database.reading() as session:
-            owner = find_search(session, search).id
-        return self._pages(owner, failed)
-
-    def _pages(self, owner: int, failed: bool) -> Iterator[Candidate]:
-        wanted = candidates.wanted().where(CandidateRow.search_id == owner).order_by(CandidateRow.id)
-        wanted = wanted.limit(_PAGE)
-        if not failed:
-            wanted = wanted.where(CandidateRow.state == "complete")
-        last = 0
-        while True:
-            with self.database.reading() as session:
-                page = candidates.records(session, session.execute(wanted.where(CandidateRow.id > last)))
-            yield from page
-            if len(page) < _PAGE:
-                return
-            last = cast(int, page[-1].id)
 
     def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:
         """Add or replace measurements (name and split) of a candidate.
@@ -337,6 +233,12 @@ class FrontierStore(Store):
         with self.database.reading() as session:
             name = candidates.get(session, identifier).search
         with self._changing(name) as (session, owner):
+            if (
+                session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == identifier))
+                != owner.id
+            ):
+                # Its search was deleted since.
+                raise candidates.missing(identifier)
             fixed = {objective.measurement for objective in objectives_of(owner)}
             rows = session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == identifier))
             stored = {(row.name, row.split): row for row in rows}
@@ -357,122 +259,14 @@ class FrontierStore(Store):
                 else:
                     for column, value in numbers(each).items():
                         setattr(row, column, value)
-            version = owner.frontier_version
-            if session.get(FrontierRow, identifier) is not None:
-                owner.frontier_version += 1
+            known = Known.of(owner)
+            owner.frontier_version += 1
+            owner.measured_version += any(each.split in SEARCHED_SPLITS for each in measurements)
             session.flush()
-            renewed = owner.id, version, owner.frontier_version
+            after = Known.of(owner)
             found = candidates.get(session, identifier)
-        self._fronts.renew(*renewed)
+        self._memory.measured(known, after, identifier)
         return found
-
-    # Queries
-
-    def frontier(self, search: str, budget: Budget | None = None, *, weak: bool = False) -> list[Candidate]:
-        """Frontier members within the budget, cheapest memory first; with `weak` the weakly nondominated.
-
-        Ties in memory go by fewer MACs, then higher accuracy, then id.
-
-        Raises:
-            NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured.
-        """
-        return list(self.frontier_page(search, budget, weak=weak).candidates)
-
-    def frontier_page(
-        self,
-        search: str,
-        budget: Budget | None = None,
-        *,
-        weak: bool = False,
-        order_by: str = "memory",
-        limit: int | None = None,
-        after: Sequence[float] | None = None,
-    ) -> Page:
-        """Frontier members within the budget, a page at a time.
-
-        Args:
-            search: name of the search.
-            budget: limits; None for none.
-            weak: the weakly nondominated too.
-            order_by: an objective of the search, best first; ties go by fewer bytes, fewer MACs, higher
-                accuracy, and then id.
-            limit: how many at most; all by default.
-            after: the place of the last one of the page before, as `Page.last` says.
-
-        Raises:
-            NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured, or an order by something that
-                is no objective of it.
-        """
-        with self.database.reading() as session:
-            owner = find_search(session, search)
-            objectives = objectives_of(owner)
-            limits = Budget() if budget is None else budget
-            require_measured(session, owner, limits)
-            front = self._fronts.get(session, owner.id, len(objectives), owner.frontier_version)
-            ids, last = pages.page(
-                session,
-                owner,
-                front,
-                objectives,
-                limits,
-                weak=weak,
-                order_by=order_by,
-                limit=limit,
-                after=after,
-            )
-            found = candidates.load(session, ids)
-            return Page(tuple(found[identifier] for identifier in ids), last, search_record(owner))
-
-    def neighbours(self, identifier: int) -> Neighbours:
-        """The frontier members next to a candidate (methods.md section 1). Raises `NotFoundError`."""
-        with self.database.reading() as session:
-            candidate = candidates.get(session, identifier)
-            owner = find_search(session, candidate.search)
-            objectives = objectives_of(owner)
-            front = self._fronts.get(session, owner.id, len(objectives), owner.frontier_version).strictly()
-            found = pages.neighbours(candidate, front, objectives)
-            ids = {each for pair in found.values() for each in pair if each is not None}
-            return pages.between(candidate, found, candidates.load(session, ids), objectives)
-
-    def events(self, search: str, after: int = 0, limit: int = 500) -> list[TrialEvent]:
-        """Trials stored after the one with that sequence, in the order they were stored.
-
-        Raises `NotFoundError`: no such search.
-        """
-        with self.database.reading() as session:
-            return trials.since(session, find_search(session, search).id, after, limit)
-
-    def select(
-        self, search: str, budget: Budget | None = None, *, strategy: str = "accuracy", **options: object
-    ) -> Selection[Candidate]:
-        """Answer a budget query over all complete candidates (methods.md section 1).
-
-        The frontier alone is looked at where that cannot change the answer. ``cheapest`` of an infeasible
-        answer is what the search's settings hold under that name.
-
-        Raises:
-            NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured, an unknown strategy, or an
-                option that it does not take or cannot read.
-        """
-        with self.database.reading() as session:
-            owner = find_search(session, search)
-            objectives = objectives_of(owner)
-            limits = Budget() if budget is None else budget
-            require_measured(session, owner, limits)
-            picked = selection.choose(
-                session,
-                owner.id,
-                self._fronts.get(session, owner.id, len(objectives), owner.frontier_version),
-                objectives,
-                limits,
-                strategy,
-                options,
-                owner.settings.get("cheapest"),
-            )
-            return selection.answer(picked, candidates.load(session, selection.chosen(picked)))
 
     # Artifacts
 
@@ -487,11 +281,3 @@ class FrontierStore(Store):
         with self.database.writing() as session:
             if session.get(ArtifactRow, digest) is None:
                 session.add(ArtifactRow(digest=digest, kind=kind, bytes=size))
-
-    def artifact(self, digest: str) -> ArtifactRecord:
-        """What is known of a file in the artifact folder. Raises `NotFoundError`."""
-        with self.database.reading() as session:
-            row = session.get(ArtifactRow, digest)
-            if row is None:
-                raise NotFoundError(f"no artifact {digest} is noted in {self.url}")
-            return ArtifactRecord(row.digest, row.kind, row.bytes, row.created)

@@ -14,8 +14,9 @@ from objectives.dominance import nondominated
 from objectives.objective import minimisation
 from storage import schema
 from storage.database import Database
+from storage.jobs import SEARCH
 from storage.records import objectives_of
-from storage.tables import VECTOR, CandidateRow, FrontierRow, MeasurementRow, SearchRow, TrialRow
+from storage.tables import VECTOR, CandidateRow, FrontierRow, JobRow, MeasurementRow, SearchRow, TrialRow
 from targets.errors import StorageError
 
 
@@ -63,9 +64,10 @@ class Report:
 def check(url: str) -> Report:
     """Check a database without changing it.
 
-    The schema's version; SQLite's own check of the file; that every row's owner exists; and for each search
-    that its counters are right and its stored frontiers, weak and strict, equal those of all its candidates
-    compared with one another.
+    The schema's version; SQLite's own check of the file; that every row's owner exists; that every job that
+    runs is held by somebody, and no other; and for each search that it has one job to drive it, that its counters
+    and the order of its trials are right, and that its stored frontiers, weak and strict, equal those of all its
+    candidates compared with one another.
 
     Raises:
         StorageError: the database does not exist or cannot be read.
@@ -81,7 +83,7 @@ def check(url: str) -> Report:
             return Report(database.url, version, head, problems=(_schema_problem(version, head),))
         with database.reading() as session:
             problems = _damage(session) if database.is_sqlite else []
-            problems += _orphans(session)
+            problems += _orphans(session) + _leases(session)
             searches = []
             for row in session.scalars(select(SearchRow).order_by(SearchRow.id)).all():
                 entry, found = _check_search(session, row)
@@ -115,6 +117,8 @@ def _orphans(session: Session) -> list[str]:
         ("trials without a search", TrialRow.search_id, SearchRow),
         ("frontier members without a candidate", FrontierRow.candidate_id, CandidateRow),
         ("frontier members without a search", FrontierRow.search_id, SearchRow),
+        ("jobs without a search", JobRow.search_id, SearchRow),
+        ("jobs without their candidate", JobRow.candidate_id, CandidateRow),
     ]
     problems = []
     for what, column, owner in links:
@@ -123,6 +127,17 @@ def _orphans(session: Session) -> list[str]:
         if lost:
             problems.append(f"{lost} {what}")
     return problems
+
+
+def _leases(session: Session) -> list[str]:
+    wrong = {
+        "jobs run without a lease": (JobRow.state == "running", JobRow.lease_until.is_(None), ~JobRow.local),
+        "jobs have a lease that nobody holds": (JobRow.lease_until.is_not(None), JobRow.runner.is_(None)),
+        "jobs have a lease but do not run": (JobRow.lease_until.is_not(None), JobRow.state != "running"),
+        "jobs have a lease but were never claimed": (JobRow.lease_until.is_not(None), JobRow.token == 0),
+    }
+    counts = {what: _count(session, JobRow.id, *conditions) for what, conditions in wrong.items()}
+    return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def _count(session: Session, column: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]) -> int:
@@ -151,7 +166,7 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
         frontier_size=len(strict),
         weak_size=len(members),
     )
-    problems = []
+    problems = _jobs_and_order(session, row, strict)
     if row.trials != entry.trials:
         problems.append(f"search '{row.name}' counts {row.trials} trials but has {entry.trials}")
     if row.frontier_size != entry.frontier_size:
@@ -185,6 +200,36 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
     if moved:
         problems.append(f"the frontier of search '{row.name}' holds other values than candidate {moved[0]}")
     return entry, problems
+
+
+def _jobs_and_order(session: Session, row: SearchRow, strict: set[int]) -> list[str]:
+    problems = []
+    states = session.scalars(
+        select(JobRow.state).where(JobRow.search_id == row.id, JobRow.kind == SEARCH)
+    ).all()
+    if len(states) != 1:
+        problems.append(f"search '{row.name}' has {len(states)} jobs that drive it, not one")
+    elif states[0] != row.state:
+        problems.append(f"search '{row.name}' is {row.state}, but the job that drives it is {states[0]}")
+    trials = session.execute(
+        select(TrialRow.sequence, TrialRow.candidate_id, TrialRow.duplicate, TrialRow.entered)
+        .where(TrialRow.search_id == row.id)
+        .order_by(TrialRow.sequence)
+    ).all()
+    if [each.sequence for each in trials] != list(range(1, len(trials) + 1)):
+        problems.append(f"the trials of search '{row.name}' are not counted from 1 without gaps")
+    makers = {each.candidate_id: each for each in trials if not each.duplicate}
+    if len(makers) != sum(not each.duplicate for each in trials):
+        problems.append(f"search '{row.name}' has a candidate that two trials made")
+    unmade = {each.candidate_id for each in trials} - makers.keys()
+    if unmade:
+        problems.append(
+            f"search '{row.name}': no trial made candidate {min(unmade)}, but one is its duplicate"
+        )
+    silent = {each for each in strict if each in makers and not makers[each].entered}
+    if silent or any(each.entered and each.duplicate for each in trials):
+        problems.append(f"the trials of search '{row.name}' do not say rightly which came onto the frontier")
+    return problems
 
 
 def _brute_force(vectors: dict[int, tuple[float, ...]], weak: bool) -> set[int]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from search.candidate import STATES
@@ -165,7 +166,10 @@ class Jobs:
                 row = JobRow(kind=kind, search_id=owner.id, candidate_id=candidate, state="queued")
                 session.add(row)
             row.parameters = dict(parameters or {})
-            session.flush()
+            try:
+                session.flush()
+            except IntegrityError:
+                raise NotFoundError(f"search '{search}' was deleted meanwhile") from None
             return _job(row, search)
 
     def claim(
@@ -198,7 +202,8 @@ class Jobs:
                     reason = f"given up after {ATTEMPTS} attempts that got no further: {last}"
                     end(session, row, "failed", reason, moment)
                     continue
-                return _job(row, owner.name), _take(session, row, runner, moment, seconds)
+                lease = _take(session, row, runner, moment, seconds)
+                return _job(row, owner.name), lease
 
     def drive(self, search: str, runner: str, seconds: float = LEASE_SECONDS) -> Lease:
         """Take a search's own job for this process, whoever queued it: no worker will drive it meanwhile.
@@ -350,9 +355,12 @@ def search_job(state: str, *, local: bool) -> JobRow:
 
 
 def of_search(session: Session, search: int, *, lock: bool = True) -> JobRow:
-    """The job that drives a search; every search has one from its beginning."""
+    """The job that drives a search; every search has one from its beginning. Raises `NotFoundError`."""
     wanted = select(JobRow).where(JobRow.search_id == search, JobRow.kind == SEARCH)
-    return session.scalars(wanted.with_for_update() if lock else wanted).one()
+    row = session.scalar(wanted.with_for_update() if lock else wanted)
+    if row is None:
+        raise NotFoundError("the search was deleted meanwhile")
+    return row
 
 
 def _search(session: Session, name: str) -> SearchRow:

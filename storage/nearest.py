@@ -9,10 +9,11 @@ that, it is the nearest of all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from typing import Self
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from objectives.budget import TINY, Budget
@@ -33,7 +34,14 @@ def candidates(
         budget: limits that no complete candidate of the search holds.
         names: measurements to load; None for all.
     """
-    lists = [_Ranking(session, search, *limit) for limit in limits(budget)]
+    with ExitStack() as stack:
+        lists = [stack.enter_context(_Ranking(session, search, *limit)) for limit in limits(budget)]
+        return _nearest(session, search, budget, names, lists)
+
+
+def _nearest(
+    session: Session, search: int, budget: Budget, names: Collection[str] | None, lists: Sequence[_Ranking]
+) -> list[StoredPoint]:
     seen: dict[int, StoredPoint] = {}
     least = float("inf")
     while any(not each.done for each in lists):
@@ -64,29 +72,30 @@ class _Ranking:
     def __init__(self, session: Session, search: int, name: str, upper: bool, limit: float) -> None:
         value = MeasurementRow.value
         order = (value, MeasurementRow.candidate_id) if upper else (value.desc(), MeasurementRow.candidate_id)
-        self._rows: Iterator[Row[Any]] = iter(
-            session.execute(
-                select(MeasurementRow.candidate_id, value)
-                .where(*of_search(MeasurementRow, search, name), value.is_not(None))
-                .where(value > limit if upper else value < limit)
-                .order_by(*order)
-                .execution_options(yield_per=STEP)
-            )
+        self._rows = session.execute(
+            select(MeasurementRow.candidate_id, value)
+            .where(*of_search(MeasurementRow, search, name), value.is_not(None))
+            .where(value > limit if upper else value < limit)
+            .order_by(*order)
+            .execution_options(yield_per=STEP)
         )
         self._sign, self._limit = (1.0 if upper else -1.0), limit
         self.universal = session.scalar(holding(search, name, upper, limit).limit(1)) is None
         self.threshold = 0.0
         self.done = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # A list is seldom read to its end.
+        self._rows.close()
+
     def step(self) -> list[int]:
         """The next candidates."""
-        found = []
-        for _ in range(STEP):
-            row = next(self._rows, None)
-            if row is None:
-                # Whoever breaks this limit has been shown; the others hold it, or have it not measured.
-                self.done = True
-                break
-            self.threshold = self._sign * (row.value - self._limit) / max(abs(self._limit), TINY)
-            found.append(row.candidate_id)
-        return found
+        rows = self._rows.fetchmany(STEP)
+        # Whoever breaks this limit has been shown then; the others hold it, or have it not measured.
+        self.done = len(rows) < STEP
+        if rows:
+            self.threshold = self._sign * (rows[-1].value - self._limit) / max(abs(self._limit), TINY)
+        return [row.candidate_id for row in rows]

@@ -18,8 +18,9 @@ from objectives.metrics import METRICS
 from objectives.objective import Objective, measurement_name
 from search.candidate import Candidate, SearchRecord
 from storage.frontier import Front, natural
+from storage.memory import Known
 from storage.points import capped
-from storage.tables import FrontierRow, MeasurementRow, SearchRow
+from storage.tables import FrontierRow, MeasurementRow
 from targets.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -97,20 +98,23 @@ class Neighbours:
         }
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What page is wanted: see `FrontierReader.frontier_page`."""
+
+    budget: Budget
+    weak: bool
+    order_by: str
+    limit: int | None
+    after: Sequence[float] | None
+
+
 def page(
-    session: Session,
-    owner: SearchRow,
-    front: Front,
-    objectives: Sequence[Objective],
-    budget: Budget,
-    *,
-    weak: bool,
-    order_by: str,
-    limit: int | None,
-    after: Sequence[float] | None,
+    session: Session, known: Known, front: Front, asked: Asked
 ) -> tuple[list[int], tuple[float, ...] | None]:
-    """Ids of a page of members, and where it ends: see `FrontierStore.frontier_page`."""
-    members = front if weak else front.strictly()
+    """Ids of a page of members, and where it ends."""
+    budget, objectives = asked.budget, known.objectives
+    members = front if asked.weak else front.strictly()
     values = natural(members, objectives)
     inside = np.ones(len(members.ids), dtype=np.bool_)
     for limits, sign in ((budget.maximum, 1.0), (budget.minimum, -1.0)):
@@ -122,18 +126,18 @@ def page(
         {name: bound for name, bound in budget.minimum.items() if name not in values},
     )
     if others.names:
-        own = select(FrontierRow.candidate_id).where(FrontierRow.search_id == owner.id)
-        inside &= np.isin(members.ids, list(session.scalars(capped(own, owner.id, others))))
+        own = select(FrontierRow.candidate_id).where(FrontierRow.search_id == known.id)
+        inside &= np.isin(members.ids, list(session.scalars(capped(own, known.id, others))))
     keys = [
-        _key(session, owner, members.ids, values, objectives, name)
-        for name in dict.fromkeys((measurement_name(order_by), *TIES))
+        _key(session, known, members.ids, values, name)
+        for name in dict.fromkeys((measurement_name(asked.order_by), *TIES))
     ]
     keys.append(members.ids.astype(np.float64))
-    if after is not None:
-        inside &= _behind(keys, after)
+    if asked.after is not None:
+        inside &= _behind(keys, asked.after)
     places = np.flatnonzero(inside)
     order = places[np.lexsort([key[places] for key in reversed(keys)])]
-    shown = order if limit is None else order[:limit]
+    shown = order if asked.limit is None else order[: asked.limit]
     more = len(shown) < len(order) and len(shown) > 0
     last = tuple(float(key[shown[-1]]) for key in keys) if more else None
     return members.ids[shown].tolist(), last
@@ -141,26 +145,25 @@ def page(
 
 def _key(
     session: Session,
-    owner: SearchRow,
+    known: Known,
     ids: NDArray[np.int64],
     values: Mapping[str, Floats],
-    objectives: Sequence[Objective],
     name: str,
 ) -> Floats:
     """(n,) numbers that rise from the best member to the worst; infinite where nothing is measured."""
-    for objective in objectives:
+    for objective in known.objectives:
         if objective.measurement == name:
             return -values[name] if objective.maximise else values[name]
     rows = session.execute(
         select(MeasurementRow.candidate_id, MeasurementRow.value)
         .join(FrontierRow, FrontierRow.candidate_id == MeasurementRow.candidate_id)
-        .where(FrontierRow.search_id == owner.id)
+        .where(FrontierRow.search_id == known.id)
         .where(MeasurementRow.name == name, MeasurementRow.split.in_(SEARCHED_SPLITS))
     )
     found = {candidate: value for candidate, value in rows if value is not None}
     if not found and name not in TIES and len(ids):
-        known = ", ".join(objective.name for objective in objectives)
-        raise UsageError(f"cannot order by {name!r}: it is not measured; the objectives are {known}")
+        names = ", ".join(objective.name for objective in known.objectives)
+        raise UsageError(f"cannot order by {name!r}: it is not measured; the objectives are {names}")
     sign = -1.0 if name in METRICS and METRICS[name].maximise else 1.0
     return np.array([sign * found[each] if each in found else math.inf for each in ids.tolist()])
 

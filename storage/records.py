@@ -75,7 +75,7 @@ def candidate_values(candidate: Candidate, search: int, values: Sequence[float] 
         "configuration_digest": candidate.configuration.digest,
         "configuration": candidate.configuration.to_json(),
         "state": candidate.state,
-        "reason": None if candidate.reason is None else plain(candidate.reason),
+        "reason": candidate.reason,
         "kept": {group: [int(index) for index in indices] for group, indices in candidate.kept.items()},
         "objective_values": None if values is None else [float(value) for value in values],
         "parent": candidate.parent,

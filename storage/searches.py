@@ -7,11 +7,8 @@ import unicodedata
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from objectives.budget import Budget
 from search.candidate import STATES
-from storage import selection
-from storage.records import objectives_of
-from storage.tables import CandidateRow, SearchRow
+from storage.tables import SearchRow
 from targets.errors import NotFoundError, UsageError
 
 LONGEST_NAME = 100
@@ -57,15 +54,3 @@ def find_search(session: Session, name: str, *, lock: bool = False) -> SearchRow
         if names
         else f"no search named {name!r}: the database has none yet; start one with `leanfront search`"
     )
-
-
-def require_measured(session: Session, owner: SearchRow, budget: Budget) -> None:
-    """Refuse a limit on something that the search has not measured. Raises `UsageError`."""
-    known = {objective.measurement for objective in objectives_of(owner)}
-    complete = select(CandidateRow.id).where(
-        CandidateRow.search_id == owner.id, CandidateRow.state == "complete"
-    )
-    if session.scalar(complete.limit(1)) is None:
-        # Nothing is measured yet; what the dense model has measured, the candidates will have.
-        known |= {str(each["name"]) for each in owner.dense}
-    selection.require_measured(session, owner.id, budget, known)

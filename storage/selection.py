@@ -8,83 +8,147 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from objectives import selection as rules
-from objectives.budget import Budget
-from objectives.measurement import SEARCHED_SPLITS
+from objectives.budget import TINY, Budget
+from objectives.dominance import nondominated
 from objectives.objective import Objective
 from objectives.strategies import STRATEGIES
 from storage import nearest
-from storage.frontier import Front, decides, natural
-from storage.points import StoredPoint, capped, complete, load, with_accuracy
-from storage.tables import MeasurementRow
-from targets.errors import UsageError
+from storage.frontier import Front, chunks
+from storage.frontier import natural as natural_values
+from storage.memory import Known
+from storage.points import StoredPoint, capped, complete, limits, load, with_accuracy
+from storage.reduction import REDUCTIONS
+from storage.tables import CandidateRow
+from storage.wide import Wide, WideFronts
 
-EXACT_ON_FRONT = frozenset({"accuracy", "knee", "lexicographic", "chebyshev"})
+FRONT_ONLY = frozenset({"knee", "chebyshev"})
+"""Strategies that choose among the nondominated of those within the budget."""
+EXACT_ON_FRONT = frozenset(REDUCTIONS)
 """Strategies known to choose the same from the strict front as from all candidates, where `decides` holds. A
 strategy that somebody registered may depend on dominated candidates, so it is shown all of them."""
 
 
 def choose(
     session: Session,
-    search: int,
+    known: Known,
     front: Front,
-    objectives: Sequence[Objective],
+    wider: WideFronts,
     budget: Budget,
     strategy: str,
     options: Mapping[str, Any],
-    cheapest: Mapping[str, Any] | None,
 ) -> rules.Selection[StoredPoint]:
     """Answer a budget query as `objectives.select` would over all complete candidates of a search.
 
     Raises:
         UsageError: an unknown strategy, or an option it does not take or cannot read.
     """
+    search, objectives = known.id, known.objectives
     rule = STRATEGIES.get(strategy)
     # Bad options are refused before anything is loaded; `rules.select` refuses an unknown strategy.
     settings = {} if rule is None else rule.read(options, objectives)
     measured = {objective.measurement for objective in objectives}
     ordered = {each.measurement for each in settings.get("order", ()) if isinstance(each, Objective)}
-    points: Iterable[StoredPoint]
-    if strategy in EXACT_ON_FRONT and decides(objectives, budget) and ordered <= measured:
-        points = _on_front(front.strictly(), objectives, budget, strategy)
-    else:
+    points: Iterable[StoredPoint] | None = None
+    if strategy in EXACT_ON_FRONT and ordered <= measured and "accuracy" in measured:
+        points = _on_front(session, known, front, wider, budget, strategy, settings)
+    if points is None:
         points = _among_all(session, search, objectives, budget, strategy, ordered)
-    return rules.select(points, budget, objectives, strategy=strategy, cheapest=cheapest, **options)
+    return rules.select(points, budget, objectives, strategy=strategy, cheapest=known.cheapest, **options)
 
 
 def _on_front(
-    members: Front, objectives: Sequence[Objective], budget: Budget, strategy: str
-) -> list[StoredPoint]:
-    """The members that can be the answer: all within the budget, or the nearest to it."""
-    values = natural(members, objectives)
-    places = np.arange(len(members.ids))
-    if budget.names and len(places):
-        violations = budget.total_violations(values)
-        if violations.min() > 0:
-            # Sums of the same terms in another order may differ by rounding.
-            places = places[violations <= violations.min() * (1 + 1e-9)]
-        else:
-            places = places[violations == 0]
-    if strategy == "accuracy" and len(places):
-        # Of thousands within the budget one is wanted: ranked here, by what decides there.
-        keys = (members.ids, values["macs"], values["memory_bytes"], -values["accuracy"])
-        places = (
-            places[np.lexsort([key[places] for key in keys])[:1]]
-            if _holds(budget, values, places)
-            else places
+    session: Session,
+    known: Known,
+    front: Front,
+    wider: WideFronts,
+    budget: Budget,
+    strategy: str,
+    settings: Mapping[str, Any],
+) -> list[StoredPoint] | None:
+    """The members of the weak front, or of a widened one, that can be the answer; None where it would be too large.
+
+    The weak front, not the strict one: ties go by what may be no objective, and then by id, so that a candidate
+    that is only as accurate as one that dominates it may win. One that is beaten in everything is less accurate.
+    """
+    natural = {(each.measurement, not each.maximise) for each in known.objectives}
+    limited = sorted({(name, upper) for name, upper, _ in limits(budget)} - natural)
+    if limited:
+        wide = wider.get(session, known, limited)
+    else:
+        wide = Wide(known.measured, 0, front.ids, front.vectors, np.empty((0, len(front.ids))))
+    if wide is None:
+        return None
+    if not len(wide.ids):
+        return []
+    rows = dict(zip(limited, wide.extras, strict=True))
+    for each, row in zip(known.objectives, wide.vectors, strict=True):
+        rows[each.measurement, not each.maximise] = row
+    total = np.zeros(len(wide.ids))
+    for name, upper, limit in limits(budget):
+        total += np.maximum(rows[name, upper] - (limit if upper else -limit), 0.0) / max(abs(limit), TINY)
+    accuracy = rows["accuracy", False]
+    if np.isinf(total.min()):
+        # All are equally far, so the most accurate is the nearest; one that has it shows what is measured at all.
+        shown = [np.flatnonzero(accuracy == accuracy.min())]
+        places = np.unique(
+            np.concatenate([*shown, *(np.flatnonzero(row < np.inf)[:1] for row in wide.extras)])
         )
-    return [
-        StoredPoint(int(members.ids[place]), {name: float(column[place]) for name, column in values.items()})
-        for place in places
+    else:
+        # Sums of the same terms in another order may differ by rounding.
+        places = np.flatnonzero(total <= total.min() * (1 + 1e-9))
+        if total.min() == 0:
+            places = _deciding(places, wide, None if limited else front.strict, known, strategy, settings)
+    ids = wide.ids[places].tolist()
+    names = {each.measurement for each in known.objectives}
+    if not limited and {"memory_bytes", "macs"} <= names:
+        columns = {
+            name: column[places].tolist() for name, column in natural_values(front, known.objectives).items()
+        }
+        return [
+            StoredPoint(each, {name: column[place] for name, column in columns.items()})
+            for place, each in enumerate(ids)
+        ]
+    names |= {"memory_bytes", "macs", *budget.names}
+    found = [
+        point
+        for part in chunks(ids)
+        for point in load(session, known.id, complete(known.id).where(CandidateRow.id.in_(part)), names)
     ]
+    # Another thread may have read candidates that this one's transaction does not see yet.
+    return found if len(found) == len(ids) else None
 
 
-def _holds(budget: Budget, values: Mapping[str, NDArray[np.float64]], places: NDArray[np.int64]) -> bool:
-    first = {name: float(column[places[0]]) for name, column in values.items()}
-    return budget.holds(cast("Mapping[str, float | None]", first))
+def _deciding(
+    places: NDArray[np.int64],
+    wide: Wide,
+    strict: NDArray[np.bool_] | None,
+    known: Known,
+    strategy: str,
+    settings: Mapping[str, Any],
+) -> NDArray[np.int64]:
+    """Of the members within a budget those that the rule must see.
+
+    Args:
+        strict: which members nothing dominates, where that holds within the budget too.
+    """
+
+    def reduced(among: NDArray[np.int64]) -> NDArray[np.int64]:
+        some = REDUCTIONS[strategy](wide.vectors[:, among], wide.ids[among], known.objectives, settings)
+        return among[some]
+
+    if strategy not in FRONT_ONLY:
+        return reduced(places)
+    (accuracy,) = (
+        row
+        for each, row in zip(known.objectives, wide.vectors, strict=True)
+        if each.measurement == "accuracy"
+    )
+    best = places[accuracy[places] == accuracy[places].min()]
+    alone = nondominated(wide.vectors[:, places].T) if strict is None else strict[places]
+    return np.union1d(reduced(places[alone]), best)
 
 
 def _among_all(
@@ -129,35 +193,3 @@ def chosen(selection: rules.Selection[StoredPoint]) -> list[int]:
     """Ids of the candidates that a selection names."""
     points = (selection.candidate, selection.nearest)
     return [point.id for point in points if point is not None and point.id is not None]
-
-
-def require_measured(session: Session, search: int, budget: Budget, known: Collection[str]) -> None:
-    """Refuse a limit on something that no candidate of the search has measured.
-
-    Args:
-        known: names that need no looking up.
-
-    Raises:
-        UsageError: naming what is measured.
-    """
-    # One probe of the index a name; only the message needs them all.
-    unknown = [name for name in budget.names if name not in known and not _is_measured(session, search, name)]
-    if not unknown:
-        return
-    rows = select(MeasurementRow.name).where(
-        MeasurementRow.search_id == search, MeasurementRow.split.in_(SEARCHED_SPLITS)
-    )
-    measured = sorted({*known, *session.scalars(rows.distinct())})
-    raise UsageError(
-        f"cannot limit {', '.join(unknown)}: no candidate of this search has it measured; measured are "
-        f"{', '.join(measured)}"
-    )
-
-
-def _is_measured(session: Session, search: int, name: str) -> bool:
-    row = select(MeasurementRow.id).where(
-        MeasurementRow.search_id == search,
-        MeasurementRow.name == name,
-        MeasurementRow.split.in_(SEARCHED_SPLITS),
-    )
-    return session.scalar(row.limit(1)) is not None

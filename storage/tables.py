@@ -82,7 +82,9 @@ def table(row: type[Base]) -> Table:
 class SearchRow(Base):
     """A search. `objectives` is ``[{name, measurement, unit, maximise}, ...]``: the database must be readable
     where a user's own metric is not registered. `frontier_version` grows with every change of the frontier's
-    members or of what is measured on them: what was read at one version still holds at the same."""
+    members, of what is measured on stored candidates, and of what the search is about: what was read of the
+    frontier at one version still holds at the same. `measured_version` grows when something is measured anew on a
+    stored candidate."""
 
     __tablename__ = "leanfront_searches"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -105,6 +107,7 @@ class SearchRow(Base):
     hypervolume: Mapped[float] = mapped_column(Double, default=0.0)
     hypervolume_log2: Mapped[float] = mapped_column(Double, default=0.0)
     frontier_version: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    measured_version: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from objectives.objective import Objective, minimisation, objective_values
 from search.candidate import Candidate, TrialRecord
 from storage import candidates, frontier
+from storage.records import plain
 from storage.tables import CandidateRow, SearchRow, TrialRow, now, table
 from targets.errors import UsageError
 
@@ -52,7 +53,7 @@ def store(
     objectives: Sequence[Objective],
     front: frontier.Front,
     entries: Sequence[Entry],
-) -> tuple[list[Candidate], frontier.Front]:
+) -> tuple[list[Candidate], frontier.Front, frontier.Changes]:
     """Store trials in order.
 
     Args:
@@ -62,7 +63,7 @@ def store(
         entries: the trials.
 
     Returns:
-        The stored candidate of each trial, and the frontier afterwards.
+        The stored candidate of each trial, the frontier afterwards, and what happened to it.
 
     Raises:
         UsageError: a trial of that number is stored already.
@@ -94,13 +95,15 @@ def store(
         _, strict = changes.added.get(identifier, ((), False))
         found[identifier] = replace(candidate, search=owner.name, id=identifier, on_frontier=strict)
     stored = [found[ids[candidate.configuration.digest]] for _, candidate, _ in entries]
-    return stored, replace(front, version=owner.frontier_version)
+    return stored, replace(front, version=owner.frontier_version), changes
 
 
 def _judged(
     candidate: Candidate, objectives: Sequence[Objective]
 ) -> tuple[Candidate, Sequence[float] | None]:
     """A candidate as it is stored, with its objective values."""
+    if candidate.reason is not None:
+        candidate = replace(candidate, reason=plain(candidate.reason))
     if candidate.state == "failed":
         return candidate, None
     values, reason = objective_values(objectives, candidate.measurements)

@@ -1,6 +1,7 @@
 """What is compressed: targets, their data splits, and what a reference on the command line means."""
 
 from targets.errors import (
+    ArtifactError,
     CompressionError,
     ConfigurationError,
     EvaluationError,
@@ -19,6 +20,7 @@ from targets.target import Target
 
 __all__ = [
     "BUILTINS",
+    "ArtifactError",
     "CompressionError",
     "ConfigurationError",
     "EvaluationError",

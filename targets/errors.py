@@ -5,6 +5,7 @@
     ├── TargetError              the model or its data cannot be used
     ├── ConfigurationError       a configuration does not fit the model, or is not one
     ├── CompressionError         a configuration could not be applied
+    ├── ArtifactError            a file is no artifact, is damaged, or is of another architecture
     ├── EvaluationError          a compressed model could not be measured
     ├── InfeasibleError          no candidate holds the budget; the nearest is named
     └── StorageError             the database
@@ -39,6 +40,10 @@ class ConfigurationError(LeanfrontError, ValueError):
 
 class CompressionError(LeanfrontError):
     """A configuration could not be applied to the model."""
+
+
+class ArtifactError(LeanfrontError):
+    """A file is no artifact of ours, is damaged, or was made of another architecture."""
 
 
 class EvaluationError(LeanfrontError):

@@ -108,6 +108,18 @@ def build(model: str, options: Mapping[str, str]) -> Target:
     )
 
 
+def architecture(model: str, classes: int) -> nn.Module:
+    """One of torchvision's classification models with random weights, as `build` makes it.
+
+    Raises:
+        UsageError: no such model.
+    """
+    _check_name(model)
+    network = _fresh(model, classes, 0)
+    _drop_auxiliary(network)
+    return network
+
+
 def _check_name(model: str) -> None:
     from torchvision import models
 

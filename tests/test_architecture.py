@@ -83,7 +83,8 @@ def test_no_room_imports_what_no_user_has(path: Path) -> None:
 def requirements() -> set[str]:
     """Import names of what pyproject.toml requires, extras for users included."""
     project = project_table()["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["pandas"]]
+    extras = {name: found for name, found in project["optional-dependencies"].items() if name != "dev"}
+    wanted = [*project["dependencies"], *(each for found in extras.values() for each in found)]
     names = {re.split(r"[\[<>=!~ ;]", requirement)[0].lower().replace("-", "_") for requirement in wanted}
     other = {"pillow": "pil", "scikit_learn": "sklearn"}
     return {other.get(name, name) for name in names}

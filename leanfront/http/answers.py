@@ -32,8 +32,8 @@ class Answer:
 
     @classmethod
     def of(cls, value: Any, headers: Mapping[str, str] | None = None) -> Answer:
-        """Render a JSON value."""
-        body = rendered(value)
+        """Render a JSON value, unless it is rendered already."""
+        body = value if isinstance(value, bytes) else rendered(value)
         own = dict(headers or {})
         digest = hashlib.sha256(body + repr(sorted(own.items())).encode()).hexdigest()[:32]
         return cls(body, f'"{digest}"', own)

@@ -88,8 +88,8 @@ class Gate:
             if status:
                 # Half of an answer is out: only closing the connection tells the client.
                 raise
-            problem = Problem("internal", "the server's log says why, under this request's id")
-            await problem.response(request_id)(scope, receive, sending)
+            failure = Problem("internal", "the server's log says why, under this request's id")
+            await failure.response(request_id)(scope, receive, sending)
         finally:
             self._running -= 1
             self._metrics.running.set(self._running)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from objectives import Objective
 from search import STATES
@@ -91,9 +90,11 @@ def newest(store: FrontierStore, limit: int) -> list[Mark]:
 def names_like(store: FrontierStore, stem: str) -> set[str]:
     """Names of searches that start so."""
     with store.database.reading() as session:
-        return set(session.scalars(select(SearchRow.name).where(SearchRow.name.startswith(stem, autoescape=True))))
+        return set(
+            session.scalars(select(SearchRow.name).where(SearchRow.name.startswith(stem, autoescape=True)))
+        )
 
 
-def _mark(row: Row[Any]) -> Mark:
-    fields: Mapping[str, Any] = row._mapping
+def _mark(row: Any) -> Mark:
+    fields = row._mapping
     return Mark(**{**fields, "objectives": tuple(Objective(**each) for each in fields["objectives"])})

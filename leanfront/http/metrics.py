@@ -87,7 +87,11 @@ class _Stored(Collector):
         for name, help_, attribute in (
             ("leanfront_search_trials", "Trials stored.", "trials"),
             ("leanfront_search_frontier_size", "Members of the frontier.", "frontier_size"),
-            ("leanfront_search_hypervolume", "Hypervolume of the frontier, costs over the reference.", "hypervolume"),
+            (
+                "leanfront_search_hypervolume",
+                "Hypervolume of the frontier, costs over the reference.",
+                "hypervolume",
+            ),
         ):
             family = GaugeMetricFamily(name, help_, labels=["search"])
             for each in searches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -182,7 +183,9 @@ def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
     for each in found:
         where, *path = each["loc"] or ("body",)
         if each["type"] == "json_invalid":
-            return Problem("malformed", f"the body is no JSON: {each.get('ctx', {}).get('error', each['msg'])}")
+            return Problem(
+                "malformed", f"the body is no JSON: {each.get('ctx', {}).get('error', each['msg'])}"
+            )
         place = (
             {"pointer": "#" + "".join("/" + _escaped(part) for part in path)}
             if where == "body"
@@ -206,7 +209,7 @@ def _of_status(app: FastAPI, request: Request, error: Exception) -> Problem:
     if code == HTTPStatus.NOT_FOUND:
         return not_found()
     if code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(_methods(app, request.scope))
+        allowed = ", ".join(_methods(app, request.scope["path"]))
         return Problem(
             "method-not-allowed",
             f"{request.method[:20]} is not for this address; it takes {allowed}",
@@ -214,14 +217,16 @@ def _of_status(app: FastAPI, request: Request, error: Exception) -> Problem:
         )
     if code == HTTPStatus.BAD_REQUEST:
         return Problem("malformed", "the body cannot be read as JSON")
-    return Problem(_BY_STATUS.get(code, "internal" if code >= 500 else "malformed"), str(HTTPStatus(code).phrase))
+    return Problem(
+        _BY_STATUS.get(code, "internal" if code >= 500 else "malformed"), str(HTTPStatus(code).phrase)
+    )
 
 
-def _methods(app: FastAPI, scope: Mapping[str, Any]) -> list[str]:
+def _methods(app: FastAPI, path: str) -> list[str]:
     """The methods of an address; the framework knows only those of the first route that fits."""
     found: set[str] = set()
-    for route in app.routes:
-        expression = getattr(route, "path_regex", None)
-        if expression is not None and expression.match(scope["path"]):
-            found |= set(getattr(route, "methods", None) or ())
+    for template, operations in app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
+            found |= {method.upper() for method in operations}
+    found = found or {"GET"}  # the document and its pages do not list themselves
     return sorted(found | ({"HEAD"} if "GET" in found else set()))

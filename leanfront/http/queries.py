@@ -58,7 +58,11 @@ def limit_parameters() -> list[dict[str, Any]]:
                     "required": False,
                     "schema": _schema(name),
                     "description": f"{word} `{name}` allowed, in {_unit(name)}."
-                    + (" Units are powers of 1000 (KB) or 1024 (KiB)." if cost and cost.unit == "byte" else ""),
+                    + (
+                        " Units are powers of 1000 (KB) or 1024 (KiB)."
+                        if cost and cost.unit == "byte"
+                        else ""
+                    ),
                 }
             )
     return found
@@ -113,12 +117,17 @@ async def documented(request: Request) -> None:
     taken = request.app.state.parameters.get((request.method, request.scope["route"].path), frozenset())
     families = {name.partition("_")[0] for name in taken if "_" in name} & set(_FAMILIES)
     errors = []
+    if "\0" in "".join(part for pair in request.query_params.multi_items() for part in pair):
+        # No database could look for it, nor hold it.
+        raise Problem("invalid", "a parameter holds the character NUL")
     for name in dict.fromkeys(given):
         match = _MEMBER.fullmatch(name)
         if name not in taken and not (match and match[1] in families):
             others = sorted(each for each in taken if each.partition("_")[0] not in families)
             listed = ", ".join([*others, *(f"{family}_<name>" for family in _FAMILIES if family in families)])
-            errors.append(_wrong(name, f"this address does not take it; it takes {listed or 'no parameters'}"))
+            errors.append(
+                _wrong(name, f"this address does not take it; it takes {listed or 'no parameters'}")
+            )
         elif given.count(name) > 1:
             errors.append(_wrong(name, "it is given more than once"))
     if errors:
@@ -177,7 +186,9 @@ def _number(parameter: str, text: str) -> float:
         value = math.nan
     if not 0 <= value < math.inf:
         raise Problem(
-            "invalid", f"{parameter} must be a finite number of 0 or more", [_wrong(parameter, "not such a number")]
+            "invalid",
+            f"{parameter} must be a finite number of 0 or more",
+            [_wrong(parameter, "not such a number")],
         )
     return value
 

@@ -17,11 +17,15 @@ from storage.searches import LONGEST_NAME
 
 _DEFAULT = SearchOptions()
 _SPACE = _DEFAULT.space
-_STATE = Field(description="Where the search is.", json_schema_extra={"enum": list(STATES)}, examples=["running"])
+_STATE = Field(
+    description="Where the search is.", json_schema_extra={"enum": list(STATES)}, examples=["running"]
+)
 
 
 def _one_of(names: Any, description: str, default: str) -> Any:
-    return Field(default=default, description=description, max_length=100, json_schema_extra={"enum": list(names)})
+    return Field(
+        default=default, description=description, max_length=100, json_schema_extra={"enum": list(names)}
+    )
 
 
 class SearchRequest(BaseModel):
@@ -48,7 +52,10 @@ class SearchRequest(BaseModel):
         description="Costs and metrics, each once.",
         min_length=FEWEST,
         max_length=MOST,
-        json_schema_extra={"items": {"type": "string", "enum": list(known_objectives())}, "uniqueItems": True},
+        json_schema_extra={
+            "items": {"type": "string", "enum": list(known_objectives())},
+            "uniqueItems": True,
+        },
     )
     bits: list[int] = Field(
         default=list(_SPACE.bits),
@@ -161,7 +168,8 @@ class Frontier(BaseModel):
     hypervolume_log2: float = Field(description="The same with costs as log2(reference / cost).")
     candidates: list[Candidate] = Field(description="In the order asked for.")
     next: str | None = Field(
-        default=None, description="Cursor of the next page; absent on the last. The header Link holds its address."
+        default=None,
+        description="Cursor of the next page; absent on the last. The header Link holds its address.",
     )
 
 
@@ -198,7 +206,9 @@ class SearchRow(BaseModel):
     objectives: list[str] = Field(examples=[["accuracy", "memory", "macs"]])
     trials: int = Field(description="Trials stored so far.", examples=[120])
     frontier_size: int = Field(description="Members of the frontier.", examples=[23])
-    hypervolume: float = Field(description="Of the frontier, costs divided by the reference.", examples=[0.71])
+    hypervolume: float = Field(
+        description="Of the frontier, costs divided by the reference.", examples=[0.71]
+    )
     hypervolume_log2: float = Field(description="The same with costs as log2(reference / cost).")
     created: str = Field(description="ISO 8601, UTC.", examples=["2026-05-04T12:00:00+00:00"])
 
@@ -255,7 +265,9 @@ class Coverage(BaseModel):
     groups: list[dict[str, Any]] = Field(description="Channel groups.")
     layers: list[dict[str, Any]]
     exclusions: list[dict[str, Any]] = Field(description="What is left alone, with the reason.")
-    unsupported_operators: dict[str, int] = Field(description="Operators whose multiply-adds are not counted.")
+    unsupported_operators: dict[str, int] = Field(
+        description="Operators whose multiply-adds are not counted."
+    )
 
 
 class Step(BaseModel):
@@ -334,7 +346,9 @@ class Error(BaseModel):
 
     detail: str
     parameter: str | None = Field(default=None, description="Of the address.", examples=["limit"])
-    pointer: str | None = Field(default=None, description="JSON Pointer into the body.", examples=["#/trials"])
+    pointer: str | None = Field(
+        default=None, description="JSON Pointer into the body.", examples=["#/trials"]
+    )
 
 
 class Problem(BaseModel):
@@ -345,4 +359,6 @@ class Problem(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(description="What was wrong this time, for people.")
     request_id: str = Field(description="The id under which the server has logged the request.")
-    errors: list[Error] | None = Field(default=None, description="All that is wrong; absent when it is one thing.")
+    errors: list[Error] | None = Field(
+        default=None, description="All that is wrong; absent when it is one thing."
+    )

@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from click.testing import CliRunner, Result
 
@@ -29,11 +30,13 @@ def answer(*arguments: str) -> Any:
     return json.loads(result.stdout)
 
 
-COMMANDS = ["demo", "targets", "inspect", "search", "resume", "searches", "frontier", "select", "database"]
+COMMANDS = ["demo", "targets", "inspect", "search", "resume", "searches", "frontier", "select"]
+COMMANDS += ["serve", "worker", "database"]
 
 
 @pytest.mark.parametrize(
-    "command", [[], *[[c] for c in COMMANDS], ["database", "upgrade"], ["database", "check"]]
+    "command",
+    [[], *[[c] for c in COMMANDS], *[["database", c] for c in ("upgrade", "check", "export-study")]],
 )
 def test_help(command: list[str]) -> None:
     result = run(*command, "--help")
@@ -298,3 +301,35 @@ def test_names_are_text_in_plots(finished: str) -> None:
     evil = dataclasses.replace(record, name="<script>alert(1)</script>")
     page = frontier_figure(evil, list(store.candidates("done"))).to_html(include_plotlyjs=False)
     assert "<script>alert(1)" not in page
+
+
+def test_a_search_is_exported_to_optuna(finished: str, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    result = run("database", "export-study", "done", "--storage", storage, "--database", finished)
+    assert (result.exit_code, "60 trials" in result.stdout) == (0, True), result.output
+    assert optuna.load_study(study_name="done", storage=storage).best_trials
+    again = run("database", "export-study", "done", "--storage", storage, "--database", finished)
+    assert again.exit_code == 1
+    assert "--study-name" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--lease", "0.5"], "1 to 3600 seconds"),
+        (["--workers", "0"], "workers"),
+        (["--device", "abacus"], "device"),
+        (["--target", "nameless"], "NAME=TARGET"),
+        (["--target", "a=digits", "--target", "a=digits"], "twice"),
+        (["--targets", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_a_worker_refuses_what_it_cannot_use(options: list[str], words: str) -> None:
+    result = run("worker", "--once", *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_a_worker_ends_where_nothing_is_queued(tmp_path: Path) -> None:
+    result = run("worker", "--once", "--database", f"sqlite:///{tmp_path}/empty.db")
+    assert result.exit_code == 0, result.output

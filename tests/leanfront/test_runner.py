@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,9 +27,10 @@ LEASE = 2.0
 
 
 @pytest.fixture
-def store(any_url: str) -> FrontierStore:
+def store(any_url: str) -> Iterator[FrontierStore]:
     """A store on an empty database of either kind."""
-    return FrontierStore(any_url)
+    with FrontierStore(any_url) as opened:
+        yield opened
 
 
 def queue(store: FrontierStore, name: str, target: str, trials: int = 12, **options: object) -> None:

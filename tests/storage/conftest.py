@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from compressors.configuration import Configuration
 from objectives import METRICS, Measurement, resolve
 from search.candidate import Candidate, SearchRecord, TrialRecord
-from storage import FrontierStore
+from storage import FrontierStore, check
 
 NOBODY = 65534
+KINDS = ("sqlite", "postgresql")
 
 
 class Build:
@@ -75,9 +77,35 @@ def build() -> type[Build]:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    """Address of a database file that is not there yet."""
+def file_url(tmp_path: Path) -> str:
+    """Address of a SQLite file that is not there yet."""
     return f"sqlite:///{tmp_path / 'leanfront.db'}"
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest) -> str:
+    """Address of an empty database, once of each kind."""
+    found: str = request.getfixturevalue(
+        {"sqlite": "file_url", "postgresql": "postgresql_url"}[request.param]
+    )
+    return found
+
+
+@pytest.fixture(params=KINDS)
+def bare_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of a database without any table, once of each kind; a SQLite file is not there yet."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("file_url")
+        return
+    with request.getfixturevalue("postgresql").database() as address:
+        yield address
+
+
+@pytest.fixture
+def file_store(file_url: str) -> Iterator[FrontierStore]:
+    """An empty store in a SQLite file."""
+    with FrontierStore(file_url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -85,6 +113,24 @@ def store(url: str) -> Iterator[FrontierStore]:
     """An empty store."""
     with FrontierStore(url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FrontierStore]:
+    """One store for all examples of a module, once of each kind; each example takes a search of its own."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('shared') / 'all.db'}"
+        else:
+            template = request.getfixturevalue("postgresql_template")
+            url = stack.enter_context(request.getfixturevalue("postgresql").database(template))
+        with FrontierStore(url) as store:
+            yield store
+            # The command's own check agrees on everything the examples left behind.
+            report = check(url)
+            assert report.ok, report.problems
 
 
 @pytest.fixture

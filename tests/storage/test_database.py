@@ -17,14 +17,14 @@ def pragma(database: Database, name: str) -> Any:
         return connection.execute(text(f"PRAGMA {name}")).scalar()
 
 
-def test_sqlite_is_set_up(url: str) -> None:
-    database = open_database(url)
+def test_sqlite_is_set_up(file_url: str) -> None:
+    database = open_database(file_url)
     assert pragma(database, "journal_mode") == "wal"
     assert pragma(database, "foreign_keys") == 1
     assert pragma(database, "synchronous") == 1
     assert pragma(database, "busy_timeout") == 30_000
     database.close()
-    database = open_database(f"{url}?timeout=2")
+    database = open_database(f"{file_url}?timeout=2")
     assert pragma(database, "busy_timeout") == 2_000
     assert pragma(database, "journal_mode") == "wal"
     database.close()
@@ -86,21 +86,21 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
         assert store.searches() == []
 
 
-def test_a_damaged_file_is_said_to_be(url: str, tmp_path: Path, build: Any) -> None:
-    with FrontierStore(url) as store:
+def test_a_damaged_file_is_said_to_be(file_url: str, tmp_path: Path, build: Any) -> None:
+    with FrontierStore(file_url) as store:
         build.fill(store, [(0.5, number, number) for number in range(20)])
     path = tmp_path / "leanfront.db"
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     path.write_bytes(content)
-    with pytest.raises(StorageError, match="is damaged"), FrontierStore(url) as store:
+    with pytest.raises(StorageError, match="is damaged"), FrontierStore(file_url) as store:
         store.trials("mine")
 
 
 def test_a_database_opened_for_reading_is_read_and_refuses_writes(
-    url: str, tmp_path: Path, build: Any
+    file_url: str, tmp_path: Path, build: Any
 ) -> None:
-    with FrontierStore(url) as store:
+    with FrontierStore(file_url) as store:
         build.fill(store, [(0.9, 10, 10)])
         expected = store.frontier("mine")
     with FrontierStore(f"sqlite:///file:{tmp_path / 'leanfront.db'}?mode=ro&uri=true") as store:
@@ -137,39 +137,41 @@ def test_a_read_only_folder_is_refused(ordinary_folder: Path, build: Any) -> Non
             FrontierStore(f"sqlite:///{ordinary_folder / name}")
 
 
-def test_a_full_disk_loses_only_what_did_not_fit(store: FrontierStore, url: str, build: Any) -> None:
-    build.fill(store, [(0.5, 10, 10)])
-    pages = pragma(store.database, "page_count")
-    store.close()
+def test_a_full_disk_loses_only_what_did_not_fit(
+    file_store: FrontierStore, file_url: str, build: Any
+) -> None:
+    build.fill(file_store, [(0.5, 10, 10)])
+    pages = pragma(file_store.database, "page_count")
+    file_store.close()
 
     # SQLite answers as on a full disk where the file may not grow further.
     def limit(connection: sqlite3.Connection, record: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages + 6}")
 
-    event.listen(store.database.engine, "connect", limit)
+    event.listen(file_store.database.engine, "connect", limit)
     stored = 1
 
     def fill_up() -> None:
         nonlocal stored
         while True:
-            store.record(
+            file_store.record(
                 "mine", build.trial(stored), build.point(stored, stored / 1e4, 10 - stored / 1e4, 10)
             )
             stored += 1
 
     with pytest.raises(StorageError, match="is full, or the disk is: nothing of this change was stored"):
         fill_up()
-    assert len(store.trials("mine")) == store.search("mine").trials == stored
-    store.close()
-    report = check(url)
+    assert len(file_store.trials("mine")) == file_store.search("mine").trials == stored
+    file_store.close()
+    report = check(file_url)
     assert report.ok, report.problems
     # With room again, it goes on where it stopped.
-    event.remove(store.database.engine, "connect", limit)
-    store.record("mine", build.trial(stored), build.point(stored, 1.0, 1, 1))
-    assert store.search("mine").trials == stored + 1
+    event.remove(file_store.database.engine, "connect", limit)
+    file_store.record("mine", build.trial(stored), build.point(stored, 1.0, 1, 1))
+    assert file_store.search("mine").trials == stored + 1
 
 
-def test_a_disk_that_is_full_from_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_from_the_start(file_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def limit(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA max_page_count = 3")
 
@@ -184,15 +186,15 @@ def test_a_disk_that_is_full_from_the_start(url: str, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(database, "_engine", engine)
     with pytest.raises(StorageError, match="is full, or the disk is"):
-        FrontierStore(url)
+        FrontierStore(file_url)
     monkeypatch.undo()
     # The half-made schema was undone, so the next attempt succeeds.
-    with FrontierStore(url) as store:
+    with FrontierStore(file_url) as store:
         assert store.searches() == []
 
 
-def test_a_busy_database_is_said_to_be(url: str, build: Any) -> None:
-    with FrontierStore(f"{url}?timeout=0.1") as store, FrontierStore(url) as other:
+def test_a_busy_database_is_said_to_be(file_url: str, build: Any) -> None:
+    with FrontierStore(f"{file_url}?timeout=0.1") as store, FrontierStore(file_url) as other:
         store.create_search(build.search())
         with other.database.writing() as session:
             session.execute(text("UPDATE leanfront_searches SET message = 'held'"))
@@ -226,14 +228,14 @@ def test_writers_wait_for_one_another(store: FrontierStore, url: str, build: Any
     assert errors == []
 
 
-def test_opening_a_fresh_file_from_several_threads(url: str) -> None:
+def test_opening_a_fresh_database_from_several_threads(bare_url: str) -> None:
     barrier = threading.Barrier(4)
     errors: list[BaseException] = []
 
     def work() -> None:
         barrier.wait()
         try:
-            FrontierStore(url).close()
+            FrontierStore(bare_url).close()
         except BaseException as error:
             errors.append(error)
 
@@ -243,7 +245,7 @@ def test_opening_a_fresh_file_from_several_threads(url: str) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    assert check(url).ok
+    assert check(bare_url).ok
 
 
 def test_an_error_inside_undoes_the_transaction(store: FrontierStore, build: Any) -> None:
@@ -259,10 +261,10 @@ def test_an_error_inside_undoes_the_transaction(store: FrontierStore, build: Any
     assert store.search("mine").message is None
 
 
-def test_upgrade_makes_a_fresh_database(url: str) -> None:
-    assert upgrade(url) == (None, schema.head())
-    assert upgrade(url) == (schema.head(), schema.head())
-    assert check(url).ok
+def test_upgrade_makes_a_fresh_database(bare_url: str) -> None:
+    assert upgrade(bare_url) == (None, schema.head())
+    assert upgrade(bare_url) == (schema.head(), schema.head())
+    assert check(bare_url).ok
 
 
 def test_paths_with_strange_characters(tmp_path: Path, build: Any) -> None:

@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
 from objectives import Budget, minimisation, objective_values, resolve
 from objectives.objective import MOST
-from storage import FrontierStore, check
+from storage import FrontierStore
 from storage.frontier import decides
 from storage.tables import VECTOR, FrontierRow, SearchRow
 
@@ -32,16 +30,6 @@ def histories(draw: st.DrawFn) -> tuple[int, list[tuple[int, str, list[float | N
     vector = st.lists(entry, min_size=count, max_size=count)
     insert = st.tuples(st.integers(0, 14), st.sampled_from(["complete"] * 9 + ["failed"]), vector)
     return count, draw(st.lists(insert, max_size=14))
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontierStore]:
-    """One file for all examples; each takes a search of its own, so they also test that searches are apart."""
-    with FrontierStore(f"sqlite:///{tmp_path_factory.mktemp('frontier') / 'all.db'}") as store:
-        yield store
-        # The command's own check agrees on everything the examples left behind.
-        report = check(store.url)
-        assert report.ok, report.problems
 
 
 def brute_force(vectors: dict[int, tuple[float, ...]]) -> tuple[set[int], set[int]]:

@@ -54,7 +54,8 @@ def test_a_search_comes_back_as_it_was_stored(store: FrontierStore, build: Any, 
     )
     made = store.create_search(record)
     assert store.search(name) == made
-    assert made == replace(record, created=made.created)
+    assert made == replace(record, created=made.created, id=made.id)
+    assert made.id is not None
     created = datetime.fromisoformat(made.created)
     assert created.utcoffset() is not None
     assert abs(datetime.now(UTC) - created).total_seconds() < 3600
@@ -362,7 +363,7 @@ def test_the_weak_frontier_has_flags(store: FrontierStore, build: Any) -> None:
 def test_candidates_are_read_in_pages(
     store: FrontierStore, build: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.frontier_store._PAGE", 3)
+    monkeypatch.setattr("storage.reading._PAGE", 3)
     build.fill(store, [(0.1 * number, number, 1) for number in range(6)])
     seen = []
     for candidate in store.candidates("mine"):

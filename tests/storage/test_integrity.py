@@ -16,16 +16,19 @@ POINTS = [(0.9, 100, 10), (0.9, 100, 20), (0.5, 50, 50), (0.4, 60, 60)]
 
 
 @pytest.fixture
-def tamper(store: FrontierStore, build: Any, tmp_path: Path) -> Callable[[str], None]:
+def tamper(store: FrontierStore, build: Any) -> Callable[[str], None]:
     """Runs SQL behind the store's back, without foreign keys; the database holds `POINTS`."""
     build.fill(store, POINTS)
-    store.close()
 
     def run(sql: str) -> None:
-        connection = sqlite3.connect(tmp_path / "leanfront.db")
-        connection.executescript(sql)
-        connection.commit()
-        connection.close()
+        raw: Any = store.database.engine.raw_connection()
+        own = store.database.is_sqlite
+        raw.cursor().execute("PRAGMA foreign_keys = OFF" if own else "SET session_replication_role = replica")
+        for statement in sql.split(";"):
+            raw.cursor().execute(statement)
+        raw.commit()
+        raw.close()
+        store.close()
 
     return run
 
@@ -54,10 +57,10 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
     [
         ("UPDATE leanfront_searches SET trials = 9", "counts 9 trials but has 4"),
         ("UPDATE leanfront_searches SET frontier_size = 9", "counts 9 frontier members but has 2"),
-        ("UPDATE leanfront_frontier SET strict = 1", "frontier of search 'mine' holds candidate 2"),
+        ("UPDATE leanfront_frontier SET strict = true", "frontier of search 'mine' holds candidate 2"),
         ("DELETE FROM leanfront_frontier WHERE candidate_id = 3", "lacks candidate 3"),
         (
-            "INSERT INTO leanfront_frontier VALUES (4, 1, -0.4, 60, 60, NULL, NULL, NULL, 0, NULL)",
+            "INSERT INTO leanfront_frontier VALUES (4, 1, -0.4, 60, 60, NULL, NULL, NULL, false, NULL)",
             "the weak frontier of search 'mine' holds candidate 4",
         ),
         ("UPDATE leanfront_frontier SET v1 = 1 WHERE candidate_id = 1", "other values than candidate 1"),
@@ -66,7 +69,7 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
             "holds candidate 3, which is dominated",
         ),
         (
-            "UPDATE leanfront_frontier SET correct = x'01' WHERE candidate_id = 2",
+            "UPDATE leanfront_frontier SET correct = 'a' WHERE candidate_id = 2",
             "keeps the correctness of 1",
         ),
         (
@@ -77,6 +80,27 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
         ("DELETE FROM leanfront_candidates WHERE id = 4", "1 trials without a candidate"),
         ("DELETE FROM leanfront_searches", "4 candidates without a search"),
         ("UPDATE leanfront_candidates SET parent = 77 WHERE id = 2", "1 candidates without their parent"),
+        ("DELETE FROM leanfront_jobs", "has 0 jobs that drive it, not one"),
+        ("UPDATE leanfront_jobs SET search_id = 77", "1 jobs without a search"),
+        ("UPDATE leanfront_jobs SET candidate_id = 77", "1 jobs without their candidate"),
+        ("UPDATE leanfront_jobs SET state = 'done'", "is running, but the job that drives it is done"),
+        ("UPDATE leanfront_jobs SET local = false", "1 jobs run without a lease"),
+        (
+            "UPDATE leanfront_jobs SET lease_until = created, runner = NULL",
+            "1 jobs have a lease that nobody holds",
+        ),
+        (
+            "UPDATE leanfront_jobs SET lease_until = created, runner = 'x'",
+            "1 jobs have a lease but were never claimed",
+        ),
+        (
+            "UPDATE leanfront_jobs SET lease_until = created, runner = 'x', state = 'queued'",
+            "1 jobs have a lease but do not run",
+        ),
+        ("UPDATE leanfront_trials SET sequence = 9 WHERE number = 1", "not counted from 1 without gaps"),
+        ("UPDATE leanfront_trials SET candidate_id = 1", "a candidate that two trials made"),
+        ("UPDATE leanfront_trials SET duplicate = true WHERE number = 1", "no trial made candidate 2"),
+        ("UPDATE leanfront_trials SET entered = false", "do not say rightly which came onto the frontier"),
     ],
 )
 def test_what_is_wrong_is_found(tamper: Callable[[str], None], url: str, sql: str, message: str) -> None:
@@ -87,14 +111,19 @@ def test_what_is_wrong_is_found(tamper: Callable[[str], None], url: str, sql: st
     assert any(message in problem for problem in report.problems), report.problems
 
 
-def test_a_damaged_index_is_found(tamper: Callable[[str], None], url: str) -> None:
+def test_a_damaged_index_is_found(file_store: FrontierStore, tmp_path: Path, build: Any) -> None:
+    build.fill(file_store, POINTS)
+    file_store.close()
+    connection = sqlite3.connect(tmp_path / "leanfront.db")
     # An index without its entries: what a bad disk or a bug of SQLite would leave.
-    tamper(
+    connection.executescript(
         "PRAGMA writable_schema = ON;"
         "UPDATE sqlite_master SET sql = replace(sql, 'split, value', 'value, split') "
         "WHERE name = 'ix_leanfront_measurements_search_id_name_split_value';"
     )
-    report = check(url)
+    connection.commit()
+    connection.close()
+    report = check(file_store.url)
     assert any("SQLite finds damage" in problem for problem in report.problems), report.problems
 
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +14,22 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, MetaData, inspect
 
-from storage import FrontierStore, check, open_database, schema, upgrade
+from objectives import resolve
+from storage import Database, FrontierStore, check, open_database, schema, upgrade
+from storage.records import search_row
 from storage.tables import Base
 from targets.errors import SchemaError, StorageError
 
-NEXT = """
+LATEST = schema.head()
+NEXT = f"{int(LATEST) + 1:04d}"
+COLOUR = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "{NEXT}"
+down_revision = "{LATEST}"
 
 
 def upgrade() -> None:
@@ -40,7 +48,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Monk
     """A release with one more migration; `undo` goes back to this one."""
     scripts = tmp_path / "100% migrations"
     shutil.copytree(schema.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "v0003_colour.py").write_text(NEXT)
+    (scripts / "versions" / f"v{NEXT}_colour.py").write_text(COLOUR)
     monkeypatch.setattr(schema, "SCRIPTS", scripts)
     return monkeypatch
 
@@ -76,100 +84,191 @@ def test_foreign_keys_agree(store: FrontierStore) -> None:
             assert made == meant, table.name
 
 
-def test_the_first_version_can_be_undone(url: str) -> None:
-    database = open_database(url)
+def test_the_first_version_can_be_undone(bare_url: str) -> None:
+    database = open_database(bare_url)
     config = schema.configuration()
     with database.connection(write=True) as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         assert set(inspect(connection).get_table_names()) <= {schema.VERSION_TABLE, "sqlite_sequence"}
     database.close()
-    with FrontierStore(url) as store:
+    with FrontierStore(bare_url) as store:
         assert store.searches() == []
 
 
 def test_an_older_schema_is_refused_until_it_is_upgraded(
-    url: str, build: Any, next_release: pytest.MonkeyPatch
+    bare_url: str, build: Any, next_release: pytest.MonkeyPatch
 ) -> None:
     later, next_scripts = schema.SCRIPTS, schema.SCRIPTS
     with next_release.context() as now:
         now.setattr(schema, "SCRIPTS", Path(schema.__file__).parent / "migrations")
-        with FrontierStore(url) as store:
+        with FrontierStore(bare_url) as store:
             build.fill(store, [(0.9, 10, 10), (0.5, 5, 5)])
             before = store.frontier("mine")
     assert schema.SCRIPTS == later == next_scripts
     with pytest.raises(
-        SchemaError, match=r"version 0002, this release needs 0003.*leanfront database upgrade"
+        SchemaError, match=rf"version {LATEST}, this release needs {NEXT}.*leanfront database upgrade"
     ):
-        FrontierStore(url)
-    report = check(url)
-    assert (report.ok, report.schema, report.head) == (False, "0002", "0003")
+        FrontierStore(bare_url)
+    report = check(bare_url)
+    assert (report.ok, report.schema, report.head) == (False, LATEST, NEXT)
     assert "leanfront database upgrade" in report.problems[0]
-    assert upgrade(url) == ("0002", "0003")
-    with FrontierStore(url) as store:
+    assert upgrade(bare_url) == (LATEST, NEXT)
+    with FrontierStore(bare_url) as store:
         assert store.frontier("mine") == before
-    assert check(url).ok
+    assert check(bare_url).ok
 
 
-def test_the_first_version_is_upgraded_with_what_it_holds(url: str, build: Any) -> None:
-    with FrontierStore(url) as store:
-        build.fill(store, [(0.9, 10, 10), (0.5, 5, 5), (0.4, 6, 6)])
-        before = store.frontier("mine"), store.trials("mine")
+CREATED = datetime(2025, 3, 1, 12, tzinfo=UTC)
+POINTS = {1: (0.9, 10.0, 10.0), 2: (0.5, 5.0, 5.0), 3: (0.4, 6.0, 6.0)}
+
+
+def made_by(url: str, version: str, build: Any) -> None:
+    """A database as the release of that schema left it, with two searches in it; rows are written by hand."""
+    database = Database(url)
+    created = CREATED.replace(tzinfo=None) if database.is_sqlite else CREATED
+    with database.connection(write=True) as connection:
         config = schema.configuration()
-        with store.database.connection(write=True) as connection:
-            config.attributes["connection"] = connection
-            command.downgrade(config, "0001")
-            assert "correct" not in {c["name"] for c in inspect(connection).get_columns("leanfront_frontier")}
-    assert upgrade(url) == ("0001", schema.head())
-    with FrontierStore(url) as store:
-        assert (store.frontier("mine"), store.trials("mine")) == before
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+        tables = MetaData()
+        tables.reflect(connection)
+
+        def insert(table: str, row: dict[str, Any]) -> None:
+            columns = tables.tables[f"leanfront_{table}"].c
+            row = {"created": created, **row} if "created" in columns else row
+            connection.execute(tables.tables[f"leanfront_{table}"].insert().values(row))
+
+        record = search_row(build.search(), resolve("accuracy,memory,macs"))
+        names = {column.name for column in tables.tables["leanfront_searches"].c} - {"id", "created"}
+        search = {name: getattr(record, name) for name in names}
+        ended = {"state": "failed", "message": "late", "trials": 4, "frontier_size": 2}
+        insert("searches", {**search, **ended, "id": 1})
+        insert("searches", {**search, "id": 2, "name": "other", "state": "running"})
+        for identifier, point in POINTS.items():
+            configuration = build.configuration(identifier)
+            own = {"candidate_id": identifier, "search_id": 1}
+            candidate = {
+                "configuration": configuration.to_json(),
+                "configuration_digest": configuration.digest,
+                "objective_values": list(point),
+                "state": "complete",
+                "kept": {},
+                "seconds": 1.0,
+            }
+            insert("candidates", {**candidate, "id": identifier, "search_id": 1, "number": identifier - 1})
+            named = zip(("accuracy", "memory_bytes", "macs"), ("validation", "", ""), point, strict=True)
+            for name, split, value in named:
+                insert("measurements", {**own, "name": name, "split": split, "value": value, "unit": "1"})
+            if identifier < 3:
+                insert("frontier", {**own, "v0": -point[0], "v1": point[1], "v2": point[2], "strict": True})
+        # Numbers have gaps where a trial was asked and never told; the last one is a duplicate.
+        for number, candidate_id in ((0, 1), (2, 2), (3, 3), (7, 1)):
+            trial = {"number": number, "candidate_id": candidate_id, "duplicate": number == 7, "search_id": 1}
+            insert("trials", {**trial, "parameters": {"bits": number}, "attributes": {}})
+        if not database.is_sqlite:
+            # The ids above were given by hand.
+            for name in ("searches", "candidates"):
+                connection.exec_driver_sql(f"SELECT setval('leanfront_{name}_id_seq', 3)")
+    database.close()
+
+
+@pytest.mark.parametrize("version", schema.versions()[:-1])
+def test_every_released_version_is_upgraded_with_what_it_holds(
+    bare_url: str, build: Any, version: str
+) -> None:
+    made_by(bare_url, version, build)
+    assert upgrade(bare_url) == (version, schema.head())
+    report = check(bare_url)
+    assert report.ok, report.problems
+    with FrontierStore(bare_url) as store:
+        mine, _ = store.searches()
+        assert (mine.name, mine.state, mine.message, mine.trials) == ("mine", "failed", "late", 4)
+        assert mine.created == CREATED.isoformat()
+        assert [(each.id, each.accuracy, each.memory_bytes) for each in store.frontier("mine")] == [
+            (2, 0.5, 5.0),
+            (1, 0.9, 10.0),
+        ]
+        assert [
+            (each.sequence, each.number, each.duplicate, each.entered) for each in store.events("mine")
+        ] == [
+            (1, 0, False, True),
+            (2, 2, False, True),
+            (3, 3, False, False),
+            (4, 7, True, False),
+        ]
+        # Their jobs are nothing for workers, and whoever resumes a search by name takes its own.
+        jobs = [store.jobs.of_search(name) for name in ("mine", "other")]
+        assert [(job.state, job.local) for job in jobs] == [("failed", True), ("running", True)]
+        assert store.jobs.claim("worker", ["search"]) is None
+        store.jobs.finish(store.jobs.drive("other", "here"), "done")
         # Nobody races against members of before; new ones are kept for it.
         assert store.correctness("mine") == {}
-        made = store.record("mine", build.trial(3), build.point(3, 0.95, 20, 20), b"\x01")
+        made = store.record("mine", build.trial(8), build.point(8, 0.95, 20, 20), b"\x01")
         assert store.correctness("mine") == {made.id: b"\x01"}
         with store.database.connection() as connection:
             assert differences(connection) == []
-    assert check(url).ok
+    assert check(bare_url).ok
 
 
-def test_an_upgrade_on_opening(url: str, next_release: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("version", schema.versions()[:-1])
+def test_an_upgrade_can_be_undone_and_done_again(bare_url: str, build: Any, version: str) -> None:
+    with FrontierStore(bare_url) as store:
+        build.fill(store, [(0.9, 10, 10), (0.5, 5, 5), (0.4, 6, 6)])
+        before = store.frontier("mine"), store.trials("mine"), store.events("mine")
+        store.jobs.queue("audit", "mine")
+        with store.database.connection(write=True) as connection:
+            config = schema.configuration()
+            config.attributes["connection"] = connection
+            command.downgrade(config, version)
+            assert "leanfront_jobs" not in inspect(connection).get_table_names()
+    assert upgrade(bare_url) == (version, schema.head())
+    with FrontierStore(bare_url) as store:
+        assert (store.frontier("mine"), store.trials("mine"), store.events("mine")) == before
+        assert store.jobs.counts() == {("search", "running"): 1}
+        with store.database.connection() as connection:
+            assert differences(connection) == []
+    assert check(bare_url).ok
+
+
+def test_an_upgrade_on_opening(bare_url: str, next_release: pytest.MonkeyPatch) -> None:
     with next_release.context() as now:
         now.setattr(schema, "SCRIPTS", Path(schema.__file__).parent / "migrations")
-        FrontierStore(url).close()
-    FrontierStore(url, upgrade=True).close()
-    assert check(url).schema == "0003"
+        FrontierStore(bare_url).close()
+    FrontierStore(bare_url, upgrade=True).close()
+    assert check(bare_url).schema == NEXT
 
 
 def test_a_newer_schema_is_refused_and_left_alone(
-    url: str, tmp_path: Path, next_release: pytest.MonkeyPatch
+    file_url: str, tmp_path: Path, next_release: pytest.MonkeyPatch
 ) -> None:
-    FrontierStore(url).close()
+    FrontierStore(file_url).close()
     next_release.undo()
     before = (tmp_path / "leanfront.db").read_bytes()
     for attempt in (FrontierStore, upgrade, open_database):
-        with pytest.raises(SchemaError, match="schema version 0003, which this release does not know"):
-            attempt(url)
-    report = check(url)
+        with pytest.raises(SchemaError, match=f"schema version {NEXT}, which this release does not know"):
+            attempt(file_url)
+    report = check(file_url)
     assert not report.ok
     assert "update leanfront" in report.problems[0]
     assert (tmp_path / "leanfront.db").read_bytes() == before
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(
-    url: str, build: Any, next_release: pytest.MonkeyPatch
+    bare_url: str, build: Any, next_release: pytest.MonkeyPatch
 ) -> None:
-    broken = NEXT.replace("def downgrade", "    op.execute('SELECT * FROM nowhere')\n\n\ndef downgrade")
+    broken = COLOUR.replace("def downgrade", "    op.execute('SELECT * FROM nowhere')\n\n\ndef downgrade")
     with next_release.context() as now:
         now.setattr(schema, "SCRIPTS", Path(schema.__file__).parent / "migrations")
-        with FrontierStore(url) as store:
+        with FrontierStore(bare_url) as store:
             build.fill(store, [(0.9, 10, 10)])
-    (schema.SCRIPTS / "versions" / "v0003_colour.py").write_text(broken)
-    with pytest.raises(StorageError, match="no such table: nowhere"):
-        upgrade(url)
+    (schema.SCRIPTS / "versions" / f"v{NEXT}_colour.py").write_text(broken)
+    with pytest.raises(StorageError, match=r"no such table: nowhere|\"nowhere\" does not exist"):
+        upgrade(bare_url)
     next_release.undo()
-    with FrontierStore(url) as store:
+    with FrontierStore(bare_url) as store:
         assert len(store.frontier("mine")) == 1
-    assert check(url).ok
+    assert check(bare_url).ok
 
 
 def test_tables_of_our_names_without_a_version_are_refused(tmp_path: Path) -> None:
@@ -184,7 +283,7 @@ def test_tables_of_our_names_without_a_version_are_refused(tmp_path: Path) -> No
 
 def test_a_database_is_shared_with_optuna(url: str, build: Any) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(url)
+    storage = optuna.storages.RDBStorage(url.replace("postgresql:", "postgresql+psycopg:"))
     study = optuna.create_study(storage=storage, study_name="theirs", directions=["minimize", "maximize"])
     with FrontierStore(url) as store:
         build.fill(store, [(0.9, 10, 10)])
@@ -201,3 +300,32 @@ def test_a_database_is_shared_with_optuna(url: str, build: Any) -> None:
 def test_versions_lead_from_one_to_the_next() -> None:
     assert schema.versions()[0] == "0001"
     assert schema.head() == schema.versions()[-1]
+
+
+def test_processes_that_open_an_empty_database_at_once(bare_url: str) -> None:
+    """One makes the tables, the others find them."""
+    script = (
+        "import sys; from storage import FrontierStore\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "print(len(FrontierStore(sys.argv[1]).searches()))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, bare_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60)[0] for process in processes] == ["0\n"] * 2
+    assert check(bare_url).ok

@@ -17,10 +17,9 @@ TIME = sa.DateTime(timezone=True)
 def upgrade() -> None:
     """Trials stored before are taken as stored in their numbers' order."""
     # The default stays: to take it away SQLite would drop the table, and every row that hangs on it.
-    op.add_column(
-        "leanfront_searches",
-        sa.Column("frontier_version", sa.BigInteger(), nullable=False, server_default="0"),
-    )
+    for name in ("frontier_version", "measured_version"):
+        column = sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
+        op.add_column("leanfront_searches", column)
     op.add_column("leanfront_trials", sa.Column("sequence", sa.Integer(), nullable=True))
     op.add_column("leanfront_trials", sa.Column("entered", sa.Boolean(), nullable=True))
     _number_trials()
@@ -136,4 +135,5 @@ def downgrade() -> None:
         table.drop_column("entered")
         table.drop_column("sequence")
     # Not in a batch, for the same reason; SQLite can drop a column that nothing refers to.
+    op.drop_column("leanfront_searches", "measured_version")
     op.drop_column("leanfront_searches", "frontier_version")

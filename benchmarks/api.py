@@ -1,0 +1,203 @@
+"""What an answer over HTTP costs: one server process, one asyncio client on loopback.
+
+    python benchmarks/api.py
+
+Requests are sent at a fixed rate whether the ones before have been answered or not, and their time counts from the
+moment they were due: a server that stalls is charged for all who wait. Then as many as there is room for. "Its own
+limits" are different in every request, so that no answer is one that was given before. Candidates are made up;
+everything else is real. PostgreSQL is started for the run unless `--postgresql URL` names an empty database.
+Prints markdown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# As a script this folder would come first on the path, and its `search.py` before the package.
+if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    sys.path.pop(0)
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+import leanfront
+from storage import FrontierStore
+
+Floats = NDArray[np.float64]
+SERVE = "from leanfront.http.command import serve; serve()"
+BASE = "/api/v1/searches/it"
+
+
+def store_benchmark() -> Any:
+    """The benchmark of the store, which makes the candidates up."""
+    place = Path(__file__).with_name("store.py")
+    specification = importlib.util.spec_from_file_location("store_benchmark", place)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def served(store: FrontierStore) -> Iterator[int]:
+    """The port of a server of its own process."""
+    url = store.database.engine.url.render_as_string(hide_password=False)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, "--port", "0", "--database", url], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            told = json.loads(line)
+            if told["message"] == "listening":
+                # The log goes on, and must be read by somebody.
+                subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
+                yield int(told["url"].rpartition(":")[2])
+                break
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Connection:
+    """A connection that is kept: the least that HTTP takes, so that the client is not what is measured."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def get(self, path: str) -> int:
+        """Ask; the length of the answer."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith(b"http/1.1 200 "), head
+        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+        await reader.readexactly(length)
+        return length
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._streams is not None:
+            self._streams[1].close()
+
+
+async def at_rate(port: int, paths: Sequence[str], rate: float, connections: int) -> tuple[Floats, int]:
+    """(n,) milliseconds from the moment each was due, and the length of an answer."""
+    free: asyncio.Queue[Connection] = asyncio.Queue()
+    for _ in range(connections):
+        free.put_nowait(Connection(port))
+    found, length = np.zeros(len(paths)), 0
+    begin = time.perf_counter() + 0.1
+
+    async def ask(place: int, path: str) -> None:
+        nonlocal length
+        due = begin + place / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        connection = await free.get()
+        length = await connection.get(path)
+        found[place] = 1000 * (time.perf_counter() - due)
+        free.put_nowait(connection)
+
+    await asyncio.gather(*(ask(place, path) for place, path in enumerate(paths)))
+    while not free.empty():
+        free.get_nowait().close()
+    return found, length
+
+
+async def at_most(port: int, paths: Iterator[str], seconds: float, connections: int) -> float:
+    """Requests a second when every connection asks as soon as it is answered."""
+    end, done = time.perf_counter() + seconds, 0
+
+    async def ask() -> None:
+        nonlocal done
+        connection = Connection(port)
+        while time.perf_counter() < end:
+            await connection.get(next(paths))
+            done += 1
+        connection.close()
+
+    await asyncio.gather(*(ask() for _ in range(connections)))
+    return done / seconds
+
+
+@click.command()
+@click.option("--candidates", "count", default=100_000, show_default=True)
+@click.option("--front", default=1_000, show_default=True, help="Members of the frontier among them.")
+@click.option("--rate", default=200.0, show_default=True, help="Requests a second.")
+@click.option("--seconds", default=20.0, show_default=True, help="Of each measurement.")
+@click.option("--connections", default=16, show_default=True)
+@click.option(
+    "--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Both by default."
+)
+@click.option(
+    "--postgresql", metavar="URL", help="An empty database to use instead of a server of one's own."
+)
+def main(
+    count: int,
+    front: int,
+    rate: float,
+    seconds: float,
+    connections: int,
+    kinds: Sequence[str],
+    postgresql: str | None,
+) -> None:
+    """Benchmark of the HTTP API."""
+    click.echo(
+        f"leanfront {leanfront.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, load "
+        + ", ".join(f"{value:.1f}" for value in os.getloadavg()),
+        err=True,
+    )
+    made = store_benchmark()
+    values = made.points(front, count - front)
+    memory, macs = (np.quantile(values[:, place], np.linspace(0, 1, 1001)) for place in (1, 2))
+    draw = np.random.default_rng(3)
+
+    def limits() -> str:
+        chosen = [float(levels[int(1000 * draw.uniform(0.2, 0.98))]) for levels in (memory, macs)]
+        return f"max_memory={chosen[0]:.3f}&max_macs={chosen[1]:.3f}"
+
+    questions: dict[str, Callable[[], str]] = {
+        "`select`, its own limits": lambda: f"{BASE}/select?{limits()}",
+        "`select`, the same limits": lambda: f"{BASE}/select?max_memory=50KB&max_macs=50M",
+        "`frontier?limit=100`": lambda: f"{BASE}/frontier?limit=100",
+        "`frontier?limit=100`, its own limits": lambda: f"{BASE}/frontier?limit=100&{limits()}",
+    }
+    click.echo(
+        f"| {count:,} candidates, frontier {front:,} | KB an answer | median ms at {rate:g}/s | p99 ms at {rate:g}/s "
+        "| most requests a second |\n|---|---|---|---|---|"
+    )
+    chosen = kinds or ("sqlite", "postgresql")
+    with made.stores(chosen, postgresql) as fresh:
+        for kind in chosen:
+            store = fresh(kind)
+            made.fill(store, values, full=True)
+            with served(store) as port:
+                for name, path in questions.items():
+                    asyncio.run(at_most(port, iter(path, None), 1.0, connections))
+                    asked = [path() for _ in range(int(rate * seconds))]
+                    found, length = asyncio.run(at_rate(port, asked, rate, connections))
+                    most = asyncio.run(at_most(port, iter(path, None), seconds / 4, connections))
+                    click.echo(
+                        f"| {kind}: {name} | {length / 1000:.1f} | {np.median(found):.1f} "
+                        f"| {np.quantile(found, 0.99):.1f} | {most:,.0f} |"
+                    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The application: its routes, their document, and what is around them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+
+from leanfront.http import candidates, frontier, routes, schemas, searches
+from leanfront.http.gate import OPEN, SAFE, Gate
+from leanfront.http.problems import Problem, install
+from leanfront.http.queries import documented
+from leanfront.http.service import Service
+from leanfront.http.settings import Settings
+from leanfront.registry import Registry
+from leanfront.version import __version__
+from storage import FrontierStore
+
+_DESCRIPTION = """From a trained PyTorch model and a budget to the compressed version to ship.
+
+Answers are the objects that the command line prints with `--json`. Sizes are bytes, and may be asked for with
+units (`64KB`, `64KiB`); MACs are multiply-adds of one input (`20M`). Errors are RFC 9457 problem details. Lists
+come in pages: follow the `Link` header with `rel="next"`. An address takes the parameters listed and no others."""
+
+
+def create_app(
+    store: FrontierStore, registry: Registry | None = None, settings: Settings | None = None
+) -> FastAPI:
+    """The HTTP API on a store.
+
+    Args:
+        store: the database; closed by whoever opened it.
+        registry: targets that can be searched; none by default.
+        settings: keys and limits.
+    """
+    service = Service(store, registry or Registry(), settings or Settings())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="leanfront",
+        version=__version__,
+        description=_DESCRIPTION,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        dependencies=[Depends(documented), Depends(_json_only)],
+        separate_input_output_schemas=False,
+    )
+    app.state.service = service
+    install(app)
+    for module in (routes, searches, frontier, candidates):
+        app.include_router(module.router)
+    app.include_router(routes.measured)
+    document = _document(app)
+    app.openapi = lambda: document  # type: ignore[method-assign]
+    app.state.parameters = {
+        (method.upper(), path): frozenset(
+            each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"
+        )
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    app.add_middleware(Gate, settings=service.settings, metrics=service.metrics)
+    return app
+
+
+async def _json_only(request: Request) -> None:
+    """Refuse bodies of another type. A web page can make a browser send those anywhere, unasked."""
+    if request.method in SAFE:
+        return
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if await request.body() and kind != "application/json":
+        raise Problem(
+            "unsupported-media-type",
+            f"the body is of type {kind[:100] or 'none'!r}; send application/json",
+            headers={"Accept": "application/json"},
+        )
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document: the framework's, with problems and keys."""
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    components = document.setdefault("components", {})
+    problem = schemas.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    own = components.setdefault("schemas", {})
+    own |= problem.pop("$defs", {})
+    own["Problem"] = problem
+    for unused in ("HTTPValidationError", "ValidationError"):
+        own.pop(unused, None)
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "One of the operator's API keys."}
+    }
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["security"] = [{"key": []}, {}] if path in OPEN else [{"key": []}]
+    return document

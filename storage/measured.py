@@ -1,0 +1,58 @@
+"""Which measurements a search has, by probes of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from objectives.budget import Budget
+from objectives.measurement import SEARCHED_SPLITS
+from storage.memory import Known
+from storage.points import complete
+from storage.tables import MeasurementRow
+from targets.errors import UsageError
+
+
+def require_measured(session: Session, known: Known, budget: Budget) -> None:
+    """Refuse a limit on something that no candidate of the search has measured.
+
+    Raises:
+        UsageError: naming what is measured.
+    """
+    names = {objective.measurement for objective in known.objectives}
+    unknown = [
+        each for each in budget.names if each not in names and not _is_measured(session, known.id, each)
+    ]
+    if not unknown:
+        return
+    if session.scalar(complete(known.id).limit(1)) is None:
+        # Nothing is measured yet; what the dense model has measured, the candidates will have.
+        names |= known.dense
+        unknown = [each for each in unknown if each not in names]
+    if unknown:
+        listed = ", ".join(sorted({*names, *_measured(session, known.id)}))
+        raise UsageError(
+            f"cannot limit {', '.join(unknown)}: no candidate of this search has it measured; measured are "
+            f"{listed}"
+        )
+
+
+def _measured(session: Session, search: int) -> Iterator[str]:
+    """Names of what is measured, each found by one step in the index."""
+    name = ""
+    wanted = select(func.min(MeasurementRow.name)).where(MeasurementRow.search_id == search)
+    while (found := session.scalar(wanted.where(MeasurementRow.name > name))) is not None:
+        name = found
+        if _is_measured(session, search, name):
+            yield name
+
+
+def _is_measured(session: Session, search: int, name: str) -> bool:
+    row = select(MeasurementRow.id).where(
+        MeasurementRow.search_id == search,
+        MeasurementRow.name == name,
+        MeasurementRow.split.in_(SEARCHED_SPLITS),
+    )
+    return session.scalar(row.limit(1)) is not None

@@ -1,0 +1,253 @@
+"""Reading searches, trials, candidates and frontiers from a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self, cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from objectives.budget import Budget
+from objectives.selection import Selection
+from search.candidate import Candidate, SearchRecord, TrialRecord
+from storage import candidates, frontier, pages, selection, trials
+from storage.database import Database
+from storage.measured import require_measured
+from storage.memory import Memory
+from storage.pages import Neighbours, Page
+from storage.records import search_record, trial_record
+from storage.searches import find_search
+from storage.tables import ArtifactRow, CandidateRow, SearchRow, TrialRow
+from storage.trials import TrialEvent
+from storage.wide import WideFronts
+from targets.errors import NotFoundError
+
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """A file in the artifact folder.
+
+    Args:
+        digest: SHA-256 of its content.
+        kind: what it is (``weights``, ``report``).
+        bytes: its length.
+        created: when it was first recorded, in UTC.
+    """
+
+    digest: str
+    kind: str
+    bytes: int
+    created: datetime
+
+
+class FrontierReader:
+    """What a store can tell, each call in one transaction that sees one state of the database.
+
+    Args:
+        database: an open one, of this release's schema.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._memory = Memory()
+        self._wider = WideFronts()
+
+    @property
+    def url(self) -> str:
+        """The database's address, without its password."""
+        return self.database.url
+
+    def close(self) -> None:
+        """Close the connections. The store can be used again afterwards."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def search(self, name: str) -> SearchRecord:
+        """The search of that name. Raises `NotFoundError`, naming the searches that exist."""
+        with self.database.reading() as session:
+            return search_record(find_search(session, name))
+
+    def searches(self, *, after: int = 0, limit: int | None = None) -> list[SearchRecord]:
+        """Searches, oldest first.
+
+        Args:
+            after: id of the search before the first one wanted.
+            limit: how many at most; all by default.
+        """
+        wanted = select(SearchRow).where(SearchRow.id > after).order_by(SearchRow.id).limit(limit)
+        with self.database.reading() as session:
+            return [search_record(row) for row in session.scalars(wanted)]
+
+    def find(self, search: str, digest: str) -> Candidate | None:
+        """The candidate with that configuration digest, or None. Raises `NotFoundError`: no such search."""
+        with self.database.reading() as session:
+            found = candidates.known(session, find_search(session, search).id, [digest])
+            return candidates.get(session, found[digest]) if found else None
+
+    def trials(self, search: str) -> list[TrialRecord]:
+        """All trials of a search, by number, with the candidates' objective values."""
+        with self.database.reading() as session:
+            rows = session.execute(
+                select(TrialRow, CandidateRow.objective_values, CandidateRow.state)
+                .join(CandidateRow, CandidateRow.id == TrialRow.candidate_id)
+                .where(TrialRow.search_id == find_search(session, search).id)
+                .order_by(TrialRow.number)
+            )
+            return [trial_record(row, values, state) for row, values, state in rows]
+
+    def events(self, search: str, after: int = 0, limit: int = 500) -> list[TrialEvent]:
+        """Trials stored after the one with that sequence, in the order they were stored.
+
+        Raises `NotFoundError`: no such search.
+        """
+        with self.database.reading() as session:
+            return trials.since(session, find_search(session, search).id, after, limit)
+
+    def correctness(self, search: str) -> dict[int, bytes]:
+        """Packed correctness of the frontier's members, by candidate id; members stored without are left out."""
+        with self.database.reading() as session:
+            return frontier.correctness(session, find_search(session, search).id)
+
+    def candidate(self, identifier: int) -> Candidate:
+        """The candidate with that id. Raises `NotFoundError`."""
+        with self.database.reading() as session:
+            return candidates.get(session, identifier)
+
+    def candidates(self, search: str, *, failed: bool = False) -> Iterator[Candidate]:
+        """All complete candidates of a search by id; with `failed` the failed and stopped ones too.
+
+        They are read in pages, so that millions fit; what is stored meanwhile may or may not be seen.
+        """
+        with self.database.reading() as session:
+            owner = find_search(session, search).id
+        return self._pages(owner, failed)
+
+    def _pages(self, owner: int, failed: bool) -> Iterator[Candidate]:
+        wanted = candidates.wanted().where(CandidateRow.search_id == owner).order_by(CandidateRow.id)
+        wanted = wanted.limit(_PAGE)
+        if not failed:
+            wanted = wanted.where(CandidateRow.state == "complete")
+        last = 0
+        while True:
+            with self.database.reading() as session:
+                page = candidates.records(session, session.execute(wanted.where(CandidateRow.id > last)))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            last = cast(int, page[-1].id)
+
+    def frontier(self, search: str, budget: Budget | None = None, *, weak: bool = False) -> list[Candidate]:
+        """Frontier members within the budget, cheapest memory first; with `weak` the weakly nondominated.
+
+        Ties in memory go by fewer MACs, then higher accuracy, then id. The candidates may be shared with other
+        callers: nobody may change the mappings in them.
+
+        Raises:
+            NotFoundError: no such search.
+            UsageError: a limit on something that this search has not measured.
+        """
+        with self.database.reading() as session:
+            return list(self._page(session, search, budget, weak, "memory", None, None)[0])
+
+    def frontier_page(
+        self,
+        search: str,
+        budget: Budget | None = None,
+        *,
+        weak: bool = False,
+        order_by: str = "memory",
+        limit: int | None = None,
+        after: Sequence[float] | None = None,
+    ) -> Page:
+        """Frontier members within the budget, a page at a time.
+
+        Args:
+            search: name of the search.
+            budget: limits; None for none.
+            weak: the weakly nondominated too.
+            order_by: an objective of the search, best first; ties go by fewer bytes, fewer MACs, higher
+                accuracy, and then id.
+            limit: how many at most; all by default.
+            after: the place of the last one of the page before, as `Page.last` says.
+
+        Raises:
+            NotFoundError: no such search.
+            UsageError: a limit on something that this search has not measured, an order by something that is
+                not measured on its frontier, or a place of another order.
+        """
+        with self.database.reading() as session:
+            shown, last = self._page(session, search, budget, weak, order_by, limit, after)
+            return Page(shown, last, search_record(find_search(session, search)))
+
+    def _page(
+        self,
+        session: Session,
+        search: str,
+        budget: Budget | None,
+        weak: bool,
+        order_by: str,
+        limit: int | None,
+        after: Sequence[float] | None,
+    ) -> tuple[tuple[Candidate, ...], tuple[float, ...] | None]:
+        known = self._memory.known(session, search)
+        limits = Budget() if budget is None else budget
+        require_measured(session, known, limits)
+        front = self._memory.front(session, known)
+        asked = pages.Asked(limits, weak, order_by, limit, after)
+        ids, last = pages.page(session, known, front, asked)
+        found = self._memory.members(session, known, ids)
+        return tuple(found[identifier] for identifier in ids), last
+
+    def neighbours(self, identifier: int) -> Neighbours:
+        """The frontier members next to a candidate (methods.md section 1). Raises `NotFoundError`."""
+        with self.database.reading() as session:
+            candidate = candidates.get(session, identifier)
+            known = self._memory.known(session, candidate.search)
+            front = self._memory.front(session, known).strictly()
+            found = pages.neighbours(candidate, front, known.objectives)
+            ids = {each for pair in found.values() for each in pair if each is not None}
+            return pages.between(
+                candidate, found, self._memory.members(session, known, ids), known.objectives
+            )
+
+    def select(
+        self, search: str, budget: Budget | None = None, *, strategy: str = "accuracy", **options: object
+    ) -> Selection[Candidate]:
+        """Answer a budget query over all complete candidates (methods.md section 1).
+
+        The frontier alone is looked at where that cannot change the answer. ``cheapest`` of an infeasible
+        answer is what the search's settings hold under that name.
+
+        Raises:
+            NotFoundError: no such search.
+            UsageError: a limit on something that this search has not measured, an unknown strategy, or an
+                option that it does not take or cannot read.
+        """
+        with self.database.reading() as session:
+            known = self._memory.known(session, search)
+            limits = Budget() if budget is None else budget
+            require_measured(session, known, limits)
+            front = self._memory.front(session, known)
+            picked = selection.choose(session, known, front, self._wider, limits, strategy, options)
+            return selection.answer(picked, candidates.load(session, selection.chosen(picked)))
+
+    def artifact(self, digest: str) -> ArtifactRecord:
+        """What is known of a file in the artifact folder. Raises `NotFoundError`."""
+        with self.database.reading() as session:
+            row = session.get(ArtifactRow, digest)
+            if row is None:
+                raise NotFoundError(f"no artifact {digest} is noted in {self.url}")
+            return ArtifactRecord(row.digest, row.kind, row.bytes, row.created)
