@@ -5,6 +5,7 @@ from leanfront import threads as _threads  # isort: split
 from compressors import CRITERIA, PRESETS, Configuration, Structure, compress, derive, preset
 from leanfront import errors
 from leanfront.api import Candidate, Candidates, SearchResult, open_search, resume, search
+from leanfront.client import Client
 from leanfront.load import load
 from leanfront.version import __version__
 from objectives import Budget, Measurement, Selection
@@ -18,6 +19,7 @@ __all__ = [
     "Budget",
     "Candidate",
     "Candidates",
+    "Client",
     "Configuration",
     "LeanfrontError",
     "Measurement",

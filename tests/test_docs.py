@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -62,8 +64,53 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_page(page: Path, folder: Path) -> str:
+@contextmanager
+def service(folder: Path) -> Iterator[str]:
+    """A server and a worker as the pages start them, on a free port; the server's address."""
+    with ExitStack() as stack:
+        processes = []
+        for command in (["serve", "--port", "0"], ["worker"]):
+            log = stack.enter_context((folder / f"{command[0]}.log").open("w+"))
+            processes.append(
+                subprocess.Popen(
+                    ["leanfront", *command, "--target", "digits=digits"],
+                    cwd=folder,
+                    env=environment(),
+                    stderr=log,
+                    text=True,
+                )
+            )
+        try:
+            yield listening(folder / "serve.log", processes[0])
+            assert [process.poll() for process in processes] == [None, None]
+            for process in processes:
+                process.terminate()
+            assert [process.wait(60) for process in processes] == [0, 0]
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def listening(log: Path, server: subprocess.Popen[str]) -> str:
+    """The address that a server says it listens on."""
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit:
+        for line in log.read_text().splitlines():
+            if '"url"' in line:
+                return str(json.loads(line)["url"])
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise AssertionError(f"the server does not listen: {log.read_text()}")
+
+
+def run_page(page: Path, folder: Path, address: str = "") -> str:
     """Run all blocks of a page in a folder, and return what they printed.
+
+    Args:
+        page: a Markdown file.
+        folder: where its files are and its commands run.
+        address: of the service, in the place of the one that the page names.
 
     A command must end with 0, unless ``$ echo $?`` behind it shows another exit code. Python blocks with
     nothing but prose between them run in one process: starting PyTorch is most of their time.
@@ -71,7 +118,7 @@ def run_page(page: Path, folder: Path) -> str:
     printed, waiting = "", ""
     for block in [*blocks(page), Block("console", "", "")]:
         if block.language == "python" and not block.file:
-            waiting += block.text
+            waiting += block.text.replace("http://127.0.0.1:8000", address or "http://127.0.0.1:8000")
             continue
         if waiting and (block.file or block.language == "console"):
             (folder / "script.py").write_text(waiting, encoding="utf-8")
@@ -131,9 +178,18 @@ def searches(folder: Path) -> list[dict[str, object]]:
 
 @pytest.mark.slow
 def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    run_page(ROOT / "README.md", tmp_path)
+    with service(tmp_path) as address:
+        run_page(ROOT / "README.md", tmp_path, address)
     assert (tmp_path / "mine.html").is_file()
-    assert [record["trials"] for record in searches(tmp_path)] == [40, 20]
+    assert [record["trials"] for record in searches(tmp_path)] == [40, 20, 60]
+
+
+@pytest.mark.slow
+def test_the_operations_page_runs_as_it_stands(tmp_path: Path) -> None:
+    with service(tmp_path) as address:
+        printed = run_page(ROOT / "docs" / "operations.md", tmp_path, address)
+    assert float(printed) > 0.5
+    assert [record["state"] for record in searches(tmp_path)] == ["done"]
 
 
 TRY_ADDITIONS = """

@@ -290,6 +290,7 @@ def test_the_disk_of_the_artifacts_is_full(
     assert before.state == "running"
     wait_for(lambda: trials_of(store, "first") > before.trials, "the other search goes on")
     small_disk.free()
+    second.ask_to_end()
     assert second.end() == 0
     store.jobs.queue(SEARCH, "second")
     crew.worker("three", postgresql_url, workers=1, **artifacts)

@@ -8,7 +8,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import httpx2
@@ -117,6 +117,21 @@ def file_store(tmp_path: Any) -> Iterator[FrontierStore]:
         yield opened
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def filled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FrontierStore]:
+    """A store with the finished search `mine`, of 40 trials, for all tests of a module: they change nothing."""
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path_factory.mktemp('filled')}/filled.db"
+        if request.param == "postgresql":
+            server = request.getfixturevalue("postgresql")
+            url = stack.enter_context(server.database(request.getfixturevalue("postgresql_template")))
+        store = stack.enter_context(FrontierStore(url))
+        Fill.search(store)
+        yield store
+
+
 Serving = Callable[..., AbstractContextManager[str]]
 
 
@@ -133,7 +148,7 @@ def _serving(store: FrontierStore, registry: Registry = REGISTRY, **changes: Any
         assert not thread.is_alive()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving() -> Serving:
     """Serve a store on a free port for as long as a context lasts; keywords are those of `Settings`."""
     return _serving

@@ -31,14 +31,23 @@ from targets.errors import (
 KEY = "correct-horse-battery-staple"
 
 
+Both = tuple[RemoteSearch, SearchResult]
+"""The search `mine` over the network, and in the database."""
+
+
+@pytest.fixture(scope="module")
+def mine(filled: FrontierStore, serving: Callable[..., Any]) -> Iterator[Both]:
+    """For tests that change nothing."""
+    with serving(filled, keys=Keys.of([KEY])) as url, Client(url, KEY) as client:
+        yield client.open_search("mine"), SearchResult(filled, "mine")
+
+
 @pytest.fixture
-def mine(
-    store: FrontierStore, fill: Any, serving: Callable[..., Any]
-) -> Iterator[tuple[RemoteSearch, SearchResult]]:
-    """The search `mine` over the network, and in the database."""
+def own(store: FrontierStore, fill: Any, serving: Callable[..., Any]) -> Iterator[RemoteSearch]:
+    """The search `mine` over the network, for a test that changes it."""
     fill.search(store)
     with serving(store, keys=Keys.of([KEY])) as url, Client(url, KEY) as client:
-        yield client.open_search("mine"), SearchResult(store, "mine")
+        yield client.open_search("mine")
 
 
 def same(one: Any, other: Any) -> None:
@@ -59,7 +68,7 @@ def same(one: Any, other: Any) -> None:
         {"minimum": {"memory": 1e5}},
     ],
 )
-def test_frontiers_are_the_same(mine: tuple[RemoteSearch, SearchResult], limits: dict[str, Any]) -> None:
+def test_frontiers_are_the_same(mine: Both, limits: dict[str, Any]) -> None:
     remote, local = mine
     assert len(local.frontier(**limits)) > 0
     same(remote.frontier(**limits), local.frontier(**limits))
@@ -79,13 +88,13 @@ def test_frontiers_are_the_same(mine: tuple[RemoteSearch, SearchResult], limits:
         {"strategy": "chebyshev", "weights": {"accuracy": 2, "memory": 0}},
     ],
 )
-def test_selections_are_the_same(mine: tuple[RemoteSearch, SearchResult], query: dict[str, Any]) -> None:
+def test_selections_are_the_same(mine: Both, query: dict[str, Any]) -> None:
     remote, local = (each.selection(**query) for each in mine)
     assert remote.to_json() == local.to_json()
     assert (remote.violations, remote.strategy) == (local.violations, local.strategy)
 
 
-def test_a_budget_that_none_holds(mine: tuple[RemoteSearch, SearchResult]) -> None:
+def test_a_budget_that_none_holds(mine: Both) -> None:
     told = []
     for each in mine:
         with pytest.raises(InfeasibleError) as caught:
@@ -100,7 +109,7 @@ def test_a_budget_that_none_holds(mine: tuple[RemoteSearch, SearchResult]) -> No
         chosen.module()
 
 
-def test_records(mine: tuple[RemoteSearch, SearchResult]) -> None:
+def test_records(mine: Both) -> None:
     remote, local = mine[0].record, mine[1].record
     for name in (
         "name",
@@ -119,10 +128,8 @@ def test_records(mine: tuple[RemoteSearch, SearchResult]) -> None:
     assert mine[0].coverage() == local.coverage
 
 
-def test_a_search_from_queue_to_deletion(
-    mine: tuple[RemoteSearch, SearchResult], store: FrontierStore
-) -> None:
-    client = mine[0]._client
+def test_a_search_from_queue_to_deletion(own: RemoteSearch, store: FrontierStore) -> None:
+    client = own._client
     assert [each["name"] for each in client.targets()] == ["digits", "other"]
     made = client.search("digits", name="über 100%", trials=7, objectives="accuracy,memory", bits=[4])
     assert made.record.goal == 7
@@ -145,15 +152,15 @@ def test_a_search_from_queue_to_deletion(
     assert client.search("digits").name == "digits"
 
 
-def test_a_search_that_failed(mine: tuple[RemoteSearch, SearchResult], store: FrontierStore) -> None:
+def test_a_search_that_failed(own: RemoteSearch, store: FrontierStore) -> None:
     store.set_state("mine", "failed", "it broke")
     with pytest.raises(LeanfrontError, match="it broke"):
-        mine[0].wait()
+        own.wait()
 
 
-def test_candidates(mine: tuple[RemoteSearch, SearchResult], store: FrontierStore) -> None:
+def test_candidates(mine: Both, filled: FrontierStore) -> None:
     client = mine[0]._client
-    same([client.candidate(3)], [store.candidate(3)])
+    same([client.candidate(3)], [filled.candidate(3)])
     assert client.compare(1, 2)["ids"] == [1, 2]
     with pytest.raises(NotFoundError):
         client.candidate(12345)
@@ -172,12 +179,12 @@ def test_candidates(mine: tuple[RemoteSearch, SearchResult], store: FrontierStor
         (lambda search: search._client.search("digits", typo=1), "typo"),
     ],
 )
-def test_wrong_use_is_the_same_error(mine: tuple[RemoteSearch, SearchResult], call: Any, says: str) -> None:
+def test_wrong_use_is_the_same_error(mine: Both, call: Any, says: str) -> None:
     with pytest.raises((UsageError, TypeError), match=says):
         call(mine[0])
 
 
-def test_events_end_with_the_search(mine: tuple[RemoteSearch, SearchResult]) -> None:
+def test_events_end_with_the_search(mine: Both) -> None:
     found = list(mine[0].events())
     assert [each.data["sequence"] for each in found if each.kind == "trial"] == list(range(1, 41))
     assert (found[-1].kind, found[-1].data["state"], found[-1].id) == ("state", "done", "40-done")

@@ -16,6 +16,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from leanfront.http import Keys
@@ -92,8 +93,16 @@ VALUES: tuple[Any, ...] = (
     list(range(2000)),
     ["accuracy"] * 50,
 )
-FIELDS = ("target", "name", "trials", "minutes", "objectives", "bits", "criterion", "method", "sparsity")
-FIELDS += (
+FIELDS = (
+    "target",
+    "name",
+    "trials",
+    "minutes",
+    "objectives",
+    "bits",
+    "criterion",
+    "method",
+    "sparsity",
     "activation_bits",
     "sampler",
     "seed",
@@ -256,6 +265,7 @@ def test_schemathesis(
         schema = schemathesis.openapi.from_dict(document)
         judged = set()
         for found in schema.get_all_operations():
+            assert isinstance(found, Ok), found
             operation = found.ok()
 
             @settings(

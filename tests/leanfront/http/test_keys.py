@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -23,12 +23,15 @@ KEY = "correct-horse-battery-staple"
 HASHED = "sha256:" + hashlib.sha256(b"only-its-digest-is-known").hexdigest()
 
 
-@pytest.fixture
-def guarded(file_store: FrontierStore, fill: Any, serving: Callable[..., Any]) -> Any:
+@pytest.fixture(scope="module")
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory, fill: Any, serving: Callable[..., Any]
+) -> Iterator[str]:
     """URL of a server with keys."""
-    fill.search(file_store)
-    with serving(file_store, keys=Keys.of([KEY, HASHED, "third-key-of-many"])) as url:
-        yield url
+    with FrontierStore(f"sqlite:///{tmp_path_factory.mktemp('guarded')}/x.db") as store:
+        fill.search(store)
+        with serving(store, keys=Keys.of([KEY, HASHED, "third-key-of-many"])) as url:
+            yield url
 
 
 ADDRESSES = [
