@@ -7,14 +7,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import nn
 
 import search as searching
-from compressors import compress
+from compressors import Compressor
+from compressors.calibration import SAMPLES
 from leanfront.database import open_artifacts, open_store
+from leanfront.exporting import export, require_format
 from leanfront.holding import Holding
 from leanfront.progress import bar
 from objectives import Budget, Selection
@@ -22,7 +25,7 @@ from search import Prepared, SearchOptions, SearchRecord, SpaceOptions
 from search.racing import FALSE_ELIMINATION
 from storage import FrontierStore, runner_name
 from targets import Target, resolve
-from targets.errors import InfeasibleError, LeaseLostError, StorageError, TargetError
+from targets.errors import InfeasibleError, LeaseLostError, NotFoundError, StorageError, TargetError
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,7 @@ class Candidate(searching.Candidate):
     """A stored candidate that knows its target, so that it can give the compressed module."""
 
     target: Callable[[], Target] | None = field(default=None, repr=False)
+    samples: int = field(default=SAMPLES, repr=False)
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The compressed model, built anew from the target, in eval mode.
@@ -37,9 +41,25 @@ class Candidate(searching.Candidate):
         Raises:
             TargetError: the target this search was made on is not at hand.
         """
+        compressor = Compressor(self._dense(), device=device, samples=self.samples)
+        return compressor.materialise(self.configuration).module
+
+    def export(self, path: str | Path) -> Path:
+        """Write the candidate to a file: ``.safetensors``, packed, `file_bytes` long, for `leanfront.load`; or
+        ``.pt2``, a `torch.export` program that needs no leanfront and holds its weights as float32.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            UsageError: another suffix.
+            LeanfrontError: it cannot be written.
+        """
+        require_format(Path(path))
+        return export(self, self._dense(), path, self.samples)
+
+    def _dense(self) -> Target:
         if self.target is None:
             raise TargetError("this candidate does not know its target; open its search with target=...")
-        return compress(self.target(), self.configuration, device=device)
+        return self.target()
 
 
 class Candidates(list[Candidate]):
@@ -126,6 +146,15 @@ class SearchResult:
         """
         return self._own(self._store.frontier(self.name, Budget.of(**limits), weak=weak))
 
+    def candidate(self, identifier: int) -> Candidate:
+        """The candidate with that id. Raises `NotFoundError`: this search has none."""
+        found = self._store.candidate(identifier)
+        if found.search != self.name:
+            raise NotFoundError(
+                f"candidate {identifier} is one of search '{found.search}', not of '{self.name}'"
+            )
+        return self._own([found])[0]
+
     def candidates(self) -> Candidates:
         """All complete candidates, by id."""
         return self._own(self._store.candidates(self.name))
@@ -171,9 +200,10 @@ class SearchResult:
 
     def _own(self, candidates: Iterable[Any]) -> Candidates:
         own = Candidates()
+        samples = int(self.record.settings.get("samples", SAMPLES))
         for candidate in candidates:
             values = {f.name: getattr(candidate, f.name) for f in fields(searching.Candidate)}
-            own.append(Candidate(**values, target=self.target))
+            own.append(Candidate(**values, target=self.target, samples=samples))
         return own
 
 

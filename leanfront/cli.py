@@ -21,6 +21,7 @@ from leanfront import text
 from leanfront.api import SearchResult, flat, free_name, infeasible_text, resume, run_search
 from leanfront.database import database_url, open_store
 from leanfront.demo import run_demo
+from leanfront.exporting import FORMATS, require_format
 from leanfront.http.command import serve
 from leanfront.options import assignments, database_option, json_option, limit_options, limits, place_options
 from leanfront.plot import write_plot
@@ -251,6 +252,21 @@ def select(name: str, strategy: str, database: str | None, as_json: bool, **opti
         click.echo(f"note: {answer.note}", err=True)
     if not answer.feasible:
         sys.exit(INFEASIBLE)
+
+
+@main.command("export")
+@click.argument("candidate", type=int)
+@click.option("-o", "--output", required=True, metavar="FILE", help=f"Ends in {' or '.join(FORMATS)}.")
+@click.option("--target", help="Where the search's target is now, if it moved.")
+@database_option
+def export_command(candidate: int, output: str, target: str | None, database: str | None) -> None:
+    """Write CANDIDATE (a number) to a file: packed for leanfront.load, or as a torch.export program."""
+    require_format(Path(output))
+    store = open_store(database)
+    name = store.candidate(candidate).search
+    found = SearchResult(store, name, resolve(target) if target else None).candidate(candidate)
+    path = found.export(output)
+    click.echo(f"wrote {path}, {text.size(path.stat().st_size)}", err=True)
 
 
 @main.command()

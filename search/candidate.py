@@ -193,7 +193,8 @@ class SearchRecord:
         """One row of ``leanfront searches --json``."""
         return {
             "name": self.name,
-            "target": self.target,
+            # Behind an operator's name may be a path, which is no business of those who ask over the network.
+            "target": self.registered or self.target,
             "state": self.state,
             "message": self.message,
             "objectives": list(self.objectives),

@@ -205,7 +205,7 @@ def natural(front: Front, objectives: Sequence[Objective]) -> dict[str, NDArray[
 
 
 def decides(objectives: Sequence[Objective], budget: Budget) -> bool:
-    """Whether the strict front alone answers every query within a budget as all candidates would.
+    """Whether the stored front alone answers every query within a budget as all candidates would.
 
     It does when each limit is on an objective and on its bad side (at most on a cost, at least on accuracy),
     for then whatever dominates a candidate within the budget is within it too; and when ties are broken by

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
@@ -28,12 +29,10 @@ from storage.jobs import (
     search_job,
     set_job_state,
 )
-from storage.memory import Known
 from storage.reading import FrontierReader
 from storage.records import (
     measurement_values,
     numbers,
-    objectives_of,
     require_distinct,
     search_record,
     search_row,
@@ -41,8 +40,6 @@ from storage.records import (
 from storage.searches import find_search, require_name, require_state
 from storage.tables import ArtifactRow, CandidateRow, JobRow, MeasurementRow, SearchRow
 from targets.errors import NameTakenError, UsageError
-
-_PAGE = 500
 
 
 class FrontierStore(FrontierReader, Store):
@@ -140,7 +137,7 @@ class FrontierStore(FrontierReader, Store):
             BusyError: a process drives it.
         """
         with self.database.writing() as session:
-            owner = find_search(session, name).id
+            owner = find_search(session, name, counters=True).id
             # All its jobs go with it, and jobs are locked before searches.
             session.execute(
                 select(JobRow.id).where(JobRow.search_id == owner).order_by(JobRow.id).with_for_update()
@@ -154,7 +151,7 @@ class FrontierStore(FrontierReader, Store):
         with self.database.writing() as session:
             if self._lease is not None:
                 held(session, self._lease, lock=True)
-            job = of_search(session, find_search(session, name).id)
+            job = of_search(session, find_search(session, name, counters=True).id)
             if state in ENDED:
                 end(session, job, state, message, self.database.now(session))
             else:
@@ -174,7 +171,7 @@ class FrontierStore(FrontierReader, Store):
         with self.database.writing() as session:
             if self._lease is not None:
                 held(session, self._lease)
-            yield session, find_search(session, name, lock=True)
+            yield session, find_search(session, name, lock=True, counters=True)
 
     # Trials and candidates
 
@@ -213,7 +210,7 @@ class FrontierStore(FrontierReader, Store):
                 )
             require_distinct(candidate.measurements)
         with self._changing(search) as (session, owner):
-            known = Known.of(owner)
+            known = self._memory.of(owner)
             before = self._memory.front(session, known)
             found, front, changes = trials.store(session, owner, known.objectives, before, entries)
         # Only what is committed may be remembered.
@@ -233,13 +230,12 @@ class FrontierStore(FrontierReader, Store):
         with self.database.reading() as session:
             name = candidates.get(session, identifier).search
         with self._changing(name) as (session, owner):
-            if (
-                session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == identifier))
-                != owner.id
-            ):
+            of = session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == identifier))
+            if of != owner.id:
                 # Its search was deleted since.
                 raise candidates.missing(identifier)
-            fixed = {objective.measurement for objective in objectives_of(owner)}
+            known = self._memory.of(owner)
+            fixed = {objective.measurement for objective in known.objectives}
             rows = session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == identifier))
             stored = {(row.name, row.split): row for row in rows}
             for each in measurements:
@@ -259,11 +255,10 @@ class FrontierStore(FrontierReader, Store):
                 else:
                     for column, value in numbers(each).items():
                         setattr(row, column, value)
-            known = Known.of(owner)
             owner.frontier_version += 1
             owner.measured_version += any(each.split in SEARCHED_SPLITS for each in measurements)
             session.flush()
-            after = Known.of(owner)
+            after = replace(known, version=owner.frontier_version, measured=owner.measured_version)
             found = candidates.get(session, identifier)
         self._memory.measured(known, after, identifier)
         return found
@@ -280,4 +275,6 @@ class FrontierStore(FrontierReader, Store):
         """
         with self.database.writing() as session:
             if session.get(ArtifactRow, digest) is None:
-                session.add(ArtifactRow(digest=digest, kind=kind, bytes=size))
+                # Of processes that note the same file at once, each may find that it is the first.
+                with suppress(IntegrityError), session.begin_nested():
+                    session.add(ArtifactRow(digest=digest, kind=kind, bytes=size))

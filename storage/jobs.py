@@ -427,6 +427,8 @@ def set_job_state(session: Session, row: JobRow, state: str, message: str | None
     """Change a job's state, and its search's where it drives one. The job's row is locked."""
     assert state in STATES
     row.state, row.message = state, None if message is None else plain(message)[:2000]
+    if state != "running":
+        row.lease_until = None
     if row.kind == SEARCH:
         owner = session.get_one(SearchRow, row.search_id, with_for_update=True)
         owner.state, owner.message = state, row.message

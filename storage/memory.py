@@ -87,6 +87,11 @@ class Memory:
         entry = None if found is None else self._entry(*found)
         return Known.of(find_search(session, name)) if entry is None else entry.known
 
+    def of(self, row: SearchRow) -> Known:
+        """What queries need of a search whose row is here, perhaps with its counters alone."""
+        entry = self._entry(row.id, row.frontier_version)
+        return Known.of(row) if entry is None else entry.known
+
     def front(self, session: Session, known: Known) -> Front:
         """The front of that version: the one in memory, or read."""
         entry = self._entry(known.id, known.version)

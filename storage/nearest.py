@@ -47,7 +47,7 @@ def _nearest(
     while any(not each.done for each in lists):
         fresh = {candidate for each in lists for candidate in each.step()} - seen.keys()
         if fresh:
-            for point in load(session, search, complete(search).where(CandidateRow.id.in_(fresh)), names):
+            for point in load(session, complete(search).where(CandidateRow.id.in_(fresh)), names):
                 assert point.id is not None
                 seen[point.id] = point
                 values = {name: point.value(name) for name in budget.names}
@@ -59,7 +59,7 @@ def _nearest(
             break
     if least == float("inf"):
         # No candidate has all of it measured: all are equally far.
-        return load(session, search, complete(search), names)
+        return load(session, complete(search), names)
     return list(seen.values())
 
 

@@ -19,7 +19,6 @@ from objectives.objective import Objective, measurement_name
 from search.candidate import Candidate, SearchRecord
 from storage.frontier import Front, natural
 from storage.memory import Known
-from storage.points import capped
 from storage.tables import FrontierRow, MeasurementRow
 from targets.errors import UsageError
 
@@ -119,15 +118,8 @@ def page(
     inside = np.ones(len(members.ids), dtype=np.bool_)
     for limits, sign in ((budget.maximum, 1.0), (budget.minimum, -1.0)):
         for name, bound in limits.items():
-            if name in values:
-                inside &= sign * values[name] <= sign * bound
-    others = Budget(
-        {name: bound for name, bound in budget.maximum.items() if name not in values},
-        {name: bound for name, bound in budget.minimum.items() if name not in values},
-    )
-    if others.names:
-        own = select(FrontierRow.candidate_id).where(FrontierRow.search_id == known.id)
-        inside &= np.isin(members.ids, list(session.scalars(capped(own, known.id, others))))
+            own = values[name] if name in values else _measured(session, known, members.ids, name)
+            inside &= sign * own <= sign * bound
     keys = [
         _key(session, known, members.ids, values, name)
         for name in dict.fromkeys((measurement_name(asked.order_by), *TIES))
@@ -154,6 +146,17 @@ def _key(
     for objective in known.objectives:
         if objective.measurement == name:
             return -values[name] if objective.maximise else values[name]
+    found = _measured(session, known, ids, name)
+    missing = np.isnan(found)
+    if missing.all() and name not in TIES and len(ids):
+        names = ", ".join(objective.name for objective in known.objectives)
+        raise UsageError(f"cannot order by {name!r}: it is not measured; the objectives are {names}")
+    sign = -1.0 if name in METRICS and METRICS[name].maximise else 1.0
+    return np.where(missing, math.inf, sign * found)
+
+
+def _measured(session: Session, known: Known, ids: NDArray[np.int64], name: str) -> Floats:
+    """(n,) values of members that are no objective; NaN where it is not measured."""
     rows = session.execute(
         select(MeasurementRow.candidate_id, MeasurementRow.value)
         .join(FrontierRow, FrontierRow.candidate_id == MeasurementRow.candidate_id)
@@ -161,11 +164,7 @@ def _key(
         .where(MeasurementRow.name == name, MeasurementRow.split.in_(SEARCHED_SPLITS))
     )
     found = {candidate: value for candidate, value in rows if value is not None}
-    if not found and name not in TIES and len(ids):
-        names = ", ".join(objective.name for objective in known.objectives)
-        raise UsageError(f"cannot order by {name!r}: it is not measured; the objectives are {names}")
-    sign = -1.0 if name in METRICS and METRICS[name].maximise else 1.0
-    return np.array([sign * found[each] if each in found else math.inf for each in ids.tolist()])
+    return np.array([found.get(each, math.nan) for each in ids.tolist()], dtype=np.float64)
 
 
 def _behind(keys: Sequence[Floats], after: Sequence[float]) -> NDArray[np.bool_]:

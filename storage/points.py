@@ -102,15 +102,19 @@ def with_accuracy(session: Session, search: int, budget: Budget) -> Select[int] 
     return capped(complete(search), search, level)
 
 
-def load(session: Session, search: int, ids: Select[int], names: Collection[str] | None) -> list[StoredPoint]:
+def load(
+    session: Session, ids: Select[int] | Collection[int], names: Collection[str] | None
+) -> list[StoredPoint]:
     """The points of some candidates, by id.
 
     Args:
+        ids: of the candidates: at most `storage.frontier.CHUNK`, or a query.
         names: measurements to load; None for all.
     """
+    # Their search is not asked for: SQLite would go through all that is measured in it.
     rows = (
         select(MeasurementRow.candidate_id, MeasurementRow.name, MeasurementRow.value)
-        .where(MeasurementRow.search_id == search, MeasurementRow.split.in_(SEARCHED_SPLITS))
+        .where(MeasurementRow.split.in_(SEARCHED_SPLITS))
         .where(MeasurementRow.candidate_id.in_(ids))
         .order_by(MeasurementRow.candidate_id)
     )

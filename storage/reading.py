@@ -94,7 +94,7 @@ class FrontierReader:
     def find(self, search: str, digest: str) -> Candidate | None:
         """The candidate with that configuration digest, or None. Raises `NotFoundError`: no such search."""
         with self.database.reading() as session:
-            found = candidates.known(session, find_search(session, search).id, [digest])
+            found = candidates.known(session, find_search(session, search, counters=True).id, [digest])
             return candidates.get(session, found[digest]) if found else None
 
     def trials(self, search: str) -> list[TrialRecord]:
@@ -103,7 +103,7 @@ class FrontierReader:
             rows = session.execute(
                 select(TrialRow, CandidateRow.objective_values, CandidateRow.state)
                 .join(CandidateRow, CandidateRow.id == TrialRow.candidate_id)
-                .where(TrialRow.search_id == find_search(session, search).id)
+                .where(TrialRow.search_id == find_search(session, search, counters=True).id)
                 .order_by(TrialRow.number)
             )
             return [trial_record(row, values, state) for row, values, state in rows]
@@ -114,12 +114,12 @@ class FrontierReader:
         Raises `NotFoundError`: no such search.
         """
         with self.database.reading() as session:
-            return trials.since(session, find_search(session, search).id, after, limit)
+            return trials.since(session, find_search(session, search, counters=True).id, after, limit)
 
     def correctness(self, search: str) -> dict[int, bytes]:
         """Packed correctness of the frontier's members, by candidate id; members stored without are left out."""
         with self.database.reading() as session:
-            return frontier.correctness(session, find_search(session, search).id)
+            return frontier.correctness(session, find_search(session, search, counters=True).id)
 
     def candidate(self, identifier: int) -> Candidate:
         """The candidate with that id. Raises `NotFoundError`."""
@@ -132,7 +132,7 @@ class FrontierReader:
         They are read in pages, so that millions fit; what is stored meanwhile may or may not be seen.
         """
         with self.database.reading() as session:
-            owner = find_search(session, search).id
+            owner = find_search(session, search, counters=True).id
         return self._pages(owner, failed)
 
     def _pages(self, owner: int, failed: bool) -> Iterator[Candidate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from search.candidate import STATES
 from storage.tables import SearchRow
@@ -37,13 +37,30 @@ def require_state(state: str) -> None:
         raise UsageError(f"a search's state is one of {', '.join(STATES)}, not {state!r}")
 
 
-def find_search(session: Session, name: str, *, lock: bool = False) -> SearchRow:
-    """The row of a search; with `lock` nobody else changes it in this transaction.
+COUNTERS = (
+    SearchRow.id,
+    SearchRow.name,
+    SearchRow.trials,
+    SearchRow.frontier_size,
+    SearchRow.frontier_version,
+    SearchRow.measured_version,
+)
+"""What changes with every trial; the rest of a row is far larger."""
+
+
+def find_search(session: Session, name: str, *, lock: bool = False, counters: bool = False) -> SearchRow:
+    """The row of a search.
+
+    Args:
+        lock: nobody else changes it in this transaction.
+        counters: read these alone for now; the rest is read where it is asked for.
 
     Raises:
         NotFoundError: naming the searches that exist.
     """
     wanted = select(SearchRow).where(SearchRow.name == name)
+    if counters:
+        wanted = wanted.options(load_only(*COUNTERS))
     row = session.scalar(wanted.with_for_update() if lock else wanted)
     if row is not None:
         return row

@@ -21,14 +21,13 @@ from storage.frontier import natural as natural_values
 from storage.memory import Known
 from storage.points import StoredPoint, capped, complete, limits, load, with_accuracy
 from storage.reduction import REDUCTIONS
-from storage.tables import CandidateRow
 from storage.wide import Wide, WideFronts
 
 FRONT_ONLY = frozenset({"knee", "chebyshev"})
 """Strategies that choose among the nondominated of those within the budget."""
 EXACT_ON_FRONT = frozenset(REDUCTIONS)
-"""Strategies known to choose the same from the strict front as from all candidates, where `decides` holds. A
-strategy that somebody registered may depend on dominated candidates, so it is shown all of them."""
+"""Strategies known to choose the same from a weak or widened front as from all candidates. One that somebody
+registered may depend on dominated candidates, so it is shown all of them."""
 
 
 def choose(
@@ -112,11 +111,7 @@ def _on_front(
             for place, each in enumerate(ids)
         ]
     names |= {"memory_bytes", "macs", *budget.names}
-    found = [
-        point
-        for part in chunks(ids)
-        for point in load(session, known.id, complete(known.id).where(CandidateRow.id.in_(part)), names)
-    ]
+    found = [point for part in chunks(ids) for point in load(session, part, names)]
     # Another thread may have read candidates that this one's transaction does not see yet.
     return found if len(found) == len(ids) else None
 
@@ -167,9 +162,9 @@ def _among_all(
     ids = capped(complete(search), search, budget)
     if strategy == "accuracy" and any(each.measurement == "accuracy" for each in objectives):
         best = with_accuracy(session, search, budget)
-        points = [] if best is None else load(session, search, best, names)
+        points = [] if best is None else load(session, best, names)
     else:
-        points = load(session, search, ids, names)
+        points = load(session, ids, names)
     if points or not budget.names:
         return points
     return nearest.candidates(session, search, budget, names)

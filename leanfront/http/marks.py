@@ -5,31 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from objectives import Objective
 from search import STATES
 from storage import FrontierStore
 from storage.searches import find_search
-from storage.tables import SearchRow
+from storage.tables import SearchRow, table
 
 ENDED = ("done", "failed", "cancelled")
 """States in which nothing more will come, unless somebody queues the search again."""
 assert set(ENDED) < set(STATES)
 
+# Columns of the table: those of its class would cost each query more than the database takes for it.
+_SEARCHES = table(SearchRow).c
 _COLUMNS = select(
-    SearchRow.id,
-    SearchRow.name,
-    SearchRow.state,
-    SearchRow.message,
-    SearchRow.trials,
-    SearchRow.frontier_size,
-    SearchRow.frontier_version,
-    SearchRow.hypervolume,
-    SearchRow.hypervolume_log2,
-    SearchRow.fingerprint,
-    SearchRow.objectives,
+    _SEARCHES.id,
+    _SEARCHES.name,
+    _SEARCHES.state,
+    _SEARCHES.message,
+    _SEARCHES.trials,
+    _SEARCHES.frontier_size,
+    _SEARCHES.frontier_version,
+    _SEARCHES.hypervolume,
+    _SEARCHES.hypervolume_log2,
+    _SEARCHES.fingerprint,
+    _SEARCHES.objectives,
 )
+# Made once: putting a statement together costs more than running it.
+_NAMED = _COLUMNS.where(_SEARCHES.name == bindparam("name"))
 
 
 @dataclass(frozen=True)
@@ -74,24 +78,26 @@ class Mark:
 
 def mark(store: FrontierStore, name: str) -> Mark:
     """The mark of a search. Raises `NotFoundError`, naming the searches that exist."""
-    with store.database.reading() as session:
-        row = session.execute(_COLUMNS.where(SearchRow.name == name)).one_or_none()
-        if row is None:
-            row = session.execute(_COLUMNS.where(SearchRow.id == find_search(session, name).id)).one()
-        return _mark(row)
+    # A bare connection: a session would cost more than the query.
+    with store.database.connection() as connection:
+        row = connection.execute(_NAMED, {"name": name}).one_or_none()
+    if row is None:
+        with store.database.reading() as session:
+            row = session.execute(_COLUMNS.where(_SEARCHES.id == find_search(session, name).id)).one()
+    return _mark(row)
 
 
 def newest(store: FrontierStore, limit: int) -> list[Mark]:
     """The marks of the searches that were made last."""
     with store.database.reading() as session:
-        return [_mark(row) for row in session.execute(_COLUMNS.order_by(SearchRow.id.desc()).limit(limit))]
+        return [_mark(row) for row in session.execute(_COLUMNS.order_by(_SEARCHES.id.desc()).limit(limit))]
 
 
 def names_like(store: FrontierStore, stem: str) -> set[str]:
     """Names of searches that start so."""
     with store.database.reading() as session:
         return set(
-            session.scalars(select(SearchRow.name).where(SearchRow.name.startswith(stem, autoescape=True)))
+            session.scalars(select(_SEARCHES.name).where(_SEARCHES.name.startswith(stem, autoescape=True)))
         )
 
 

@@ -30,7 +30,7 @@ def answer(*arguments: str) -> Any:
     return json.loads(result.stdout)
 
 
-COMMANDS = ["demo", "targets", "inspect", "search", "resume", "searches", "frontier", "select"]
+COMMANDS = ["demo", "targets", "inspect", "search", "resume", "searches", "frontier", "select", "export"]
 COMMANDS += ["serve", "worker", "database"]
 
 

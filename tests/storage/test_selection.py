@@ -53,7 +53,7 @@ lower = st.dictionaries(st.sampled_from(MEASURED), st.sampled_from([0.0, 0.25, 0
 
 
 @pytest.mark.parametrize("walk", [False, True], ids=["widened fronts", "index walks"])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     objectives=st.sampled_from(SETS),
     table=rows,
@@ -175,6 +175,35 @@ def test_a_cap_on_another_measurement_is_met_by_a_dominated_candidate(
     answer = store.select("mine", Budget({"file_size": 200}))
     assert answer.candidate == worse
     assert store.frontier("mine", Budget({"file_size": 200})) == []
+
+
+def test_a_tie_of_all_that_decides_goes_by_id_even_to_a_dominated_one(
+    store: FrontierStore, build: Any
+) -> None:
+    store.create_search(build.search(objectives="accuracy,memory,macs,file_size"))
+    first = store.record("mine", build.trial(0), build.point(0, 0.9, 10, 10, file_bytes=50))
+    second = store.record("mine", build.trial(1), build.point(1, 0.9, 10, 10, file_bytes=40))
+    assert [each.id for each in store.frontier("mine")] == [second.id]
+    expected = select(store.candidates("mine"), None, resolve("accuracy,memory,macs,file_size"))
+    assert store.select("mine").candidate.id == expected.candidate.id == first.id
+
+
+def test_a_widened_frontier_follows_what_is_stored_and_measured(
+    store: FrontierStore, url: str, build: Any
+) -> None:
+    build.fill(store, [(0.9, 10, 10), (0.8, 20, 20)])
+    ids = [each.id for each in store.candidates("mine")]
+    with FrontierStore(url) as other:
+        for store_, identifier, heat in ((store, ids[0], 5.0), (other, ids[1], 3.0)):
+            store_.add_measurements(identifier, [Measurement("heat", heat)])
+        asked = Budget({"heat": 4.0})
+        assert store.select("mine", asked).candidate.id == other.select("mine", asked).candidate.id == ids[1]
+        # A dominated one that is cool enough, stored by another process.
+        third = other.record("mine", build.trial(2), build.point(2, 0.85, 30, 30, heat=1.0))
+        assert store.select("mine", asked).candidate.id == third.id
+        # One that is measured anew.
+        other.add_measurements(ids[0], [Measurement("heat", 2.0)])
+        assert store.select("mine", asked).candidate.id == ids[0]
 
 
 def test_an_infeasible_answer_names_the_nearest_and_what_binds(store: FrontierStore, build: Any) -> None:

@@ -134,8 +134,15 @@ QUERIES = (
     "tolerance",
     "max_memory",
     "min_accuracy",
+    "max_macs",
+    "max_{}",
+    "min_{}",
+    "weight_{}",
+    "tolerance_{}",
+    "{}",
+    "ids",
+    "after",
 )
-QUERIES += ("max_macs", "max_{}", "min_{}", "weight_{}", "tolerance_{}", "{}", "ids", "after")
 HEADERS = (
     "X-Request-ID",
     "If-None-Match",

@@ -1,0 +1,102 @@
+"""A candidate's file: what is shipped."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from compressors import Compressed, Compressor, Structure
+from compressors.artifact import write
+from compressors.calibration import SAMPLES
+from search import Candidate
+from targets import Target
+from targets.architectures import architecture_name
+from targets.errors import CompressionError, StorageError, UsageError
+
+Writer = Callable[[Compressed, Structure, Target], bytes]
+
+
+def packed(compressed: Compressed, structure: Structure, target: Target) -> bytes:
+    """The packed artifact, which `leanfront.load` reads: its length is the candidate's ``file_bytes``."""
+    return write(compressed, structure, architecture_name(target))
+
+
+def program(compressed: Compressed, structure: Structure, target: Target) -> bytes:
+    """A `torch.export` program with a free batch size: runs without leanfront, its weights as float32.
+
+    Raises:
+        CompressionError: the model cannot be traced.
+    """
+    example = target.example_input
+    # A batch of one would be taken for a constant.
+    inputs = (torch.cat([example, example]) if len(example) == 1 else example,)
+    module = compressed.module
+    for tensor in (*module.parameters(), *module.buffers()):
+        # A slice would be saved with all that it was cut from, and channels that lie innermost are warned of.
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    try:
+        exported = torch.export.export(
+            module, inputs, dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
+        )
+        file = io.BytesIO()
+        torch.export.save(exported, file)
+    except Exception as error:  # whatever the tracer stumbles over
+        reason = str(error).strip().partition("\n")[0]
+        raise CompressionError(f"torch.export cannot trace this model: {reason}") from error
+    return file.getvalue()
+
+
+FORMATS: dict[str, Writer] = {".safetensors": packed, ".pt2": program}
+"""Suffix of a file -> what writes it."""
+
+
+def require_format(path: Path) -> Writer:
+    """What writes a file of that name. Raises `UsageError`, naming the formats."""
+    writer = FORMATS.get(path.suffix.lower())
+    if writer is None:
+        raise UsageError(f"cannot write '{path.name}': name a file that ends in {' or '.join(FORMATS)}")
+    return writer
+
+
+def export(candidate: Candidate, target: Target, path: str | Path, samples: int = SAMPLES) -> Path:
+    """Write a candidate to a file; the whole file or none.
+
+    Args:
+        candidate: to write.
+        target: its search's.
+        path: of the file; its suffix says the format.
+        samples: calibration samples that its search was made with.
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageError: an unknown format.
+        CompressionError: the candidate cannot be written so, or comes out of another length than it was
+            stored with.
+        StorageError: the file cannot be written.
+    """
+    place = Path(path)
+    writer = require_format(place)
+    compressor = Compressor(target, samples=samples)
+    content = writer(compressor.materialise(candidate.configuration), compressor.structure, target)
+    promised = candidate.file_bytes
+    if writer is packed and promised is not None and len(content) != promised:
+        raise CompressionError(
+            f"candidate {candidate.id} was stored with a file of {promised:,.0f} bytes and comes out with "
+            f"{len(content):,}: another release of leanfront made it; search again"
+        )
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, place)
+    except OSError as error:
+        raise StorageError(f"cannot write '{place}': {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return place
