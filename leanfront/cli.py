@@ -288,6 +288,7 @@ def worker(
     if not 1 <= lease <= 3600:
         raise UsageError(f"--lease takes 1 to 3600 seconds, not {lease:g}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     registry = Registry.of(targets, targets_file)
     runner = Runner(open_store(database), Place(registry=registry, lease=lease, **where))
     with stopped_by_signals(runner):

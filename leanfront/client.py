@@ -333,6 +333,10 @@ class RemoteSearch:
         """Ask it to stop; its trials stay."""
         self._client.send("POST", f"{self._path}/cancel", repeat=True)
 
+    def resume(self) -> None:
+        """Queue it again after it was cancelled or has failed. Raises `BusyError` while it is queued or driven."""
+        self._client.send("POST", f"{self._path}/resume")
+
     def delete(self) -> None:
         """Delete it with all that hangs on it. Raises `BusyError` while a process drives it."""
         self._client.send("DELETE", self._path, repeat=True)

@@ -182,7 +182,8 @@ class Runner:
                 # Where the database cannot be reached the lease runs out, and whoever reaches it goes on.
                 with suppress(StorageError):
                     jobs.give_back(lease, str(error))
-                self._stopping.wait(POLL)
+                # A disk that is full and a server that restarts take a while; every claim is an attempt.
+                self._stopping.wait(min(POLL * 2**job.attempts, LONGEST_WAIT))
             except LeanfrontError as error:
                 self._fail(lease, str(error))
             except Exception as error:

@@ -165,7 +165,7 @@ def knee_distances(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
         our own.
     """
     sums = scaled.sum(axis=1)
-    extremes = scaled[[int(np.lexsort((sums, column))[0]) for column in scaled.T]]
+    extremes = scaled[[extreme(column, sums) for column in scaled.T]]
     ones = np.ones(scaled.shape[1])
     # Least squares takes the part of equal weights that lies within the plane; the rest is its normal.
     plane = (extremes - extremes[0]).T
@@ -175,6 +175,12 @@ def knee_distances(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
         # The plane runs along equal weights, so neither side of it is the better one.
         normal, length = ones, float(np.linalg.norm(ones))
     return np.asarray((extremes[0] - scaled) @ normal / length, dtype=np.float64)
+
+
+def extreme(column: NDArray[np.float64], sums: NDArray[np.float64]) -> int:
+    """Place of the least value of a column, of several the one of least sum."""
+    least = np.flatnonzero(column == column.min())
+    return int(least[np.argmin(sums[least])])
 
 
 def _read_lexicographic(options: Mapping[str, Any], objectives: Sequence[Objective]) -> dict[str, Any]:

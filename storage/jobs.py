@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from targets.errors import BusyError, LeaseLostError, NotFoundError, UsageError
 SEARCH = "search"
 """The kind of job that drives a search: there is one a search, and the search's state follows its own."""
 LEASE_SECONDS = 30.0
+FORGOTTEN = timedelta(days=1)
 ATTEMPTS = 5
 """How often a job is claimed without getting any further before it is given up: it may be what kills its runners."""
 ENDED = ("done", "failed", "cancelled")
@@ -305,9 +306,10 @@ class Jobs:
     # Runners
 
     def present(self, name: str, version: str, kinds: Sequence[str]) -> None:
-        """Note that a runner is there."""
+        """Note that a runner is there, and forget those that have been silent for a day."""
         with self._database.writing() as session:
             moment = self._database.now(session)
+            session.execute(delete(RunnerRow).where(RunnerRow.seen < moment - FORGOTTEN))
             row = session.get(RunnerRow, name)
             if row is None:
                 row = RunnerRow(name=name, started=moment)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.objective import Objective
-from objectives.strategies import FEWEST_FOR_KNEE, RHO, knee_distances
+from objectives.strategies import FEWEST_FOR_KNEE, RHO, extreme, knee_distances
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -27,9 +27,14 @@ def _accuracy(
     vectors: Floats, ids: NDArray[np.int64], objectives: Sequence[Objective], settings: Mapping[str, Any]
 ) -> Places:
     rows = {objective.measurement: row for objective, row in zip(objectives, vectors, strict=True)}
-    if {"memory_bytes", "macs"} <= rows.keys():
-        return np.lexsort((ids, rows["macs"], rows["memory_bytes"], rows["accuracy"]))[:1]
-    return np.flatnonzero(rows["accuracy"] == rows["accuracy"].min())
+    best = np.arange(len(ids))
+    for name in ("accuracy", "memory_bytes", "macs"):
+        if name not in rows:
+            # What decides next is not known here: all that are left can be it.
+            return best
+        row = rows[name][best]
+        best = best[row == row.min()]
+    return best[[int(np.argmin(ids[best]))]]
 
 
 def _knee(
@@ -38,12 +43,10 @@ def _knee(
     scaled = _scaled(vectors)
     distances = knee_distances(scaled)
     sums = scaled.sum(axis=1)
-    extremes = [int(np.lexsort((sums, column))[0]) for column in scaled.T]
-    # Equal vectors do not count: the rule wants to know whether there are three different ones.
-    different = np.unique(scaled, axis=0, return_index=True)[1][:FEWEST_FOR_KNEE]
+    extremes = [extreme(column, sums) for column in scaled.T]
     near = np.flatnonzero(distances >= distances.max() - ROOM)
     most_accurate = _accuracy(vectors, ids, objectives, settings)
-    return _union(near, extremes, different, _ends(vectors), most_accurate)
+    return _union(near, extremes, _different(scaled), _ends(vectors), most_accurate)
 
 
 def _chebyshev(
@@ -66,6 +69,16 @@ def _lexicographic(
         best.append(int(left[np.argmin(row)]))
         left = left[row - row.min() <= (tolerance if position + 1 < len(order) else 0.0)]
     return _union(left, best)
+
+
+def _different(scaled: Floats) -> list[int]:
+    """Places of some members whose vectors differ: the rule wants to know whether there are as many as that."""
+    found: list[int] = []
+    new = np.ones(len(scaled), dtype=np.bool_)
+    while len(found) < FEWEST_FOR_KNEE and new.any():
+        found.append(int(np.argmax(new)))
+        new &= (scaled != scaled[found[-1]]).any(axis=1)
+    return found
 
 
 def _scaled(vectors: Floats) -> Floats:

@@ -18,6 +18,7 @@ from leanfront.http.settings import LONGEST_PAGE, PAGE
 from leanfront.registry import Registry
 from search import SearchRecord, queued
 from storage import FrontierStore, require_name
+from storage.jobs import SEARCH
 from targets.errors import NameTakenError, UsageError
 
 router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
@@ -139,6 +140,18 @@ def _one(service: Service, name: str) -> dict[str, Any]:
 async def cancel(service: Ours, name: SearchName) -> Response:
     """Ask a search to stop: at once while it waits, else when its worker hears of it. Its trials stay."""
     found = await service.write(service.store.jobs.cancel_search, name)
+    return answered(found.to_json(), 202)
+
+
+@router.post(
+    "/{name}/resume",
+    status_code=202,
+    response_model=schemas.Job,
+    responses=problems("not-found", "busy", "storage", body=True),
+)
+async def resume(service: Ours, name: SearchName) -> Response:
+    """Queue a search again that was cancelled or has failed; it goes on from its trials. 409 while it is driven."""
+    found = await service.write(service.store.jobs.queue, SEARCH, name)
     return answered(found.to_json(), 202)
 
 

@@ -118,11 +118,14 @@ def test_a_minute_of_kills(
         # On a busy machine "every few seconds" is longer: it must be able to start what is killed.
         if time.monotonic() < next_kill or progress == seen:
             continue
-        next_kill, seen = time.monotonic() + dice.uniform(2, 5), progress
         # What gets nowhere in `ATTEMPTS` claims is given up; that has a test of its own.
         jobs = [store.jobs.of_search(name) for name in goals]
         spared = [job.runner for job in jobs if job.state == "running" and job.attempts >= ATTEMPTS - 2]
-        member = dice.choice([r for r in runners if not r.frozen and not any(map(r.is_runner, spared))])
+        victims = [r for r in runners if not r.frozen and not any(map(r.is_runner, spared))]
+        if not victims:
+            continue
+        next_kill, seen = time.monotonic() + dice.uniform(2, 5), progress
+        member = dice.choice(victims)
         pool = member.pool
         if not pool or dice.random() < 0.4:
             orphans += pool

@@ -148,6 +148,10 @@ def test_cancel_a_queued_and_a_running_search(store: FrontierStore, tiny_file: P
     assert record.state == "cancelled"
     assert 3 <= record.trials < 100_000
     assert store.jobs.of_search("running").lease_until is None
+    # Queued again it goes on from its trials.
+    store.jobs.queue(SEARCH, "waiting")
+    assert Runner(store, Place()).run(once=True) == 1
+    assert (store.search("waiting").state, store.search("waiting").trials) == ("done", 12)
 
 
 def test_a_search_is_driven_by_one_process_only(

@@ -143,6 +143,10 @@ def test_a_search_is_queued_cancelled_and_deleted(client: httpx2.Client) -> None
     for _ in range(2):
         cancelled = client.post(f"{API}/searches/new one/cancel")
         assert (cancelled.status_code, cancelled.json()["state"]) == (202, "cancelled")
+    again = client.post(f"{API}/searches/new one/resume")
+    assert (again.status_code, again.json()["state"]) == (202, "queued")
+    assert client.post(f"{API}/searches/new one/resume").status_code == 409
+    client.post(f"{API}/searches/new one/cancel")
     assert client.delete(f"{API}/searches/new one").status_code == 204
     assert client.delete(f"{API}/searches/new one").status_code == 404
     assert [row["name"] for row in get(client, "/searches")] == ["mine"]
