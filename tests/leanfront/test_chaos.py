@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import make_url, text
 
@@ -197,7 +197,7 @@ def test_postgresql_is_restarted_under_load(crew: Any, breakable: Any, patient: 
             stop()
             count = len(answers)
             wait_for(lambda count=count: len(answers) > count + 5, "answers without a database", 10)
-            refused = httpx.post(f"{address}/api/v1/searches", json={"target": "slow", "name": "new"})
+            refused = httpx2.post(f"{address}/api/v1/searches", json={"target": "slow", "name": "new"})
             assert refused.status_code == 503, refused.text
             bring_up(breakable)
             crew.note("PostgreSQL is back")
@@ -313,9 +313,9 @@ def test_two_servers_on_one_database(crew: Any, postgresql_url: str) -> None:
     searches = [f"{address}/api/v1/searches" for address in servers]
     start = threading.Barrier(16)
 
-    def create(number: int) -> httpx.Response:
+    def create(number: int) -> httpx2.Response:
         start.wait(20)
-        return httpx.post(
+        return httpx2.post(
             searches[number % 2], json={"target": "slow", "name": "contested", "trials": 5}, timeout=20
         )
 
@@ -326,15 +326,15 @@ def test_two_servers_on_one_database(crew: Any, postgresql_url: str) -> None:
     assert {problem["type"] for problem in taken} == {"urn:leanfront:problem:name-taken"}
     crew.note("one of 16 requests was first")
     wanted = {"target": "slow", "name": "shared", "trials": 100_000, "sampler": "random"}
-    assert httpx.post(searches[0], json=wanted).status_code == 201
-    left, right = (httpx.get(address).json() for address in searches)
+    assert httpx2.post(searches[0], json=wanted).status_code == 201
+    left, right = (httpx2.get(address).json() for address in searches)
     assert left == right
     assert [each["name"] for each in left] == ["contested", "shared"]
     crew.worker("runner", postgresql_url, workers=1)
     with following(servers[0], "shared") as first, following(servers[1], "shared") as second:
         wait_for(lambda: min(len(first.trials), len(second.trials)) >= 10, "ten trials on both")
         crew.note("ten trials on both")
-        cancelled = httpx.post(f"{searches[1]}/shared/cancel")
+        cancelled = httpx2.post(f"{searches[1]}/shared/cancel")
         assert cancelled.status_code == 202
         assert cancelled.json()["state"] in ("cancelling", "cancelled")
         wait_for(lambda: first.over and second.over, "both hear of the end")
@@ -342,10 +342,10 @@ def test_two_servers_on_one_database(crew: Any, postgresql_url: str) -> None:
     assert first.state == second.state == "cancelled"
     count = trials_of(store, "shared")
     assert first.trials == second.trials == list(range(1, count + 1))
-    one, other = (httpx.get(f"{address}/shared").json() for address in searches)
+    one, other = (httpx2.get(f"{address}/shared").json() for address in searches)
     assert one == other
     assert (one["state"], one["trials"]) == ("cancelled", count)
-    assert [httpx.get(address).json() for address in searches].count(httpx.get(searches[0]).json()) == 2
+    assert [httpx2.get(address).json() for address in searches].count(httpx2.get(searches[0]).json()) == 2
     require_sound(store, postgresql_url, {"contested": 5})
     crew.end()
 

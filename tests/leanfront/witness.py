@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import httpx
+import httpx2
 from sqlalchemy import select
 
 from search import TrialRecord
@@ -85,7 +85,7 @@ class Events:
         """Whether the search has ended, as far as the follower knows."""
         return self.state in ENDED
 
-    def hear(self, response: httpx.Response, left: threading.Event) -> None:
+    def hear(self, response: httpx2.Response, left: threading.Event) -> None:
         """Read a stream until it breaks off or nobody listens any more."""
         kind = ""
         for line in response.iter_lines():
@@ -114,8 +114,8 @@ def following(address: str, name: str) -> Iterator[Events]:
         while not (left.is_set() or events.over):
             headers = {"Last-Event-ID": events.place} if events.place else {}
             with (
-                suppress(httpx.HTTPError),
-                httpx.stream("GET", place, headers=headers, timeout=20) as response,
+                suppress(httpx2.HTTPError),
+                httpx2.stream("GET", place, headers=headers, timeout=20) as response,
             ):
                 if response.status_code == 200:
                     events.hear(response, left)
@@ -131,13 +131,13 @@ def following(address: str, name: str) -> Iterator[Events]:
 
 
 @contextmanager
-def asking(address: str) -> Iterator[list[httpx.Response]]:
+def asking(address: str) -> Iterator[list[httpx2.Response]]:
     """Ask for an address all the time; its answers."""
-    answers: list[httpx.Response] = []
+    answers: list[httpx2.Response] = []
     left = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(timeout=20) as client:
+        with httpx2.Client(timeout=20) as client:
             while not left.wait(0.1):
                 answers.append(client.get(address))
 
