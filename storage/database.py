@@ -226,8 +226,6 @@ def _engine(address: URL, shown: str) -> Engine:
     if not sqlite:
         # A server may have closed an idle connection.
         options["pool_pre_ping"] = True
-        # Many rows in one statement, not a statement a row.
-        options["use_insertmanyvalues_wo_returning"] = True
         # A network that swallows everything must not hold a process for longer than its lease.
         timeouts = {
             "connect_timeout": CONNECT_SECONDS,
