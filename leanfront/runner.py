@@ -24,6 +24,8 @@ from targets.errors import LeanfrontError, LeaseLostError, StorageError, TargetE
 
 POLL = 1.0
 """Seconds between two looks at an empty queue."""
+LONGEST_PAUSE = 4.0
+"""Seconds after a job that could not be stored before the next one is taken."""
 LONGEST_WAIT = 15.0
 """Seconds between two looks at a database that does not answer."""
 
@@ -182,8 +184,8 @@ class Runner:
                 # Where the database cannot be reached the lease runs out, and whoever reaches it goes on.
                 with suppress(StorageError):
                     jobs.give_back(lease, str(error))
-                # A disk that is full and a server that restarts take a while; every claim is an attempt.
-                self._stopping.wait(min(POLL * 2**job.attempts, LONGEST_WAIT))
+                # A server that restarts takes a while; every claim is an attempt.
+                self._stopping.wait(min(POLL * 2 ** (job.attempts - 1), LONGEST_PAUSE))
             except LeanfrontError as error:
                 self._fail(lease, str(error))
             except Exception as error:

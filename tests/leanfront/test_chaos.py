@@ -271,7 +271,7 @@ def test_the_disk_of_the_artifacts_is_full(
     """A search that cannot keep its weights is given up with the reason; others go on; later it goes on too."""
     store = FrontierStore(postgresql_url)
     artifacts = {"LEANFRONT_ARTIFACTS": str(small_disk.folder)}
-    goals = {"first": 150, "second": 12}
+    goals = {"first": 250, "second": 12}
     queue(store, "first", goals["first"])
     crew.worker("one", postgresql_url, workers=1, **artifacts)
     wait_for(lambda: trials_of(store, "first"), "the first search has begun")
