@@ -242,7 +242,11 @@ class FrontierReader:
             require_measured(session, known, limits)
             front = self._memory.front(session, known)
             picked = selection.choose(session, known, front, self._wider, limits, strategy, options)
-            return selection.answer(picked, candidates.load(session, selection.chosen(picked)))
+            ids = selection.chosen(picked)
+            members = [each for each in ids if (front.ids == each).any()]
+            found = self._memory.members(session, known, members)
+            others = candidates.load(session, (each for each in ids if each not in found))
+            return selection.answer(picked, {**found, **others})
 
     def artifact(self, digest: str) -> ArtifactRecord:
         """What is known of a file in the artifact folder. Raises `NotFoundError`."""
