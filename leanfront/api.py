@@ -33,7 +33,7 @@ class Candidate(searching.Candidate):
     """A stored candidate that knows its target, so that it can give the compressed module."""
 
     target: Callable[[], Target] | None = field(default=None, repr=False)
-    samples: int = field(default=SAMPLES, repr=False)
+    samples: Callable[[], int] = field(default=lambda: SAMPLES, repr=False)
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The compressed model, built anew from the target, in eval mode.
@@ -41,7 +41,7 @@ class Candidate(searching.Candidate):
         Raises:
             TargetError: the target this search was made on is not at hand.
         """
-        compressor = Compressor(self._dense(), device=device, samples=self.samples)
+        compressor = Compressor(self._dense(), device=device, samples=self.samples())
         return compressor.materialise(self.configuration).module
 
     def export(self, path: str | Path) -> Path:
@@ -54,7 +54,7 @@ class Candidate(searching.Candidate):
             LeanfrontError: it cannot be written.
         """
         require_format(Path(path))
-        return export(self, self._dense(), path, self.samples)
+        return export(self, self._dense(), path, self.samples())
 
     def _dense(self) -> Target:
         if self.target is None:
@@ -136,6 +136,10 @@ class SearchResult:
             raise TargetError(f"the target at hand is not the one search '{self.name}' was made on")
         return target
 
+    def _samples(self) -> int:
+        """Calibration samples that its candidates were made with: asked for when one is made again."""
+        return int(self.record.settings.get("samples", SAMPLES))
+
     def frontier(self, *, weak: bool = False, **limits: Any) -> Candidates:
         """Nondominated candidates within limits, cheapest memory first.
 
@@ -200,10 +204,9 @@ class SearchResult:
 
     def _own(self, candidates: Iterable[Any]) -> Candidates:
         own = Candidates()
-        samples = int(self.record.settings.get("samples", SAMPLES))
         for candidate in candidates:
             values = {f.name: getattr(candidate, f.name) for f in fields(searching.Candidate)}
-            own.append(Candidate(**values, target=self.target, samples=samples))
+            own.append(Candidate(**values, target=self.target, samples=self._samples))
         return own
 
 
@@ -301,7 +304,7 @@ def run_search(
 ) -> SearchResult:
     """Run a search on an open store: what `search` and the command line share."""
     name = name or free_name(store, target.name or "search")
-    reference = target.reference or f"python:{target.name or type(target.model).__name__}"
+    reference = searching.reference_of(target)
     # Stored before anything takes time: the name is taken, and a killed process can be gone on from.
     store.create_search(replace(searching.queued(name, reference, options), state="running"))
     try:

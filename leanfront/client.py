@@ -44,7 +44,7 @@ ERRORS: dict[str, type[LeanfrontError]] = {
 ATTEMPTS = 4
 LONGEST_WAIT = 10.0
 """Seconds; a server that asks for more patience is asked again after these."""
-_ENDED = ("done", "failed", "cancelled", "deleted")
+_ENDED = (*searching.ENDED, "deleted")
 _PAGE = 1000
 
 

@@ -1,18 +1,19 @@
 """The search: space, samplers, evaluation, and the driver with its Optuna study."""
 
-from search.candidate import STATES, Candidate, SearchRecord, TrialRecord
+from search.candidate import ENDED, STATES, Candidate, SearchRecord, TrialRecord
 from search.context import SamplerContext
 from search.driver import Driver, Front, Progress
 from search.evaluation import Evaluation, Evaluator
 from search.export import export_study
 from search.options import SearchOptions
 from search.prepare import Prepared, prepare
-from search.run import go_on, queued, resume, start
+from search.run import go_on, queued, reference_of, resume, start
 from search.samplers import SAMPLERS
 from search.space import Space, SpaceOptions, derive_space
 from search.store import Store
 
 __all__ = [
+    "ENDED",
     "SAMPLERS",
     "STATES",
     "Candidate",
@@ -34,6 +35,7 @@ __all__ = [
     "go_on",
     "prepare",
     "queued",
+    "reference_of",
     "resume",
     "start",
 ]

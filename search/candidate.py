@@ -11,6 +11,8 @@ from objectives.measurement import Measurement
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 """Of a search."""
+ENDED = ("done", "failed", "cancelled")
+"""States in which nobody drives it, unless it is queued again."""
 CANDIDATE_STATES = ("complete", "failed", "stopped")
 
 

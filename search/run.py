@@ -34,6 +34,11 @@ Report = Callable[[Progress], None]
 Stop = Callable[[], bool]
 
 
+def reference_of(target: Target) -> str:
+    """What a search stores as its target: its reference, or a name for what only this process has."""
+    return target.reference or f"python:{target.name or type(target.model).__name__}"
+
+
 def queued(name: str, target: str, options: SearchOptions, *, registered: str | None = None) -> SearchRecord:
     """A search as it is stored before anybody has looked at its target.
 
@@ -87,8 +92,7 @@ def start(
         KeyboardInterrupt: after the search was marked as cancelled; it can be resumed.
     """
     begin = time.monotonic()
-    reference = target.reference or f"python:{target.name or type(target.model).__name__}"
-    record = replace(queued(name, reference, options), state="running", artifact=artifact)
+    record = replace(queued(name, reference_of(target), options), state="running", artifact=artifact)
     prepared, evaluator, record = _describe(target, record, options, prepared)
     store.create_search(record)
     return _drive(store, record, prepared, options, evaluator, report, stop, begin)

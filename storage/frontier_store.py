@@ -14,12 +14,11 @@ from sqlalchemy.orm import Session
 
 from objectives.measurement import SEARCHED_SPLITS, Measurement
 from objectives.objective import resolve
-from search.candidate import CANDIDATE_STATES, Candidate, SearchRecord, TrialRecord
+from search.candidate import CANDIDATE_STATES, ENDED, Candidate, SearchRecord, TrialRecord
 from search.store import Store
 from storage import candidates, trials
 from storage.database import open_database
 from storage.jobs import (
-    ENDED,
     Jobs,
     Lease,
     end,

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from search.candidate import STATES
+from search.candidate import ENDED, STATES
 from storage.database import Database
 from storage.records import plain
 from storage.tables import CandidateRow, JobRow, RunnerRow, SearchRow
@@ -26,8 +26,6 @@ LEASE_SECONDS = 30.0
 FORGOTTEN = timedelta(days=1)
 ATTEMPTS = 5
 """How often a job is claimed without getting any further before it is given up: it may be what kills its runners."""
-ENDED = ("done", "failed", "cancelled")
-"""States of a job that nobody drives any more."""
 # A process number comes back, after a restart of a container even at once.
 _RANDOM = uuid.uuid4().hex[:8]
 

@@ -8,14 +8,10 @@ from typing import Any
 from sqlalchemy import bindparam, select
 
 from objectives import Objective
-from search import STATES
+from search import ENDED
 from storage import FrontierStore
 from storage.searches import find_search
 from storage.tables import SearchRow, table
-
-ENDED = ("done", "failed", "cancelled")
-"""States in which nothing more will come, unless somebody queues the search again."""
-assert set(ENDED) < set(STATES)
 
 # Columns of the table: those of its class would cost each query more than the database takes for it.
 _SEARCHES = table(SearchRow).c
