@@ -33,7 +33,7 @@ class Candidate(searching.Candidate):
     """A stored candidate that knows its target, so that it can give the compressed module."""
 
     target: Callable[[], Target] | None = field(default=None, repr=False)
-    samples: Callable[[], int] = field(default=lambda: SAMPLES, repr=False)
+    samples: Callable[[], int] | None = field(default=None, repr=False)
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The compressed model, built anew from the target, in eval mode.
@@ -41,7 +41,7 @@ class Candidate(searching.Candidate):
         Raises:
             TargetError: the target this search was made on is not at hand.
         """
-        compressor = Compressor(self._dense(), device=device, samples=self.samples())
+        compressor = Compressor(self._dense(), device=device, samples=self._calibration())
         return compressor.materialise(self.configuration).module
 
     def export(self, path: str | Path) -> Path:
@@ -54,7 +54,10 @@ class Candidate(searching.Candidate):
             LeanfrontError: it cannot be written.
         """
         require_format(Path(path))
-        return export(self, self._dense(), path, self.samples())
+        return export(self, self._dense(), path, self._calibration())
+
+    def _calibration(self) -> int:
+        return SAMPLES if self.samples is None else self.samples()
 
     def _dense(self) -> Target:
         if self.target is None:
