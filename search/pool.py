@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -64,11 +65,10 @@ class PoolEvaluators:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.join(PATIENCE)
-            if process.is_alive():
+            if _exit_code(process) is None:
                 # A stopped process does not hear.
                 process.kill()
-                process.join()
+                _exit_code(process, seconds=60.0)
 
 
 class _Starts:
@@ -175,9 +175,21 @@ class _Process:
         self._executor = self._last = None
 
 
+def _exit_code(process: BaseProcess, seconds: float | None = None) -> int | None:
+    """How a process ended, waiting for its end (PATIENCE seconds unless told); None while it runs.
+
+    The executor's own thread waits for it too. Whichever comes second is told at once that there is no such
+    process, a moment before the first has written down how it ended: hence more than one look.
+    """
+    until = time.monotonic() + (PATIENCE if seconds is None else seconds)
+    while process.exitcode is None and (left := until - time.monotonic()) > 0:
+        process.join(left)
+        time.sleep(0.001)
+    return process.exitcode
+
+
 def _end(process: BaseProcess) -> str:
-    process.join(PATIENCE)  # its pipes are closed a moment before it is gone
-    code = process.exitcode
+    code = _exit_code(process)  # its pipes are closed a moment before it is gone
     return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
