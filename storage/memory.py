@@ -33,6 +33,19 @@ _SEARCHES = table(SearchRow)
 
 
 @dataclass(frozen=True)
+class Version:
+    """A state of a frontier that has just been seen in the database: what is in memory of it need not be asked for.
+
+    Args:
+        search: the search's id.
+        frontier: its `frontier_version`.
+    """
+
+    search: int
+    frontier: int
+
+
+@dataclass(frozen=True)
 class Known:
     """What queries need of a search besides its frontier.
 
@@ -80,8 +93,15 @@ class Memory:
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def known(self, session: Session, name: str) -> Known:
-        """A search by name. Raises `NotFoundError`, naming the searches that exist."""
+    def known(self, session: Session, name: str, version: Version | None = None) -> Known:
+        """A search by name, or as it was at a version that is in memory still.
+
+        Raises `NotFoundError`, naming the searches that exist.
+        """
+        if version is not None:
+            entry = self._entry(version.search, version.frontier)
+            if entry is not None:
+                return entry.known
         columns = (_SEARCHES.c.id, _SEARCHES.c.frontier_version)
         found = session.execute(select(*columns).where(_SEARCHES.c.name == name)).one_or_none()
         entry = None if found is None else self._entry(*found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -17,7 +17,7 @@ from search.candidate import Candidate, SearchRecord, TrialRecord
 from storage import candidates, frontier, pages, selection, trials
 from storage.database import Database
 from storage.measured import require_measured
-from storage.memory import Memory
+from storage.memory import Known, Memory, Version
 from storage.pages import Neighbours, Page
 from storage.records import search_record, trial_record
 from storage.searches import find_search
@@ -160,7 +160,8 @@ class FrontierReader:
             UsageError: a limit on something that this search has not measured.
         """
         with self.database.reading() as session:
-            return list(self._page(session, search, budget, weak, "memory", None, None)[0])
+            known = self._memory.known(session, search)
+            return list(self._page(session, known, budget, weak, "memory", None, None)[0])
 
     def frontier_page(
         self,
@@ -189,20 +190,20 @@ class FrontierReader:
                 not measured on its frontier, or a place of another order.
         """
         with self.database.reading() as session:
-            shown, last = self._page(session, search, budget, weak, order_by, limit, after)
-            return Page(shown, last, search_record(find_search(session, search)))
+            row = find_search(session, search)
+            shown, last = self._page(session, self._memory.of(row), budget, weak, order_by, limit, after)
+            return Page(shown, last, search_record(row))
 
     def _page(
         self,
         session: Session,
-        search: str,
+        known: Known,
         budget: Budget | None,
         weak: bool,
         order_by: str,
         limit: int | None,
         after: Sequence[float] | None,
     ) -> tuple[tuple[Candidate, ...], tuple[float, ...] | None]:
-        known = self._memory.known(session, search)
         limits = Budget() if budget is None else budget
         require_measured(session, known, limits)
         front = self._memory.front(session, known)
@@ -236,8 +237,22 @@ class FrontierReader:
             UsageError: a limit on something that this search has not measured, an unknown strategy, or an
                 option that it does not take or cannot read.
         """
+        return self.select_at(None, search, budget, strategy, options)
+
+    def select_at(
+        self,
+        version: Version | None,
+        search: str,
+        budget: Budget | None,
+        strategy: str,
+        options: Mapping[str, object],
+    ) -> Selection[Candidate]:
+        """As `select`, of a state of the search that was just read and a query that its frontier decides.
+
+        If that state is in memory, nothing else need be read.
+        """
         with self.database.reading() as session:
-            known = self._memory.known(session, search)
+            known = self._memory.known(session, search, version)
             limits = Budget() if budget is None else budget
             require_measured(session, known, limits)
             front = self._memory.front(session, known)
@@ -245,8 +260,11 @@ class FrontierReader:
             ids = selection.chosen(picked)
             members = [each for each in ids if (front.ids == each).any()]
             found = self._memory.members(session, known, members)
-            others = candidates.load(session, (each for each in ids if each not in found))
-            return selection.answer(picked, {**found, **others})
+            found |= candidates.load(session, (each for each in ids if each not in found))
+            if version is None or all(each in found for each in ids):
+                return selection.answer(picked, found)
+        # The search has been deleted since.
+        return self.select_at(None, search, budget, strategy, options)
 
     def artifact(self, digest: str) -> ArtifactRecord:
         """What is known of a file in the artifact folder. Raises `NotFoundError`."""

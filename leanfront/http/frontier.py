@@ -26,6 +26,7 @@ from leanfront.http.settings import PAGE
 from objectives import STRATEGIES
 from search import Candidate
 from storage.frontier import decides
+from storage.memory import Version
 from storage.selection import EXACT_ON_FRONT
 from targets.errors import NotFoundError
 
@@ -173,7 +174,8 @@ def _select(service: Service, name: str, limits: Asked, strategy: str, options: 
     known = service.answers.get(key) if kept else None
     if known is not None:
         return known
-    found = service.store.select(name, limits.budget, strategy=strategy, **options)
+    version = Version(mark.id, mark.frontier_version) if kept else None
+    found = service.store.select_at(version, name, limits.budget, strategy, options)
     answer = Answer.of(found.to_json())
     if kept:
         service.answers.put(key, answer)

@@ -74,8 +74,8 @@ class Mark:
 
 def mark(store: FrontierStore, name: str) -> Mark:
     """The mark of a search. Raises `NotFoundError`, naming the searches that exist."""
-    # A bare connection: a session would cost more than the query.
-    with store.database.connection() as connection:
+    # A session would cost more than the query.
+    with store.database.single() as connection:
         row = connection.execute(_NAMED, {"name": name}).one_or_none()
     if row is None:
         with store.database.reading() as session:

@@ -6,30 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from objectives import Budget, Measurement
 from storage import FrontierStore, nearest, wide
 from targets.errors import UsageError
+from tests.statements import statements
 
 SMALL = {"leanfront_runners", "leanfront_jobs", "leanfront_searches"}
 """Tables that may be gone through: a few rows a process, a search or a job."""
-
-
-def statements(store: FrontierStore, call: Callable[[], object]) -> list[tuple[str, Any]]:
-    """What a call executes."""
-    found: list[tuple[str, Any]] = []
-
-    def note(connection: Any, cursor: Any, statement: str, given: Any, context: Any, many: bool) -> None:
-        if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
-            found.append((statement, given[0] if many else given))
-
-    event.listen(store.database.engine, "before_cursor_execute", note)
-    try:
-        call()
-    finally:
-        event.remove(store.database.engine, "before_cursor_execute", note)
-    return found
 
 
 def scanned(store: FrontierStore, statement: str, given: Any) -> list[str]:

@@ -13,8 +13,10 @@ from sqlalchemy.dialects import sqlite
 from objectives import Budget, Measurement, Selection, resolve, select
 from objectives.strategies import STRATEGIES, Strategy
 from storage import FrontierStore, nearest, points, wide
+from storage.memory import Version
 from storage.points import StoredPoint
-from targets.errors import UsageError
+from targets.errors import NotFoundError, UsageError
+from tests.statements import statements
 
 NUMBERS = itertools.count()
 SETS = ("accuracy,memory,macs", "macs,accuracy,memory,file_size", "accuracy,macs", "cross_entropy,memory")
@@ -204,6 +206,27 @@ def test_a_widened_frontier_follows_what_is_stored_and_measured(
         # One that is measured anew.
         other.add_measurements(ids[0], [Measurement("heat", 2.0)])
         assert store.select("mine", asked).candidate.id == ids[0]
+
+
+def test_a_query_of_a_state_just_read_asks_for_nothing_that_is_in_memory(
+    store: FrontierStore, url: str, build: Any
+) -> None:
+    build.fill(store, [(0.9, 100, 1000), (0.5, 60, 500)])
+    asked = Budget({"memory": 80})
+    expected = store.select("mine", asked)
+    record = store.search("mine")
+    version = Version(record.id, record.frontier_version)
+    missing = Version(record.id, record.frontier_version + 1)
+    assert not statements(store, lambda: store.select_at(version, "mine", asked, "accuracy", {}))
+    assert statements(store, lambda: store.select_at(missing, "mine", asked, "accuracy", {}))
+    for each in (version, missing):
+        assert store.select_at(each, "mine", asked, "accuracy", {}) == expected
+    with FrontierStore(url) as other:
+        other.delete_search("mine")
+    # A member that was in memory is what the state read held; another is gone with its search.
+    assert store.select_at(version, "mine", asked, "accuracy", {}) == expected
+    with pytest.raises(NotFoundError, match="no search named 'mine'"):
+        store.select_at(version, "mine", Budget(), "accuracy", {})
 
 
 def test_an_infeasible_answer_names_the_nearest_and_what_binds(store: FrontierStore, build: Any) -> None:
