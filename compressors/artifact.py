@@ -7,6 +7,7 @@ architecture does, whose weights do not matter. Nothing in it is ever unpickled 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import lzma
 import struct
@@ -22,7 +23,7 @@ from compressors.compress import Compressed
 from compressors.configuration import Configuration
 from compressors.contents import Values, decode, encode, fill, gather
 from compressors.derive import skeleton
-from compressors.layout import FORMAT, Layout, header, layout
+from compressors.layout import CHECK, FORMAT, Layout, header, layout
 from compressors.slicing import cut
 from compressors.structure import Structure
 from targets.errors import ArtifactError, CompressionError, ConfigurationError, TargetError
@@ -77,7 +78,7 @@ def write(compressed: Compressed, structure: Structure, target: str = "") -> byt
     if len(placed.header) > LONGEST_HEADER:
         raise CompressionError(f"the header takes {len(placed.header)} bytes, more than {LONGEST_HEADER}")
     values = gather(compressed, structure, {entry.name for entry in placed.entries})
-    pieces = [struct.pack("<Q", len(placed.header)), placed.header]
+    pieces = []
     for entry in placed.entries:
         piece = encode(entry, values[entry.name])
         if len(piece) != entry.length:
@@ -86,11 +87,25 @@ def write(compressed: Compressed, structure: Structure, target: str = "") -> byt
                 "of this structure and configuration"
             )
         pieces.append(piece)
-    return b"".join(pieces)
+    data = b"".join(pieces)
+    head = header(configuration, target, len(data), checksum(configuration.canonical_text(), target, data))
+    return struct.pack("<Q", len(head)) + head + data
+
+
+def checksum(configuration: str, target: str, data: bytes) -> str:
+    """Of an artifact's parts, CHECK characters.
+
+    It tells damage, not intent: who changes a file on purpose can change this too. Against that the SHA-256 of the
+    whole file is kept with the candidate.
+    """
+    digest = hashlib.blake2b(digest_size=CHECK // 2, person=b"leanfront")
+    for part in (configuration.encode(), target.encode(), data):
+        digest.update(struct.pack("<Q", len(part)) + part)
+    return digest.hexdigest()
 
 
 def read(content: bytes) -> Artifact:
-    """Read what `write` wrote; every byte of the header must be as `write` puts it.
+    """Read what `write` wrote; every byte of the header must be as `write` puts it, and the data as it says.
 
     Whether the data section fits an architecture is for `contents` and `restore` to say.
 
@@ -113,11 +128,13 @@ def read(content: bytes) -> Artifact:
         )
     try:
         configuration = Configuration.from_json(metadata["configuration"])
-        expected = header(configuration, metadata["target"], size)
+        expected = header(configuration, metadata["target"], size, metadata["check"])
     except (ConfigurationError, TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"the artifact's header cannot be read: {_brief(error)}") from None
     if expected != raw:
         raise ArtifactError("the artifact's header is not as leanfront writes it: it has been changed")
+    if checksum(metadata["configuration"], metadata["target"], data) != metadata["check"]:
+        raise ArtifactError("the artifact is damaged: its checksum is not that of its bytes")
     return Artifact(configuration, metadata["target"], data)
 
 
@@ -133,7 +150,7 @@ def _metadata(raw: bytes) -> tuple[dict[str, str], int]:
         found = "it names no format" if version is None else f"its format is {_brief(version)}"
         raise ArtifactError(f"not an artifact that this release reads: {found}, not '{FORMAT}'")
     assert isinstance(metadata, dict)
-    for key in ("target", "configuration"):
+    for key in ("target", "configuration", "check"):
         if not isinstance(metadata.get(key), str):
             raise ArtifactError(f"the artifact's header has no text '{key}'")
     tensor: Any = fields.get("data")

@@ -13,8 +13,9 @@
 - A calibrated activation quantiser is a float32 scale and a one-byte zero point a layer.
 - The channel index of a padding shortcut is int16 an output, and only stored once it differs from the
   architecture's own.
-- Header: the safetensors format with one byte tensor holding the whole data section and the configuration
-  and target name as metadata. Names of tensors are not stored: this function places them.
+- Header: the safetensors format with one byte tensor holding the whole data section, and as metadata the
+  configuration, the target's name and a checksum of all three. Names of tensors are not stored: this function
+  places them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from compressors.configuration import Configuration
 from compressors.structure import Part, Shape, Structure, nonzeros, weight_count
 
 FORMAT = "leanfront-1"
+CHECK = 16
+"""Characters of the checksum: hexadecimal digits."""
 BYTES = {
     "complex128": 16,
     "complex64": 8,
@@ -115,14 +118,15 @@ def index_bits(total: int) -> int:
     return max(1, (total - 1).bit_length())
 
 
-def header(configuration: Configuration, target: str, data: int) -> bytes:
-    """The artifact's header, for a data section of so many bytes."""
+def header(configuration: Configuration, target: str, data: int, check: str = "0" * CHECK) -> bytes:
+    """The artifact's header, for a data section of so many bytes and a checksum of CHECK characters."""
     text = json.dumps(
         {
             "__metadata__": {
                 "format": FORMAT,
                 "target": target,
                 "configuration": configuration.canonical_text(),
+                "check": check,
             },
             "data": {"dtype": "U8", "shape": [data], "data_offsets": [0, data]},
         },

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from compressors import Compressed, Compressor, Configuration, Structure, derive
 from compressors.artifact import Artifact, coded_bytes, contents, read, restore, write
 from compressors.configuration import METHODS
 from compressors.folding import fold
+from compressors.layout import CHECK
 from targets.errors import ArtifactError, CompressionError, TargetError
 from targets.pad_shortcut import PadShortcut
 
@@ -59,7 +63,9 @@ def there_and_back(compressed: Compressed, compressor: Compressor) -> nn.Module:
     placed = layout(structure, compressed.configuration, "made")
     content = write(compressed, structure, "made")
     assert len(content) == placed.file_bytes
-    assert content[8 : 8 + len(placed.header)] == placed.header
+    (length,) = struct.unpack("<Q", content[:8])
+    check = json.loads(content[8 : 8 + length])["__metadata__"]["check"]
+    assert content[8 : 8 + length] == placed.header.replace(b"0" * CHECK, check.encode())
     artifact = read(content)
     assert artifact == Artifact(compressed.configuration, "made", content[8 + len(placed.header) :])
     assert (artifact.memory_bytes, artifact.file_bytes) == (placed.memory_bytes, placed.file_bytes)
@@ -247,10 +253,11 @@ def test_other_tensors_come_back() -> None:
         assert torch.equal(module.state_dict()[name], tensor), name
     assert not empty.flags.any()  # the caller's is not touched
     flags = next(e for e in layout(structure, Configuration()).entries if e.name == "flags")
-    damaged = bytearray(content)
-    damaged[len(content) - read(content).memory_bytes + flags.offset] = 2
+    artifact = read(content)
+    damaged = bytearray(artifact.data)
+    damaged[flags.offset] = 2
     with pytest.raises(ArtifactError, match="'flags': a truth value is neither 0 nor 1"):
-        restore(read(bytes(damaged)), empty)
+        restore(replace(artifact, data=bytes(damaged)), empty)
 
 
 def test_a_module_that_was_changed_is_not_written(nets: Any, compressor_of: Any) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from compressors import Compressor, Configuration, layout
-from compressors.artifact import read, restore, write
+from compressors.artifact import checksum, read, restore, write
 from compressors.layout import FORMAT, Layout
 from targets.errors import ArtifactError
 
@@ -36,7 +36,9 @@ class Made:
         compressed = compressor.materialise(configuration)
         self.content = write(compressed, compressor.structure, "made")
         self.layout: Layout = layout(compressor.structure, compressed.configuration, "made")
-        self.header: dict[str, Any] = json.loads(self.layout.header)
+        (length,) = struct.unpack("<Q", self.content[:8])
+        self.head = self.content[8 : 8 + length]
+        self.header: dict[str, Any] = json.loads(self.head)
 
     @property
     def data(self) -> bytes:
@@ -46,11 +48,19 @@ class Made:
         return restore(read(content), self.model, self.example)
 
     def with_data(self, entry: str, values: bytes) -> bytes:
-        """The file with the first bytes of an entry replaced."""
+        """The file with the first bytes of an entry replaced, under a checksum that fits."""
         found = next(e for e in self.layout.entries if e.name == entry)
-        start = len(self.content) - len(self.data) + found.offset
         assert len(values) <= found.length
-        return self.content[:start] + values + self.content[start + len(values) :]
+        end = found.offset + len(values)
+        return self.sealed(self.data[: found.offset] + values + self.data[end:])
+
+    def sealed(self, data: bytes, configuration: str | None = None) -> bytes:
+        """The file with other contents, under a checksum that fits."""
+        metadata = dict(self.header["__metadata__"])
+        if configuration is not None:
+            metadata["configuration"] = configuration
+        metadata["check"] = checksum(metadata["configuration"], metadata["target"], data)
+        return file_of({**self.header, "__metadata__": metadata}, data)
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +159,11 @@ def test_data_are_where_they_must_be(made: Made, tensor: object) -> None:
     ],
 )
 def test_configurations_that_are_none(made: Made, configuration: str) -> None:
-    metadata = {**made.header["__metadata__"], "configuration": configuration}
-    refusal(file_of({**made.header, "__metadata__": metadata}, made.data))
+    refusal(made.sealed(made.data, configuration))
 
 
 def test_a_header_in_another_spelling_is_refused(made: Made) -> None:
-    text = made.layout.header.rstrip(b" ")
+    text = made.head.rstrip(b" ")
     spellings = [
         json.dumps(made.header).encode(),
         text.replace(b'"target":"made"', b'"target":"other","target":"made"'),
@@ -193,24 +202,30 @@ def test_values_that_no_module_has(made: Made, entry: str, values: bytes, said: 
 
 def test_bits_behind_the_last_value_are_refused(made: Made) -> None:
     entry = next(e for e in made.layout.entries if e.count * e.bits % 8)
-    start = len(made.content) - len(made.data) + entry.offset + entry.length - 1
-    content = bytearray(made.content)
-    content[start] |= 0x80
+    data = bytearray(made.data)
+    data[entry.offset + entry.length - 1] |= 0x80
     with pytest.raises(ArtifactError, match=f"'{entry.name}': the last . bits behind"):
-        made.restored(bytes(content))
+        made.restored(made.sealed(bytes(data)))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 2**31), st.integers(0, 255), st.booleans())
-@example(0, 255, False)
-def test_a_changed_byte_gives_a_module_or_the_error(
-    made: Made, place: int, value: int, in_header: bool
-) -> None:
-    end = 8 + len(made.layout.header) if in_header else len(made.content)
+@given(st.integers(0, 2**31), st.integers(1, 255), st.booleans())
+def test_every_changed_byte_is_noticed(made: Made, place: int, change: int, in_header: bool) -> None:
     content = bytearray(made.content)
-    content[place % end] = value
+    content[place % (8 + len(made.head) if in_header else len(content))] ^= change
+    refusal(bytes(content))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**31), st.integers(0, 255))
+@example(0, 255)
+def test_changed_data_under_a_checksum_that_fits_give_a_module_or_the_error(
+    made: Made, place: int, value: int
+) -> None:
+    data = bytearray(made.data)
+    data[place % len(data)] = value
     try:
-        module = made.restored(bytes(content))
+        module = made.restored(made.sealed(bytes(data)))
     except ArtifactError:
         return
     with torch.no_grad():
@@ -242,10 +257,8 @@ JSON = st.recursive(
 def test_any_configuration_is_read_or_refused(made: Made, key: str, value: object) -> None:
     configuration = json.loads(made.header["__metadata__"]["configuration"])
     text = json.dumps({**configuration, key: value}, sort_keys=True, separators=(",", ":"))
-    metadata = {**made.header["__metadata__"], "configuration": text}
-    content = file_of({**made.header, "__metadata__": metadata}, made.data)
     try:
-        made.restored(content)
+        made.restored(made.sealed(made.data, text))
     except ArtifactError:
         return
     assert key != "more"

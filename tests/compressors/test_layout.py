@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compressors import Compressed, Compressor, Configuration, Structure, derive, layout
 from compressors.configuration import METHODS
-from compressors.layout import FORMAT, index_bits, memory_bytes
+from compressors.layout import CHECK, FORMAT, index_bits, memory_bytes
 from targets.pad_shortcut import PadShortcut
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
@@ -161,7 +161,12 @@ def test_the_header_is_as_long_as_the_one_safetensors_writes(nets: Any, target: 
         data = torch.zeros(placed.memory_bytes, dtype=torch.uint8)
         written = safetensors.torch.save(
             {"data": data},
-            {"format": FORMAT, "target": target, "configuration": configuration.canonical_text()},
+            {
+                "format": FORMAT,
+                "target": target,
+                "configuration": configuration.canonical_text(),
+                "check": "0" * CHECK,
+            },
         )
         assert placed.file_bytes == len(written)
         (length,) = struct.unpack("<Q", written[:8])
