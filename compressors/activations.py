@@ -20,6 +20,14 @@ def attach(layer: nn.Module, quantiser: ActivationQuantiser) -> None:
     layer.register_forward_pre_hook(quantise_input)
 
 
+def detach(layer: nn.Module) -> None:
+    """Undo `attach`."""
+    delattr(layer, NAME)
+    for key, hook in list(layer._forward_pre_hooks.items()):
+        if hook is quantise_input:
+            del layer._forward_pre_hooks[key]
+
+
 def quantiser_of(inputs: Tensor, rule: str, bits: int) -> ActivationQuantiser:
     """The quantiser that a range rule picks for inputs like these."""
     if rule == "dynamic":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +14,15 @@ import torch
 
 from compressors import Compressed, Compressor, Structure
 from compressors.artifact import write
-from compressors.calibration import SAMPLES
+from compressors.calibration import SAMPLES, Calibration
 from search import Candidate
 from targets import Target
 from targets.architectures import architecture_name
 from targets.errors import CompressionError, StorageError, UsageError
 
 Writer = Callable[[Compressed, Structure, Target], bytes]
+RANGE_SAMPLES, RANGE_BATCH = 256, 32
+"""Calibration samples that ranges of layers' outputs are seen on, and how many at once."""
 
 
 def packed(compressed: Compressed, structure: Structure, target: Target) -> bytes:
@@ -51,15 +55,58 @@ def program(compressed: Compressed, structure: Structure, target: Target) -> byt
     return file.getvalue()
 
 
-FORMATS: dict[str, Writer] = {".safetensors": packed, ".pt2": program}
+def onnx_file(compressed: Compressed, structure: Structure, target: Target) -> bytes:
+    """An ONNX model with a free batch size: integer weights, and integer arithmetic where inputs are quantised.
+
+    Raises:
+        CompressionError: the model cannot be traced, or is too large for one file.
+    """
+    # It takes a second to import.
+    from compressors.onnx_file import onnx_model
+
+    calibration = Calibration(target, samples=RANGE_SAMPLES)
+    return onnx_model(
+        compressed,
+        structure,
+        target.example_input,
+        target=architecture_name(target),
+        calibration=(part for inputs in calibration.batches for part in torch.split(inputs, RANGE_BATCH)),
+    )
+
+
+FORMATS: dict[str, Writer] = {".safetensors": packed, ".onnx": onnx_file, ".pt2": program}
 """Suffix of a file -> what writes it."""
+
+
+def notes(path: Path) -> list[str]:
+    """What an ONNX file says of itself that its user should know; nothing of other files."""
+    if path.suffix.lower() != ".onnx":
+        return []
+    import onnx
+
+    said = {each.key: each.value for each in onnx.load(path).metadata_props}
+    wider, integer, dequantised = (
+        json.loads(said[f"leanfront.{key}"]) for key in ("wider", "integer", "dequantised")
+    )
+    found = [f"{count} tensors of {kind}" for kind, count in sorted(Counter(wider.values()).items())]
+    if integer:
+        found.append(f"{len(integer)} layers multiply integers")
+    if dequantised:
+        found.append(f"{len(dequantised)} layers with quantised weights run dequantised, in float32")
+    return found
+
+
+def suffixes() -> str:
+    """The formats' suffixes, as a sentence has them."""
+    *others, last = FORMATS
+    return f"{', '.join(others)} or {last}"
 
 
 def require_format(path: Path) -> Writer:
     """What writes a file of that name. Raises `UsageError`, naming the formats."""
     writer = FORMATS.get(path.suffix.lower())
     if writer is None:
-        raise UsageError(f"cannot write '{path.name}': name a file that ends in {' or '.join(FORMATS)}")
+        raise UsageError(f"cannot write '{path.name}': name a file that ends in {suffixes()}")
     return writer
 
 

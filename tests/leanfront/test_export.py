@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
@@ -48,6 +50,23 @@ def test_an_exported_program_needs_no_leanfront(finished: str, tiny: Target, tmp
         assert program(tiny.example_input.expand(count, -1, -1, -1)).shape == (count, 4)
 
 
+def test_an_onnx_file_runs_in_onnx_runtime(finished: str, tiny: Target, tmp_path: Path) -> None:
+    candidate = leanfront.open_search("done", database=finished, target=tiny).select(max_memory="2KB")
+    path = candidate.export(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    module, same = candidate.module(), 0
+    for inputs, _ in tiny.validation.batches(50, "cpu"):
+        (logits,) = session.run(None, {"input": inputs.contiguous().numpy()})
+        with torch.no_grad():
+            same += int((torch.from_numpy(logits).argmax(1) == module(inputs).argmax(1)).sum())
+    assert same >= 0.995 * len(tiny.validation)
+    for count in (1, 3):
+        inputs = tiny.example_input.expand(count, -1, -1, -1).contiguous().numpy()
+        assert session.run(None, {"input": inputs})[0].shape == (count, 4)
+    notes = session.get_modelmeta().custom_metadata_map
+    assert json.loads(notes["leanfront.configuration"]) == candidate.configuration.to_json()
+
+
 def test_the_command_writes_a_file_and_says_its_size(
     finished: str, tiny: Target, tiny_file: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +76,10 @@ def test_the_command_writes_a_file_and_says_its_size(
     assert result.exit_code == 0, result.output
     assert (tmp_path / "a.safetensors").stat().st_size == best.file_bytes
     assert re.search(r"wrote .*a\.safetensors, [\d.]+ K?B", result.stderr)
+    command[3] = str(tmp_path / "a.onnx")
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert "layers with quantised weights run dequantised, in float32" in result.stderr
     moved = CliRunner().invoke(main, [*command, "--target", f"{tiny_file}:breaks"])
     assert moved.exit_code == 1
     assert "not the one" in moved.stderr
@@ -67,7 +90,7 @@ def test_other_formats_are_refused_at_the_door(
     finished: str, tiny: Target, tmp_path: Path, name: str
 ) -> None:
     candidate = leanfront.open_search("done", database=finished, target=tiny).frontier()[0]
-    with pytest.raises(UsageError, match=r"\.safetensors or \.pt2"):
+    with pytest.raises(UsageError, match=r"\.safetensors, \.onnx or \.pt2"):
         candidate.export(tmp_path / name)
     result = CliRunner().invoke(main, ["export", "1", "-o", str(tmp_path / name), "--database", finished])
     assert result.exit_code == 2
