@@ -157,6 +157,19 @@ class BatchedCost(Protocol):
         ...
 
 
+@runtime_checkable
+class EstimatedCost(Protocol):
+    """A cost model's function whose values are predictions."""
+
+    def __call__(self, configuration: Configuration) -> float:
+        """The cost of one configuration."""
+        ...
+
+    def bounds(self, value: float) -> tuple[float, float]:
+        """Ends of the 95% interval of a value."""
+        ...
+
+
 @dataclass(frozen=True)
 class Both:
     """A cost of two functions: of one configuration and of a batch."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from compressors import Configuration
-from cost_models.batch import Batch, BatchedCost, Choice, Encoder, Floats, Frame, Integers
+from cost_models.batch import Batch, BatchedCost, Choice, Encoder, EstimatedCost, Floats, Frame, Integers
 from cost_models.profile import Profile
 from cost_models.registry import COST_MODELS, Cost
 from targets.errors import LeanfrontError, UsageError
@@ -18,18 +18,21 @@ class Costs:
     """The cost models of one target, built once.
 
     A model that cannot be built for this target (its reason is in `unavailable`) is left out, unless it was
-    asked for.
+    asked for; one that takes measuring is left out unless it was.
 
     Args:
         profile: of the dense model.
         required: measurement names that must be available.
+        built: measurement name -> cost that was built already, with more than the profile to go by.
 
     Raises:
         UsageError: an unknown name is required.
         LeanfrontError: a required cost model cannot be built for this model.
     """
 
-    def __init__(self, profile: Profile, required: Sequence[str] = ()) -> None:
+    def __init__(
+        self, profile: Profile, required: Sequence[str] = (), built: Mapping[str, Cost] | None = None
+    ) -> None:
         unknown = [name for name in required if name not in COST_MODELS]
         if unknown:
             raise UsageError(f"unknown cost: {', '.join(unknown)}; known: {', '.join(COST_MODELS)}")
@@ -37,6 +40,11 @@ class Costs:
         self.unavailable: dict[str, str] = {}
         self._models: dict[str, Cost] = {}
         for name, model in COST_MODELS.items():
+            if built is not None and name in built:
+                self._models[name] = built[name]
+                continue
+            if model.measures and name not in required:
+                continue
             try:
                 self._models[name] = model.build(profile)
             except LeanfrontError as error:
@@ -47,6 +55,11 @@ class Costs:
     def of(self, configuration: Configuration) -> dict[str, float]:
         """Measurement name -> value, for a configuration canonical in the profile's structure."""
         return {name: cost(configuration) for name, cost in self._models.items()}
+
+    def bounds(self, name: str, value: float) -> tuple[float, float] | tuple[None, None]:
+        """Ends of the 95% interval of a cost's value; None twice where it is exact."""
+        model = self._models[name]
+        return model.bounds(value) if isinstance(model, EstimatedCost) else (None, None)
 
     @cached_property
     def frame(self) -> Frame:

@@ -1,4 +1,4 @@
-"""The registry of cost models: what a configuration costs, known exactly before it is evaluated."""
+"""The registry of cost models: what a configuration costs, known before it is evaluated."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class CostModel:
         unit: unit of the value.
         build: looks at the dense model's profile once and returns the fast function of a configuration.
         source: where the definition comes from, one line.
+        measures: whether building it takes long, because it runs the model: it is built only where asked for.
+        measured: names of measurements that some candidates have beside the predicted value.
     """
 
     name: str
@@ -28,6 +30,8 @@ class CostModel:
     unit: str
     build: Callable[[Profile], Cost]
     source: str
+    measures: bool = False
+    measured: tuple[str, ...] = ()
 
 
 COST_MODELS: dict[str, CostModel] = {}

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from cost_models import BACKENDS, LatencyOptions
 from targets.errors import UsageError
 
+_LATENCY = LatencyOptions()
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 database_option: Decorator = click.option(
@@ -55,6 +57,26 @@ def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 help="A Dask scheduler whose workers evaluate instead.",
             ),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def latency_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where and how latency is measured."""
+    for option in reversed(
+        (
+            click.option(
+                "--latency-backend",
+                metavar="NAME",
+                help=f"Predict and measure latency in {' or '.join(BACKENDS)} [default: {_LATENCY.backend}, where "
+                "latency is an objective or another of these options is given].",
+            ),
+            click.option(
+                "--latency-threads", type=int, help=f"Threads of one run [default: {_LATENCY.threads}]."
+            ),
+            click.option("--latency-batch", type=int, help=f"Inputs of one run [default: {_LATENCY.batch}]."),
         )
     ):
         function = option(function)

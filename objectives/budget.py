@@ -238,6 +238,7 @@ def _limit(name: str, value: Quantity, measured: set[str]) -> float:
     """The number a user typed for a measurement, read by what the measurement is."""
     canonical = measurement_name(name)
     cost = canonical in COST_MODELS
+    measured = measured.union(*(model.measured for model in COST_MODELS.values()))
     if not cost and canonical not in METRICS and canonical not in measured:
         known = ", ".join((*known_objectives(), *sorted(measured)))
         raise UsageError(f"cannot limit {name!r}: nothing measures it; known: {known}")

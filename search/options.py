@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from cost_models import LatencyOptions
 from objectives import resolve
 from search.racing import FALSE_ELIMINATION
 from search.samplers import check_sampler
@@ -33,6 +34,7 @@ class SearchOptions:
         population: of genetic samplers; chosen from `trials` when None.
         false_elimination: largest share of candidates better than the frontier point they race against that
             may be stopped early; 0 evaluates every candidate on the whole validation split.
+        latency: where and how latency is measured. It is where it is an objective, or where this is given.
 
     Raises:
         UsageError: a value cannot be used.
@@ -50,6 +52,7 @@ class SearchOptions:
     samples: int = 512
     population: int | None = None
     false_elimination: float = FALSE_ELIMINATION
+    latency: LatencyOptions | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -85,6 +88,7 @@ class SearchOptions:
             "samples": self.samples,
             "population": self.population,
             "false_elimination": self.false_elimination,
+            "latency": None if self.latency is None else self.latency.to_json(),
         }
 
     @classmethod
@@ -99,6 +103,8 @@ class SearchOptions:
             "objectives": tuple(data["objectives"]),
             "space": SpaceOptions.from_json(data["space"]),
         }
+        if own.get("latency") is not None:
+            own["latency"] = LatencyOptions.from_json(own["latency"])
         return cls(**own, **where)
 
 

@@ -100,7 +100,9 @@ def _schema(name: str) -> dict[str, Any]:
 
 def _unit(name: str) -> str:
     unit = COST_MODELS[name].unit if name in COST_MODELS else METRICS[name].unit
-    return {"1": "[0, 1]", "byte": "bytes", "MAC": "multiply-adds"}.get(unit, f"{unit}s")
+    return {"1": "[0, 1]", "byte": "bytes", "MAC": "multiply-adds", "ms": "milliseconds"}.get(
+        unit, f"{unit}s"
+    )
 
 
 async def documented(request: Request) -> None:

@@ -1,0 +1,153 @@
+"""How fast compressed models run, in torch and in ONNX Runtime, measured and as the latency table predicts it.
+
+    python benchmarks/latency.py [MODEL...] [--threads 1] [--batch 1]
+
+MODEL is ``resnet20``, ``resnet18`` or ``mobilenet_v2`` with random weights, which take as long as trained ones, or a
+target such as ``cifar10-resnet20?data=DIR&weights=FILE``. All configurations of a model and backend are timed in
+turn in one run, so their ratios hold on a machine that others use too; the milliseconds are of a run that nobody
+disturbs (`Timing.undisturbed`), and p50 and p95 of the wall-clock as it was. The table is fitted to other
+configurations, drawn at random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# As a script this folder would come first on the path, and its `search.py` before the package.
+if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    sys.path.pop(0)
+
+import torch
+from torch import Tensor, nn
+
+from compressors import Configuration, Structure, derive
+from compressors.configuration import FLOAT_BITS
+from cost_models import BACKENDS, LatencyOptions, Profile
+from cost_models.backends import place, stand_in
+from cost_models.latency import LatencyPlan, measured_table
+from cost_models.latency_table import LatencyCost, LatencyFeatures
+from cost_models.timing import in_turn, torch_threads
+from targets import resolve
+from targets.cifar_resnet import CifarResNet
+
+SECONDS = 2.0
+"""For each configuration."""
+WEIGHTS = {FLOAT_BITS: (4, 8, FLOAT_BITS), 8: (8,)}
+"""Bits of inputs -> bits of weights, of the configurations that tables are fitted to."""
+
+
+def _image(side: int) -> Tensor:
+    return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def _torchvision(name: str) -> tuple[nn.Module, Tensor]:
+    from torchvision import models
+
+    return models.get_model(name), _image(224)
+
+
+MODELS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
+    "resnet20": lambda: (CifarResNet(20), _image(32)),
+    "resnet18": lambda: _torchvision("resnet18"),
+    "mobilenet_v2": lambda: _torchvision("mobilenet_v2"),
+}
+
+
+def _profile(name: str) -> Profile:
+    if name in MODELS:
+        torch.manual_seed(0)
+        model, example = MODELS[name]()
+    else:
+        target = resolve(name)
+        model, example = target.model, target.example_input
+    return Profile(model.eval(), example, derive(model, example))
+
+
+def configurations(structure: Structure) -> dict[str, Configuration]:
+    """What is compared, by name."""
+    layers = structure.layers
+    half = {group.name: max(1, group.units // 2) for group in structure.groups.values()}
+    eight = dict.fromkeys(layers, 8)
+    found = {
+        "float32": Configuration(),
+        "4-bit weights": Configuration(weight_bits=dict.fromkeys(layers, 4)),
+        "int8": Configuration(weight_bits=eight, activation_bits=eight),
+        "half the channels": Configuration(half),
+        "half the channels, int8": Configuration(half, eight, eight),
+    }
+    return {name: structure.canonical(each) for name, each in found.items()}
+
+
+def rows(name: str, threads: int, batch: int) -> list[str]:
+    """The table's lines for one model."""
+    profile = _profile(name)
+    compared = configurations(profile.structure)
+    lines, first = [], None
+    for backend in sorted(BACKENDS, reverse=True):
+        options = LatencyOptions(backend, threads, batch)
+        # As searches have them: with inputs in floating point, and with inputs of 8 bits.
+        costs = {
+            bits: _table(name, profile, LatencyPlan(options, WEIGHTS[bits], (bits,))) for bits in WEIGHTS
+        }
+        runner = BACKENDS[backend](profile, options)
+        with torch_threads(threads):
+            runs = [runner.run(stand_in(profile, each)) for each in compared.values()]
+            timings = in_turn(runs, SECONDS * len(runs))
+        measured = [1e3 * timing.undisturbed(threads) for timing in timings]
+        first = first or measured[0]
+        for (what, configuration), timing, own in zip(compared.items(), timings, measured, strict=True):
+            cost = costs[8 if configuration.activation_bits else FLOAT_BITS]
+            # The machine may run at another speed than when the table was measured: what is compared is ratios.
+            predicted = cost(configuration) / cost.table.dense_ms * measured[0]
+            lines.append(
+                f"| {name.partition('?')[0]} | {backend} | {what} | {own:.2f} | {1e3 * timing.p50:.2f} | "
+                f"{1e3 * timing.p95:.2f} | {measured[0] / own:.2f}x | {first / own:.2f}x | {predicted:.2f} | "
+                f"{100 * (predicted / own - 1):+.0f}% |"
+            )
+    return lines
+
+
+def _table(name: str, profile: Profile, plan: LatencyPlan) -> LatencyCost:
+    features = LatencyFeatures(profile, integers=BACKENDS[plan.options.backend].integers)
+    begin = time.monotonic()
+    table = measured_table(profile, features, plan)
+    errors = table.errors
+    print(
+        f"| {name.partition('?')[0]} | {plan.options.backend} | {plan.activation_bits[0]} | {table.configurations} | "
+        f"{time.monotonic() - begin:.0f} | {errors['median']:.1%} | {errors['p95']:.1%} | {errors['worst']:.1%} | "
+        f"{errors['noise']:.1%} |",
+        flush=True,
+    )
+    return LatencyCost(features, table)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1)
+    arguments = parser.parse_args()
+    print(
+        "| model | backend | input bits | configurations | s | held-out error, median | p95 | worst | "
+        "two measurements differ by |\n|---|---|---|---|---|---|---|---|---|"
+    )
+    lines = [line for name in arguments.models for line in rows(name, arguments.threads, arguments.batch)]
+    print(
+        "\n| model | backend | configuration | ms | p50 | p95 | faster than its float32 | than torch's | predicted | "
+        "off by |\n|---|---|---|---|---|---|---|---|---|---|"
+    )
+    print("\n".join(lines))
+    where = place(LatencyOptions("torch", arguments.threads, arguments.batch))
+    print(f"\n{where}; onnxruntime {place(LatencyOptions())['release']}; load {os.getloadavg()}")
+
+
+if __name__ == "__main__":
+    main()

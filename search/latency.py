@@ -1,0 +1,86 @@
+"""Latency in a search: predicted for every candidate, measured for those on the frontier."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from compressors import Configuration
+from cost_models import COST_MODELS, Costs
+from cost_models.backends import place
+from cost_models.latency import P50, P95, measured
+from objectives import Measurement
+from search.prepare import Prepared
+from search.store import Store
+from targets.errors import LeanfrontError
+
+EACH = 0.7
+"""Seconds that measuring one candidate takes, about: what a search with a time limit keeps free."""
+
+
+def cost_measurements(costs: Costs, configuration: Configuration) -> tuple[Measurement, ...]:
+    """The costs of a canonical configuration; predicted ones with their interval."""
+    found = []
+    for name, value in costs.of(configuration).items():
+        low, high = costs.bounds(name, value)
+        found.append(Measurement(name, value, low=low, high=high, unit=COST_MODELS[name].unit))
+    return tuple(found)
+
+
+def measure_frontier(
+    store: Store,
+    search: str,
+    prepared: Prepared,
+    *,
+    report: Callable[[], None] = lambda: None,
+    stop: Callable[[], bool] = lambda: False,
+    deadline: float | None = None,
+) -> tuple[bool, str | None]:
+    """Measure the latency of frontier members that have none yet.
+
+    Args:
+        store: of the search.
+        search: its name.
+        prepared: its target, with a table of latency.
+        report: told after each.
+        stop: asked before each.
+        deadline: `time.monotonic` time after which no more are measured.
+
+    Returns:
+        Whether it came to its end, and what was left undone, if anything: candidates are not measured on another
+        machine than the table's, as they could not be compared.
+    """
+    table = prepared.latency
+    if table is None:
+        return True, None
+    waiting = [candidate for candidate in store.frontier(search) if candidate.measurement(P50) is None]
+    here = place(table.options)
+    if here != table.place:
+        if not waiting:
+            return True, None
+        changed = ", ".join(
+            f"{key} {here[key]} is not {table.place[key]}" for key in here if here[key] != table.place[key]
+        )
+        return True, f"the latency of {len(waiting)} was not measured: {changed}"
+    failed: dict[int | None, str] = {}
+    for done, candidate in enumerate(waiting):
+        if stop():
+            return False, None
+        if deadline is not None and time.monotonic() >= deadline:
+            return True, f"the latency of {len(waiting) - done} was not measured: the time limit was reached"
+        assert candidate.id is not None
+        try:
+            (timing,) = measured(prepared.costs.profile, table.options, [candidate.configuration])
+        except LeanfrontError as error:
+            failed[candidate.id] = str(error)
+            continue
+        count = len(timing.seconds)
+        found = [
+            Measurement(name, 1e3 * seconds, count=count, unit="ms")
+            for name, seconds in ((P50, timing.p50), (P95, timing.p95))
+        ]
+        store.add_measurements(candidate.id, found)
+        report()
+    if failed:
+        return True, f"the latency of {len(failed)} could not be measured: {next(iter(failed.values()))}"
+    return True, None
