@@ -4,7 +4,8 @@ from leanfront import threads as _threads  # isort: split
 
 from compressors import CRITERIA, PRESETS, Configuration, Structure, compress, derive, preset
 from leanfront import errors
-from leanfront.api import Candidate, Candidates, SearchResult, open_search, resume, search
+from leanfront.api import SearchResult, open_search, resume, search
+from leanfront.candidates import Candidate, Candidates
 from leanfront.client import Client
 from leanfront.load import load
 from leanfront.version import __version__

@@ -3,100 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import Any
 
 import safetensors.torch
 from torch import nn
 
 import search as searching
-from compressors import Compressor
 from compressors.calibration import SAMPLES
-from leanfront.database import open_artifacts, open_store
-from leanfront.exporting import export, require_format
+from cost_models import LatencyOptions
+from leanfront.candidates import Candidate, Candidates
+from leanfront.database import open_shelf, open_store
 from leanfront.holding import Holding
-from leanfront.progress import bar
+from leanfront.progress import bar, counted
+from leanfront.verifying import PACKED, Verifier
 from objectives import Budget, Selection
-from search import Prepared, SearchOptions, SearchRecord, SpaceOptions
+from search import Prepared, SearchOptions, SearchRecord, SpaceOptions, Verification
 from search.racing import FALSE_ELIMINATION
-from storage import FrontierStore, runner_name
+from storage import FrontierStore, Shelf, runner_name
 from targets import Target, resolve
 from targets.errors import InfeasibleError, LeaseLostError, NotFoundError, StorageError, TargetError
 
-
-@dataclass(frozen=True, eq=False)
-class Candidate(searching.Candidate):
-    """A stored candidate that knows its target, so that it can give the compressed module."""
-
-    target: Callable[[], Target] | None = field(default=None, repr=False)
-    samples: Callable[[], int] | None = field(default=None, repr=False)
-
-    def module(self, device: str = "cpu") -> nn.Module:
-        """The compressed model, built anew from the target, in eval mode.
-
-        Raises:
-            TargetError: the target this search was made on is not at hand.
-        """
-        compressor = Compressor(self._dense(), device=device, samples=self._calibration())
-        return compressor.materialise(self.configuration).module
-
-    def export(self, path: str | Path) -> Path:
-        """Write the candidate to a file: ``.safetensors``, packed, `file_bytes` long, for `leanfront.load`; or
-        ``.pt2``, a `torch.export` program that needs no leanfront and holds its weights as float32.
-
-        Raises:
-            TargetError: the target this search was made on is not at hand.
-            UsageError: another suffix.
-            LeanfrontError: it cannot be written.
-        """
-        require_format(Path(path))
-        return export(self, self._dense(), path, self._calibration())
-
-    def _calibration(self) -> int:
-        return SAMPLES if self.samples is None else self.samples()
-
-    def _dense(self) -> Target:
-        if self.target is None:
-            raise TargetError("this candidate does not know its target; open its search with target=...")
-        return self.target()
-
-
-class Candidates(list[Candidate]):
-    """A list of candidates, with a table form."""
-
-    def to_records(self) -> list[dict[str, Any]]:
-        """One flat dictionary a candidate: id, measurements, the configuration as text."""
-        return [flat(candidate) for candidate in self]
-
-    def to_pandas(self) -> Any:
-        """A pandas DataFrame, one row a candidate. Needs pandas (`pip install leanfront[pandas]`)."""
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("to_pandas() needs pandas: pip install 'leanfront[pandas]'") from None
-        return pandas.DataFrame(self.to_records())
-
-
-def flat(candidate: searching.Candidate) -> dict[str, Any]:
-    """A candidate as one flat row; metrics are named split_metric, costs by their own name."""
-    row: dict[str, Any] = {
-        "id": candidate.id,
-        "search": candidate.search,
-        "trial": candidate.number,
-        "on_frontier": candidate.on_frontier,
-    }
-    for measurement in candidate.measurements:
-        prefix = f"{measurement.split}_" if measurement.split else ""
-        row[prefix + measurement.name] = measurement.value
-        if measurement.low is not None:
-            row[f"{prefix}{measurement.name}_low"] = measurement.low
-            row[f"{prefix}{measurement.name}_high"] = measurement.high
-    row["configuration"] = candidate.configuration.canonical_text()
-    return row
+log = logging.getLogger("leanfront")
 
 
 class SearchResult:
@@ -114,6 +46,7 @@ class SearchResult:
         self._store = store
         self.name = name
         self._target = target
+        self._verifiers: dict[str, Verifier] = {}
 
     @property
     def record(self) -> SearchRecord:
@@ -143,7 +76,7 @@ class SearchResult:
         """Calibration samples that its candidates were made with: asked for when one is made again."""
         return int(self.record.settings.get("samples", SAMPLES))
 
-    def frontier(self, *, weak: bool = False, **limits: Any) -> Candidates:
+    def frontier(self, *, weak: bool = False, **limits: Any) -> Candidates[Candidate]:
         """Nondominated candidates within limits, cheapest memory first.
 
         Args:
@@ -162,7 +95,7 @@ class SearchResult:
             )
         return self._own([found])[0]
 
-    def candidates(self) -> Candidates:
+    def candidates(self) -> Candidates[Candidate]:
         """All complete candidates, by id."""
         return self._own(self._store.candidates(self.name))
 
@@ -205,11 +138,44 @@ class SearchResult:
             raise InfeasibleError(infeasible_text(answer), answer)
         return self._own([answer.candidate])[0]
 
-    def _own(self, candidates: Iterable[Any]) -> Candidates:
-        own = Candidates()
+    def verifier(self, device: str = "auto") -> Verifier:
+        """What verifies the search's candidates, made once.
+
+        Raises:
+            TargetError: the target cannot be made again, or is another one by now.
+        """
+        if device not in self._verifiers:
+            shelf = open_shelf(self._store)
+            verifier = Verifier(self._store, shelf, self.target(), self._samples(), device)
+            self._verifiers[device] = verifier
+        return self._verifiers[device]
+
+    def verify(
+        self, *, all: bool = False, device: str = "auto", progress: bool = False
+    ) -> list[Verification]:
+        """Verify the frontier's members, and store what came of it.
+
+        Args:
+            all: every complete candidate.
+            device: where they are evaluated: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            progress: show a progress bar on standard error.
+
+        Raises:
+            TargetError: the target cannot be made again, or is another one by now.
+        """
+        wanted = self.candidates() if all else self.frontier()
+        with counted(len(wanted), "candidate", shown=progress) as done:
+            found = []
+            for verification in self.verifier(device).each(wanted):
+                found.append(verification)
+                done()
+        return found
+
+    def _own(self, candidates: Iterable[Any]) -> Candidates[Candidate]:
+        own: Candidates[Candidate] = Candidates()
         for candidate in candidates:
             values = {f.name: getattr(candidate, f.name) for f in fields(searching.Candidate)}
-            own.append(Candidate(**values, target=self.target, samples=self._samples))
+            own.append(Candidate(**values, target=self.target, samples=self._samples, verifier=self.verifier))
         return own
 
 
@@ -247,6 +213,9 @@ def search(
     cluster: str | None = None,
     samples: int = 512,
     false_elimination: float = FALSE_ELIMINATION,
+    latency_backend: str | None = None,
+    latency_threads: int | None = None,
+    latency_batch: int | None = None,
     progress: bool = False,
 ) -> SearchResult:
     """Search compressed versions of a model and keep the frontier in a database.
@@ -271,6 +240,11 @@ def search(
         samples: calibration samples.
         false_elimination: largest share of candidates better than the frontier point they race against that
             may be stopped early; 0 evaluates every candidate on the whole validation split.
+        latency_backend: what latency is measured in: ``onnxruntime`` (the default) or ``torch``. Given any of these
+            three, or `latency` as an objective, every candidate has a predicted latency, and those on the frontier
+            a measured one.
+        latency_threads: of one run; 1 by default.
+        latency_batch: inputs of one run; 1 by default.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -290,6 +264,7 @@ def search(
         cluster=cluster,
         samples=samples,
         false_elimination=false_elimination,
+        latency=LatencyOptions.of(latency_backend, latency_threads, latency_batch),
     )
     resolved = resolve(target) if isinstance(target, str) else target
     store = open_store(database)
@@ -335,7 +310,8 @@ def _drive(
     )
     lease = store.jobs.drive(name, runner_name())
     with Holding(store.jobs, lease) as holding:
-        artifact = record.artifact or keep_weights(store, target)
+        shelf = open_shelf(store)
+        artifact = (record.prepared and record.artifact) or keep_weights(shelf, name, target)
         with bar(changes.get("trials") or record.goal, shown=progress) as report:
             done = searching.go_on(
                 target,
@@ -345,6 +321,7 @@ def _drive(
                 prepared=prepared,
                 report=report,
                 stop=lambda: holding.over,
+                keep=keeper(shelf),
                 **where,
                 **changes,
             )
@@ -364,12 +341,26 @@ def _forget(store: FrontierStore, name: str) -> None:
             store.delete_search(name)
 
 
-def keep_weights(store: FrontierStore, target: Target) -> str:
-    """Store a target's dense weights as an artifact; its content hash."""
-    weights = safetensors.torch.save(_contiguous(target.model))
-    artifact = open_artifacts().put(weights)
-    store.add_artifact(artifact, "dense", len(weights))
-    return artifact
+def keep_weights(shelf: Shelf, search: str, target: Target) -> str:
+    """Keep the dense weights of a search's target; their content hash."""
+    return shelf.keep_weights(search, safetensors.torch.save(_contiguous(target.model)))
+
+
+def keeper(shelf: Shelf) -> Callable[[int, bytes], None]:
+    """Keeps the packed files that a search's driver tells of, as far as the folder can hold them."""
+    said = False
+
+    def keep(candidate: int, content: bytes) -> None:
+        nonlocal said
+        try:
+            shelf.keep(candidate, PACKED, content)
+        except StorageError as error:
+            # They can be made again: a full disk is no reason to end a search.
+            if not said:
+                log.warning("files of candidates are not kept: %s", error)
+            said = True
+
+    return keep
 
 
 def resume(

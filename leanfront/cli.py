@@ -17,17 +17,28 @@ import click
 
 import storage
 from compressors import CRITERIA
+from cost_models import LatencyOptions
 from leanfront import text
-from leanfront.api import SearchResult, flat, free_name, infeasible_text, resume, run_search
-from leanfront.database import database_url, open_store
+from leanfront.api import SearchResult, free_name, infeasible_text, resume, run_search
+from leanfront.candidates import flat
+from leanfront.database import database_url, open_artifacts, open_shelf, open_store
 from leanfront.demo import run_demo
-from leanfront.exporting import FORMATS, require_format
+from leanfront.exporting import notes, require_format, suffixes
 from leanfront.http.command import serve
-from leanfront.options import assignments, database_option, json_option, limit_options, limits, place_options
+from leanfront.options import (
+    assignments,
+    database_option,
+    json_option,
+    latency_options,
+    limit_options,
+    limits,
+    place_options,
+)
 from leanfront.plot import write_plot
 from leanfront.registry import Registry
 from leanfront.runner import Place, Runner, stopped_by_signals
 from leanfront.shapes import frontier_json
+from leanfront.verify_command import verified, verify
 from leanfront.version import __version__
 from objectives import STRATEGIES
 from search import SAMPLERS, SearchOptions, SpaceOptions, export_study, prepare
@@ -137,6 +148,7 @@ def inspect(target: str, as_json: bool) -> None:
     show_default=True,
     help="Share of better candidates that may be stopped early; 0: stop none.",
 )
+@latency_options
 @database_option
 @json_option
 def search(target: str, name: str | None, as_json: bool, database: str | None, **options: Any) -> None:
@@ -160,6 +172,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
         cluster=options["cluster"],
         samples=options["samples"],
         false_elimination=options["false_elimination"],
+        latency=LatencyOptions.of(*(options[f"latency_{name}"] for name in ("backend", "threads", "batch"))),
     )
     store = open_store(database)
     with _interruptible(lambda: name, database):
@@ -233,6 +246,7 @@ def frontier(
     "--tolerance", type=float, help="lexicographic: a difference, in the unit, that counts as equal."
 )
 @click.option("--weight", "weights", metavar="OBJECTIVE=VALUE", multiple=True, help="chebyshev: a weight.")
+@click.option("--no-verify", is_flag=True, help="Do not verify the candidate, where nobody has yet.")
 @database_option
 @json_option
 def select(name: str, strategy: str, database: str | None, as_json: bool, **options: Any) -> None:
@@ -240,6 +254,8 @@ def select(name: str, strategy: str, database: str | None, as_json: bool, **opti
     result = SearchResult(open_store(database), name)
     record = result.record
     answer = result.selection(**limits(options), strategy=strategy, **_strategy_options(options))
+    if not options["no_verify"]:
+        answer = verified(result, answer)
     if as_json:
         _print_json(answer.to_json())
     elif answer.feasible and answer.candidate is not None:
@@ -256,17 +272,19 @@ def select(name: str, strategy: str, database: str | None, as_json: bool, **opti
 
 @main.command("export")
 @click.argument("candidate", type=int)
-@click.option("-o", "--output", required=True, metavar="FILE", help=f"Ends in {' or '.join(FORMATS)}.")
+@click.option("-o", "--output", required=True, metavar="FILE", help=f"Ends in {suffixes()}.")
 @click.option("--target", help="Where the search's target is now, if it moved.")
 @database_option
 def export_command(candidate: int, output: str, target: str | None, database: str | None) -> None:
-    """Write CANDIDATE (a number) to a file: packed for leanfront.load, or as a torch.export program."""
+    """Write CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program."""
     require_format(Path(output))
     store = open_store(database)
     name = store.candidate(candidate).search
     found = SearchResult(store, name, resolve(target) if target else None).candidate(candidate)
     path = found.export(output)
     click.echo(f"wrote {path}, {text.size(path.stat().st_size)}", err=True)
+    for note in notes(path):
+        click.echo(note, err=True)
 
 
 @main.command()
@@ -296,6 +314,7 @@ def worker(
 
 
 main.add_command(serve)
+main.add_command(verify)
 
 
 @main.group()
@@ -327,11 +346,18 @@ def export_study_command(name: str, storage: str, study_name: str | None, databa
 
 
 @database.command()
+@click.option(
+    "--clean", is_flag=True, help="First remove what is left in the artifact folder that nothing needs."
+)
 @database_option
 @json_option
-def check(database: str | None, as_json: bool) -> None:
-    """Check the schema, and every stored frontier against brute force."""
-    report = storage.check(database_url(database))
+def check(database: str | None, as_json: bool, clean: bool) -> None:
+    """Check the schema, every stored frontier against brute force, and every file in the artifact folder."""
+    url = database_url(database)
+    if clean:
+        removed = open_shelf(open_store(url)).clean()
+        click.echo(f"removed {removed} that nothing needs from the artifact folder", err=True)
+    report = storage.check(url, open_artifacts(storage.Database(url)))
     if as_json:
         _print_json(report.to_json())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
@@ -13,12 +14,14 @@ from urllib.parse import quote, urlsplit
 import httpx2
 
 import search as searching
-from compressors import Configuration
-from leanfront.api import Candidate, Candidates, infeasible_text
+from leanfront.api import infeasible_text
+from leanfront.candidates import Candidates
+from leanfront.remote import RemoteCandidate, candidate_of
 from leanfront.version import __version__
 from objectives import Budget, Measurement, Selection
 from search import SearchRecord
 from targets.errors import (
+    ArtifactError,
     BusyError,
     InfeasibleError,
     LeanfrontError,
@@ -33,6 +36,7 @@ ERRORS: dict[str, type[LeanfrontError]] = {
     "not-found": NotFoundError,
     "name-taken": NameTakenError,
     "busy": BusyError,
+    "artifact": ArtifactError,
     "invalid": UsageError,
     "malformed": UsageError,
     "too-large": UsageError,
@@ -134,7 +138,8 @@ class Client:
             objectives: names of costs and metrics.
             bits: weight bit-widths to choose from.
             options: ``trials``, ``minutes``, ``criterion``, ``method``, ``sparsity``, ``activation_bits``,
-                ``sampler``, ``seed``, ``samples``, ``false_elimination``, as `leanfront.search` takes them.
+                ``sampler``, ``seed``, ``samples``, ``false_elimination``, ``latency_backend``, ``latency_threads``,
+                ``latency_batch``, as `leanfront.search` takes them.
 
         Raises:
             NameTakenError: the name exists.
@@ -162,9 +167,9 @@ class Client:
         """All searches, oldest first: name, target, state, trials, frontier size, hypervolume."""
         return [row for page in self.pages("/searches", {"limit": _PAGE}) for row in page]
 
-    def candidate(self, identifier: int) -> Candidate:
+    def candidate(self, identifier: int) -> RemoteCandidate:
         """The candidate with that id. Raises `NotFoundError`."""
-        return candidate_of(self.get(f"/candidates/{identifier}").json())
+        return candidate_of(self.get(f"/candidates/{identifier}").json(), self)
 
     def compare(self, *identifiers: int) -> dict[str, Any]:
         """Candidates side by side."""
@@ -226,6 +231,46 @@ class Client:
             raise error_of(answer)
         raise AssertionError("unreachable")
 
+    def file(self, path: str, parameters: Mapping[str, Any]) -> bytes:
+        """A file. Raises `ArtifactError` where it has not the digest that the server says."""
+        answer = self.get(path, parameters)
+        found = hashlib.sha256(answer.content).hexdigest()
+        if answer.headers.get("etag") != f'"{found}"':
+            raise ArtifactError(
+                f"{answer.url}: {len(answer.content)} bytes of the SHA-256 {found} arrived, which is not what was "
+                "sent: try again"
+            )
+        return answer.content
+
+    def work(
+        self, path: str, parameters: Mapping[str, Any] | None = None, timeout: float | None = None
+    ) -> None:
+        """Queue a job by posting to an address, and wait for its end.
+
+        Args:
+            path: below ``/api/v1``.
+            parameters: of the address.
+            timeout: seconds; None for ever.
+
+        Raises:
+            TimeoutError: it has not ended by then.
+            LeanfrontError: it has failed, or was cancelled.
+        """
+        job = self.send("POST", path, params=dict(parameters or {}), repeat=True).json()
+        end = None if timeout is None else time.monotonic() + timeout
+        pause = 0.1
+        while job["state"] not in _ENDED:
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(
+                    f"job {job['id']} ({job['kind']}) is still {job['state']} after {timeout:g} s; does a "
+                    "`leanfront worker` run?"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
+            job = self.get(f"/jobs/{job['id']}").json()
+        if job["state"] != "done":
+            raise LeanfrontError(f"job {job['id']} ({job['kind']}) has {job['state']}: {job['message']}")
+
     def stream(self, path: str, place: str | None) -> Any:
         """A stream of events behind a place, as a context."""
         headers = {"Accept": "text/event-stream"} | ({} if place is None else {"Last-Event-ID": place})
@@ -276,13 +321,15 @@ class RemoteSearch:
         found: dict[str, Any] = self._client.get(f"{self._path}/coverage").json()
         return found
 
-    def frontier(self, *, weak: bool = False, order_by: str = "memory", **limits: Any) -> Candidates:
+    def frontier(
+        self, *, weak: bool = False, order_by: str = "memory", **limits: Any
+    ) -> Candidates[RemoteCandidate]:
         """Nondominated candidates within limits, cheapest memory first; limits as `leanfront.Budget.of` takes."""
         parameters = {**_limits(limits), "order_by": order_by, "limit": _PAGE}
         if weak:
             parameters["weak"] = "true"
         pages = self._client.pages(f"{self._path}/frontier", parameters)
-        return Candidates(candidate_of(each) for page in pages for each in page["candidates"])
+        return Candidates(candidate_of(each, self._client) for page in pages for each in page["candidates"])
 
     def selection(
         self,
@@ -292,7 +339,7 @@ class RemoteSearch:
         tolerance: float | Mapping[str, float] | None = None,
         weights: Mapping[str, float] | None = None,
         **limits: Any,
-    ) -> Selection[Candidate]:
+    ) -> Selection[RemoteCandidate]:
         """The whole answer to a budget query; arguments as `leanfront.SearchResult.selection` takes them."""
         parameters: dict[str, Any] = {**_limits(limits), "strategy": strategy}
         if order is not None:
@@ -307,8 +354,8 @@ class RemoteSearch:
         return Selection(
             found["feasible"],
             strategy,
-            candidate=None if chosen is None else candidate_of(chosen),
-            nearest=None if nearest is None else candidate_of(nearest),
+            candidate=None if chosen is None else candidate_of(chosen, self._client),
+            nearest=None if nearest is None else candidate_of(nearest, self._client),
             violations={
                 name: float("inf") if value is None else value
                 for name, value in found.get("violations", {}).items()
@@ -318,7 +365,7 @@ class RemoteSearch:
             note=found.get("note"),
         )
 
-    def select(self, **limits: Any) -> Candidate:
+    def select(self, **limits: Any) -> RemoteCandidate:
         """The candidate to ship within a budget.
 
         Raises:
@@ -395,23 +442,6 @@ class RemoteSearch:
                 raise TimeoutError(f"search '{self.name}' is still {record.state} after {timeout:g} s")
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
-
-
-def candidate_of(data: Mapping[str, Any]) -> Candidate:
-    """The candidate that a CANDIDATE object tells of; which channels are kept it does not tell."""
-    plain = searching.Candidate(
-        search=data["search"],
-        number=data["trial"],
-        configuration=Configuration.from_json(data["configuration"]),
-        state=data["state"],
-        reason=data["reason"],
-        measurements=tuple(Measurement.from_json(each) for each in data["measurements"]),
-        on_frontier=data["on_frontier"],
-        parent=data["parent"],
-        seconds=data["seconds"],
-        id=data["id"],
-    )
-    return Candidate(**{field.name: getattr(plain, field.name) for field in fields(searching.Candidate)})
 
 
 def error_of(answer: httpx2.Response) -> LeanfrontError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from storage import ArtifactStore, FrontierStore
+from storage import ArtifactStore, Database, FrontierStore, Shelf
 
 DEFAULT_DATABASE = "sqlite:///leanfront.db"
 DEFAULT_ARTIFACTS = "leanfront-artifacts"
@@ -21,6 +21,16 @@ def open_store(url: str | None = None) -> FrontierStore:
     return FrontierStore(database_url(url))
 
 
-def open_artifacts() -> ArtifactStore:
-    """The artifact folder: `LEANFRONT_ARTIFACTS`, or one in the working folder."""
-    return ArtifactStore(Path(os.environ.get("LEANFRONT_ARTIFACTS") or DEFAULT_ARTIFACTS))
+def open_artifacts(database: Database) -> ArtifactStore:
+    """The artifact folder of a database: `LEANFRONT_ARTIFACTS`; or one beside a SQLite file and named after it, so
+    that no two share one; or one in the working folder.
+    """
+    named = os.environ.get("LEANFRONT_ARTIFACTS")
+    if named or database.path is None:
+        return ArtifactStore(Path(named or DEFAULT_ARTIFACTS))
+    return ArtifactStore(database.path.with_name(f"{database.path.stem}-artifacts"))
+
+
+def open_shelf(store: FrontierStore) -> Shelf:
+    """The artifact folder with the rows of a store that say who needs what in it."""
+    return Shelf(store.database, open_artifacts(store.database))

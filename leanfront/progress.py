@@ -11,6 +11,17 @@ from search import Progress
 
 
 @contextmanager
+def counted(total: int, unit: str, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """A bar over so many things; its function is called after each."""
+    with tqdm(total=total, unit=unit, dynamic_ncols=True, disable=None if shown else True) as meter:
+
+        def done() -> None:
+            meter.update()
+
+        yield done
+
+
+@contextmanager
 def bar(trials: int, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
     """A bar over trials with frontier size and hypervolume; its function is told every `Progress`."""
     if not shown:

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 import search as searching
-from leanfront.api import keep_weights
+from leanfront.api import SearchResult, keep_weights, keeper
+from leanfront.database import open_shelf
 from leanfront.holding import Holding
 from leanfront.registry import Registry
+from leanfront.verifying import Verifier, broken_text
 from leanfront.version import __version__
 from search import SearchOptions, SearchRecord
 from storage import FrontierStore, Job, Lease, runner_name
-from storage.jobs import LEASE_SECONDS, SEARCH
+from storage.jobs import EXPORT, LEASE_SECONDS, SEARCH, VERIFY
 from targets import Target, resolve
-from targets.errors import LeanfrontError, LeaseLostError, StorageError, TargetError
+from targets.errors import LeanfrontError, LeaseLostError, StorageError, TargetError, UsageError
 
 POLL = 1.0
 """Seconds between two looks at an empty queue."""
@@ -80,6 +82,7 @@ def drive_search(job: Job, store: FrontierStore, place: Place, stop: Callable[[]
     """Drive a search from wherever it is."""
     record = store.search(job.search)
     target = target_of(record, place.registry)
+    shelf = open_shelf(store)
     done = searching.go_on(
         target,
         store,
@@ -87,10 +90,44 @@ def drive_search(job: Job, store: FrontierStore, place: Place, stop: Callable[[]
         workers=place.workers,
         device=place.device,
         cluster=place.cluster,
-        artifact=record.artifact or keep_weights(store, target),
+        artifact=(record.prepared and record.artifact) or keep_weights(shelf, job.search, target),
         stop=stop,
+        keep=keeper(shelf),
     )
     return None if done.state == "running" else done.message
+
+
+@handler(VERIFY)
+def verify_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str:
+    """Verify the job's candidate."""
+    candidate = store.candidate(_candidate(job))
+    verification = _verifier(job, store, place).verify(candidate)
+    if not verification.ok:
+        return broken_text(verification)
+    return f"all {len(verification.claims)} claims hold"
+
+
+@handler(EXPORT)
+def export_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str:
+    """Make a file of the job's candidate, and verify it where nobody has."""
+    candidate = store.candidate(_candidate(job))
+    made = _verifier(job, store, place).file(candidate, str(job.parameters["format"]))
+    said = f"{made.bytes:,} bytes, SHA-256 {made.digest}"
+    return (
+        said if store.candidate(_candidate(job)).verified else f"{said}; not everything claimed of it holds"
+    )
+
+
+def _candidate(job: Job) -> int:
+    if job.candidate is None:
+        raise UsageError(f"a job of the kind '{job.kind}' is about a candidate, and this one names none")
+    return job.candidate
+
+
+def _verifier(job: Job, store: FrontierStore, place: Place) -> Verifier:
+    record = store.search(job.search)
+    result = SearchResult(store, job.search, target_of(record, place.registry))
+    return result.verifier(place.device)
 
 
 def target_of(record: SearchRecord, registry: Registry) -> Target:

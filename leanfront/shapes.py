@@ -51,14 +51,16 @@ def comparison_json(candidates: Sequence[Candidate]) -> dict[str, Any]:
 
 def _differences(configurations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
-    for key in configurations[0]:
-        values = [configuration[key] for configuration in configurations]
-        if not isinstance(values[0], dict):
+    # Not all have all keys: only trained ones say how.
+    for key in dict.fromkeys(key for configuration in configurations for key in configuration):
+        values = [configuration.get(key) for configuration in configurations]
+        tables = [value for value in values if isinstance(value, dict)]
+        if len(tables) < len(values):
             if any(value != values[0] for value in values):
                 rows.append({"choice": key, "of": None, "values": values})
             continue
-        for part in sorted({name for value in values for name in value}):
-            chosen = [value.get(part) for value in values]
+        for part in sorted({name for table in tables for name in table}):
+            chosen = [table.get(part) for table in tables]
             if any(value != chosen[0] for value in chosen):
                 rows.append({"choice": key, "of": part, "values": chosen})
     return rows

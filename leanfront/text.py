@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compressors import Configuration, Coverage
+from cost_models.latency import LATENCY
 from objectives import Measurement
-from search import Candidate, SearchRecord
+from search import Candidate, Claim, SearchRecord, Verification
 from storage import Report
+
+VERIFIED = {True: "yes", False: "NO", None: "-"}
+"""What is shown of a candidate's verification."""
 
 
 def size(value: float | None) -> str:
@@ -38,6 +42,8 @@ def number(measurement: Measurement | None) -> str:
         return size(measurement.value)
     if measurement.unit in ("MAC", "bit operation"):
         return count(measurement.value)
+    if measurement.unit == "ms":
+        return f"{measurement.value:.3g} ms"
     return f"{measurement.value:.4f}"
 
 
@@ -56,21 +62,31 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate]) -> str:
     """The frontier as a table, dense model first, with what to make of it."""
     dense = {(m.name, m.split): m for m in record.dense}
     rows = [
-        _row("dense", dense.get(("accuracy", "validation")), dense.get(("accuracy", "test")), dense, dense)
+        [
+            *_row(
+                "dense", dense.get(("accuracy", "validation")), dense.get(("accuracy", "test")), dense, dense
+            ),
+            "",
+        ]
     ]
     for candidate in candidates:
         own = {(m.name, m.split): m for m in candidate.measurements}
         rows.append(
-            _row(
-                str(candidate.id),
-                own.get(("accuracy", "validation")),
-                own.get(("accuracy", "test")),
-                own,
-                dense,
-                "~" if _within_noise(candidate, candidates) else "",
-            )
+            [
+                *_row(
+                    str(candidate.id),
+                    own.get(("accuracy", "validation")),
+                    own.get(("accuracy", "test")),
+                    own,
+                    dense,
+                    "~" if _within_noise(candidate, candidates) else "",
+                ),
+                VERIFIED[candidate.verified],
+            ]
         )
     header = ["id", "accuracy", "95% interval", "", "test", "memory", "smaller", "file", "MACs", "fewer"]
+    header += ["latency", "faster"] if (LATENCY, "") in dense else []
+    header.append("verified")
     lines = [
         table(header, rows),
         "",
@@ -79,6 +95,8 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate]) -> str:
         + ", ".join(f"{name} {_plain(value)}" for name, value in record.reference.items())
         + ")",
     ]
+    if record.settings.get("latency") is not None:
+        lines.append(latency_text(record.settings["latency"]))
     noisy = sum(_within_noise(candidate, candidates) for candidate in candidates)
     if noisy:
         lines.append(
@@ -94,6 +112,20 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate]) -> str:
     if not candidates:
         lines.append("No candidate is within these limits.")
     return "\n".join(lines)
+
+
+def latency_text(table: Mapping[str, Any]) -> str:
+    """Where latency was measured, and how wrong its predictions are: of a search's settings."""
+    place, errors = table["place"], table["errors"]
+    threads, batch = (
+        f"{place[what]} {word}{'' if place[what] == 1 else 's'}"
+        for what, word in (("threads", "thread"), ("batch", "input"))
+    )
+    return (
+        f"Latency: {batch} in {place['backend']} {place['release']} on {threads} of {place['processor']}; predicted "
+        f"from {table['configurations']} measured configurations, off by {errors['median']:.1%} in the median and "
+        f"{errors['worst']:.1%} at worst on those it was not fitted to."
+    )
 
 
 def optimism(candidates: Sequence[Candidate]) -> float | None:
@@ -133,6 +165,7 @@ def _row(
     mark: str = "",
 ) -> list[str]:
     memory, macs, file = (own.get((name, "")) for name in ("memory_bytes", "macs", "file_bytes"))
+    fast = dense.get((LATENCY, ""))
     interval = "-"
     if accuracy is not None and accuracy.low is not None and accuracy.high is not None:
         interval = f"{accuracy.low:.4f}..{accuracy.high:.4f}"
@@ -147,6 +180,7 @@ def _row(
         number(file),
         number(macs),
         _ratio(dense.get(("macs", "")), macs),
+        *([] if fast is None else [number(own.get((LATENCY, ""))), _ratio(fast, own.get((LATENCY, "")))]),
     ]
 
 
@@ -177,9 +211,70 @@ def candidate_text(record: SearchRecord, candidate: Candidate) -> str:
             "",
             table(["measurement", "value", "95% interval", "dense"], rows),
             "",
+            f"verified: {VERIFIED[candidate.verified]}"
+            + (f" (leanfront verify {candidate.id})" if candidate.verified is None else ""),
             configuration_text(candidate.configuration),
         ]
     )
+
+
+def verification_text(verification: Verification) -> str:
+    """A candidate's claims, each beside what was found."""
+    rows = [
+        [
+            f"{claim.name} ({claim.split})" if claim.split else claim.name,
+            _claimed(claim.claimed, claim),
+            _claimed(claim.found, claim),
+            f"{claim.tolerance:.2g}" if claim.tolerance else "exact",
+            "yes" if claim.ok else "NO",
+        ]
+        for claim in verification.claims
+    ]
+    lines = [table(["claim", "claimed", "found", "may differ by", "holds"], rows)]
+    if verification.unchecked:
+        lines += ["", "not checked"]
+        lines += [f"  {name}: {why}" for name, why in verification.unchecked.items()]
+    lines += [
+        "",
+        f"candidate {verification.candidate}: all {len(rows)} claims hold"
+        if verification.ok
+        else f"candidate {verification.candidate}: {len(verification.broken)} of {len(rows)} claims do not hold",
+    ]
+    return "\n".join(lines)
+
+
+def verifications_text(verifications: Sequence[Verification]) -> str:
+    """Several verifications, one a line, and how many hold."""
+    if not verifications:
+        return "There is no candidate to verify."
+    rows = [
+        [
+            str(each.candidate),
+            str(len(each.claims)),
+            VERIFIED[each.ok],
+            ", ".join(
+                f"{claim.name} ({claim.split})" if claim.split else claim.name for claim in each.broken
+            ),
+        ]
+        for each in verifications
+    ]
+    held = sum(each.ok for each in verifications)
+    return "\n".join(
+        [
+            table(["candidate", "claims", "verified", "does not hold"], rows),
+            "",
+            f"{held} of {len(verifications)} candidates hold what is claimed of them",
+        ]
+    )
+
+
+def _claimed(value: float | str | None, claim: Claim) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        # Digests differ from their first digits on.
+        return value[:12] if claim.name in ("sha256", "configuration") else value
+    return f"{value:,.0f}" if not claim.split else f"{value:.6f}"
 
 
 def configuration_text(configuration: Configuration) -> str:
@@ -238,6 +333,12 @@ def check_text(report: Report) -> str:
             for s in report.searches
         ]
         lines += ["", table(["search", "trials", "candidates", "stopped", "failed", "frontier"], rows), ""]
+    if report.files is None:
+        lines.append("files were not checked: there is no artifact folder here (LEANFRONT_ARTIFACTS)")
+    else:
+        lines.append(f"{report.files} files in the artifact folder")
+    if report.strays:
+        lines.append(f"{report.strays} files or rows of files that nothing needs: --clean removes them")
     found = "nothing is wrong" if report.ok else f"{len(report.problems)} problem(s):"
     return "\n".join([*lines, found, *(f"  {problem}" for problem in report.problems)])
 

@@ -11,12 +11,14 @@ from search.run import go_on, queued, reference_of, resume, start
 from search.samplers import SAMPLERS
 from search.space import Space, SpaceOptions, derive_space
 from search.store import Store
+from search.verification import Claim, Verification, verify
 
 __all__ = [
     "ENDED",
     "SAMPLERS",
     "STATES",
     "Candidate",
+    "Claim",
     "Driver",
     "Evaluation",
     "Evaluator",
@@ -30,6 +32,7 @@ __all__ = [
     "SpaceOptions",
     "Store",
     "TrialRecord",
+    "Verification",
     "derive_space",
     "export_study",
     "go_on",
@@ -38,4 +41,5 @@ __all__ = [
     "reference_of",
     "resume",
     "start",
+    "verify",
 ]

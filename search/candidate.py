@@ -33,6 +33,7 @@ class Candidate:
         on_frontier: whether no stored candidate of its search dominates it.
         parent: id of the candidate it was recovered from, or None.
         seconds: wall-clock seconds of its evaluation.
+        verified: whether all that is claimed of it was found in its artifact; None while nobody has looked.
     """
 
     search: str
@@ -46,6 +47,7 @@ class Candidate:
     parent: int | None = None
     seconds: float = 0.0
     id: int | None = None
+    verified: bool | None = None
 
     def measurement(self, name: str, split: str | None = None) -> Measurement | None:
         """The measurement of that name; without `split` the cost or the validation one."""
@@ -99,6 +101,7 @@ class Candidate:
             "on_frontier": self.on_frontier,
             "parent": self.parent,
             "seconds": self.seconds,
+            "verified": self.verified,
             "measurements": [measurement.to_json() for measurement in self.measurements],
         }
 

@@ -12,9 +12,8 @@ import numpy as np
 from optuna.trial import Trial
 
 from compressors import Configuration
-from cost_models import COST_MODELS, Costs
+from cost_models import Costs
 from objectives import (
-    Measurement,
     Objective,
     minimisation,
     nondominated,
@@ -24,6 +23,7 @@ from objectives import objective_values as values_of
 from search.candidate import Candidate, TrialRecord
 from search.evaluation import Evaluation
 from search.evaluators import Evaluators
+from search.latency import cost_measurements
 from search.racing import Race
 from search.recipe import EvaluatorLostError
 from search.space import Space
@@ -48,7 +48,7 @@ class Progress:
         frontier_size: frontier members.
         hypervolume: with costs divided by the reference.
         hypervolume_log2: with costs as log2(reference / cost).
-        stage: ``trials`` or ``test``.
+        stage: ``trials``, ``test`` or ``latency``.
         stopped: candidates that lost their race.
     """
 
@@ -178,6 +178,7 @@ class Driver:
             no races.
         report: told after every trial.
         stop: asked twice a second, and between evaluations: once true, nothing new is started.
+        keep: told the packed file of every candidate that comes onto the frontier, by the candidate's id.
         grace: seconds that what runs then gets to finish.
 
     Attributes:
@@ -201,6 +202,7 @@ class Driver:
         false_elimination: float = 0.0,
         report: Callable[[Progress], None] = lambda progress: None,
         stop: Callable[[], bool] = lambda: False,
+        keep: Callable[[int, bytes], None] = lambda candidate, content: None,
         grace: float = GRACE,
     ) -> None:
         self._store = store
@@ -217,6 +219,7 @@ class Driver:
         self._goal = stored
         self._report = report
         self._stop = stop
+        self._keep = keep
         self._grace = grace
         self._running: dict[Future[Evaluation], _Pending] = {}
         self._again: deque[_Pending] = deque()
@@ -306,14 +309,13 @@ class Driver:
         candidate = self._candidate(pending, evaluation)
         correct = evaluation.correct if self._false_elimination > 0 else None
         stored = self._record(pending.trial, pending.choices, candidate, correct)
+        if stored.on_frontier and stored.id is not None and evaluation.artifact is not None:
+            self._keep(stored.id, evaluation.artifact)
         for trial, choices in pending.twins:
             self._record(trial, choices, stored)
 
     def _candidate(self, pending: _Pending, evaluation: Evaluation) -> Candidate:
-        costs = self._costs.of(pending.configuration)
-        measurements = tuple(
-            Measurement(name, value, unit=COST_MODELS[name].unit) for name, value in costs.items()
-        )
+        measurements = cost_measurements(self._costs, pending.configuration)
         state, reason = "complete" if evaluation.reason is None else "failed", evaluation.reason
         if evaluation.stopped:
             state = "stopped"

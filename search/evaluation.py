@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from compressors import Compressor, Configuration, Structure
-from compressors.calibration import channels_last
+from compressors import Compressed, Compressor, Configuration, Structure
+from compressors.artifact import write
 from compressors.folding import fold
+from compressors.outputs import batch_size, correct, outputs
 from objectives import METRICS, Measurement, measure
-from objectives.metrics import correct
 from search.racing import PairedTest, Race, chunks, pack, permutation, unpack
 from targets import Split, Target
+from targets.architectures import architecture_name
 from targets.errors import EvaluationError, LeanfrontError
-
-BATCH_ELEMENTS = 400_000
-"""Input elements in one batch: 130 images of 32 x 32. Measured on ResNet-20: activations of larger batches
-leave the cache and cost fresh pages, 512 images a batch are half as fast as 128."""
-LARGEST_BATCH, SMALLEST_BATCH = 512, 8
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,9 @@ class Evaluation:
         total: how many the split has; 0 when it failed.
         correct: which of the split's samples it gets right, in the split's order, as `racing.pack` writes it;
             None when the split was not seen whole.
+        artifact: the packed file of what was measured on the validation split; None when it was stopped, or cannot
+            be packed. Made anew on another machine, or with other threads, sums are rounded otherwise and the file
+            is another.
     """
 
     measurements: tuple[Measurement, ...] = ()
@@ -49,6 +49,7 @@ class Evaluation:
     samples: int = 0
     total: int = 0
     correct: bytes | None = None
+    artifact: bytes | None = None
 
 
 class Evaluator:
@@ -90,6 +91,7 @@ class Evaluator:
         begin = time.perf_counter()
         try:
             compressed = self.compressor.materialise(configuration)
+            artifact = self._packed(compressed) if split == "validation" else None
             fold(compressed.module, self.compressor.materials.foldable)
             if race is None:
                 evaluation = self._whole(compressed.module, split)
@@ -99,7 +101,16 @@ class Evaluator:
             # RuntimeError is torch's: bad shapes, out of memory. The search goes on without this candidate.
             reason = f"{type(error).__name__}: {error}"
             return Evaluation(seconds=time.perf_counter() - begin, reason=reason[:2000])
-        return replace(evaluation, kept=compressed.kept, seconds=time.perf_counter() - begin)
+        if evaluation.stopped:
+            artifact = None
+        seconds = time.perf_counter() - begin
+        return replace(evaluation, kept=compressed.kept, seconds=seconds, artifact=artifact)
+
+    def _packed(self, compressed: Compressed) -> bytes | None:
+        # What cannot be written can be measured all the same.
+        with suppress(LeanfrontError, RuntimeError, ValueError, ArithmeticError):
+            return write(compressed, self.compressor.structure, architecture_name(self.target))
+        return None
 
     def _whole(self, module: nn.Module, split: str) -> Evaluation:
         logits, labels = self.logits(module, split)
@@ -117,17 +128,17 @@ class Evaluator:
         order = permutation(digest, len(data))
         positions = torch.from_numpy(order)
         test = PairedTest(unpack(race.incumbent, len(data))[order], race.false_elimination)
-        outputs, labels = [], []
+        found, labels = [], []
         for chunk in chunks(len(data)):
             logits, truth = self._outputs(module, data.subset(positions[chunk.start : chunk.stop]))
             _require_finite(logits, split)
-            outputs.append(logits)
+            found.append(logits)
             labels.append(truth)
             if test.update(correct(logits, truth).numpy()) and test.seen < len(data):
-                measurements = self._estimates(test, torch.cat(outputs), torch.cat(labels), split)
+                measurements = self._estimates(test, torch.cat(found), torch.cat(labels), split)
                 return Evaluation(measurements, stopped=True, samples=test.seen, total=len(data))
         back = positions.argsort()
-        return self._seen_whole(torch.cat(outputs)[back], torch.cat(labels)[back], split)
+        return self._seen_whole(torch.cat(found)[back], torch.cat(labels)[back], split)
 
     def _estimates(
         self, test: PairedTest, logits: Tensor, labels: Tensor, split: str
@@ -156,21 +167,10 @@ class Evaluator:
         return data
 
     def _outputs(self, module: nn.Module, data: Split) -> tuple[Tensor, Tensor]:
-        outputs, labels = [], []
-        size = batch_size(self.target.example_input)
-        with torch.inference_mode():
-            for inputs, truth in data.batches(size, self.device):
-                outputs.append(module(channels_last(inputs)).float().cpu())
-                labels.append(truth.cpu())
-        return torch.cat(outputs), torch.cat(labels)
+        return outputs(module, data, batch_size(self.target.example_input), self.device)
 
 
 def _require_finite(logits: Tensor, split: str) -> None:
     if not bool(logits.isfinite().all()):
         bad = int((~logits.isfinite().all(1)).sum())
         raise EvaluationError(f"the outputs of {bad} of {len(logits)} {split} samples are NaN or infinite")
-
-
-def batch_size(example_input: Tensor) -> int:
-    """Samples a batch for inputs like the example."""
-    return max(SMALLEST_BATCH, min(LARGEST_BATCH, BATCH_ELEMENTS // max(1, example_input[0].numel())))

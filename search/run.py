@@ -10,7 +10,8 @@ from typing import Any
 
 from compressors import Configuration, Sensitivities, sensitivities
 from compressors.configuration import ACTIVATION_BITS
-from cost_models import COST_MODELS
+from cost_models import LatencyTable
+from cost_models.latency import P50, P95
 from objectives import METRICS, Measurement, reference, resolve
 from search.candidate import SearchRecord
 from search.cluster import ClusterEvaluators
@@ -18,6 +19,7 @@ from search.context import SamplerContext
 from search.driver import Driver, Front, Progress
 from search.evaluation import Evaluator
 from search.evaluators import Evaluators, LocalEvaluators
+from search.latency import EACH, cost_measurements, measure_frontier
 from search.options import SearchOptions, resolve_device
 from search.pool import PoolEvaluators
 from search.prepare import Prepared, prepare
@@ -32,6 +34,12 @@ from targets.errors import EvaluationError, StorageError, TargetError
 SETTINGS_VERSION = 1
 Report = Callable[[Progress], None]
 Stop = Callable[[], bool]
+Keep = Callable[[int, bytes], None]
+"""Takes the packed file of a candidate by its id."""
+
+
+def _drop(candidate: int, content: bytes) -> None:
+    """For searches that keep no files."""
 
 
 def reference_of(target: Target) -> str:
@@ -71,6 +79,7 @@ def start(
     prepared: Prepared | None = None,
     report: Report = lambda progress: None,
     stop: Stop = lambda: False,
+    keep: Keep = _drop,
 ) -> SearchRecord:
     """Create a search and run it to its end, its time limit, or an interrupt.
 
@@ -83,6 +92,7 @@ def start(
         prepared: the target made ready, when it is already.
         report: told after every trial.
         stop: asked often; once true the search is left as it is.
+        keep: told the packed file of every candidate that comes onto the frontier.
 
     Returns:
         The search: done, or still running where it was stopped.
@@ -95,7 +105,7 @@ def start(
     record = replace(queued(name, reference_of(target), options), state="running", artifact=artifact)
     prepared, evaluator, record = _describe(target, record, options, prepared)
     store.create_search(record)
-    return _drive(store, record, prepared, options, evaluator, report, stop, begin)
+    return _drive(store, record, prepared, options, evaluator, report, stop, keep, begin)
 
 
 def go_on(
@@ -112,6 +122,7 @@ def go_on(
     prepared: Prepared | None = None,
     report: Report = lambda progress: None,
     stop: Stop = lambda: False,
+    keep: Keep = _drop,
 ) -> SearchRecord:
     """Drive a stored search: from its beginning where it was only queued, else as if it had never stopped.
 
@@ -121,7 +132,7 @@ def go_on(
         minutes: wall-clock limit from now; by default, of a search that begins, its own.
         workers, device, cluster: where to run, as in `SearchOptions`.
         artifact: content hash of the stored dense weights.
-        prepared, report, stop: as in `start`.
+        prepared, report, stop, keep: as in `start`.
 
     Raises:
         NotFoundError: no such search.
@@ -140,6 +151,7 @@ def go_on(
             cluster=cluster,
             report=report,
             stop=stop,
+            keep=keep,
         )
     begin = time.monotonic()
     options = SearchOptions.from_json(
@@ -148,7 +160,7 @@ def go_on(
     options = replace(options, trials=trials or options.trials, minutes=minutes or options.minutes)
     prepared, evaluator, record = _describe(target, replace(record, artifact=artifact), options, prepared)
     record = store.prepare_search(record)
-    return _drive(store, record, prepared, options, evaluator, report, stop, begin)
+    return _drive(store, record, prepared, options, evaluator, report, stop, keep, begin)
 
 
 def resume(
@@ -163,6 +175,7 @@ def resume(
     cluster: str | None = None,
     report: Report = lambda progress: None,
     stop: Stop = lambda: False,
+    keep: Keep = _drop,
 ) -> SearchRecord:
     """Go on with a stored search as if it had never stopped: arguments and errors as of `go_on`."""
     begin = time.monotonic()
@@ -174,7 +187,10 @@ def resume(
         )
     settings = record.settings
     space_options = SpaceOptions.from_json(settings["space"])
-    prepared = prepare(target, space_options, record.objectives)
+    table = settings.get("latency")
+    prepared = prepare(
+        target, space_options, record.objectives, None if table is None else LatencyTable.from_json(table)
+    )
     found = [[p.name, len(p.values)] for p in prepared.space.parameters.values()]
     if found != [list(row) for row in settings["parameters"]]:
         raise TargetError(
@@ -198,14 +214,14 @@ def resume(
     )
     evaluator = Evaluator(target, prepared.structure, device=resolve_device(device), samples=options.samples)
     store.set_state(name, "running")
-    return _drive(store, record, prepared, options, evaluator, report, stop, begin)
+    return _drive(store, record, prepared, options, evaluator, report, stop, keep, begin)
 
 
 def _describe(
     target: Target, record: SearchRecord, options: SearchOptions, prepared: Prepared | None
 ) -> tuple[Prepared, Evaluator, SearchRecord]:
     """Make a target ready, and complete its search's record with what only the target could tell."""
-    prepared = prepared or prepare(target, options.space, options.objectives)
+    prepared = prepared or prepare(target, options.space, options.objectives, options.latency)
     objectives = resolve(options.objectives)
     device = resolve_device(options.device)
     evaluator = Evaluator(target, prepared.structure, device=device, samples=options.samples)
@@ -231,6 +247,7 @@ def _drive(
     evaluator: Evaluator,
     report: Report,
     stop: Stop,
+    keep: Keep,
     begin: float,
 ) -> SearchRecord:
     objectives = resolve(record.objectives)
@@ -273,6 +290,7 @@ def _drive(
             false_elimination=options.false_elimination,
             report=report,
             stop=stop,
+            keep=keep,
         )
         deadline = None if options.minutes is None else begin + 60 * options.minutes
         test = prepared.target.test
@@ -283,15 +301,27 @@ def _drive(
             done = driver.progress()
             spent = time.monotonic() - running
             each = spent / max(1, done.trials - len(trials)) if done.trials > len(trials) else 0.0
-            return done.frontier_size * each * share + each
+            timing = 0.0 if prepared.latency is None else done.frontier_size * EACH
+            return done.frontier_size * each * share + each + timing
 
         running = time.monotonic()
         driver.run(options.trials, deadline, reserve)
         if test is not None and not driver.stopped_early:
             driver.finalists("test")
-    if driver.stopped_early:
+        if driver.stopped_early:
+            return store.search(record.name)
+        ended, note = measure_frontier(
+            store,
+            record.name,
+            prepared,
+            report=lambda: report(driver.progress("latency")),
+            stop=stop,
+            deadline=deadline,
+        )
+    if not ended:
         return store.search(record.name)
-    store.set_state(record.name, "done", _outcome(driver, options.trials))
+    outcome = _outcome(driver, options.trials)
+    store.set_state(record.name, "done", outcome if note is None else f"{outcome}; {note}")
     return store.search(record.name)
 
 
@@ -348,9 +378,11 @@ def _evaluators(prepared: Prepared, options: SearchOptions, evaluator: Evaluator
 
 def _dense(evaluator: Evaluator, prepared: Prepared) -> tuple[Measurement, ...]:
     """Measurements of the dense model, on validation and test; it must work, or nothing else will."""
-    measurements = [
-        Measurement(name, value, unit=COST_MODELS[name].unit) for name, value in prepared.dense_costs.items()
-    ]
+    measurements = [*cost_measurements(prepared.costs, Configuration())]
+    table = prepared.latency
+    if table is not None:
+        both = ((P50, table.dense_p50), (P95, table.dense_p95))
+        measurements += [Measurement(name, value, count=table.runs, unit="ms") for name, value in both]
     for split in ("validation", "test"):
         if split == "test" and prepared.target.test is None:
             continue
@@ -394,6 +426,7 @@ def _settings(
         "sensitivities": None if predicted is None else predicted.to_json(),
         "parameters": [[p.name, len(p.values)] for p in prepared.space.parameters.values()],
         "cheapest": prepared.cheapest,
+        "latency": None if prepared.latency is None else prepared.latency.to_json(),
         "classes": list(prepared.target.classes),
         "metrics": list(METRICS),
         "splits": {

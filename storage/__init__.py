@@ -10,6 +10,7 @@ from storage.jobs import Job, Jobs, Lease, Runner, runner_name
 from storage.pages import Neighbours, Page, Step
 from storage.reading import ArtifactRecord, FrontierReader
 from storage.searches import require_name
+from storage.shelf import Shelf
 from storage.trials import TrialEvent
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Report",
     "Runner",
     "SearchCheck",
+    "Shelf",
     "Step",
     "TrialEvent",
     "check",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from targets.errors import NotFoundError, StorageError
+from targets.errors import ArtifactError, NotFoundError, StorageError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
@@ -77,16 +78,60 @@ class ArtifactStore:
             NotFoundError: there is none of that digest.
             StorageError: the file is damaged or cannot be read.
         """
-        place = self.path(digest)
-        with self._explained("read from"):
-            content = place.read_bytes()
+        content = self.read(digest)
         found = hashlib.sha256(content).hexdigest()
         if found != digest:
             raise StorageError(
-                f"the artifact {place} is damaged: its content has the digest {found}; delete it and make it "
-                "again"
+                f"the artifact {self.path(digest)} is damaged: its content has the digest {found}; delete it and "
+                "make it again"
             )
         return content
+
+    def read(self, digest: str) -> bytes:
+        """What lies under a digest, whatever it is by now. Raises `NotFoundError` and `StorageError` as `get`."""
+        place = self.path(digest)
+        with self._explained("read from"):
+            return place.read_bytes()
+
+    def require_whole(self, digest: str, size: int) -> Path:
+        """Where an artifact lies, after a look at all of it.
+
+        Raises:
+            NotFoundError: there is none of that digest.
+            ArtifactError: its content is another by now.
+            StorageError: the file cannot be read.
+        """
+        place = self.path(digest)
+        with self._explained("read from"), open(place, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            length = os.fstat(file.fileno()).st_size
+        if (found, length) != (digest, size):
+            raise ArtifactError(
+                f"the artifact {digest} is damaged: {length} bytes of the digest {found} where {size} were "
+                "written; make it again"
+            )
+        return place
+
+    def remove(self, digest: str) -> None:
+        """Remove an artifact, if it is there; `storage.shelf` knows when that may be done."""
+        with self._explained("remove from"):
+            self._place(digest).unlink(missing_ok=True)
+
+    def age_of(self, digest: str) -> float:
+        """When a file was written, in seconds since the epoch; now, for one that has just gone."""
+        try:
+            return self._place(digest).stat().st_mtime
+        except FileNotFoundError:
+            return time.time()
+
+    def unfinished(self, limit: float) -> list[Path]:
+        """Files begun before a time (seconds since the epoch) and never finished."""
+        found = []
+        for path in self.folder.glob(".tmp-*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < limit:
+                    found.append(path)
+        return found
 
     def __contains__(self, digest: object) -> bool:
         return isinstance(digest, str) and bool(_DIGEST.fullmatch(digest)) and self._place(digest).is_file()

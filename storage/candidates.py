@@ -11,7 +11,14 @@ from sqlalchemy.orm import Session
 from search.candidate import Candidate
 from storage.frontier import CHUNK, chunks
 from storage.records import candidate_record, candidate_values, measurement_values
-from storage.tables import CandidateRow, FrontierRow, MeasurementRow, SearchRow, table
+from storage.tables import (
+    CandidateRow,
+    FrontierRow,
+    MeasurementRow,
+    SearchRow,
+    VerificationRow,
+    table,
+)
 from targets.errors import NotFoundError
 
 _CANDIDATES = table(CandidateRow)
@@ -21,10 +28,16 @@ _MEASUREMENTS = table(MeasurementRow)
 def wanted() -> Select[Any]:
     """Candidates with the name of their search and their membership, in no order."""
     return (
-        select(_CANDIDATES, SearchRow.name.label("search"), FrontierRow.strict)
+        select(
+            _CANDIDATES,
+            SearchRow.name.label("search"),
+            FrontierRow.strict,
+            VerificationRow.ok.label("verified"),
+        )
         .select_from(CandidateRow)
         .join(SearchRow, SearchRow.id == CandidateRow.search_id)
         .outerjoin(FrontierRow, FrontierRow.candidate_id == CandidateRow.id)
+        .outerjoin(VerificationRow, VerificationRow.candidate_id == CandidateRow.id)
     )
 
 

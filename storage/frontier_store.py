@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sqlalchemy import delete, select
@@ -16,6 +16,7 @@ from objectives.measurement import SEARCHED_SPLITS, Measurement
 from objectives.objective import resolve
 from search.candidate import CANDIDATE_STATES, ENDED, Candidate, SearchRecord, TrialRecord
 from search.store import Store
+from search.verification import Verification
 from storage import candidates, trials
 from storage.database import open_database
 from storage.jobs import (
@@ -35,9 +36,17 @@ from storage.records import (
     require_distinct,
     search_record,
     search_row,
+    verification_values,
 )
 from storage.searches import find_search, require_name, require_state
-from storage.tables import ArtifactRow, CandidateRow, JobRow, MeasurementRow, SearchRow
+from storage.tables import (
+    CandidateArtifactRow,
+    CandidateRow,
+    JobRow,
+    MeasurementRow,
+    SearchRow,
+    VerificationRow,
+)
 from targets.errors import NameTakenError, UsageError
 
 
@@ -128,8 +137,11 @@ class FrontierStore(FrontierReader, Store):
             session.flush()
             return search_record(row)
 
-    def delete_search(self, name: str) -> None:
-        """Delete a search with all that hangs on it.
+    def delete_search(self, name: str) -> tuple[str, ...]:
+        """Delete a search with all that hangs on it, but for its files.
+
+        Returns:
+            Digests of its files, for `Shelf.discard`.
 
         Raises:
             NotFoundError: no such search.
@@ -142,7 +154,16 @@ class FrontierStore(FrontierReader, Store):
                 select(JobRow.id).where(JobRow.search_id == owner).order_by(JobRow.id).with_for_update()
             )
             require_free(of_search(session, owner), name, self.database.now(session))
+            files = {session.scalar(select(SearchRow.artifact).where(SearchRow.id == owner))}
+            files.update(
+                session.scalars(
+                    select(CandidateArtifactRow.digest)
+                    .join(CandidateRow, CandidateRow.id == CandidateArtifactRow.candidate_id)
+                    .where(CandidateRow.search_id == owner)
+                )
+            )
             session.execute(delete(SearchRow).where(SearchRow.id == owner))
+            return tuple(sorted(digest for digest in files if digest is not None))
 
     def set_state(self, name: str, state: str, message: str | None = None) -> None:
         """Change a search's state and its message, and its job's; whoever held it does not after an end."""
@@ -262,18 +283,26 @@ class FrontierStore(FrontierReader, Store):
         self._memory.measured(known, after, identifier)
         return found
 
-    # Artifacts
+    def add_verification(self, verification: Verification) -> Candidate:
+        """Store what came of verifying a candidate, in the place of what was stored before.
 
-    def add_artifact(self, digest: str, kind: str, size: int) -> None:
-        """Note a file in the artifact folder; one that is noted already stays as it is.
-
-        Args:
-            digest: SHA-256 of its content, as `ArtifactStore.put` returns it.
-            kind: what it is (``weights``, ``report``).
-            size: its length in bytes.
+        Raises:
+            NotFoundError: no such candidate.
         """
-        with self.database.writing() as session:
-            if session.get(ArtifactRow, digest) is None:
-                # Of processes that note the same file at once, each may find that it is the first.
-                with suppress(IntegrityError), session.begin_nested():
-                    session.add(ArtifactRow(digest=digest, kind=kind, bytes=size))
+        identifier = verification.candidate
+        with self.database.reading() as session:
+            name = candidates.get(session, identifier).search
+        with self._changing(name) as (session, owner):
+            of = session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == identifier))
+            if of != owner.id:
+                # Its search was deleted since.
+                raise candidates.missing(identifier)
+            known = self._memory.of(owner)
+            session.execute(delete(VerificationRow).where(VerificationRow.candidate_id == identifier))
+            session.add(VerificationRow(**verification_values(verification, identifier)))
+            owner.frontier_version += 1
+            session.flush()
+            after = replace(known, version=owner.frontier_version)
+            found = candidates.get(session, identifier)
+        self._memory.measured(known, after, identifier)
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,11 +14,24 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from objectives.dominance import nondominated
 from objectives.objective import minimisation
 from storage import schema
+from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.jobs import SEARCH
 from storage.records import objectives_of
-from storage.tables import VECTOR, CandidateRow, FrontierRow, JobRow, MeasurementRow, SearchRow, TrialRow
-from targets.errors import StorageError
+from storage.shelf import STRAY_SECONDS, needed, strays
+from storage.tables import (
+    VECTOR,
+    ArtifactRow,
+    CandidateArtifactRow,
+    CandidateRow,
+    FrontierRow,
+    JobRow,
+    MeasurementRow,
+    SearchRow,
+    TrialRow,
+    VerificationRow,
+)
+from targets.errors import ArtifactError, NotFoundError, StorageError
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,9 @@ class Report:
         head: the schema version of this release.
         searches: one entry a search, oldest first; empty unless the schema is this release's.
         problems: what is wrong, one sentence each.
+        files: number of files that searches and candidates need; None where no folder was looked into.
+        strays: number of files, and of rows of files, that nothing needs: a process died that was about to remove
+            or to name them. Nothing is wrong with that.
     """
 
     url: str
@@ -50,6 +67,8 @@ class Report:
     head: str
     searches: tuple[SearchCheck, ...] = ()
     problems: tuple[str, ...] = ()
+    files: int | None = None
+    strays: int = 0
 
     @property
     def ok(self) -> bool:
@@ -61,8 +80,12 @@ class Report:
         return {**asdict(self), "ok": self.ok}
 
 
-def check(url: str) -> Report:
+def check(url: str, folder: ArtifactStore | None = None) -> Report:
     """Check a database without changing it.
+
+    Args:
+        url: its address.
+        folder: its artifact folder; each file that is needed is read. One that does not exist is not looked into.
 
     The schema's version; SQLite's own check of the file; that every row's owner exists; that every job that
     runs is held by somebody, and no other; and for each search that it has one job to drive it, that its counters
@@ -89,7 +112,12 @@ def check(url: str) -> Report:
                 entry, found = _check_search(session, row)
                 searches.append(entry)
                 problems += found
-        return Report(database.url, version, head, tuple(searches), tuple(problems))
+            if folder is None or not folder.folder.is_dir():
+                return Report(database.url, version, head, tuple(searches), tuple(problems))
+            wanted = needed(session)
+            problems += _files(session, folder, wanted)
+            lost = strays(session, folder, time.time() - STRAY_SECONDS)
+        return Report(database.url, version, head, tuple(searches), tuple(problems), len(wanted), len(lost))
     finally:
         database.close()
 
@@ -117,6 +145,8 @@ def _orphans(session: Session) -> list[str]:
         ("trials without a search", TrialRow.search_id, SearchRow),
         ("frontier members without a candidate", FrontierRow.candidate_id, CandidateRow),
         ("frontier members without a search", FrontierRow.search_id, SearchRow),
+        ("files without their candidate", CandidateArtifactRow.candidate_id, CandidateRow),
+        ("verifications without a candidate", VerificationRow.candidate_id, CandidateRow),
         ("jobs without a search", JobRow.search_id, SearchRow),
         ("jobs without their candidate", JobRow.candidate_id, CandidateRow),
     ]
@@ -126,6 +156,18 @@ def _orphans(session: Session) -> list[str]:
         lost = _count(session, column, column.is_not(None), ~exists().where(other.id == column))
         if lost:
             problems.append(f"{lost} {what}")
+    return problems
+
+
+def _files(session: Session, folder: ArtifactStore, wanted: set[str]) -> list[str]:
+    problems = []
+    rows = session.execute(select(ArtifactRow.digest, ArtifactRow.bytes))
+    sizes = {row.digest: row.bytes for row in rows}
+    for digest in sorted(wanted):
+        try:
+            folder.require_whole(digest, sizes.get(digest, -1))
+        except (ArtifactError, NotFoundError) as error:
+            problems.append(str(error))
     return problems
 
 

@@ -22,10 +22,13 @@ from targets.errors import BusyError, LeaseLostError, NotFoundError, UsageError
 
 SEARCH = "search"
 """The kind of job that drives a search: there is one a search, and the search's state follows its own."""
+VERIFY, EXPORT = "verify", "export"
+"""The kinds of job that verify a candidate, and that make a file of one (parameters: ``format``)."""
 LEASE_SECONDS = 30.0
 FORGOTTEN = timedelta(days=1)
 ATTEMPTS = 5
 """How often a job is claimed without getting any further before it is given up: it may be what kills its runners."""
+_OPEN = ("queued", "running")
 # A process number comes back, after a restart of a container even at once.
 _RANDOM = uuid.uuid4().hex[:8]
 
@@ -141,16 +144,28 @@ class Jobs:
     ) -> Job:
         """Add a job. Of the kind `SEARCH` a search has one: it is queued again where it has ended.
 
+        One on a candidate that is the same as one that waits or runs is not added again: that one is returned.
+
         Raises:
             NotFoundError: no such search, or no such candidate in it.
             BusyError: the search's own job is queued or running.
         """
         with self._database.writing() as session:
-            owner = _search(session, search)
+            # Whoever deletes a search locks it before its candidates, and so does this.
+            owner = _search(session, search, share=candidate is not None and kind != SEARCH)
             if candidate is not None:
-                found = session.get(CandidateRow, candidate)
+                # Of two who queue the same, the second sees what the first did.
+                key = {"key_share": True}
+                found = session.get(CandidateRow, candidate, with_for_update=key)
                 if found is None or found.search_id != owner.id:
                     raise NotFoundError(f"search '{search}' has no candidate {candidate}")
+                for row in session.scalars(
+                    select(JobRow).where(
+                        JobRow.candidate_id == candidate, JobRow.kind == kind, JobRow.state.in_(_OPEN)
+                    )
+                ):
+                    if row.parameters == dict(parameters or {}) and not row.cancelling:
+                        return _job(row, search)
             if kind == SEARCH:
                 row = of_search(session, owner.id)
                 if row.state in ("queued", "running") and not row.local:
@@ -363,8 +378,9 @@ def of_search(session: Session, search: int, *, lock: bool = True) -> JobRow:
     return row
 
 
-def _search(session: Session, name: str) -> SearchRow:
-    row = session.scalar(select(SearchRow).where(SearchRow.name == name))
+def _search(session: Session, name: str, *, share: bool = False) -> SearchRow:
+    wanted = select(SearchRow).where(SearchRow.name == name)
+    row = session.scalar(wanted.with_for_update(read=True, key_share=True) if share else wanted)
     if row is None:
         raise NotFoundError(f"no search named {name!r}")
     return row

@@ -14,14 +14,15 @@ from sqlalchemy.orm import Session
 from objectives.budget import Budget
 from objectives.selection import Selection
 from search.candidate import Candidate, SearchRecord, TrialRecord
+from search.verification import Verification
 from storage import candidates, frontier, pages, selection, trials
 from storage.database import Database
 from storage.measured import require_measured
 from storage.memory import Known, Memory, Version
 from storage.pages import Neighbours, Page
-from storage.records import search_record, trial_record
+from storage.records import search_record, trial_record, verification_record
 from storage.searches import find_search
-from storage.tables import ArtifactRow, CandidateRow, SearchRow, TrialRow
+from storage.tables import ArtifactRow, CandidateRow, SearchRow, TrialRow, VerificationRow
 from storage.trials import TrialEvent
 from storage.wide import WideFronts
 from targets.errors import NotFoundError
@@ -35,7 +36,7 @@ class ArtifactRecord:
 
     Args:
         digest: SHA-256 of its content.
-        kind: what it is (``weights``, ``report``).
+        kind: what it is (``dense``, or a format).
         bytes: its length.
         created: when it was first recorded, in UTC.
     """
@@ -272,4 +273,20 @@ class FrontierReader:
             row = session.get(ArtifactRow, digest)
             if row is None:
                 raise NotFoundError(f"no artifact {digest} is noted in {self.url}")
-            return ArtifactRecord(row.digest, row.kind, row.bytes, row.created)
+            return artifact_record(row)
+
+    def verification(self, identifier: int) -> Verification:
+        """What came of verifying a candidate last. Raises `NotFoundError`: no such one, or it never was."""
+        with self.database.reading() as session:
+            row = session.get(VerificationRow, identifier)
+            if row is not None:
+                return verification_record(row)
+            candidates.get(session, identifier)
+            raise NotFoundError(
+                f"candidate {identifier} has not been verified yet: `leanfront verify {identifier}`"
+            )
+
+
+def artifact_record(row: ArtifactRow) -> ArtifactRecord:
+    """The record of an artifact's row."""
+    return ArtifactRecord(row.digest, row.kind, row.bytes, row.created)

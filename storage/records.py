@@ -11,7 +11,8 @@ from compressors.configuration import Configuration
 from objectives.measurement import SEARCHED_SPLITS, Measurement
 from objectives.objective import Objective
 from search.candidate import Candidate, SearchRecord, TrialRecord
-from storage.tables import SearchRow, TrialRow, now
+from search.verification import Claim, Verification
+from storage.tables import SearchRow, TrialRow, VerificationRow, now
 from targets.errors import UsageError
 
 
@@ -98,6 +99,7 @@ def candidate_record(row: Any, measurements: Iterable[Any]) -> Candidate:
         parent=row.parent,
         seconds=row.seconds,
         id=row.id,
+        verified=row.verified,
     )
 
 
@@ -126,6 +128,34 @@ def numbers(measurement: Measurement) -> dict[str, Any]:
 def _measurement(row: Any) -> Measurement:
     value = math.nan if row.value is None else row.value
     return Measurement(row.name, value, row.split, row.low, row.high, row.count, row.unit)
+
+
+def verification_values(verification: Verification, candidate: int) -> dict[str, Any]:
+    """Columns of a verification's row."""
+    return {
+        "candidate_id": candidate,
+        "ok": verification.ok,
+        "claims": [_plain_claim(claim) for claim in verification.claims],
+        "unchecked": {name: plain(why) for name, why in verification.unchecked.items()},
+        "release": verification.release,
+        "created": now(),
+    }
+
+
+def _plain_claim(claim: Claim) -> dict[str, Any]:
+    """A claim's JSON; what was found in a damaged file may be any text."""
+    return {key: plain(value) if isinstance(value, str) else value for key, value in claim.to_json().items()}
+
+
+def verification_record(row: VerificationRow) -> Verification:
+    """The record of a verification's row."""
+    return Verification(
+        candidate=row.candidate_id,
+        claims=tuple(Claim.from_json(each) for each in row.claims),
+        unchecked=row.unchecked,
+        release=row.release,
+        created=row.created.isoformat(),
+    )
 
 
 def trial_record(row: TrialRow, values: Sequence[float] | None, state: str) -> TrialRecord:

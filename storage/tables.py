@@ -229,6 +229,35 @@ class ArtifactRow(Base):
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 
+class CandidateArtifactRow(Base):
+    """A candidate's file in a format. A file in the artifact folder is kept for as long as a row here names it, or
+    a search does as its dense weights."""
+
+    __tablename__ = "leanfront_candidate_artifacts"
+
+    candidate_id: Mapped[int] = mapped_column(
+        ForeignKey(CandidateRow.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    format: Mapped[str] = mapped_column(String(32), primary_key=True)
+    digest: Mapped[str] = mapped_column(ForeignKey(ArtifactRow.digest), index=True)
+    created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+
+
+class VerificationRow(Base):
+    """What came of the last verification of a candidate; `release` is the one that verified."""
+
+    __tablename__ = "leanfront_verifications"
+
+    candidate_id: Mapped[int] = mapped_column(
+        ForeignKey(CandidateRow.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    ok: Mapped[bool] = mapped_column(Boolean)
+    claims: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    unchecked: Mapped[dict[str, str]] = mapped_column(JSON)
+    release: Mapped[str] = mapped_column(String(50))
+    created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+
+
 class JobRow(Base):
     """Work for a runner. Who runs it holds a lease until `lease_until` by the database's clock; `token` grows
     with every claim, and what is written under an older one is refused. A `local` job is driven by the process

@@ -41,15 +41,9 @@ class Answer:
     def response(self, request: Request) -> Response:
         """The answer to a request: 304 where the client has it already."""
         headers = {"ETag": self.tag, **_REVALIDATE, **self.headers}
-        if self._known(request.headers.get("if-none-match")):
+        if has_tag(request.headers.get("if-none-match"), self.tag):
             return Response(status_code=304, headers=headers)
         return Response(self.body, headers=headers, media_type="application/json")
-
-    def _known(self, header: str | None) -> bool:
-        if header is None:
-            return False
-        tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
-        return "*" in tags or self.tag in tags
 
 
 class Answers:
@@ -81,6 +75,14 @@ class Answers:
             self._found[key] = answer
             while self._bytes > self._most:
                 self._bytes -= len(self._found.popitem(last=False)[1].body)
+
+
+def has_tag(header: str | None, tag: str) -> bool:
+    """Whether a header ``If-None-Match`` names an entity tag."""
+    if header is None:
+        return False
+    tags = [each.strip().removeprefix("W/") for each in header.split(",")]
+    return "*" in tags or tag in tags
 
 
 def rendered(value: Any) -> bytes:

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from targets.errors import (
+    ArtifactError,
     BusyError,
     ConfigurationError,
     InfeasibleError,
@@ -66,9 +67,11 @@ KINDS: dict[str, Kind] = {
         Kind("busy", 409, "Another process drives it"),
         Kind("too-large", 413, "The request is too large"),
         Kind("unsupported-media-type", 415, "The body is not of a type that is read here"),
+        Kind("range", 416, "The file has no such part"),
         Kind("misdirected", 421, "The request is for another host"),
         Kind("invalid", 422, "A value cannot be used"),
         Kind("internal", 500, "The server failed"),
+        Kind("artifact", 500, "A stored file cannot be used"),
         Kind("overloaded", 503, "The server has too much to do", RETRY_SECONDS),
         Kind("storage", 503, "The database cannot be used now", RETRY_SECONDS),
     )
@@ -85,6 +88,7 @@ ERRORS: tuple[tuple[type[LeanfrontError], str], ...] = (
     (UsageError, "invalid"),
     (ConfigurationError, "invalid"),
     (TargetError, "invalid"),
+    (ArtifactError, "artifact"),
     (InfeasibleError, "invalid"),
     (LeanfrontError, "internal"),
 )

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from compressors import CRITERIA
 from compressors.configuration import METHODS, WEIGHT_BITS
+from cost_models import BACKENDS, LatencyOptions
+from cost_models.backends import LARGEST_BATCH, MOST_THREADS
 from objectives import known_objectives
 from objectives.objective import FEWEST, MOST
 from search import SAMPLERS, STATES, SearchOptions, SpaceOptions
@@ -17,6 +19,7 @@ from storage.searches import LONGEST_NAME
 
 _DEFAULT = SearchOptions()
 _SPACE = _DEFAULT.space
+_LATENCY = LatencyOptions()
 _STATE = Field(
     description="Where the search is.", json_schema_extra={"enum": list(STATES)}, examples=["running"]
 )
@@ -78,6 +81,19 @@ class SearchRequest(BaseModel):
         lt=1,
         allow_inf_nan=False,
     )
+    latency_backend: str | None = Field(
+        default=None,
+        description="What latency is measured in, on the runner's machine. Given any of these three, or latency as "
+        f"an objective, every candidate has a predicted latency; {_LATENCY.backend} by default.",
+        max_length=100,
+        json_schema_extra={"enum": [*BACKENDS, None]},
+    )
+    latency_threads: int | None = Field(
+        default=None, description="Threads of one run; 1 by default.", ge=1, le=MOST_THREADS
+    )
+    latency_batch: int | None = Field(
+        default=None, description="Inputs of one run; 1 by default.", ge=1, le=LARGEST_BATCH
+    )
 
     def options(self) -> SearchOptions:
         """As the search takes them. Raises `UsageError`."""
@@ -97,6 +113,7 @@ class SearchRequest(BaseModel):
             seed=self.seed,
             samples=self.samples,
             false_elimination=self.false_elimination,
+            latency=LatencyOptions.of(self.latency_backend, self.latency_threads, self.latency_batch),
         )
 
 
@@ -144,7 +161,35 @@ class Candidate(BaseModel):
     on_frontier: bool
     parent: int | None = Field(description="Candidate it was recovered from.")
     seconds: float = Field(description="Wall-clock time of its evaluation in seconds.")
+    verified: bool | None = Field(
+        description="Whether all that is claimed of it was found in its file; null while nobody has looked."
+    )
     measurements: list[Measurement]
+
+
+class Claim(BaseModel):
+    """One thing that is claimed of a candidate, and what was found."""
+
+    name: str = Field(
+        description="Of the measurement, or sha256, configuration, artifact.", examples=["macs"]
+    )
+    split: str | None = Field(description="Data it was measured on; null where that does not matter.")
+    claimed: float | str = Field(description="As it is stored.", examples=[20100000])
+    found: float | str | None = Field(description="Null where it could not be found.", examples=[20100000])
+    tolerance: float = Field(description="By how much they may differ; 0 where they are exact.")
+    unit: str
+    ok: bool = Field(description="Whether it holds.")
+
+
+class Verification(BaseModel):
+    """What was found of a candidate's claims in its packed file alone."""
+
+    candidate: int = Field(examples=[17])
+    ok: bool = Field(description="Whether every claim holds.")
+    claims: list[Claim]
+    unchecked: dict[str, str] = Field(description="What a file cannot tell -> why.")
+    release: str = Field(description="Of leanfront that verified.", examples=["0.1.0"])
+    created: str = Field(description="ISO 8601, UTC.")
 
 
 class Dense(BaseModel):

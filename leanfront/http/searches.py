@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from leanfront.registry import Registry
 from search import SearchRecord, queued
 from storage import FrontierStore, require_name
 from storage.jobs import SEARCH
-from targets.errors import NameTakenError, UsageError
+from targets.errors import NameTakenError, StorageError, UsageError
 
 router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
 
@@ -27,6 +28,8 @@ Limit = Annotated[int, Query(description="Members of the page at most.", ge=1, l
 Cursor = Annotated[
     str | None, Query(description="Where the page before ended: from its `Link` header.", max_length=500)
 ]
+log = logging.getLogger("leanfront.http")
+
 NAMES = 1_000
 """Numbers that are tried behind a name that is taken."""
 
@@ -162,9 +165,18 @@ async def resume(service: Ours, name: SearchName) -> Response:
     responses=problems("not-found", "busy", "storage", body=True),
 )
 async def delete(service: Ours, name: SearchName) -> Response:
-    """Delete a search with all that hangs on it; 409 while a process drives it: cancel it first."""
-    await service.write(service.store.delete_search, name)
+    """Delete a search with all that hangs on it, files too; 409 while a process drives it: cancel it first."""
+    await service.write(_delete, service, name)
     return Response(status_code=204)
+
+
+def _delete(service: Service, name: str) -> None:
+    files = service.store.delete_search(name)
+    try:
+        service.shelf.discard(files)
+    except StorageError as error:
+        # The search is gone all the same: nothing needs them, and a check finds them.
+        log.warning("files of search %r stay: %s", name, error)
 
 
 @router.get(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Path, Request
 
+from leanfront.database import open_shelf
 from leanfront.http.answers import Answers
 from leanfront.http.events import Hub
 from leanfront.http.metrics import Metrics
@@ -35,6 +36,7 @@ class Service:
 
     def __init__(self, store: FrontierStore, registry: Registry, settings: Settings) -> None:
         self.store = store
+        self.shelf = open_shelf(store)
         self.registry = registry
         self.settings = settings
         self.metrics = Metrics(store)

@@ -381,16 +381,6 @@ def test_unknown_objectives_are_refused(store: FrontierStore, build: Any) -> Non
         store.create_search(build.search(state="new"))
 
 
-def test_artifacts_are_noted_once(store: FrontierStore) -> None:
-    store.add_artifact("a" * 64, "weights", 5)
-    store.add_artifact("a" * 64, "report", 7)
-    noted = store.artifact("a" * 64)
-    assert (noted.digest, noted.kind, noted.bytes) == ("a" * 64, "weights", 5)
-    assert noted.created.utcoffset() is not None
-    with pytest.raises(NotFoundError, match="no artifact bbb"):
-        store.artifact("b" * 64)
-
-
 def test_threads_share_a_store(store: FrontierStore, build: Any) -> None:
     store.create_search(build.search())
     errors: list[BaseException] = []

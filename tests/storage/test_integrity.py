@@ -83,6 +83,14 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
         ("DELETE FROM leanfront_jobs", "has 0 jobs that drive it, not one"),
         ("UPDATE leanfront_jobs SET search_id = 77", "1 jobs without a search"),
         ("UPDATE leanfront_jobs SET candidate_id = 77", "1 jobs without their candidate"),
+        (
+            "INSERT INTO leanfront_verifications VALUES (77, true, '[]', '{}', '1', '2025-01-01 00:00:00')",
+            "1 verifications without a candidate",
+        ),
+        (
+            "INSERT INTO leanfront_candidate_artifacts VALUES (77, 'onnx', 'a', '2025-01-01 00:00:00')",
+            "1 files without their candidate",
+        ),
         ("UPDATE leanfront_jobs SET state = 'done'", "is running, but the job that drives it is done"),
         ("UPDATE leanfront_jobs SET local = false", "1 jobs run without a lease"),
         (

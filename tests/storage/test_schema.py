@@ -140,7 +140,8 @@ def made_by(url: str, version: str, build: Any) -> None:
             connection.execute(tables.tables[f"leanfront_{table}"].insert().values(row))
 
         record = search_row(build.search(), resolve("accuracy,memory,macs"))
-        names = {column.name for column in tables.tables["leanfront_searches"].c} - {"id", "created"}
+        made = {"id", "created", "frontier_version", "measured_version"}
+        names = {column.name for column in tables.tables["leanfront_searches"].c} - made
         search = {name: getattr(record, name) for name in names}
         ended = {"state": "failed", "message": "late", "trials": 4, "frontier_size": 2}
         insert("searches", {**search, **ended, "id": 1})
@@ -165,7 +166,15 @@ def made_by(url: str, version: str, build: Any) -> None:
         # Numbers have gaps where a trial was asked and never told; the last one is a duplicate.
         for number, candidate_id in ((0, 1), (2, 2), (3, 3), (7, 1)):
             trial = {"number": number, "candidate_id": candidate_id, "duplicate": number == 7, "search_id": 1}
+            if version >= "0003":
+                sequence = (0, 2, 3, 7).index(number) + 1
+                trial |= {"sequence": sequence, "entered": sequence < 3}
             insert("trials", {**trial, "parameters": {"bits": number}, "attributes": {}})
+        if version >= "0003":
+            job = {"kind": "search", "parameters": {}, "local": True, "cancelling": False, "token": 0}
+            job |= {"attempts": 0, "mark": 0}
+            insert("jobs", {**job, "search_id": 1, "state": "failed", "message": "late"})
+            insert("jobs", {**job, "search_id": 2, "state": "running"})
         if not database.is_sqlite:
             # The ids above were given by hand.
             for name in ("searches", "candidates"):
@@ -221,11 +230,15 @@ def test_an_upgrade_can_be_undone_and_done_again(bare_url: str, build: Any, vers
             config = schema.configuration()
             config.attributes["connection"] = connection
             command.downgrade(config, version)
-            assert "leanfront_jobs" not in inspect(connection).get_table_names()
+            tables = inspect(connection).get_table_names()
+            assert "leanfront_verifications" not in tables
+            assert ("leanfront_jobs" in tables) == (version >= "0003")
     assert upgrade(bare_url) == (version, schema.head())
     with FrontierStore(bare_url) as store:
         assert (store.frontier("mine"), store.trials("mine"), store.events("mine")) == before
-        assert store.jobs.counts() == {("search", "running"): 1}
+        queued = {("audit", "queued"): 1} if version >= "0003" else {}
+        assert store.jobs.counts() == {("search", "running"): 1, **queued}
+        assert store.candidate(1).verified is None
         with store.database.connection() as connection:
             assert differences(connection) == []
     assert check(bare_url).ok

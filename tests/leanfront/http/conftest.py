@@ -18,7 +18,7 @@ from compressors.configuration import Configuration
 from leanfront.http import Server, Settings
 from leanfront.registry import Registry
 from objectives import METRICS, Measurement, resolve
-from search import Candidate, SearchRecord, TrialRecord
+from search import Candidate, Claim, SearchRecord, TrialRecord, Verification
 from storage import FrontierStore
 
 API = "/api/v1"
@@ -92,6 +92,10 @@ class Fill:
         store.create_search(cls.record(name, **changes))
         if count:
             cls.trials(store, cls.trade_off(count), name)
+            claims = (Claim("macs", 5.0, 5.0, unit="MAC"), Claim("accuracy", 0.9, None, "validation", 0.002))
+            for candidate in (next(store.candidates(name)), store.frontier(name)[0]):
+                assert candidate.id is not None
+                store.add_verification(Verification(candidate.id, claims, {"latency_ms": "no"}, "1.0"))
         store.set_hypervolume(name, 0.5, 2.5)
         store.set_state(name, "done", f"{count} trials")
         return store.search(name)

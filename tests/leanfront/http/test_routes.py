@@ -44,6 +44,7 @@ ANSWERS = [
     ("/candidates/1", schemas.Candidate),
     ("/candidates/1/configuration", schemas.Configuration),
     ("/candidates/1/neighbours", schemas.Neighbours),
+    ("/candidates/1/verification", schemas.Verification),
     ("/compare?ids=1,2,3", schemas.Comparison),
     ("/jobs/1", schemas.Job),
 ]
@@ -63,7 +64,8 @@ def test_every_address_of_the_document_is_tried_above(file_client: httpx2.Client
     gets = {path for path, operations in paths.items() if "get" in operations}
     tried = {path.partition("?")[0] for path, _ in ANSWERS}
     named = {API + path.replace("mine", "{name}").replace("/1", "/{id}") for path in tried}
-    assert gets - named == {"/metrics", f"{API}/searches/{{name}}/events"}
+    others = {f"{API}/searches/{{name}}/events", f"{API}/candidates/{{id}}/artifact"}
+    assert gets - named == {"/metrics"} | others
 
 
 def printed(*arguments: str) -> Any:
@@ -80,17 +82,18 @@ def printed(*arguments: str) -> Any:
             "/searches/done/frontier?weak=true&max_macs=10K",
         ),
         (["frontier", "done", "--min-accuracy", "0.9"], "/searches/done/frontier?min_accuracy=0.9"),
-        (["select", "done", "--max-memory", "2KB"], "/searches/done/select?max_memory=2KB"),
-        (["select", "done", "--max-memory", "1"], "/searches/done/select?max_memory_bytes=1"),
-        (["select", "done", "--strategy", "knee"], "/searches/done/knee"),
+        (["select", "done", "--no-verify", "--max-memory", "2KB"], "/searches/done/select?max_memory=2KB"),
+        (["select", "done", "--no-verify", "--max-memory", "1"], "/searches/done/select?max_memory_bytes=1"),
+        (["select", "done", "--no-verify", "--strategy", "knee"], "/searches/done/knee"),
         (
-            ["select", "done", "--max", "file_bytes=4KiB", "--min", "top5_accuracy=0.2"],
+            ["select", "done", "--no-verify", "--max", "file_bytes=4KiB", "--min", "top5_accuracy=0.2"],
             "/searches/done/select?max_file_bytes=4KiB&min_top5_accuracy=0.2",
         ),
         (
             [
                 "select",
                 "done",
+                "--no-verify",
                 "--strategy",
                 "lexicographic",
                 "--order",
@@ -101,7 +104,7 @@ def printed(*arguments: str) -> Any:
             "/searches/done/select?strategy=lexicographic&order=memory,accuracy&tolerance=500",
         ),
         (
-            ["select", "done", "--strategy", "chebyshev", "--weight", "accuracy=3"],
+            ["select", "done", "--no-verify", "--strategy", "chebyshev", "--weight", "accuracy=3"],
             "/searches/done/select?strategy=chebyshev&weight_accuracy=3",
         ),
     ],

@@ -1,0 +1,119 @@
+"""A search's candidates in Python: what they hold, as modules, files and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+import search as searching
+from compressors import Compressor
+from compressors.calibration import SAMPLES
+from leanfront.exporting import require_format
+from leanfront.verifying import Verifier
+from search import Verification
+from targets import Target
+from targets.errors import TargetError
+
+_NO_TARGET = "this candidate does not know its target; open its search with target=..."
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate(searching.Candidate):
+    """A stored candidate that knows its target, so that it can give the compressed module."""
+
+    target: Callable[[], Target] | None = field(default=None, repr=False)
+    samples: Callable[[], int] | None = field(default=None, repr=False)
+    verifier: Callable[[], Verifier] | None = field(default=None, repr=False)
+
+    def module(self, device: str = "cpu") -> nn.Module:
+        """The compressed model in eval mode: of its kept file, or built anew from the target where none is kept.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            ArtifactError: the kept file is damaged.
+        """
+        kept = None if self.verifier is None else self.verifier().module(self, device)
+        if kept is not None:
+            return kept
+        compressor = Compressor(self._dense(), device=device, samples=self._calibration())
+        return compressor.materialise(self.configuration).module
+
+    def export(self, path: str | Path) -> Path:
+        """Write it to a file: ``.safetensors``, packed, `file_bytes` long, for `leanfront.load`; ``.onnx``,
+        with integer weights; or ``.pt2``, a `torch.export` program that holds its weights as float32.
+
+        What is written is verified before, and what came of that is stored. It holds the weights of the kept file,
+        where one is kept, and else of one made anew.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            UsageError: another suffix.
+            ArtifactError: what is claimed of the candidate does not hold.
+            LeanfrontError: it cannot be written.
+        """
+        require_format(Path(path))
+        return self._verifier().export(self, Path(path))
+
+    def verify(self) -> Verification:
+        """Find what is claimed of the candidate again, in its packed file alone, and store what came of it.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            UsageError: the candidate failed: nothing is claimed of it.
+        """
+        return self._verifier().verify(self)
+
+    def _verifier(self) -> Verifier:
+        if self.verifier is None:
+            raise TargetError(_NO_TARGET)
+        return self.verifier()
+
+    def _calibration(self) -> int:
+        return SAMPLES if self.samples is None else self.samples()
+
+    def _dense(self) -> Target:
+        if self.target is None:
+            raise TargetError(_NO_TARGET)
+        return self.target()
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+class Candidates(list[C]):
+    """A list of candidates, with a table form."""
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat dictionary a candidate: id, measurements, the configuration as text."""
+        return [flat(candidate) for candidate in self]
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, one row a candidate. Needs pandas (`pip install leanfront[pandas]`)."""
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("to_pandas() needs pandas: pip install 'leanfront[pandas]'") from None
+        return pandas.DataFrame(self.to_records())
+
+
+def flat(candidate: searching.Candidate) -> dict[str, Any]:
+    """A candidate as one flat row; metrics are named split_metric, costs by their own name."""
+    row: dict[str, Any] = {
+        "id": candidate.id,
+        "search": candidate.search,
+        "trial": candidate.number,
+        "on_frontier": candidate.on_frontier,
+        "verified": candidate.verified,
+    }
+    for measurement in candidate.measurements:
+        prefix = f"{measurement.split}_" if measurement.split else ""
+        row[prefix + measurement.name] = measurement.value
+        if measurement.low is not None:
+            row[f"{prefix}{measurement.name}_low"] = measurement.low
+            row[f"{prefix}{measurement.name}_high"] = measurement.high
+    row["configuration"] = candidate.configuration.canonical_text()
+    return row

@@ -1,0 +1,31 @@
+"""Files that users name: written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from targets.errors import StorageError
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write into, which is at its place once the context ends, and nowhere if it raises.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    place = Path(path)
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+        os.replace(temporary, place)
+    except OSError as error:
+        raise StorageError(f"cannot write '{place}': {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""Candidates of a server: what they hold, and what a worker there does for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import search as searching
+from compressors import Configuration
+from leanfront.candidates import Candidate
+from leanfront.exporting import require_format
+from leanfront.files import whole
+from leanfront.verifying import PACKED
+from objectives import Measurement
+from search import Verification
+from targets.errors import ArtifactError, NotFoundError, TargetError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from leanfront.client import Client
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteCandidate(Candidate):
+    """A candidate on a server: a worker there makes its files and verifies it."""
+
+    client: Client | None = field(default=None, repr=False)
+
+    def module(self, device: str = "cpu") -> nn.Module:
+        """Not over the network. Raises `TargetError`, which says what to do."""
+        raise TargetError(
+            "the target is with the server's workers: export the candidate, and open the file with leanfront.load"
+        )
+
+    def export(self, path: str | Path, *, timeout: float | None = None) -> Path:
+        """Write the candidate to a file, which a worker of the server's makes where there is none yet.
+
+        Args:
+            path: of the file; its suffix says the format.
+            timeout: seconds to wait for the worker; None for ever.
+
+        Raises:
+            TimeoutError: no worker has made it by then.
+            UsageError: another suffix.
+            ArtifactError: what arrived is not what was sent.
+            LeanfrontError: it cannot be made, or written here.
+        """
+        place = Path(path)
+        require_format(place)
+        content = self.artifact(place.suffix.lower().removeprefix("."), timeout=timeout)
+        with whole(place) as file:
+            file.write(content)
+        return place
+
+    def artifact(self, format: str = PACKED, *, timeout: float | None = None) -> bytes:
+        """The candidate's file in a format; waits for a worker to make it where there is none yet.
+
+        Raises:
+            TimeoutError: no worker has made it by then.
+            UsageError: an unknown format.
+            ArtifactError: what arrived is not what was sent.
+            LeanfrontError: it cannot be made.
+        """
+        client, path = self._server(), f"/candidates/{self.id}/artifact"
+        try:
+            return client.file(path, {"format": format})
+        except (NotFoundError, ArtifactError):
+            # None was made, or it is damaged there.
+            client.work(path, {"format": format}, timeout)
+        return client.file(path, {"format": format})
+
+    def verify(self, *, timeout: float | None = None) -> Verification:
+        """Have a worker verify the candidate, and wait for what comes of it.
+
+        Raises:
+            TimeoutError: no worker has verified it by then.
+            LeanfrontError: it cannot.
+        """
+        client = self._server()
+        client.work(f"/candidates/{self.id}/verify", timeout=timeout)
+        return self.verification()
+
+    def verification(self) -> Verification:
+        """What came of verifying the candidate last. Raises `NotFoundError` where nobody has."""
+        return Verification.from_json(self._server().get(f"/candidates/{self.id}/verification").json())
+
+    def _server(self) -> Client:
+        assert self.client is not None
+        return self.client
+
+
+def candidate_of(data: Mapping[str, Any], client: Client) -> RemoteCandidate:
+    """The candidate that a CANDIDATE object tells of; which channels are kept it does not tell."""
+    plain = searching.Candidate(
+        search=data["search"],
+        number=data["trial"],
+        configuration=Configuration.from_json(data["configuration"]),
+        state=data["state"],
+        reason=data["reason"],
+        measurements=tuple(Measurement.from_json(each) for each in data["measurements"]),
+        on_frontier=data["on_frontier"],
+        parent=data["parent"],
+        seconds=data["seconds"],
+        id=data["id"],
+        verified=data["verified"],
+    )
+    own = {each.name: getattr(plain, each.name) for each in fields(searching.Candidate)}
+    return RemoteCandidate(**own, client=client)
