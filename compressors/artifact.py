@@ -24,8 +24,11 @@ from compressors.configuration import Configuration
 from compressors.contents import Values, decode, encode, fill, gather
 from compressors.derive import skeleton
 from compressors.layout import CHECK, FORMAT, Layout, header, layout
+from compressors.modules import weight_of
+from compressors.quantisers import Quantised
 from compressors.slicing import cut
 from compressors.structure import Structure
+from targets.attention import open_attention
 from targets.errors import ArtifactError, CompressionError, ConfigurationError, TargetError
 
 LONGEST_HEADER = 1 << 24
@@ -210,7 +213,12 @@ def _of(artifact: Artifact) -> str:
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def restore(artifact: Artifact, model: nn.Module, example_input: Tensor | None = None) -> nn.Module:
+def restore(
+    artifact: Artifact,
+    model: nn.Module,
+    example_input: Tensor | None = None,
+    structure: Structure | None = None,
+) -> nn.Module:
     """A working module: the architecture, cut, with the artifact's weights.
 
     Integers are dequantised and batch norms hold the inference form, y = scale x + shift; whatever the state dict
@@ -220,6 +228,7 @@ def restore(artifact: Artifact, model: nn.Module, example_input: Tensor | None =
         artifact: as read.
         model: the dense architecture with any weights; it is not changed.
         example_input: a batch it accepts; needed where channels are cut, to see which go together.
+        structure: of the dense architecture, where it is known; the example input is not needed then.
 
     Returns:
         A new module on the CPU in eval mode, float32, which takes no gradients.
@@ -230,14 +239,14 @@ def restore(artifact: Artifact, model: nn.Module, example_input: Tensor | None =
     """
     configuration = artifact.configuration
     example = None
-    if configuration.channels:
+    if configuration.channels and structure is None:
         if example_input is None:
             raise TargetError(
                 f"{_of(artifact)} has channels cut: give an example input of the model, to see which go together"
             )
         example = example_input.cpu()
-    module = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
-    structure = skeleton(module, example)
+    module = open_attention(copy.deepcopy(model).cpu().float().eval()).requires_grad_(False)
+    structure = structure or skeleton(module, example)
     values = contents(artifact, structure)
     groups = [structure.groups[name] for name in configuration.channels]
     # Which of its units a group loses shows in the weights alone, and these are replaced.
@@ -252,6 +261,26 @@ def restore(artifact: Artifact, model: nn.Module, example_input: Tensor | None =
             f"{_of(artifact)} is damaged or of another architecture ({type(error).__name__}: {_brief(error)})"
         ) from error
     return innermost_channels(module)
+
+
+def reopen(artifact: Artifact, model: nn.Module, example_input: Tensor | None = None) -> Compressed:
+    """What other formats are written from: the artifact's own weights and integers, to the last bit.
+
+    Arguments and errors as of `restore`. Batch norms are in the inference form, and which units were kept and which
+    weights zeroed is not told.
+    """
+    module = restore(artifact, model, example_input)
+    structure = skeleton(model, example_input)
+    values, codes = contents(artifact, structure), {}
+    for layer, bits in artifact.configuration.weight_bits.items():
+        if f"{layer}.weight:codes" not in values:
+            continue
+        axis = 1 if structure.parts[layer].transposed else 0
+        scale = values[f"{layer}.weight:scale"].float()
+        weight = weight_of(module.get_submodule(layer)).detach().contiguous()
+        integers = (weight / scale.view([-1 if i == axis else 1 for i in range(weight.dim())])).round()
+        codes[layer] = Quantised(integers.to(torch.int8), scale, bits, axis)
+    return Compressed(module, artifact.configuration, codes=codes)
 
 
 def coded_bytes(data: bytes) -> int:

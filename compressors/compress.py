@@ -84,9 +84,13 @@ class Compressor:
 
         Raises:
             ConfigurationError: the configuration does not fit the model.
-            CompressionError: it could not be applied.
+            CompressionError: it could not be applied, or was trained since.
         """
         configuration = self.structure.canonical(configuration)
+        if configuration.recovery:
+            raise CompressionError(
+                "the configuration was trained (recovery): its weights cannot be made again, they are in its artifact"
+            )
         if configuration.criterion not in CRITERIA and configuration.criterion != "none":
             raise ConfigurationError(
                 f"unknown criterion '{configuration.criterion}'; known: {', '.join(CRITERIA)}"

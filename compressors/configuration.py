@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from compressors.recovery_settings import Recovery
 from targets.errors import ConfigurationError
 
 VERSION = 1
@@ -47,6 +48,8 @@ class Configuration:
             the compressed model gives it (`compressors.sequential`). Stored with the method's version.
         activation_range: how activation ranges are calibrated: minmax, percentile, mse or dynamic.
         seed: seed of criteria that draw random numbers.
+        recovery: how it was trained since, one `Recovery.to_json` a training; such weights cannot be made again
+            from the configuration, they are in the artifact.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -60,6 +63,7 @@ class Configuration:
     method: str = "rounding"
     activation_range: str = DEFAULT_RANGE
     seed: int = 0
+    recovery: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         channels = {str(k): _integer(v, f"kept channels of '{k}'") for k, v in sorted(self.channels.items())}
@@ -89,6 +93,9 @@ class Configuration:
                 f"unknown activation range '{self.activation_range}'; known: {', '.join(ACTIVATION_RANGES)}"
             )
         seed = _integer(self.seed, "seed")
+        if isinstance(self.recovery, str | bytes | Mapping) or not isinstance(self.recovery, Sequence):
+            raise ConfigurationError(f"recovery must be a list of trainings, not {self.recovery!r:.100}")
+        recovery = tuple(Recovery.from_json(training).to_json() for training in self.recovery)
         pruned = bool(channels or sparsity)
         values: dict[str, Any] = {
             "channels": channels,
@@ -99,6 +106,7 @@ class Configuration:
             "method": method if pruned or weights else METHODS["rounding"],
             "activation_range": activation_range if activations else NO_RULE,
             "seed": seed if pruned and criterion == "random" else 0,
+            "recovery": recovery,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -110,7 +118,7 @@ class Configuration:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary; `from_json` gives the equal configuration back."""
-        return {
+        said: dict[str, Any] = {
             "version": VERSION,
             "channels": dict(self.channels),
             "weight_bits": dict(self.weight_bits),
@@ -121,6 +129,8 @@ class Configuration:
             "activation_range": self.activation_range,
             "seed": self.seed,
         }
+        # Absent where there was none, so that digests of before stay.
+        return said | ({"recovery": [dict(each) for each in self.recovery]} if self.recovery else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Configuration:

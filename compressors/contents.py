@@ -190,7 +190,7 @@ def _fill_layer(
     axis = _input_axis(part)
     mask = None
     if sparsity is not None:
-        mask = _mask(name, values, packing.in_order(weight, sparsity, axis).shape)
+        mask = stored_mask(name, values, packing.in_order(weight, sparsity, axis).shape)
 
     def placed(flat: Tensor) -> Tensor:
         whole = torch.zeros(weight.shape, dtype=flat.dtype)
@@ -223,8 +223,14 @@ def _fill_layer(
     attach(module, ActivationQuantiser(width, float(_positive(f"{name}.input:scale", values)), zero_point))
 
 
-def _mask(name: str, values: Mapping[str, Tensor], shape: torch.Size) -> Tensor:
-    """The weights that a sparse layer stores, in the order they are stored in."""
+def stored_mask(name: str, values: Mapping[str, Tensor], shape: torch.Size) -> Tensor:
+    """The weights that a sparse layer stores, in the order they are stored in.
+
+    Args:
+        name: of the layer.
+        values: of all entries.
+        shape: of its weights in that order.
+    """
     if f"{name}.weight:pairs" in values:
         return packing.mask_of_pairs(values[f"{name}.weight:pairs"].numpy(), shape)
     if f"{name}.weight:index" in values:

@@ -6,6 +6,7 @@ that choose one candidate (`select`). Costs come from `cost_models`, whose impor
 
 from __future__ import annotations
 
+from compressors.outputs import correct
 from objectives.budget import Budget, parse_count, parse_size
 from objectives.dominance import (
     dominates,
@@ -15,7 +16,7 @@ from objectives.dominance import (
     strictly_better,
 )
 from objectives.measurement import SEARCHED_SPLITS, SPLITS, Measurement
-from objectives.metrics import METRICS, Metric, correct, measure, wilson
+from objectives.metrics import METRICS, Metric, measure, wilson
 from objectives.objective import (
     Objective,
     known_objectives,

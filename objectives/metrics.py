@@ -10,6 +10,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from compressors.outputs import correct
 from objectives.measurement import COST_SPLIT, Measurement
 from targets.errors import EvaluationError, UsageError
 
@@ -89,26 +90,6 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[floa
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
-
-
-def correct(logits: Tensor, labels: Tensor, k: int = 1) -> Tensor:
-    """Which samples have their label among the k largest logits.
-
-    Equal logits are ranked by class number, lowest first, so that a tie never depends on the device and k = 1
-    agrees with an argmax that returns the first maximum.
-
-    Args:
-        logits: (N, C) float, without NaN.
-        labels: (N,) int64 in 0..C-1.
-        k: at least 1.
-
-    Returns:
-        (N,) bool.
-    """
-    own = logits.gather(1, labels[:, None])
-    before = torch.arange(logits.shape[1], device=logits.device)[None, :] < labels[:, None]
-    ahead = (logits > own) | ((logits == own) & before)
-    return ahead.sum(dim=1) < k
 
 
 def measure(names: Sequence[str], logits: Tensor, labels: Tensor, split: str) -> list[Measurement]:

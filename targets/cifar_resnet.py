@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from targets.augmentation import CropAndFlip
 from targets.errors import TargetError
 from targets.images import ImageArchive, ImageTree, PixelTransform
 from targets.pad_shortcut import PadShortcut
@@ -153,6 +154,7 @@ def build(depth: int, options: Mapping[str, str]) -> Target:
         example_input=torch.zeros(1, 3, SIZE, SIZE),
         classes=classes,
         name=name,
+        augment=CropAndFlip(SIZE // 8),
         cuts=cuts,
         validation=splits["validation"],
         calibration=splits.get("calibration"),

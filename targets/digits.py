@@ -104,6 +104,7 @@ def build(options: Mapping[str, str]) -> Target:
         test=(images[test], labels[test]),
         classes=[str(digit) for digit in range(10)],
         name="digits",
+        augment=_shifted,
     )
 
 

@@ -4,7 +4,7 @@
     ├── UsageError               a value the caller passed: name, size, bits, option
     ├── TargetError              the model or its data cannot be used
     ├── ConfigurationError       a configuration does not fit the model, or is not one
-    ├── CompressionError         a configuration could not be applied
+    ├── CompressionError         a configuration could not be applied, or what came of it not be trained
     ├── ArtifactError            a file is no artifact, is damaged, or is of another architecture
     ├── EvaluationError          a compressed model could not be measured
     ├── InfeasibleError          no candidate holds the budget; the nearest is named
@@ -39,7 +39,7 @@ class ConfigurationError(LeanfrontError, ValueError):
 
 
 class CompressionError(LeanfrontError):
-    """A configuration could not be applied to the model."""
+    """A configuration could not be applied to the model, or what came of it could not be trained."""
 
 
 class ArtifactError(LeanfrontError):

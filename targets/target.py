@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from targets.attention import open_attention
 from targets.cuts import cut_calibration
 from targets.errors import TargetError
-from targets.forward import class_scores
+from targets.forward import class_scores, logits_alone
 from targets.overlap import check_disjoint
 from targets.samples import as_float32
 from targets.split import Split
@@ -29,8 +30,9 @@ class Target:
     """A trained classifier, an example input and disjoint data splits. Immutable.
 
     Attributes:
-        model: a private copy in eval mode on the CPU, floating parameters as float32. The caller's model is
-            never touched; whoever changes this one must copy it first.
+        model: a private copy in eval mode on the CPU, floating parameters as float32, attention with heads that
+            can be cut (`targets.attention`). The caller's model is never touched; whoever changes this one must
+            copy it first.
         example_input: (1, ...) one input, on the CPU.
         calibration: statistics are estimated on it.
         validation: searched and chosen on.
@@ -40,6 +42,7 @@ class Target:
         task: ``classification``.
         name: for people.
         reference: what resolves to this target again (``digits``, ``file.py:function``), or None.
+        augment: changes a batch of training inputs at random while a candidate is recovered, or None.
         cuts: sentences that say which split was cut from which.
     """
 
@@ -53,6 +56,7 @@ class Target:
     task: str
     name: str | None
     reference: str | None
+    augment: Callable[[Tensor], Tensor] | None
     cuts: tuple[str, ...]
     _memo: dict[str, str] = field(init=False, repr=False)
 
@@ -69,12 +73,13 @@ class Target:
         task: str = "classification",
         name: str | None = None,
         reference: str | None = None,
+        augment: Callable[[Tensor], Tensor] | None = None,
         cuts: Sequence[str] = (),
     ) -> None:
         """Check everything that can be checked at the door.
 
         Args:
-            model: maps a batch (n, ...) to float class scores (n, C).
+            model: maps a batch (n, ...) to float class scores (n, C), alone or under the name `logits`.
             example_input: a batch of at least one input the model takes; the first is kept.
             validation: a dataset or loader of (input, label), or a pair of tensors: see `Split.of`. The same
                 goes for the other splits.
@@ -85,6 +90,9 @@ class Target:
             task: ``classification`` is the only one for now.
             name: for people; the model's class name without it.
             reference: set by `resolve`.
+            augment: a function of a batch (n, ...) of training inputs that gives one of the same shape, called on
+                the training device with random numbers from torch's global generator. It is no part of the
+                fingerprint.
             cuts: sentences on cuts that were made before, which `Target.cuts` opens with.
 
         Raises:
@@ -114,7 +122,7 @@ class Target:
         if "validation" not in splits:
             raise TargetError("validation is None; a target needs a validation split to search on")
         _check_shapes(splits, example_input)
-        outputs = class_scores(model, example_input, "example_input")
+        outputs = class_scores(logits_alone(model, example_input), example_input, "example_input")
         names = _class_names(classes, outputs.shape[1])
         _check_labels(splits, len(names), classes is not None)
         check_disjoint(list(splits.values()))
@@ -125,6 +133,8 @@ class Target:
             said.append(sentence)
         inputs, _ = next(splits["calibration"].batches(PROBE_BATCH))
         class_scores(model, inputs, f"the first {len(inputs)} calibration samples")
+        if augment is not None:
+            _check_augment(augment, inputs[:2])
         values = {
             "model": model,
             "example_input": example_input,
@@ -136,6 +146,7 @@ class Target:
             "task": task,
             "name": name or type(model).__name__,
             "reference": reference,
+            "augment": augment,
             "cuts": tuple(said),
             "_memo": {},
         }
@@ -200,7 +211,7 @@ class Target:
 
 def _private(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model).cpu().float().eval()
+        return open_attention(copy.deepcopy(model).cpu().float().eval())
     except Exception as error:
         raise TargetError(
             f"the model cannot be copied: {type(error).__name__}: {error}; drop what is not a parameter, buffer "
@@ -231,6 +242,27 @@ def _check_shapes(splits: dict[str, Split], example_input: Tensor) -> None:
             hint = "; the example lacks the batch dimension: pass example_input.unsqueeze(0)"
         raise TargetError(
             f"{split.name}: inputs have shape {found}, but example_input holds inputs of shape {expected}{hint}"
+        )
+
+
+def _check_augment(augment: Any, inputs: Tensor) -> None:
+    if not callable(augment):
+        raise TargetError(
+            f"augment is a {_kind(augment)}; give a function of a batch of inputs, or leave it out"
+        )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            made = augment(inputs.clone())
+    except Exception as error:
+        raise TargetError(
+            f"augment fails on inputs of shape {tuple(inputs.shape)}, {inputs.dtype}: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(made, Tensor) or made.shape != inputs.shape or made.dtype != inputs.dtype:
+        found = (
+            f"{made.dtype} of shape {tuple(made.shape)}" if isinstance(made, Tensor) else f"a {_kind(made)}"
+        )
+        raise TargetError(
+            f"augment makes {found} of {inputs.dtype} of shape {tuple(inputs.shape)}; it must keep both"
         )
 
 

@@ -193,6 +193,7 @@ def test_the_operations_page_runs_as_it_stands(tmp_path: Path) -> None:
 
 
 TRY_ADDITIONS = """
+from compressors import Compressor, Configuration, Recovery, recover
 import leanfront
 from leanfront.cli import main
 
@@ -208,13 +209,18 @@ assert 0 <= best.value("brier") <= 2
 assert best.memory_bytes == min(c.memory_bytes for c in result.candidates() if c.value("energy_pj") <= 4e7)
 assert best.configuration.criterion in ("linf", "none")
 main(["select", result.name, "--max", "energy=40M", "--strategy", "smallest"])
+
+compressor = Compressor(leanfront.resolve("digits"))
+rough = compressor.materialise(Configuration(weight_bits=dict.fromkeys(compressor.structure.layers, 2)))
+recovered = recover(compressor, rough, Recovery(epochs=2, batch_size=32, optimiser="rmsprop"))
+assert recovered.after > recovered.before, recovered
 """
 
 
 @pytest.mark.slow
 def test_every_addition_that_contributing_shows_works(tmp_path: Path) -> None:
     code = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python"]
-    assert len(code) == 5
+    assert len(code) == 6
     script = tmp_path / "additions.py"
     script.write_text("\n".join([*code, TRY_ADDITIONS]), encoding="utf-8")
     done = run([sys.executable, str(script)], tmp_path)

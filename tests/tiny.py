@@ -57,7 +57,7 @@ def _data(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return images, labels
 
 
-def _make(kind: type[Net]) -> Target:
+def _make(kind: type[Net], train: tuple[torch.Tensor, torch.Tensor] | None = None) -> Target:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         threads = torch.get_num_threads()
@@ -79,6 +79,7 @@ def _make(kind: type[Net]) -> Target:
         calibration=_data(128, 2),
         validation=_data(200, 3),
         test=_data(120, 4),
+        train=train,
         classes=["a", "b", "c", "d"],
         name="tiny",
     )
@@ -86,6 +87,11 @@ def _make(kind: type[Net]) -> Target:
 
 def target() -> Target:
     return _make(Net)
+
+
+def recoverable() -> Target:
+    """With a training split, from which compressed copies can learn."""
+    return _make(Net, _data(320, 1))
 
 
 def dies() -> Target:
