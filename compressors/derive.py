@@ -19,15 +19,22 @@ from torch import Tensor, nn
 
 from compressors.configuration import Configuration
 from compressors.graph import dependency_groups
-from compressors.modules import channel_axis, describe, elements_read, own_tensors, pruner_of
-from compressors.slicing import cut
+from compressors.heads import head_groups
+from compressors.modules import channel_axis, describe, own_tensors, pruner_of
+from compressors.slicing import cut_for_now
 from compressors.structure import CONSUMERS, ChannelGroup, Member, Part, Shape, Structure
+from targets.attention import open_attention
 from targets.errors import TargetError
+from targets.forward import logits_alone
 
 TOLERANCE = 1e-4
 """Largest relative error of a cut model against the silenced one."""
 MEASURABLE = 1e-3
 """Silencing must change the output by at least this share, or agreement would prove nothing."""
+
+
+BIASES = (1.0, 0.0)
+"""Biases of other weights to prove with: positive ones wake rectifiers up, and saturate gates."""
 
 
 @torch.inference_mode(False)
@@ -39,32 +46,45 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
         example_input: a batch the model accepts, shape (n, ...).
         seed: chooses which channels the proofs cut.
 
+    Names are those of the model with its attention opened (`targets.attention`), as a target's model is.
+
     Raises:
         TargetError: the model does not run on the example input.
     """
-    model = copy.deepcopy(model).eval().float()
+    model = open_attention(copy.deepcopy(model).eval().float())
     example_input = example_input.float() if example_input.is_floating_point() else example_input
+    logits_alone(model, example_input)
     try:
         with torch.no_grad():
             model(example_input)
     except Exception as error:
         raise TargetError(f"the model does not run on its example input: {error}") from error
     parts, layers, exclusions = _parts(model)
-    read = elements_read(model, example_input, layers)
-    uncalled = [name for name in layers if name not in read]
+    ways = [_way(model, inputs) for inputs in _varied(example_input, seed)]
+    uncalled = [name for name in layers if not any(name in way for way in ways)]
     exclusions += [
         (name, "activations", "never called as a module: its parent reads its weights") for name in uncalled
     ]
     groups: dict[str, ChannelGroup] = {}
-    found, failures = _graph_groups(model, example_input, parts)
-    exclusions += failures
+    found: Sequence[ChannelGroup] = ()
+    if all(way == ways[0] for way in ways):
+        found, failures = _graph_groups(model, example_input, parts)
+        exclusions += failures
+    else:
+        reason = "it calls other modules for other inputs, so nothing can be proven; bits still work"
+        exclusions.append(("model", "channel groups", reason))
     prover = _Prover(model, example_input, parts, seed)
     for group in found:
-        reason = prover.refute([group])
-        if reason is None:
+        refuted = prover.refute([group])
+        unheard = [member.part for member in group.members if member.side == "in" and member.part in uncalled]
+        if refuted is None:
             groups[group.name] = group
-        else:
-            exclusions.append((group.name, "channel group", reason))
+        elif unheard:
+            refuted = (
+                f"{unheard[0]} reads its channels without being called with them, so nothing can be proven"
+            )
+        if refuted is not None:
+            exclusions.append((group.name, "channel group", refuted))
     if len(groups) > 1 and prover.refute(list(groups.values())) is not None:
         groups = _jointly_proven(groups, prover, exclusions)
     ordered = {name: groups[name] for name in parts if name in groups}
@@ -91,12 +111,12 @@ def skeleton(model: nn.Module, example_input: Tensor | None) -> Structure:
     Raises:
         TargetError: the model does not run on the example input.
     """
-    model = copy.deepcopy(model).eval().float()
+    model = open_attention(copy.deepcopy(model).eval().float())
     parts, layers, _ = _parts(model)
     found: Sequence[ChannelGroup] = ()
     if example_input is not None:
         example_input = example_input.float() if example_input.is_floating_point() else example_input
-        found, failures = _graph_groups(model, example_input, parts)
+        found, failures = _graph_groups(logits_alone(model, example_input), example_input, parts)
         if failures and failures[0][0] == "model":
             raise TargetError(f"the model's channel groups cannot be found: {failures[0][2]}")
     return Structure(parts, {group.name: group for group in found}, tuple(layers))
@@ -163,16 +183,17 @@ def _tied(name: str, module: nn.Module, elsewhere: set[str]) -> Part:
 def _graph_groups(
     model: nn.Module, example_input: Tensor, parts: Mapping[str, Part]
 ) -> tuple[list[ChannelGroup], list[tuple[str, str, str]]]:
-    """The dependency graph's groups, translated; and what could not be."""
+    """Attention's heads, and the dependency graph's groups, translated; and what could not be."""
+    heads, failures = head_groups(model, parts)
     try:
         graph, raw, lost = dependency_groups(model, example_input)
     except Exception as error:
         reason = f"the dependency graph could not be built ({type(error).__name__}: {error}); bits still work"
-        return [], [("model", "channel groups", reason)]
+        return heads, [("model", "channel groups", reason), *failures]
     names = {module: name for name, module in model.named_modules()}
-    failures = [(names.get(module, "?"), "channel group", reason) for module, reason in lost]
+    failures += [(names.get(module, "?"), "channel group", reason) for module, reason in lost]
     parameters = {id(p): name for name, p in model.named_parameters()}
-    groups: dict[str, ChannelGroup] = {}
+    groups = {group.name: group for group in heads}
     order = {name: position for position, name in enumerate(parts)}
     for items in raw:
         root = names.get(items[0].dep.target.module, "?")
@@ -280,24 +301,26 @@ class _Prover:
         self.parts = parts
         self.seed = seed
         self.inputs = _probe_inputs(example_input, seed)
-        self.shuffled: nn.Module | None = None
+        self.shuffled: list[nn.Module] = []
         self.outputs: dict[int, Tensor] = {}
 
     def refute(self, groups: Sequence[ChannelGroup]) -> str | None:
         """The reason why cutting these groups is wrong, or None when it is proven right."""
-        reason = self._compare(self.model, groups)
-        if reason == _UNMEASURABLE:
-            # Weights at which the channels do nothing (zero-initialised norms) prove nothing; the coupling
-            # does not depend on the weights, so others serve.
-            if self.shuffled is None:
-                self.shuffled = _randomised(self.model, self.seed)
-            reason = self._compare(self.shuffled, groups)
+        reason = self._compare(self.model, groups, 1 / 4)
+        for model, bias in enumerate(BIASES):
+            if reason != _UNMEASURABLE:
+                break
+            # Weights at which the channels do nothing (zero-initialised norms, saturated gates) prove nothing;
+            # the coupling does not depend on the weights, so others serve.
+            if model == len(self.shuffled):
+                self.shuffled.append(_randomised(self.model, self.seed + model, bias))
+            reason = self._compare(self.shuffled[model], groups, 1 / 2)
         return reason
 
-    def _compare(self, model: nn.Module, groups: Sequence[ChannelGroup]) -> str | None:
+    def _compare(self, model: nn.Module, groups: Sequence[ChannelGroup], share: float) -> str | None:
         choice = random.Random(self.seed)
         gone = {
-            group.name: sorted(choice.sample(range(group.units), max(1, group.units // 4)))
+            group.name: sorted(choice.sample(range(group.units), max(1, int(group.units * share))))
             for group in groups
         }
         with torch.no_grad():
@@ -307,13 +330,12 @@ class _Prover:
                     silent = _logits(model(self.inputs))
             except Exception as error:
                 return f"its channels cannot be silenced ({type(error).__name__}: {error})"
-            small = copy.deepcopy(model)
             try:
-                cut(small, groups, gone)
-                output = _logits(small(self.inputs))
+                with cut_for_now(model, groups, gone) as small:
+                    output = _logits(small(self.inputs))
+                    misshapen = self._misshapen(small, groups, gone)
             except Exception as error:
                 return f"the cut model does not run ({type(error).__name__}: {error})"
-        misshapen = self._misshapen(small, groups, gone)
         if misshapen is not None:
             return f"cutting gives {misshapen} other channels than expected"
         scale = float(dense.norm())
@@ -400,15 +422,43 @@ def _probe_inputs(example_input: Tensor, seed: int) -> Tensor:
     return torch.cat([first, first + noise.to(first)])
 
 
-def _randomised(model: nn.Module, seed: int) -> nn.Module:
-    """A copy with every weight drawn anew, scaled by its fan-in."""
+def _varied(example_input: Tensor, seed: int) -> list[Tensor]:
+    """The example and inputs unlike it."""
+    first = example_input[:1]
+    if not first.is_floating_point():
+        return [first]
+    return [first, -first, _probe_inputs(first, seed)[1:]]
+
+
+def _way(model: nn.Module, inputs: Tensor) -> set[str]:
+    """The modules that a model calls."""
+    called: set[str] = set()
+    handles = []
+    for name, module in model.named_modules():
+
+        def hook(_: nn.Module, inputs: Any, name: str = name) -> None:
+            if inputs and isinstance(inputs[0], Tensor):
+                called.add(name)
+
+        handles.append(module.register_forward_pre_hook(hook))
+    try:
+        with torch.no_grad():
+            model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
+
+
+def _randomised(model: nn.Module, seed: int, bias: float) -> nn.Module:
+    """A copy with every weight drawn anew, scaled by its fan-in, and biases around a value."""
     shuffled = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in shuffled.parameters():
+        for name, parameter in shuffled.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator).to(parameter)
             if parameter.dim() > 1:
                 parameter.copy_(noise * (2 / max(1, parameter[0].numel())) ** 0.5)
             else:
-                parameter.copy_(1 + 0.1 * noise)
+                parameter.copy_((bias if name.endswith("bias") else 1.0) + 0.1 * noise)
     return shuffled

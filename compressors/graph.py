@@ -15,7 +15,9 @@ from torch_pruning.dependency import graph as graph_module
 from torch_pruning.dependency import index_mapping
 from torch_pruning.dependency.group import Group
 
+from compressors.heads import entrances
 from compressors.modules import CUSTOM_PRUNERS
+from compressors.stand_ins import standing_in
 
 MOST_INDICES = 500_000
 """Channel indices of a group, summed over its members. VGG-16's widest group has about 100,000."""
@@ -61,7 +63,7 @@ def _bounded() -> Iterator[None]:
 def dependency_groups(
     model: nn.Module, example_input: Tensor
 ) -> tuple[Any, list[Any], list[tuple[nn.Module, str]]]:
-    """The dependency graph of a model and its groups.
+    """The dependency graph of a model and its groups, but for attention's heads.
 
     Args:
         model: float32, eval mode; its parameters are made to require gradients, which the graph follows.
@@ -76,7 +78,7 @@ def dependency_groups(
     """
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
-    with _bounded(), warnings.catch_warnings(), torch.enable_grad():
+    with _bounded(), standing_in(model), warnings.catch_warnings(), torch.enable_grad():
         # The graph warns of bare parameters and unknown operators; proofs judge them.
         warnings.simplefilter("ignore")
         graph = torch_pruning.DependencyGraph().build_dependency(
@@ -84,7 +86,7 @@ def dependency_groups(
         )
         groups: list[Any] = []
         failures: list[tuple[nn.Module, str]] = []
-        seen: set[nn.Module] = set()
+        seen = entrances(model)
         for module in list(graph.module2node):
             if not isinstance(module, ROOTS) or module in seen:
                 continue

@@ -1,6 +1,6 @@
 """Module types the compressors know: how each describes itself, is cut, and is silenced.
 
-Cutting is torch-pruning's work wherever it knows the type; the padding shortcut brings its own.
+Cutting is torch-pruning's work wherever it knows the type; the padding shortcut and attention bring their own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch_pruning.pruner.function import BasePruningFunc, PrunerBox
 
 from compressors.structure import Part
+from targets.attention import HeadAttention
 from targets.pad_shortcut import PadShortcut
 
 CONVOLUTIONS = (
@@ -64,6 +65,30 @@ CUSTOM_PRUNERS: dict[type[nn.Module], BasePruningFunc] = {PadShortcut: PadShortc
 """Module type -> pruner, for types torch-pruning does not know."""
 
 
+class HeadsPruner(BasePruningFunc):  # type: ignore[misc]
+    """Cuts heads out of what an attention module itself holds: their number and their tables' entries."""
+
+    def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
+        assert isinstance(layer, HeadAttention)
+        for name, axis in layer.tables.items():
+            table = getattr(layer, name)
+            rest = table.detach().index_select(axis, _kept(table.shape[axis], idxs, table.device))
+            setattr(layer, name, nn.Parameter(rest, requires_grad=table.requires_grad))
+        layer.num_heads -= len(idxs)
+        return layer
+
+    prune_in_channels = prune_out_channels
+
+    def get_out_channels(self, layer: nn.Module) -> int:
+        assert isinstance(layer, HeadAttention)
+        return layer.num_heads
+
+    get_in_channels = get_out_channels
+
+
+HEADS_PRUNER = HeadsPruner()
+
+
 def _kept(channels: int, idxs: Sequence[int], device: torch.device) -> Tensor:
     mask = torch.ones(channels, dtype=torch.bool)
     mask[list(idxs)] = False
@@ -72,6 +97,8 @@ def _kept(channels: int, idxs: Sequence[int], device: torch.device) -> Tensor:
 
 def pruner_of(module: nn.Module) -> Any | None:
     """The pruner that cuts this module, or None where the type is unknown."""
+    if isinstance(module, HeadAttention):
+        return HEADS_PRUNER
     custom = CUSTOM_PRUNERS.get(type(module))
     if custom is not None:
         return custom
@@ -126,6 +153,9 @@ def describe(name: str, module: nn.Module) -> Part | None:
     if isinstance(module, PadShortcut):
         return Part(name, "shortcut", module.in_channels, module.out_channels)
     tensors = own_tensors(module)
+    if isinstance(module, HeadAttention):
+        tables = {k: (s, d, module.tables.get(k)) for k, (s, d, _) in tensors.items()}
+        return Part(name, "heads", module.num_heads, module.num_heads, tensors=tables)
     if isinstance(module, nn.PReLU) and module.num_parameters == 1:
         return Part(name, "pointwise", 0, 0, tensors={k: (s, d, None) for k, (s, d, _) in tensors.items()})
     if isinstance(module, nn.GroupNorm | nn.PReLU | nn.modules.instancenorm._InstanceNorm):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -39,6 +41,37 @@ def cut(module: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Se
             sides.setdefault(name, {})[side] = sorted(indices)
     for name, gone_channels in sides.items():
         cut_module(modules[name], gone_channels)
+
+
+@contextmanager
+def cut_for_now(
+    module: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int]]
+) -> Iterator[nn.Module]:
+    """A module with units removed, which is whole again afterwards: no tensor is copied but those that are cut.
+
+    Args:
+        module: the dense model; others must not use it meanwhile.
+        groups: groups to cut.
+        gone: group name -> units to remove.
+    """
+    modules = dict(module.named_modules())
+    touched = {
+        member.part.rpartition(".")[0] if member.side == "parameter" else member.part
+        for group in groups
+        for member in group.members
+    }
+    # Cutting puts new tensors and numbers into a module and changes none in place.
+    before = {
+        name: {key: copy.copy(v) if isinstance(v, dict) else v for key, v in vars(modules[name]).items()}
+        for name in touched
+    }
+    try:
+        cut(module, groups, gone)
+        yield module
+    finally:
+        for name, attributes in before.items():
+            modules[name].__dict__.clear()
+            modules[name].__dict__.update(attributes)
 
 
 def _cut_parameter(modules: Mapping[str, nn.Module], path: str, indices: set[int]) -> None:

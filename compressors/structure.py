@@ -23,8 +23,8 @@ class Part:
 
     Args:
         name: dotted path of the module.
-        kind: ``conv``, ``depthwise``, ``linear``, ``norm``, ``channelwise``, ``shortcut``,
-            ``pointwise`` (tensors that are the same for all channels) or ``other``.
+        kind: ``conv``, ``depthwise``, ``linear``, ``norm``, ``channelwise``, ``shortcut``, ``heads`` (attention,
+            whose channels are its heads), ``pointwise`` (tensors that are the same for all channels) or ``other``.
         inputs: input channels or features (for one-sided kinds the same as `outputs`).
         outputs: output channels or features.
         groups: channel groups of a convolution, 1 otherwise.

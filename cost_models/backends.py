@@ -98,9 +98,9 @@ def stand_in(profile: Profile, configuration: Configuration) -> Compressed:
                 weight.copy_(weight.half())
     for layer, bits in configuration.activation_bits.items():
         dynamic = configuration.activation_range == "dynamic"
-        attach(
-            modules[layer], ActivationQuantiser(bits, None if dynamic else 2.0 ** (2 - bits), 2 ** (bits - 1))
-        )
+        # ONNX Runtime lets a quantiser do the work of the ReLU before it only where 0 is its lowest level.
+        zero_point = 0 if layer in profile.nonnegative_inputs else 2 ** (bits - 1)
+        attach(modules[layer], ActivationQuantiser(bits, None if dynamic else 2.0 ** (2 - bits), zero_point))
     return Compressed(module, configuration, kept, codes)
 
 

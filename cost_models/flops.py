@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
     warnings.simplefilter("ignore", DeprecationWarning)
     from fvcore.nn import FlopCountAnalysis
-    from fvcore.nn.jit_handles import get_shape
+    from fvcore.nn.jit_handles import einsum_flop_jit, get_shape
 
 _FREE = """
     add add_ sub rsub mul mul_ div div_ neg relu relu_ relu6 hardtanh hardtanh_ hardswish hardswish_
@@ -59,7 +59,37 @@ def native_attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
     return int(batch * (2 * length * width**2 + 2 * key[1] * width**2 + 2 * length * key[1] * width))
 
 
+def recurrent_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """LSTM, GRU and plain recurrent layers: every weight matrix once a step."""
+    sequence = get_shape(inputs[0])
+    shapes = [get_shape(value) for value in inputs[2].node().inputs()]
+    if sequence is None:
+        return 0
+    weights = sum(math.prod(shape) for shape in shapes if shape is not None and len(shape) == 2)
+    return int(math.prod(sequence[:-1]) * weights)
+
+
+def einsum_flops(inputs: list[Any], outputs: list[Any]) -> Any:
+    """A contraction of two tensors: the product of the sizes of all its indices.
+
+    fvcore takes its own count from a text that NumPy prints with three digits.
+    """
+    equation = str(inputs[0].toIValue()).replace(" ", "")
+    terms = equation.partition("->")[0].split(",")
+    shapes = [get_shape(value) for value in inputs[1].node().inputs()]
+    if len(terms) != 2 or "." in equation or any(shape is None for shape in shapes):
+        return einsum_flop_jit(inputs, outputs)
+    sizes = {
+        letter: side
+        for term, shape in zip(terms, shapes, strict=True)
+        for letter, side in zip(term, shape, strict=True)
+    }
+    return math.prod(sizes.values())
+
+
 HANDLES = {
+    "aten::einsum": einsum_flops,
+    **dict.fromkeys(("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"), recurrent_flops),
     "aten::scaled_dot_product_attention": attention_flops,
     "aten::_native_multi_head_attention": native_attention_flops,
 }

@@ -9,7 +9,7 @@ import numpy as np
 from compressors import Configuration, Shape
 from compressors.structure import nonzeros, weight_count
 from cost_models.batch import Batch, Both, Floats
-from cost_models.profile import Profile
+from cost_models.profile import Profile, removed
 from cost_models.registry import Cost, CostModel, register
 from targets.errors import EvaluationError
 
@@ -19,9 +19,9 @@ Count = Callable[[Mapping[str, Shape], Configuration], float]
 class MacModel:
     """fvcore's counts of the dense model, scaled by what a configuration leaves of each operation.
 
-    A layer's count scales with its weights, a norm's with its channels. Any other operation's count is affine
-    in the kept channels of the groups that reach it; the slopes are measured by cutting each group alone, and
-    the sum is held against fvcore's count of the model with all groups cut.
+    A layer's count scales with its weights, a norm's with its channels, attention's with its heads. Any other
+    operation's count is affine in the kept channels of the groups that reach it; the slopes are measured by cutting
+    each group alone, and the sum is held against fvcore's count of the model with all groups cut.
 
     Args:
         profile: of the dense model.
@@ -50,15 +50,8 @@ class MacModel:
             self._verify(profile)
 
     def _measure_slopes(self, profile: Profile) -> None:
-        for name, probe in profile.probes.items():
-            lost = 0.0
-            for (path, operator), count in profile.other_operations.items():
-                if path in profile.leaf_inputs:
-                    lost += count * (1 - probe.inputs.get(path, 0) / profile.leaf_inputs[path])
-                else:
-                    lost += count - probe.operations.get((path, operator), 0)
-            if lost:
-                self.slopes[name] = lost / probe.removed
+        for name, lost in profile.lost_operations.items():
+            self.slopes[name] = lost / removed(profile.structure.groups[name])
 
     def _verify(self, profile: Profile) -> None:
         joint = profile.joint

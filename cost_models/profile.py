@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from compressors import ChannelGroup, Configuration, Structure
 from compressors.modules import elements_read
-from compressors.slicing import cut
+from compressors.slicing import cut_for_now
 from cost_models.allocations import Allocations, watch
 from cost_models.flops import analyse, unsupported
 
@@ -27,14 +29,10 @@ class Probe:
     Args:
         removed: units cut.
         allocations: activation storages.
-        inputs: elements that each leaf module reads.
-        operations: multiply-adds by module and operator; empty where no container runs an operator that counts.
     """
 
     removed: int
     allocations: Allocations
-    inputs: Mapping[str, int]
-    operations: Mapping[Operation, int]
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,11 @@ class Profile:
         return _leaf_inputs(self.model, self.example_input)
 
     @cached_property
+    def nonnegative_inputs(self) -> frozenset[str]:
+        """Layers that read no negative number, as behind a ReLU."""
+        return _nonnegative_inputs(self.model, self.example_input, self.structure.layers)
+
+    @cached_property
     def other_operations(self) -> dict[Operation, int]:
         """The operations outside layers and norms, whose counts do not follow from the structure."""
         return {key: count for key, count in self.operations.items() if not self._follows(key[0])}
@@ -104,37 +107,69 @@ class Profile:
         return {name: self._probe(name) for name in self.structure.groups}
 
     @cached_property
+    def lost_operations(self) -> dict[str, float]:
+        """Multiply-adds that the other operations lose when a group is cut by a quarter; only groups that take some.
+
+        Where cutting many groups together takes nothing, none of them does.
+        """
+        found: dict[str, float] = {}
+        waiting = [list(self.structure.groups)] if self.other_operations and self.structure.groups else []
+        while waiting:
+            names = waiting.pop()
+            lost = self._lost(names)
+            if lost and len(names) == 1:
+                found[names[0]] = lost
+            elif lost:
+                half = len(names) // 2
+                waiting += [names[:half], names[half:]]
+        return found
+
+    def _lost(self, names: Sequence[str]) -> float:
+        leaves = [path for path, _ in self.other_operations if path in self.leaf_inputs]
+        traced = [key for key in self.other_operations if key[0] not in self.leaf_inputs]
+        lost = 0.0
+        with self._cut(names) as small:
+            if leaves:
+                read = elements_read(small, self.example_input, leaves)
+            # Operators that containers call have no hook to watch.
+            left = operations(analyse(small, self.example_input)) if traced else {}
+        for key in traced:
+            lost += self.operations[key] - left.get(key, 0)
+        for key, count in self.other_operations.items():
+            if key[0] in self.leaf_inputs:
+                lost += count * (1 - read.get(key[0], 0) / self.leaf_inputs[key[0]])
+        return lost
+
+    @cached_property
     def joint(self) -> JointProbe:
         """All channel groups cut by a quarter."""
         groups = self.structure.groups
-        kept = {name: group.units - _removed(group) for name, group in groups.items()}
-        small = self._cut(list(groups))
-        total = int(analyse(small, self.example_input).total())
-        return JointProbe(Configuration(channels=kept), total, watch(small, self.example_input))
+        kept = {name: group.units - removed(group) for name, group in groups.items()}
+        with self._cut(list(groups)) as small:
+            total = int(analyse(small, self.example_input).total())
+            return JointProbe(Configuration(channels=kept), total, watch(small, self.example_input))
 
     def _follows(self, path: str) -> bool:
         part = self.structure.parts.get(path)
-        return part is not None and (part.is_layer or part.kind in ("norm", "channelwise"))
+        return part is not None and (part.is_layer or part.kind in ("norm", "channelwise", "heads"))
 
     def _probe(self, name: str) -> Probe:
-        small = self._cut([name])
-        # Operators that containers call have no hook to watch: the cut model is traced.
-        traced = any(path not in self.leaf_inputs for path, _ in self.other_operations)
-        return Probe(
-            _removed(self.structure.groups[name]),
-            watch(small, self.example_input),
-            _leaf_inputs(small, self.example_input),
-            operations(analyse(small, self.example_input)) if traced else {},
-        )
+        gone = removed(self.structure.groups[name])
+        with self._cut([name]) as small:
+            return Probe(gone, watch(small, self.example_input))
 
-    def _cut(self, names: Sequence[str]) -> nn.Module:
+    def _cut(self, names: Sequence[str]) -> AbstractContextManager[nn.Module]:
         groups = [self.structure.groups[name] for name in names]
-        small = copy.deepcopy(self.model)
-        cut(small, groups, {group.name: range(_removed(group)) for group in groups})
-        return small
+        return cut_for_now(self._own, groups, {group.name: range(removed(group)) for group in groups})
+
+    @cached_property
+    def _own(self) -> nn.Module:
+        """A copy to cut, for the time being."""
+        return copy.deepcopy(self.model)
 
 
-def _removed(group: ChannelGroup) -> int:
+def removed(group: ChannelGroup) -> int:
+    """Units that a probe cuts."""
     return max(1, group.units // 4)
 
 
@@ -150,6 +185,29 @@ def operations(analysis: Any) -> dict[Operation, int]:
         if parent is not None and (parent, operator) in own:
             own[parent, operator] -= count
     return {key: count for key, count in own.items() if count}
+
+
+def _nonnegative_inputs(model: nn.Module, example_input: Tensor, layers: Sequence[str]) -> frozenset[str]:
+    modules = dict(model.named_modules())
+    negative: set[str] = set()
+    called: set[str] = set()
+
+    def look(name: str, inputs: tuple[Tensor, ...]) -> None:
+        called.add(name)
+        if bool((inputs[0] < 0).any()):
+            negative.add(name)
+
+    handles = [
+        modules[name].register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs))
+        for name in layers
+    ]
+    try:
+        with torch.no_grad():
+            model(example_input)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return frozenset(called - negative)
 
 
 def _leaf_inputs(model: nn.Module, example_input: Tensor) -> dict[str, int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +37,7 @@ def class_scores(model: nn.Module, inputs: Tensor, what: str) -> Tensor:
     if not isinstance(output, Tensor):
         raise TargetError(
             f"the model returns a {type(output).__name__}, not one tensor of class scores; wrap it in a module "
-            "whose forward returns the logits alone"
+            "whose forward returns the logits alone, or under the name 'logits'"
         )
     found = f"{output.dtype} of shape {tuple(output.shape)}"
     if not output.is_floating_point() or output.ndim != 2 or len(output) != len(inputs):
@@ -54,6 +57,34 @@ def class_scores(model: nn.Module, inputs: Tensor, what: str) -> Tensor:
             f"first {int(bad[0])}; check its weights and how the inputs are normalised"
         )
     return output
+
+
+def logits_alone(model: nn.Module, inputs: Tensor) -> nn.Module:
+    """Let a model that returns its logits under this name, as a mapping's entry or an attribute, return them alone.
+
+    Args:
+        model: in eval mode; it gets a hook, in place.
+        inputs: (n, ...).
+
+    Returns:
+        The model, which is left as it is where it returns something else or fails.
+    """
+    try:
+        with torch.no_grad():
+            output = model(inputs)
+    except Exception:
+        return model  # whoever uses it will say so
+    if not isinstance(output, Tensor) and isinstance(_named_logits(output), Tensor):
+        model.register_forward_hook(_return_logits)
+    return model
+
+
+def _named_logits(output: Any) -> Any:
+    return output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+
+
+def _return_logits(_: nn.Module, inputs: Any, output: Any) -> Any:
+    return output if isinstance(output, Tensor) else _named_logits(output)
 
 
 def _place(model: nn.Module, inputs: Tensor) -> str:

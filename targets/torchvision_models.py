@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from targets.augmentation import CropAndFlip
 from targets.cifar_resnet import tree_splits
 from targets.errors import TargetError, UsageError
 from targets.images import ImageArchive, PixelTransform
@@ -95,11 +96,13 @@ def build(model: str, options: Mapping[str, str]) -> Target:
             transform = weights.transforms()
     _drop_auxiliary(network)
     splits, classes, cuts = tree_splits(archive, transform, CALIBRATION_SAMPLES)
+    shape = splits["validation"].sample_shape
     return Target(
         model=network,
-        example_input=torch.zeros(1, *splits["validation"].sample_shape),
+        example_input=torch.zeros(1, *shape),
         classes=classes,
         name=reference,
+        augment=CropAndFlip(min(shape[1:]) // 8),
         cuts=cuts,
         validation=splits["validation"],
         calibration=splits.get("calibration"),

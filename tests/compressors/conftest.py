@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from targets import Target
+from targets.attention import open_attention
 from targets.pad_shortcut import PadShortcut
 
 
@@ -326,12 +327,14 @@ class Volume(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention, whose output projection is never called as a module."""
 
+    kind = nn.MultiheadAttention
+
     def __init__(self) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, 8, 4, 4)
         self.position = nn.Parameter(0.1 * torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(1)))
         self.norm = nn.LayerNorm(8)
-        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.attention = self.kind(8, 2, batch_first=True)
         self.hidden = nn.Linear(8, 16)
         self.back = nn.Linear(16, 8)
         self.linear = nn.Linear(8, 4)
@@ -341,6 +344,16 @@ class Attention(nn.Module):
         y = self.norm(x)
         x = x + self.attention(y, y, y, need_weights=False)[0]
         return self.linear((x + self.back(functional.gelu(self.hidden(x)))).mean(1))
+
+
+class OwnAttention(nn.MultiheadAttention):
+    """May compute anything, so that it is left as it is; it reads its out-projection's weights itself."""
+
+
+class ClosedAttention(Attention):
+    """Attention that keeps its heads."""
+
+    kind = OwnAttention
 
 
 @dataclass(frozen=True)
@@ -353,7 +366,7 @@ class Net:
     def build(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            return stir(self.make())
+            return open_attention(stir(self.make()))
 
 
 NETS: dict[str, Net] = {
@@ -385,7 +398,11 @@ NETS: dict[str, Net] = {
     "zero-gamma": Net(ZeroGamma, {"stem": (8, {"stem", "conv2", "norm"}), "conv1": (6, {"conv1"})}),
     "transposed": Net(Transposed, {"down": (8, {"down"}), "conv": (6, {"conv"})}),
     "volume": Net(Volume, {"conv1": (8, {"conv1", "norm"}), "conv2": (6, {"conv2"})}),
-    "attention": Net(Attention, {"hidden": (16, {"hidden"})}),
+    "attention": Net(
+        Attention,
+        {"attention.in_proj": (2, {"attention.in_proj", "attention"}), "hidden": (16, {"hidden"})},
+    ),
+    "closed-attention": Net(ClosedAttention, {"hidden": (16, {"hidden"})}),
 }
 
 

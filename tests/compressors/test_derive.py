@@ -141,7 +141,8 @@ def test_what_is_left_alone_has_its_reason(nets: Any) -> None:
     assert "grouped transposed" in reasons_of(transposed, "grouped")
     assert "grouped" not in transposed.layers
 
-    attention = derive(nets["attention"].build(), EXAMPLE)
+    attention = derive(nets["closed-attention"].build(), EXAMPLE)
+    assert "no rule for this module" in reasons_of(attention, "attention")
     assert attention.uncalled == ("attention.out_proj",)
     assert "never called" in reasons_of(attention, "attention.out_proj")
     assert "attention.out_proj" in attention.layers
@@ -186,7 +187,7 @@ def test_odd_models_do_not_crash() -> None:
     assert structure.layers == ("conv", "second", "linear")
     assert structure.uncalled == ("second",)
     assert "conv" not in structure.groups
-    assert "cannot be silenced" in reasons_of(structure, "conv")
+    assert "second reads its channels without being called with them" in reasons_of(structure, "conv")
 
 
 class Shuffled(nn.Module):

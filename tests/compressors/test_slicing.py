@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from compressors.slicing import cut
+from compressors.slicing import cut, cut_for_now
 from compressors.structure import ChannelGroup, Member
 
 
@@ -67,3 +67,29 @@ def test_nothing_to_cut_changes_nothing() -> None:
     weight = model[0].weight
     cut(model, [ChannelGroup("a", 3, (member("0", "in", (0,), (1,), (2,)),))], {"a": []})
     assert model[0].weight is weight
+
+
+def test_what_is_cut_for_now_is_whole_again() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 5, 1)).eval()
+    model[0].register_forward_hook(lambda *_: None)
+    single = ((0,), (1,), (2,), (3,))
+    members = (Member("0", "out", single), Member("1", "out", single), Member("2", "in", single))
+    group = ChannelGroup("0", 4, members)
+    tensors = dict([*model.named_parameters(), *model.named_buffers()])
+    values = {name: tensor.clone() for name, tensor in tensors.items()}
+    texts = [repr(module) for module in model]
+
+    def use() -> None:
+        with cut_for_now(model, [group], {"0": [1, 3]}) as small:
+            assert small is model
+            assert (model[0].out_channels, model[1].num_features, model[2].in_channels) == (2, 2, 2)
+            small(torch.randn(1, 4, 5, 5))
+
+    with pytest.raises(RuntimeError, match="expected input"):
+        use()
+    after = dict([*model.named_parameters(), *model.named_buffers()])
+    assert after.keys() == tensors.keys()
+    assert all(after[name] is tensor for name, tensor in tensors.items())
+    assert all(torch.equal(after[name], value) for name, value in values.items())
+    assert [repr(module) for module in model] == texts
+    assert len(model[0]._forward_hooks) == 1

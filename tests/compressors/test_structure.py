@@ -26,7 +26,7 @@ def test_canonical_drops_what_equals_the_dense_model(nets: Any) -> None:
 
 
 def test_canonical_drops_activation_bits_of_layers_that_are_never_called(nets: Any) -> None:
-    structure = derive(nets["attention"].build(), EXAMPLE)
+    structure = derive(nets["closed-attention"].build(), EXAMPLE)
     both = Configuration(activation_bits={"attention.out_proj": 8, "hidden": 8})
     assert structure.canonical(both) == Configuration(activation_bits={"hidden": 8})
 

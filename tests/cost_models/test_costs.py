@@ -203,6 +203,7 @@ def test_the_registry_holds_these() -> None:
         "memory_bytes": "memory",
         "file_bytes": "file_size",
         "activation_memory_bytes": "activation_memory",
+        "latency_ms": "latency",
     }
     assert all(model.unit and model.source for model in COST_MODELS.values())
 

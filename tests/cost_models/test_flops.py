@@ -24,6 +24,17 @@ def test_scaled_dot_products_by_hand() -> None:
     assert count_macs(Dot().eval(), x) == 2 * 3 * 5 * 7 * (6 + 4)
 
 
+class Summed(nn.Module):
+    """A contraction of 1,000 and more multiply-adds, which NumPy would print with three digits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("B H I D, B H J D -> B H I J", x, x[:, :, :7])
+
+
+def test_contractions_are_exact() -> None:
+    assert count_macs(Summed().eval(), torch.randn(2, 3, 13, 11)) == 2 * 3 * 13 * 7 * 11
+
+
 class Attend(nn.Module):
     def __init__(self, need_weights: bool) -> None:
         super().__init__()

@@ -43,9 +43,6 @@ def test_probes_cut_a_quarter_alone(families: Any) -> None:
         assert probe.removed == max(1, profile.structure.groups[name].units // 4)
         assert len(probe.allocations.sizes) == len(profile.allocations.sizes)
         assert sum(probe.allocations.sizes) < sum(profile.allocations.sizes)
-        assert all(count <= profile.leaf_inputs[path] for path, count in probe.inputs.items())
-    # Nothing outside leaf modules counts in this family, so no cut model is traced.
-    assert all(probe.operations == {} for probe in profile.probes.values())
     joint = profile.joint
     assert joint.macs < profile.analysis.total()
     assert joint.configuration.channels == {
