@@ -34,13 +34,8 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def finished(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of a database with one search, `done`, of 60 trials."""
-    folder = tmp_path_factory.mktemp("finished")
-    url = f"sqlite:///{folder}/leanfront.db"
-    os.environ["LEANFRONT_ARTIFACTS"] = str(folder / "artifacts")
-    try:
-        leanfront.search(tiny, name="done", trials=60, database=url)
-    finally:
-        del os.environ["LEANFRONT_ARTIFACTS"]
+    url = f"sqlite:///{tmp_path_factory.mktemp('finished')}/leanfront.db"
+    leanfront.search(tiny, name="done", trials=60, database=url)
     return url
 
 

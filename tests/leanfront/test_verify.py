@@ -28,11 +28,10 @@ from targets.errors import ArtifactError, TargetError, UsageError
 
 
 @pytest.fixture
-def own(finished: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def own(finished: str, tmp_path: Path) -> str:
     """The search `done` with its files, this test's own: to tamper with."""
     before = Path(finished.removeprefix("sqlite:///")).parent
-    folder = Path(shutil.copytree(before, tmp_path / "own"))
-    monkeypatch.setenv("LEANFRONT_ARTIFACTS", str(folder / "artifacts"))
+    folder = shutil.copytree(before, tmp_path / "own")
     return f"sqlite:///{folder}/leanfront.db"
 
 
