@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from compressors.configuration import Configuration
 from compressors.graph import dependency_groups
 from compressors.heads import head_groups
-from compressors.modules import channel_axis, describe, own_tensors, pruner_of
+from compressors.modules import channel_axis, describe, own_tensors, pruner_of, watch_inputs
 from compressors.slicing import cut_for_now
 from compressors.structure import CONSUMERS, ChannelGroup, Member, Part, Shape, Structure
 from targets.attention import open_attention
@@ -433,20 +433,8 @@ def _varied(example_input: Tensor, seed: int) -> list[Tensor]:
 def _way(model: nn.Module, inputs: Tensor) -> set[str]:
     """The modules that a model calls."""
     called: set[str] = set()
-    handles = []
-    for name, module in model.named_modules():
-
-        def hook(_: nn.Module, inputs: Any, name: str = name) -> None:
-            if inputs and isinstance(inputs[0], Tensor):
-                called.add(name)
-
-        handles.append(module.register_forward_pre_hook(hook))
-    try:
-        with torch.no_grad():
-            model(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    names = [name for name, _ in model.named_modules()]
+    watch_inputs(model, inputs, names, lambda name, _: called.add(name))
     return called
 
 

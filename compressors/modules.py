@@ -5,7 +5,8 @@ Cutting is torch-pruning's work wherever it knows the type; the padding shortcut
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -233,25 +234,23 @@ def weight_of(module: nn.Module) -> Tensor:
     return weight
 
 
-def elements_read(model: nn.Module, example_input: Tensor, names: Iterable[str]) -> dict[str, int]:
-    """How many elements modules read in one forward pass, summed over their calls.
+def watch_inputs(
+    model: nn.Module, example_input: Tensor, names: Iterable[str], look: Callable[[str, Tensor], None]
+) -> None:
+    """Show what modules read in one forward pass.
 
     Args:
         model: in eval mode.
         example_input: a batch the model accepts.
         names: dotted paths of the modules to watch.
-
-    Returns:
-        Module -> elements of its first input; without modules that are never called with a tensor.
+        look: called with the path and the first input, where that is a tensor, at every call.
     """
-    counts: dict[str, int] = {}
     handles = []
     for name in names:
 
         def hook(_: nn.Module, inputs: tuple[Any, ...], name: str = name) -> None:
-            first = inputs[0] if inputs else None
-            if isinstance(first, Tensor):
-                counts[name] = counts.get(name, 0) + first.numel()
+            if inputs and isinstance(inputs[0], Tensor):
+                look(name, inputs[0])
 
         handles.append(model.get_submodule(name).register_forward_pre_hook(hook))
     try:
@@ -260,4 +259,18 @@ def elements_read(model: nn.Module, example_input: Tensor, names: Iterable[str])
     finally:
         for handle in handles:
             handle.remove()
-    return counts
+
+
+def elements_read(model: nn.Module, example_input: Tensor, names: Iterable[str]) -> dict[str, int]:
+    """How many elements modules read in one forward pass, summed over their calls.
+
+    Returns:
+        Module -> elements of its first input; without modules that are never called with a tensor.
+    """
+    counts: Counter[str] = Counter()
+
+    def count(name: str, first: Tensor) -> None:
+        counts[name] += first.numel()
+
+    watch_inputs(model, example_input, names, count)
+    return dict(counts)

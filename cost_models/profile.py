@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from compressors import ChannelGroup, Configuration, Structure
-from compressors.modules import elements_read
+from compressors.modules import elements_read, watch_inputs
 from compressors.slicing import cut_for_now
 from cost_models.allocations import Allocations, watch
 from cost_models.flops import analyse, unsupported
@@ -188,25 +187,15 @@ def operations(analysis: Any) -> dict[Operation, int]:
 
 
 def _nonnegative_inputs(model: nn.Module, example_input: Tensor, layers: Sequence[str]) -> frozenset[str]:
-    modules = dict(model.named_modules())
     negative: set[str] = set()
     called: set[str] = set()
 
-    def look(name: str, inputs: tuple[Tensor, ...]) -> None:
+    def look(name: str, first: Tensor) -> None:
         called.add(name)
-        if bool((inputs[0] < 0).any()):
+        if bool((first < 0).any()):
             negative.add(name)
 
-    handles = [
-        modules[name].register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs))
-        for name in layers
-    ]
-    try:
-        with torch.no_grad():
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch_inputs(model, example_input, layers, look)
     return frozenset(called - negative)
 
 

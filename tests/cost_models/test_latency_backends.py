@@ -22,12 +22,14 @@ from cost_models.latency import LatencyPlan, drawn
 from cost_models.tracing import Tracer, agrees
 
 
-def types(module: nn.Module) -> list[tuple[str, str, int]]:
-    """Modules by name, with their type and how many bits their quantiser has."""
-    return [
-        (name, type(each).__name__, each.bits if isinstance(each, ActivationQuantiser) else 0)
-        for name, each in module.named_modules()
-    ]
+def types(module: nn.Module) -> list[tuple[str, str, int, bool]]:
+    """Modules by name, with their type, how many bits their quantiser has, and whether its lowest level is 0."""
+    found = []
+    for name, each in module.named_modules():
+        quantises = isinstance(each, ActivationQuantiser)
+        bits = each.bits if quantises else 0
+        found.append((name, type(each).__name__, bits, quantises and int(each.zero_point) == 0))
+    return found
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet", "vit"])
