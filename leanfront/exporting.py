@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from compressors import Compressed, Compressor, Structure
+from compressors import Compressed, Structure
 from compressors.artifact import write
-from compressors.calibration import SAMPLES, Calibration
-from search import Candidate
+from compressors.calibration import Calibration
 from targets import Target
 from targets.architectures import architecture_name
-from targets.errors import CompressionError, StorageError, UsageError
+from targets.errors import CompressionError, UsageError
 
 Writer = Callable[[Compressed, Structure, Target], bytes]
 RANGE_SAMPLES, RANGE_BATCH = 256, 32
@@ -108,42 +105,3 @@ def require_format(path: Path) -> Writer:
     if writer is None:
         raise UsageError(f"cannot write '{path.name}': name a file that ends in {suffixes()}")
     return writer
-
-
-def export(candidate: Candidate, target: Target, path: str | Path, samples: int = SAMPLES) -> Path:
-    """Write a candidate to a file; the whole file or none.
-
-    Args:
-        candidate: to write.
-        target: its search's.
-        path: of the file; its suffix says the format.
-        samples: calibration samples that its search was made with.
-
-    Returns:
-        The path.
-
-    Raises:
-        UsageError: an unknown format.
-        CompressionError: the candidate cannot be written so, or comes out of another length than it was
-            stored with.
-        StorageError: the file cannot be written.
-    """
-    place = Path(path)
-    writer = require_format(place)
-    compressor = Compressor(target, samples=samples)
-    content = writer(compressor.materialise(candidate.configuration), compressor.structure, target)
-    promised = candidate.file_bytes
-    if writer is packed and promised is not None and len(content) != promised:
-        raise CompressionError(
-            f"candidate {candidate.id} was stored with a file of {promised:,.0f} bytes and comes out with "
-            f"{len(content):,}: another release of leanfront made it; search again"
-        )
-    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, place)
-    except OSError as error:
-        raise StorageError(f"cannot write '{place}': {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return place

@@ -1,0 +1,80 @@
+"""What a target's files weigh, as promised and as written, and how far an ONNX file answers as the module does.
+
+    python benchmarks/files.py 'cifar10-resnet20?data=DIR&weights=FILE'
+
+Compressed with the default method. Agreement is the share of the validation split on which both answer with the same
+class. Prints markdown.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# As a script this folder would come first on the path, and its `search.py` before the package.
+if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    sys.path.pop(0)
+
+import click
+import torch
+
+from compressors import Compressor, Configuration, Structure, layout
+from compressors.onnx_file import onnx_session
+from compressors.outputs import batch_size, correct, outputs
+from leanfront.exporting import FORMATS
+from targets import resolve
+from targets.architectures import architecture_name
+
+
+def configurations(structure: Structure) -> dict[str, Configuration]:
+    """What is compared, by its name in the table."""
+    layers = structure.layers
+    eight = {"weight_bits": dict.fromkeys(layers, 8), "activation_bits": dict.fromkeys(layers, 8)}
+    three_quarters = {name: max(1, 3 * group.units // 4) for name, group in structure.groups.items()}
+    return {
+        "float32": Configuration(),
+        "4-bit weights": Configuration(weight_bits=dict.fromkeys(layers, 4)),
+        "int8": Configuration(**eight),
+        "three quarters of the channels": Configuration(channels=three_quarters),
+        "three quarters of the channels, int8": Configuration(channels=three_quarters, **eight),
+    }
+
+
+@click.command()
+@click.argument("reference", metavar="TARGET")
+def main(reference: str) -> None:
+    """Files of TARGET and what ONNX Runtime makes of them."""
+    target = resolve(reference)
+    compressor = Compressor(target)
+    structure = compressor.structure
+    size = batch_size(target.example_input)
+    print(
+        "| model | configuration | packed, promised | written | ONNX | accuracy | ONNX Runtime's | agreement |\n"
+        "|---|---|---|---|---|---|---|---|"
+    )
+    for what, configuration in configurations(structure).items():
+        canonical = structure.canonical(configuration)
+        promised = layout(structure, canonical, architecture_name(target)).file_bytes
+        compressed = compressor.materialise(canonical)
+        packed = FORMATS[".safetensors"](compressed, structure, target)
+        content = FORMATS[".onnx"](compressed, structure, target)
+        ours, labels = outputs(compressed.module, target.validation, size, torch.device("cpu"))
+        session = onnx_session(content, torch.get_num_threads())
+        (name,) = (each.name for each in session.get_inputs())
+        theirs = torch.cat(
+            [
+                torch.from_numpy(session.run(None, {name: inputs.contiguous().numpy()})[0])
+                for inputs, _ in target.validation.batches(size, torch.device("cpu"))
+            ]
+        )
+        agreement = (ours.argmax(1) == theirs.argmax(1)).double().mean()
+        accuracies = [float(correct(logits, labels).double().mean()) for logits in (ours, theirs)]
+        print(
+            f"| {target.name.partition('?')[0]} | {what} | {promised:,} | {len(packed):,} | {len(content):,} "
+            f"| {accuracies[0]:.4f} | {accuracies[1]:.4f} | {agreement:.2%} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
