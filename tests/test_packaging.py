@@ -227,10 +227,10 @@ def test_all_checks_run_and_any_fails_the_whole(checkout: Path, tool: str) -> No
 def test_ci_runs_the_tests_even_where_the_checks_fail(checkout: Path) -> None:
     code, calls, said = call(checkout, ".ci/run")
     assert code == 0, said
-    assert calls[-1] == "-m pytest"
+    assert calls[-1].startswith("-m pytest ")
     code, calls, _ = call(checkout, ".ci/run", FAILING="ruff")
     assert code == 1
-    assert calls[-1] == "-m pytest"
+    assert calls[-1].startswith("-m pytest ")
 
 
 def test_another_environment_is_used_and_none_is_overwritten(checkout: Path) -> None:
