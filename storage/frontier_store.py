@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -29,6 +29,7 @@ from storage.jobs import (
     search_job,
     set_job_state,
 )
+from storage.memory import Known
 from storage.reading import FrontierReader
 from storage.records import (
     measurement_values,
@@ -247,14 +248,8 @@ class FrontierStore(FrontierReader, Store):
                 each other or those stored.
         """
         require_distinct(measurements)
-        with self.database.reading() as session:
-            name = candidates.get(session, identifier).search
-        with self._changing(name) as (session, owner):
-            of = session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == identifier))
-            if of != owner.id:
-                # Its search was deleted since.
-                raise candidates.missing(identifier)
-            known = self._memory.of(owner)
+
+        def change(session: Session, owner: SearchRow, known: Known) -> None:
             fixed = {objective.measurement for objective in known.objectives}
             rows = session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == identifier))
             stored = {(row.name, row.split): row for row in rows}
@@ -275,13 +270,9 @@ class FrontierStore(FrontierReader, Store):
                 else:
                     for column, value in numbers(each).items():
                         setattr(row, column, value)
-            owner.frontier_version += 1
             owner.measured_version += any(each.split in SEARCHED_SPLITS for each in measurements)
-            session.flush()
-            after = replace(known, version=owner.frontier_version, measured=owner.measured_version)
-            found = candidates.get(session, identifier)
-        self._memory.measured(known, after, identifier)
-        return found
+
+        return self._change_candidate(identifier, change)
 
     def add_verification(self, verification: Verification) -> Candidate:
         """Store what came of verifying a candidate, in the place of what was stored before.
@@ -290,6 +281,17 @@ class FrontierStore(FrontierReader, Store):
             NotFoundError: no such candidate.
         """
         identifier = verification.candidate
+
+        def change(session: Session, owner: SearchRow, known: Known) -> None:
+            session.execute(delete(VerificationRow).where(VerificationRow.candidate_id == identifier))
+            session.add(VerificationRow(**verification_values(verification, identifier)))
+
+        return self._change_candidate(identifier, change)
+
+    def _change_candidate(
+        self, identifier: int, change: Callable[[Session, SearchRow, Known], None]
+    ) -> Candidate:
+        """Change what is said of a candidate but not its vector: the front stays, under a new version."""
         with self.database.reading() as session:
             name = candidates.get(session, identifier).search
         with self._changing(name) as (session, owner):
@@ -298,11 +300,10 @@ class FrontierStore(FrontierReader, Store):
                 # Its search was deleted since.
                 raise candidates.missing(identifier)
             known = self._memory.of(owner)
-            session.execute(delete(VerificationRow).where(VerificationRow.candidate_id == identifier))
-            session.add(VerificationRow(**verification_values(verification, identifier)))
+            change(session, owner, known)
             owner.frontier_version += 1
             session.flush()
-            after = replace(known, version=owner.frontier_version)
+            after = replace(known, version=owner.frontier_version, measured=owner.measured_version)
             found = candidates.get(session, identifier)
         self._memory.measured(known, after, identifier)
         return found
