@@ -98,14 +98,18 @@ class Memory:
 
         Raises `NotFoundError`, naming the searches that exist.
         """
-        if version is not None:
-            entry = self._entry(version.search, version.frontier)
-            if entry is not None:
-                return entry.known
+        remembered = None if version is None else self.at(version.search, version.frontier)
+        if remembered is not None:
+            return remembered
         columns = (_SEARCHES.c.id, _SEARCHES.c.frontier_version)
         found = session.execute(select(*columns).where(_SEARCHES.c.name == name)).one_or_none()
         entry = None if found is None else self._entry(*found)
         return Known.of(find_search(session, name)) if entry is None else entry.known
+
+    def at(self, search: int, version: int) -> Known | None:
+        """A search by id as it was at a version of its frontier, where that is in memory."""
+        entry = self._entry(search, version)
+        return None if entry is None else entry.known
 
     def of(self, row: SearchRow) -> Known:
         """What queries need of a search whose row is here, perhaps with its counters alone."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self, cast
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from objectives.budget import Budget
@@ -22,12 +22,16 @@ from storage.memory import Known, Memory, Version
 from storage.pages import Neighbours, Page
 from storage.records import search_record, trial_record, verification_record
 from storage.searches import find_search
-from storage.tables import ArtifactRow, CandidateRow, SearchRow, TrialRow, VerificationRow
+from storage.selection import is_of_front
+from storage.tables import ArtifactRow, CandidateRow, SearchRow, TrialRow, VerificationRow, table
 from storage.trials import TrialEvent
 from storage.wide import WideFronts
 from targets.errors import NotFoundError
 
 _PAGE = 500
+_SEARCHES = table(SearchRow).c
+# Made once: putting a statement together costs more than running it.
+_VERSION = select(_SEARCHES.id, _SEARCHES.frontier_version).where(_SEARCHES.name == bindparam("name"))
 
 
 @dataclass(frozen=True)
@@ -238,7 +242,22 @@ class FrontierReader:
             UsageError: a limit on something that this search has not measured, an unknown strategy, or an
                 option that it does not take or cannot read.
         """
-        return self.select_at(None, search, budget, strategy, options)
+        version = self._seen(search, budget, strategy, options)
+        return self.select_at(version, search, budget, strategy, options)
+
+    def _seen(
+        self, search: str, budget: Budget | None, strategy: str, options: Mapping[str, object]
+    ) -> Version | None:
+        """The state of a search just now, where what is in memory of it answers a query.
+
+        One statement without a transaction: that is most of what the answer takes on a server.
+        """
+        with self.database.single() as connection:
+            row = connection.execute(_VERSION, {"name": search}).one_or_none()
+        known = None if row is None else self._memory.at(*row)
+        if known is None or not is_of_front(known.objectives, budget or Budget(), strategy, options):
+            return None
+        return Version(known.id, known.version)
 
     def select_at(
         self,

@@ -16,7 +16,7 @@ from objectives.dominance import nondominated
 from objectives.objective import Objective
 from objectives.strategies import STRATEGIES
 from storage import nearest
-from storage.frontier import Front, chunks
+from storage.frontier import Front, chunks, decides
 from storage.frontier import natural as natural_values
 from storage.memory import Known
 from storage.points import StoredPoint, capped, complete, limits, load, with_accuracy
@@ -28,6 +28,13 @@ FRONT_ONLY = frozenset({"knee", "chebyshev"})
 EXACT_ON_FRONT = frozenset(REDUCTIONS)
 """Strategies known to choose the same from a weak or widened front as from all candidates. One that somebody
 registered may depend on dominated candidates, so it is shown all of them."""
+
+
+def is_of_front(
+    objectives: Sequence[Objective], budget: Budget, strategy: str, options: Mapping[str, Any]
+) -> bool:
+    """Whether an answer stays the same for as long as the front does: dominated candidates have no say."""
+    return strategy in EXACT_ON_FRONT and options.get("order") is None and decides(objectives, budget)
 
 
 def choose(

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from leanfront import shapes
 from leanfront.http import marks, schemas
 from leanfront.http.answers import Answer, rendered
-from leanfront.http.marks import Mark
 from leanfront.http.queries import (
     Asked,
     asked,
@@ -25,9 +24,8 @@ from leanfront.http.service import Ours, SearchName, Service, ok, problems
 from leanfront.http.settings import PAGE
 from objectives import STRATEGIES
 from search import Candidate
-from storage.frontier import decides
 from storage.memory import Version
-from storage.selection import EXACT_ON_FRONT
+from storage.selection import is_of_front
 from targets.errors import NotFoundError
 
 router = APIRouter(prefix="/api/v1/searches/{name}", tags=["frontier"])
@@ -169,7 +167,7 @@ async def knee(request: Request, service: Ours, name: SearchName, limits: Limits
 
 def _select(service: Service, name: str, limits: Asked, strategy: str, options: dict[str, Any]) -> Answer:
     mark = marks.mark(service.store, name)
-    kept = _is_of_frontier(mark, limits, strategy, options)
+    kept = is_of_front(mark.objectives, limits.budget, strategy, options)
     key: Hashable = ("select", strategy, limits.canonical, mark.frontier)
     known = service.answers.get(key) if kept else None
     if known is not None:
@@ -180,15 +178,6 @@ def _select(service: Service, name: str, limits: Asked, strategy: str, options: 
     if kept:
         service.answers.put(key, answer)
     return answer
-
-
-def _is_of_frontier(mark: Mark, limits: Asked, strategy: str, options: dict[str, Any]) -> bool:
-    """Whether the answer stays the same as long as the frontier does: dominated candidates have no say."""
-    return (
-        strategy in EXACT_ON_FRONT
-        and options.get("order") is None
-        and decides(mark.objectives, limits.budget)
-    )
 
 
 @router.get(

@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, cast
 
@@ -61,7 +61,12 @@ def files(cache: BankCache) -> list[Path]:
 
 
 def size(cache: BankCache) -> int:
-    return sum(path.stat().st_size for path in files(cache))
+    total = 0
+    for path in files(cache):
+        # Another process may have evicted it, or given it its name, since it was listed.
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def place(cache: BankCache, key: str) -> Path:
