@@ -1,7 +1,7 @@
 """Apply a configuration to a target's model: cut, make the weights, calibrate activations.
 
 The order matters: norms are re-estimated on the cut and rounded weights, and activation ranges on the norms
-that come of it.
+that come of it, and biases on those.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from compressors.bank_cache import BankCache
 from compressors.calibration import SAMPLES
 from compressors.configuration import Configuration
 from compressors.criteria import CRITERIA, channel_scores, kept_units
+from compressors.integer_biases import round_biases
 from compressors.making import MAKERS, Work
 from compressors.materials import Materials
 from compressors.quantisers import Quantised
@@ -122,6 +123,8 @@ class Compressor:
         with torch.no_grad():
             made = MAKERS[configuration.method](self.materials, work)
         quantise_activations(module, configuration, self.materials.calibration.batches)
+        if configuration.activation_bits:
+            round_biases(module, made.codes, self.materials.foldable)
         return Compressed(module, configuration, kept, made.codes, made.masks)
 
     def _channel_scores(self, group: str, configuration: Configuration) -> Tensor:

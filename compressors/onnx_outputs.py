@@ -35,9 +35,11 @@ INTEGER_KERNELS = ("Conv", "MatMul")
 float32; a Gemm is left as it is, and a transposed convolution has no such kernel."""
 PASSING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
 """Operators that choose or move values: quantising before them is quantising behind them."""
-WORTHWHILE = 256
-"""Weights an output channel must have for a grid of its own. Measured on an AVX-512 processor with ResNet-20: below,
-rounding and scaling back cost what the integer kernel saves, and the first layers' rounding moves the logits most."""
+WORTHWHILE = 512
+"""Weights an output channel must have for a grid of its own, which the module that was measured has not. Rounding
+and scaling back cost what the integer kernel saves below some 256, measured on an AVX-512 processor with ResNet-20.
+Grids below 512, too, gave other answers on 0.3 to 0.7 points more of its validation images, most where accuracy was
+lost: docs/benchmarks.md, "Files"."""
 FAINTEST = 1e-4
 """Smallest step of a channel, as a share of the largest: a channel that is always zero needs some."""
 

@@ -72,7 +72,8 @@ def recover(
             with the same target, configuration and settings goes on from it. Whoever is done with it removes it.
         report: told after every step.
         stop: asked after every step; once it says so the training ends with the best of the epochs measured so far.
-        seconds: how long it may take, measurements included; what has been learnt by then is measured and counts.
+        seconds: how long it may take, measurements and the time before a checkpoint included; what has been learnt
+            by then is measured and counts.
 
     Raises:
         CompressionError: there is no training split, nothing to recover, or the training failed.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from compressors.bank_cache import content_key
@@ -27,6 +27,7 @@ from compressors.calibration import channels_last
 from compressors.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from compressors.compress import Compressed, Compressor
 from compressors.folding import fold
+from compressors.integer_biases import round_biases
 from compressors.modules import BATCH_NORMS
 from compressors.norm_form import restate
 from compressors.optimisers import OPTIMISERS, schedule
@@ -153,7 +154,7 @@ class Training:
     ) -> str:
         """Train until something ends it, and say what."""
         self._resume()
-        limit = math.inf if seconds is None else self._begin + seconds - self.judging
+        limit = math.inf if seconds is None else self._begin + seconds - self.spent - self.judging
         order, epoch = torch.empty(0, dtype=torch.int64), -1
         while self.done < self.total:
             if self._exhausted():
@@ -187,12 +188,18 @@ class Training:
         if self.best_tensors is None:
             return self.given
         fill_state(self.average, self.best_tensors)
-        made = settled(self.average, self.start, self.compressor.structure)
+        made = self._settled(self.average)
         settings = self.settings
         if ended in ("time", "stopped"):
             settings = replace(settings, steps=self.judged)
         trained = (*self.given.configuration.recovery, settings.to_json())
         return replace(made, configuration=made.configuration.change(recovery=trained))
+
+    def _settled(self, module: nn.Module) -> Compressed:
+        """What a module has learnt, as it is stored and run."""
+        made = settled(module, self.start, self.compressor.structure)
+        round_biases(made.module, made.codes, self.compressor.materials.foldable)
+        return made
 
     def _restated(self, compressed: Compressed) -> Compressed:
         module = copy.deepcopy(compressed.module).to(self.device)
@@ -304,7 +311,7 @@ class Training:
             # The weights have moved on since most batches that the running statistics are of.
             self._reseed(number, -1)
             reestimate(module.eval(), self._plain_batches())
-            accuracies[averaged] = self._accuracy(settled(module, self.start, self.compressor.structure))
+            accuracies[averaged] = self._accuracy(self._settled(module))
         averaged = max(accuracies, key=lambda key: accuracies[key])
         if accuracies[averaged] > self.best:
             self.best, self.best_epoch = accuracies[averaged], number

@@ -31,13 +31,13 @@ class Deep(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 32, 3, padding=1, bias=False)
-        self.norm0 = nn.BatchNorm2d(32)
-        self.inner = nn.Conv2d(32, 32, 3, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(32)
-        self.outer = nn.Conv2d(32, 32, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(32)
-        self.leave = nn.Conv2d(32, 12, 1)
+        self.stem = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        self.norm0 = nn.BatchNorm2d(64)
+        self.inner = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(64)
+        self.outer = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(64)
+        self.leave = nn.Conv2d(64, 12, 1)
         self.hidden = nn.Linear(12 * 4, 10)
         self.linear = nn.Linear(10, 4)
 
@@ -249,7 +249,7 @@ def test_own_grids_round_finely(eight: tuple[Compressed, bytes], deep: Compresso
     model = onnx.load_from_string(content)
     (scale,) = [node for node in model.graph.node if "outer.output_scale" in node.input]
     model.graph.output.append(
-        onnx.helper.make_tensor_value_info(scale.output[0], TensorProto.FLOAT, ["b", 32, 4, 4])
+        onnx.helper.make_tensor_value_info(scale.output[0], TensorProto.FLOAT, ["b", 64, 4, 4])
     )
     inputs = torch.cat(deep.materials.calibration.batches).contiguous()
     found = onnx_session(model.SerializeToString()).run([scale.output[0]], {"input": inputs.numpy()})[0]
