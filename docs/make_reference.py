@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 import leanfront
-from compressors import CRITERIA, PRESETS
+from compressors import CRITERIA, OPTIMISERS, PRESETS
 from cost_models import COST_MODELS
 from leanfront.cli import main as cli
 from objectives import METRICS, STRATEGIES
@@ -190,6 +190,12 @@ def samplers() -> str:
     return table(("sampler", "what it is"), rows)
 
 
+def optimisers() -> str:
+    """The optimisers' registry."""
+    rows = [(_code(o.name), f"{o.learning_rate:g}", o.source) for o in OPTIMISERS.values()]
+    return table(("optimiser", "learning rate", "definition"), rows)
+
+
 def strategies() -> str:
     """The strategies' registry."""
     rows = [
@@ -200,7 +206,18 @@ def strategies() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (commands, python, targets, metrics, costs, criteria, presets, samplers, strategies)
+    for part in (
+        commands,
+        python,
+        targets,
+        metrics,
+        costs,
+        criteria,
+        optimisers,
+        presets,
+        samplers,
+        strategies,
+    )
 }
 """What can stand between the marks ``<!-- generated: NAME -->`` and ``<!-- end -->``."""
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
-
-import safetensors.torch
-from torch import nn
 
 import search as searching
 from compressors.calibration import SAMPLES
@@ -19,16 +15,17 @@ from cost_models import LatencyOptions
 from leanfront.candidates import Candidate, Candidates
 from leanfront.database import open_shelf, open_store
 from leanfront.holding import Holding
+from leanfront.keeping import keep_weights, keeper
 from leanfront.progress import bar, counted
-from leanfront.verifying import PACKED, Verifier
+from leanfront.recovering import ShelvedFiles, recover_many, settings_of
+from leanfront.verifying import Verifier
 from objectives import Budget, Selection
-from search import Prepared, SearchOptions, SearchRecord, SpaceOptions, Verification
+from search import Prepared, Recoverer, SearchOptions, SearchRecord, SpaceOptions, Verification
 from search.racing import FALSE_ELIMINATION
-from storage import FrontierStore, Shelf, runner_name
+from search.recovering import MOST
+from storage import FrontierStore, runner_name
 from targets import Target, resolve
 from targets.errors import InfeasibleError, LeaseLostError, NotFoundError, StorageError, TargetError
-
-log = logging.getLogger("leanfront")
 
 
 class SearchResult:
@@ -76,15 +73,16 @@ class SearchResult:
         """Calibration samples that its candidates were made with: asked for when one is made again."""
         return int(self.record.settings.get("samples", SAMPLES))
 
-    def frontier(self, *, weak: bool = False, **limits: Any) -> Candidates[Candidate]:
+    def frontier(self, *, weak: bool = False, stage: str = "after", **limits: Any) -> Candidates[Candidate]:
         """Nondominated candidates within limits, cheapest memory first.
 
         Args:
             weak: the weakly nondominated ones too.
+            stage: among the candidates ``before`` recovery, or ``after``: the recovered ones too.
             limits: arguments of `Budget.of`: ``max_memory="64KB"``, ``max_macs="20M"``, ``min_accuracy=0.9``,
                 and ``maximum`` and ``minimum``, mappings from any measurement's name to its limit.
         """
-        return self._own(self._store.frontier(self.name, Budget.of(**limits), weak=weak))
+        return self._own(self._store.frontier(self.name, Budget.of(**limits), weak=weak, stage=stage))
 
     def candidate(self, identifier: int) -> Candidate:
         """The candidate with that id. Raises `NotFoundError`: this search has none."""
@@ -103,6 +101,7 @@ class SearchResult:
         self,
         *,
         strategy: str = "accuracy",
+        stage: str = "after",
         order: Sequence[str] | None = None,
         tolerance: float | Mapping[str, float] | None = None,
         weights: Mapping[str, float] | None = None,
@@ -112,6 +111,7 @@ class SearchResult:
 
         Args:
             strategy: accuracy, knee, lexicographic or chebyshev.
+            stage: as in `frontier`.
             order: lexicographic: objectives, most important first.
             tolerance: lexicographic: how much counts as equal, in the objective's unit.
             weights: chebyshev: objective -> weight.
@@ -121,6 +121,7 @@ class SearchResult:
             self.name,
             Budget.of(**limits),
             strategy=strategy,
+            stage=stage,
             order=order,
             tolerance=tolerance,
             weights=weights,
@@ -171,11 +172,60 @@ class SearchResult:
                 done()
         return found
 
+    def recoverer(self, device: str = "auto") -> Recoverer:
+        """What recovers the search's candidates.
+
+        Raises:
+            TargetError: the target cannot be made again, or is another one by now.
+        """
+        files = ShelvedFiles(self._store, open_shelf(self._store))
+        return Recoverer(self._store, self.name, self.verifier(device).evaluator, files)
+
+    def recover(
+        self,
+        *,
+        epochs: int = 3,
+        minutes: float | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = False,
+        **settings: Any,
+    ) -> Candidates[Candidate]:
+        """Recover members of the frontier, the one with the most expected hypervolume a minute first.
+
+        Those that were recovered so before are passed over. Arguments and errors as of `Candidate.recover`, but:
+
+        Args:
+            minutes: that all together may take; without, the 8 best are recovered.
+
+        Returns:
+            The recovered candidates; those of which nothing was gained are left out.
+        """
+        pool = self._store.frontier(self.name, stage="before")
+        attempts = recover_many(
+            self.recoverer(device),
+            pool,
+            settings_of(epochs, seed, **settings),
+            minutes,
+            all=False,
+            most=MOST if minutes is None else None,
+            progress=progress,
+        )
+        return self._own(each.gained for each in attempts if each.gained is not None)
+
     def _own(self, candidates: Iterable[Any]) -> Candidates[Candidate]:
         own: Candidates[Candidate] = Candidates()
         for candidate in candidates:
             values = {f.name: getattr(candidate, f.name) for f in fields(searching.Candidate)}
-            own.append(Candidate(**values, target=self.target, samples=self._samples, verifier=self.verifier))
+            own.append(
+                Candidate(
+                    **values,
+                    target=self.target,
+                    samples=self._samples,
+                    verifier=self.verifier,
+                    recoverer=self.recoverer,
+                )
+            )
         return own
 
 
@@ -216,6 +266,8 @@ def search(
     latency_backend: str | None = None,
     latency_threads: int | None = None,
     latency_batch: int | None = None,
+    recover: int | None = None,
+    recover_minutes: float | None = None,
     progress: bool = False,
 ) -> SearchResult:
     """Search compressed versions of a model and keep the frontier in a database.
@@ -245,6 +297,9 @@ def search(
             a measured one.
         latency_threads: of one run; 1 by default.
         latency_batch: inputs of one run; 1 by default.
+        recover: epochs that the frontier's most promising members are trained for, in this process, when the trials
+            are done; None for no training.
+        recover_minutes: that this may take, on top of `minutes`; without, 8 are trained.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -265,6 +320,8 @@ def search(
         samples=samples,
         false_elimination=false_elimination,
         latency=LatencyOptions.of(latency_backend, latency_threads, latency_batch),
+        recover=recover,
+        recover_minutes=recover_minutes,
     )
     resolved = resolve(target) if isinstance(target, str) else target
     store = open_store(database)
@@ -310,18 +367,19 @@ def _drive(
     )
     lease = store.jobs.drive(name, runner_name())
     with Holding(store.jobs, lease) as holding:
-        shelf = open_shelf(store)
+        shelf, own = open_shelf(store), store.under(lease)
         artifact = (record.prepared and record.artifact) or keep_weights(shelf, name, target)
         with bar(changes.get("trials") or record.goal, shown=progress) as report:
             done = searching.go_on(
                 target,
-                store.under(lease),
+                own,
                 name,
                 artifact=artifact,
                 prepared=prepared,
                 report=report,
                 stop=lambda: holding.over,
                 keep=keeper(shelf),
+                files=ShelvedFiles(own, shelf),
                 **where,
                 **changes,
             )
@@ -339,28 +397,6 @@ def _forget(store: FrontierStore, name: str) -> None:
         if not store.search(name).prepared:
             store.set_state(name, "cancelled")
             store.delete_search(name)
-
-
-def keep_weights(shelf: Shelf, search: str, target: Target) -> str:
-    """Keep the dense weights of a search's target; their content hash."""
-    return shelf.keep_weights(search, safetensors.torch.save(_contiguous(target.model)))
-
-
-def keeper(shelf: Shelf) -> Callable[[int, bytes], None]:
-    """Keeps the packed files that a search's driver tells of, as far as the folder can hold them."""
-    said = False
-
-    def keep(candidate: int, content: bytes) -> None:
-        nonlocal said
-        try:
-            shelf.keep(candidate, PACKED, content)
-        except StorageError as error:
-            # They can be made again: a full disk is no reason to end a search.
-            if not said:
-                log.warning("files of candidates are not kept: %s", error)
-            said = True
-
-    return keep
 
 
 def resume(
@@ -427,8 +463,3 @@ def free_name(store: FrontierStore, stem: str) -> str:
         if name not in taken:
             return name
     raise AssertionError("unreachable")
-
-
-def _contiguous(model: nn.Module) -> dict[str, Any]:
-    """The state dict in the form safetensors takes: tied tensors are written under each of their names."""
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +13,9 @@ import search as searching
 from compressors import Compressor
 from compressors.calibration import SAMPLES
 from leanfront.exporting import require_format
+from leanfront.recovering import recover_one, settings_of
 from leanfront.verifying import Verifier
-from search import Verification
+from search import Recoverer, Verification
 from targets import Target
 from targets.errors import TargetError
 
@@ -28,6 +29,7 @@ class Candidate(searching.Candidate):
     target: Callable[[], Target] | None = field(default=None, repr=False)
     samples: Callable[[], int] | None = field(default=None, repr=False)
     verifier: Callable[[], Verifier] | None = field(default=None, repr=False)
+    recoverer: Callable[[str], Recoverer] | None = field(default=None, repr=False)
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The compressed model in eval mode: of its kept file, or built anew from the target where none is kept.
@@ -66,6 +68,47 @@ class Candidate(searching.Candidate):
             UsageError: the candidate failed: nothing is claimed of it.
         """
         return self._verifier().verify(self)
+
+    def recover(
+        self,
+        epochs: int = 3,
+        *,
+        minutes: float | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = False,
+        **settings: Any,
+    ) -> Candidate:
+        """Train it on the target's training split, with the dense model as its teacher.
+
+        What comes of it is stored with its file as a new candidate whose parent this one is. Asked again, it is
+        found, not trained again. Interrupted, the same call goes on where it was.
+
+        Args:
+            epochs: passes over the training split.
+            minutes: wall-clock limit; ends with the best so far.
+            seed: of everything random.
+            device: that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            progress: show a progress bar on standard error.
+            settings: others of `compressors.Recovery`: ``optimiser``, ``learning_rate``, ``batch_size``, ...
+
+        Returns:
+            The recovered candidate; this one, where nothing was gained.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            UsageError: it cannot be recovered, or a value cannot be used.
+            CompressionError: the training failed.
+        """
+        if self.recoverer is None:
+            raise TargetError(_NO_TARGET)
+        wanted = settings_of(epochs, seed, **settings)
+        attempt = recover_one(self.recoverer(device), self, wanted, minutes, progress=progress)
+        return self if attempt.gained is None else self._own(attempt.gained)
+
+    def _own(self, found: searching.Candidate) -> Candidate:
+        """Another candidate of the same search, which knows what this one knows."""
+        return replace(self, **{each.name: getattr(found, each.name) for each in fields(searching.Candidate)})
 
     def _verifier(self) -> Verifier:
         if self.verifier is None:

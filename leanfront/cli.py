@@ -33,8 +33,11 @@ from leanfront.options import (
     limit_options,
     limits,
     place_options,
+    recovery_options,
+    stage_option,
 )
 from leanfront.plot import write_plot
+from leanfront.recover_command import recover
 from leanfront.registry import Registry
 from leanfront.runner import Place, Runner, stopped_by_signals
 from leanfront.shapes import frontier_json
@@ -149,6 +152,7 @@ def inspect(target: str, as_json: bool) -> None:
     help="Share of better candidates that may be stopped early; 0: stop none.",
 )
 @latency_options
+@recovery_options
 @database_option
 @json_option
 def search(target: str, name: str | None, as_json: bool, database: str | None, **options: Any) -> None:
@@ -173,6 +177,8 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
         samples=options["samples"],
         false_elimination=options["false_elimination"],
         latency=LatencyOptions.of(*(options[f"latency_{name}"] for name in ("backend", "threads", "batch"))),
+        recover=options["recover"],
+        recover_minutes=options["recover_minutes"],
     )
     store = open_store(database)
     with _interruptible(lambda: name, database):
@@ -213,33 +219,42 @@ def searches(database: str | None, as_json: bool) -> None:
 @click.argument("name")
 @limit_options
 @click.option("--weak", is_flag=True, help="Also points that no other beats in every objective.")
+@stage_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a candidate.")
 @click.option("--plot", metavar="FILE.html", help="Write an interactive plot.")
 @database_option
 @json_option
 def frontier(
-    name: str, weak: bool, as_csv: bool, plot: str | None, database: str | None, as_json: bool, **options: Any
+    name: str,
+    weak: bool,
+    stage: str,
+    as_csv: bool,
+    plot: str | None,
+    database: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Show the nondominated candidates of a search, within limits."""
     if as_json and as_csv:
         raise UsageError("choose one of --json and --csv")
     result = SearchResult(open_store(database), name)
     record = result.record
-    found = result.frontier(**limits(options), weak=weak)
+    found = result.frontier(**limits(options), weak=weak, stage=stage)
     if plot is not None:
         write_plot(record, result.candidates(), Path(plot))
         click.echo(f"wrote {plot}", err=True)
     if as_json:
-        _print_json(frontier_json(record, found))
+        _print_json(frontier_json(record, found, stage))
     elif as_csv:
         click.echo(_csv([flat(candidate) for candidate in found]), nl=False)
     else:
-        click.echo(text.frontier_text(record, found))
+        click.echo(text.frontier_text(record, found, stage))
 
 
 @main.command()
 @click.argument("name")
 @limit_options
+@stage_option
 @click.option("--strategy", default="accuracy", show_default=True, help=f"One of {', '.join(STRATEGIES)}.")
 @click.option("--order", help="lexicographic: objectives in order, comma-separated.")
 @click.option(
@@ -249,11 +264,11 @@ def frontier(
 @click.option("--no-verify", is_flag=True, help="Do not verify the candidate, where nobody has yet.")
 @database_option
 @json_option
-def select(name: str, strategy: str, database: str | None, as_json: bool, **options: Any) -> None:
+def select(name: str, strategy: str, stage: str, database: str | None, as_json: bool, **options: Any) -> None:
     """Answer: which candidate to ship within a budget. Exit code 3 when none holds it."""
     result = SearchResult(open_store(database), name)
     record = result.record
-    answer = result.selection(**limits(options), strategy=strategy, **_strategy_options(options))
+    answer = result.selection(**limits(options), strategy=strategy, stage=stage, **_strategy_options(options))
     if not options["no_verify"]:
         answer = verified(result, answer)
     if as_json:
@@ -315,6 +330,7 @@ def worker(
 
 main.add_command(serve)
 main.add_command(verify)
+main.add_command(recover)
 
 
 @main.group()

@@ -139,7 +139,7 @@ class Client:
             bits: weight bit-widths to choose from.
             options: ``trials``, ``minutes``, ``criterion``, ``method``, ``sparsity``, ``activation_bits``,
                 ``sampler``, ``seed``, ``samples``, ``false_elimination``, ``latency_backend``, ``latency_threads``,
-                ``latency_batch``, as `leanfront.search` takes them.
+                ``latency_batch``, ``recover``, ``recover_minutes``, as `leanfront.search` takes them.
 
         Raises:
             NameTakenError: the name exists.
@@ -243,7 +243,11 @@ class Client:
         return answer.content
 
     def work(
-        self, path: str, parameters: Mapping[str, Any] | None = None, timeout: float | None = None
+        self,
+        path: str,
+        parameters: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        **content: Any,
     ) -> None:
         """Queue a job by posting to an address, and wait for its end.
 
@@ -251,12 +255,13 @@ class Client:
             path: below ``/api/v1``.
             parameters: of the address.
             timeout: seconds; None for ever.
+            content: of the request.
 
         Raises:
             TimeoutError: it has not ended by then.
             LeanfrontError: it has failed, or was cancelled.
         """
-        job = self.send("POST", path, params=dict(parameters or {}), repeat=True).json()
+        job = self.send("POST", path, params=dict(parameters or {}), repeat=True, **content).json()
         end = None if timeout is None else time.monotonic() + timeout
         pause = 0.1
         while job["state"] not in _ENDED:
@@ -322,10 +327,17 @@ class RemoteSearch:
         return found
 
     def frontier(
-        self, *, weak: bool = False, order_by: str = "memory", **limits: Any
+        self, *, weak: bool = False, stage: str = "after", order_by: str = "memory", **limits: Any
     ) -> Candidates[RemoteCandidate]:
-        """Nondominated candidates within limits, cheapest memory first; limits as `leanfront.Budget.of` takes."""
-        parameters = {**_limits(limits), "order_by": order_by, "limit": _PAGE}
+        """Nondominated candidates within limits, cheapest memory first.
+
+        Args:
+            weak: the weakly nondominated ones too.
+            stage: among the candidates ``before`` recovery, or ``after``: the recovered ones too.
+            order_by: an objective, or something measured on the frontier: best first.
+            limits: as `leanfront.Budget.of` takes them.
+        """
+        parameters = {**_limits(limits), "stage": stage, "order_by": order_by, "limit": _PAGE}
         if weak:
             parameters["weak"] = "true"
         pages = self._client.pages(f"{self._path}/frontier", parameters)
@@ -335,13 +347,14 @@ class RemoteSearch:
         self,
         *,
         strategy: str = "accuracy",
+        stage: str = "after",
         order: Sequence[str] | None = None,
         tolerance: float | Mapping[str, float] | None = None,
         weights: Mapping[str, float] | None = None,
         **limits: Any,
     ) -> Selection[RemoteCandidate]:
         """The whole answer to a budget query; arguments as `leanfront.SearchResult.selection` takes them."""
-        parameters: dict[str, Any] = {**_limits(limits), "strategy": strategy}
+        parameters: dict[str, Any] = {**_limits(limits), "stage": stage, "strategy": strategy}
         if order is not None:
             parameters["order"] = order if isinstance(order, str) else ",".join(order)
         if isinstance(tolerance, Mapping):

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from cost_models import BACKENDS, LatencyOptions
+from search.candidate import STAGES
+from search.recovering import MOST
 from targets.errors import UsageError
 
 _LATENCY = LatencyOptions()
@@ -22,6 +24,15 @@ database_option: Decorator = click.option(
 )
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print only JSON on standard output."
+)
+
+
+stage_option: Decorator = click.option(
+    "--stage",
+    type=click.Choice(STAGES),
+    default="after",
+    show_default=True,
+    help="Among the candidates before recovery, or after: recovered ones too.",
 )
 
 
@@ -77,6 +88,27 @@ def latency_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--latency-threads", type=int, help=f"Threads of one run [default: {_LATENCY.threads}]."
             ),
             click.option("--latency-batch", type=int, help=f"Inputs of one run [default: {_LATENCY.batch}]."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def recovery_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Training of the frontier's best at the end of a search."""
+    for option in reversed(
+        (
+            click.option(
+                "--recover",
+                type=int,
+                metavar="EPOCHS",
+                help="When the trials are done, train the frontier's most promising members, in this process.",
+            ),
+            click.option(
+                "--recover-minutes",
+                type=float,
+                help=f"Time for that, on top of --minutes [default: none; {MOST} are trained].",
+            ),
         )
     ):
         function = option(function)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from search import Progress
+from search import Progress, RecoveryProgress
 
 
 @contextmanager
@@ -41,5 +41,30 @@ def bar(trials: int, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
                 hypervolume=f"{progress.hypervolume_log2:.3f}",
                 refresh=True,
             )
+
+        yield report
+
+
+@contextmanager
+def trained(*, shown: bool) -> Iterator[Callable[[RecoveryProgress], None]]:
+    """A bar over the steps of one training after the other; its function is told every `RecoveryProgress`."""
+    with tqdm(unit="step", dynamic_ncols=True, disable=None if shown else True) as meter:
+        parent: int | None = None
+
+        def report(progress: RecoveryProgress) -> None:
+            nonlocal parent
+            training = progress.training
+            if progress.parent != parent:
+                parent = progress.parent
+                meter.reset(training.steps)
+                meter.initial = training.step - 1  # one that goes on: its rate counts only new steps
+            meter.n = training.step
+            meter.set_description(
+                f"candidate {parent}, epoch {training.epoch} of {training.epochs}", refresh=False
+            )
+            meter.set_postfix(loss=f"{training.loss:.3f}", accuracy=f"{training.accuracy:.4f}", refresh=False)
+            meter.update(0)
+            if training.step == training.steps:
+                meter.refresh()
 
         yield report

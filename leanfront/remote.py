@@ -12,10 +12,12 @@ from compressors import Configuration
 from leanfront.candidates import Candidate
 from leanfront.exporting import require_format
 from leanfront.files import whole
+from leanfront.recovering import settings_of
 from leanfront.verifying import PACKED
 from objectives import Measurement
 from search import Verification
-from targets.errors import ArtifactError, NotFoundError, TargetError
+from search.attempt import last_training, uncut
+from targets.errors import ArtifactError, NotFoundError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,6 +84,45 @@ class RemoteCandidate(Candidate):
         client = self._server()
         client.work(f"/candidates/{self.id}/verify", timeout=timeout)
         return self.verification()
+
+    def recover(
+        self,
+        epochs: int = 3,
+        *,
+        minutes: float | None = None,
+        seed: int = 0,
+        timeout: float | None = None,
+        **settings: Any,
+    ) -> RemoteCandidate:
+        """Have a worker train the candidate on, and wait for what comes of it; see `Candidate.recover`.
+
+        Args:
+            epochs: passes over the training split.
+            minutes: that the training may take.
+            seed: of everything random.
+            timeout: seconds to wait for the worker; None for ever.
+            settings: none over the network.
+
+        Returns:
+            The recovered candidate; this one, where nothing was gained.
+
+        Raises:
+            TimeoutError: no worker is done by then.
+            UsageError: it cannot be recovered, or a value cannot be used.
+            LeanfrontError: the training failed.
+        """
+        if settings:
+            raise UsageError(f"{', '.join(sorted(settings))}: a server takes epochs, minutes and seed")
+        client, path = self._server(), f"/candidates/{self.id}"
+        wanted = {"epochs": epochs, "seed": seed, "minutes": minutes}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        client.work(f"{path}/recover", timeout=timeout, json=body)
+        found = [candidate_of(each, client) for each in client.get(f"{path}/recoveries").json()]
+        asked = settings_of(epochs, seed)
+        # One that ended by time says after how many steps.
+        own = [each for each in found if last_training(each) == asked]
+        own = own or [each for each in found if uncut(last_training(each)) == asked]
+        return own[-1] if own and own[-1].state == "complete" else self
 
     def verification(self) -> Verification:
         """What came of verifying the candidate last. Raises `NotFoundError` where nobody has."""

@@ -12,15 +12,18 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 import search as searching
-from leanfront.api import SearchResult, keep_weights, keeper
+from leanfront import text
+from leanfront.api import SearchResult
 from leanfront.database import open_shelf
 from leanfront.holding import Holding
+from leanfront.keeping import keep_weights, keeper
+from leanfront.recovering import ShelvedFiles, recover_one, settings_of
 from leanfront.registry import Registry
 from leanfront.verifying import Verifier, broken_text
 from leanfront.version import __version__
 from search import SearchOptions, SearchRecord
 from storage import FrontierStore, Job, Lease, runner_name
-from storage.jobs import EXPORT, LEASE_SECONDS, SEARCH, VERIFY
+from storage.jobs import EXPORT, LEASE_SECONDS, RECOVER, SEARCH, VERIFY
 from targets import Target, resolve
 from targets.errors import LeanfrontError, LeaseLostError, StorageError, TargetError, UsageError
 
@@ -93,6 +96,7 @@ def drive_search(job: Job, store: FrontierStore, place: Place, stop: Callable[[]
         artifact=(record.prepared and record.artifact) or keep_weights(shelf, job.search, target),
         stop=stop,
         keep=keeper(shelf),
+        files=ShelvedFiles(store, shelf),
     )
     return None if done.state == "running" else done.message
 
@@ -116,6 +120,19 @@ def export_candidate(job: Job, store: FrontierStore, place: Place, stop: Callabl
     return (
         said if store.candidate(_candidate(job)).verified else f"{said}; not everything claimed of it holds"
     )
+
+
+@handler(RECOVER)
+def recover_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str | None:
+    """Recover the job's candidate; stopped, it leaves a checkpoint from which the next claim goes on."""
+    result = SearchResult(store, job.search, target_of(store.search(job.search), place.registry))
+    wanted = dict(job.parameters)
+    minutes = wanted.pop("minutes", None)
+    parent = store.candidate(_candidate(job))
+    attempt = recover_one(
+        result.recoverer(place.device), parent, settings_of(**wanted), minutes, progress=False, stop=stop
+    )
+    return None if attempt.ended == "stopped" else text.attempt_text(attempt)
 
 
 def _candidate(job: Job) -> int:

@@ -8,10 +8,13 @@ from typing import Any
 from search import Candidate, SearchRecord
 
 
-def frontier_json(record: SearchRecord, candidates: Sequence[Candidate]) -> dict[str, Any]:
-    """The FRONTIER object of the command line and the API."""
+def frontier_json(
+    record: SearchRecord, candidates: Sequence[Candidate], stage: str = "after"
+) -> dict[str, Any]:
+    """The FRONTIER object of the command line and the API; the hypervolumes are of the stage after recovery."""
     return {
         "search": record.name,
+        "stage": stage,
         "dense": {"measurements": [m.to_json() for m in record.dense]}
         | {m.name: m.to_json()["value"] for m in record.dense if m.split in ("", "validation")},
         "reference": dict(record.reference),

@@ -9,7 +9,8 @@ from typing import Any
 from compressors import Configuration, Coverage
 from cost_models.latency import LATENCY
 from objectives import Measurement
-from search import Candidate, Claim, SearchRecord, Verification
+from search import Attempt, Candidate, Claim, SearchRecord, Verification
+from search.attempt import BEFORE, MINUTES
 from storage import Report
 
 VERIFIED = {True: "yes", False: "NO", None: "-"}
@@ -58,7 +59,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), line(["-" * w for w in widths]), *(line(row) for row in rows)])
 
 
-def frontier_text(record: SearchRecord, candidates: Sequence[Candidate]) -> str:
+def frontier_text(record: SearchRecord, candidates: Sequence[Candidate], stage: str = "after") -> str:
     """The frontier as a table, dense model first, with what to make of it."""
     dense = {(m.name, m.split): m for m in record.dense}
     rows = [
@@ -95,6 +96,10 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate]) -> str:
         + ", ".join(f"{name} {_plain(value)}" for name, value in record.reference.items())
         + ")",
     ]
+    if stage == "before":
+        lines.append(
+            "The table shows candidates before recovery; size and hypervolume are of the frontier after."
+        )
     if record.settings.get("latency") is not None:
         lines.append(latency_text(record.settings["latency"]))
     noisy = sum(_within_noise(candidate, candidates) for candidate in candidates)
@@ -109,6 +114,7 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate]) -> str:
             f"Validation minus test over the frontier: {100 * curse:+.2f} points (the search chose on validation; "
             "trust the test column)."
         )
+    lines += _recovered_text(candidates)
     if not candidates:
         lines.append("No candidate is within these limits.")
     return "\n".join(lines)
@@ -208,6 +214,7 @@ def candidate_text(record: SearchRecord, candidate: Candidate) -> str:
         [
             f"candidate {candidate.id} of {record.name}"
             + (" (on the frontier)" if candidate.on_frontier else ""),
+            *_recovered_lines(candidate),
             "",
             table(["measurement", "value", "95% interval", "dense"], rows),
             "",
@@ -216,6 +223,23 @@ def candidate_text(record: SearchRecord, candidate: Candidate) -> str:
             configuration_text(candidate.configuration),
         ]
     )
+
+
+def _recovered_text(candidates: Sequence[Candidate], most: int = 6) -> list[str]:
+    """Which of some candidates were recovered, and what they were before."""
+    found = [
+        f"{each.id} from {each.parent} ({before:.4f} -> {each.accuracy:.4f})"
+        for each in candidates
+        if each.parent is not None and (before := each.value(BEFORE)) is not None
+    ]
+    return [f"Recovered: {_short(found, most)}"] if found else []
+
+
+def _recovered_lines(candidate: Candidate) -> list[str]:
+    before, after = candidate.value(BEFORE), candidate.accuracy
+    if candidate.parent is None or before is None or after is None:
+        return []
+    return [f"recovered from candidate {candidate.parent}: accuracy {before:.4f} -> {after:.4f}"]
 
 
 def verification_text(verification: Verification) -> str:
@@ -275,6 +299,60 @@ def _claimed(value: float | str | None, claim: Claim) -> str:
         # Digests differ from their first digits on.
         return value[:12] if claim.name in ("sha256", "configuration") else value
     return f"{value:,.0f}" if not claim.split else f"{value:.6f}"
+
+
+def attempt_text(attempt: Attempt) -> str:
+    """What came of recovering a candidate, in a sentence."""
+    parent, own = attempt.parent.id, attempt.candidate
+    if attempt.error is not None:
+        return f"candidate {parent} could not be recovered: {attempt.error}"
+    if own is None:
+        return f"candidate {parent}: no time was left to learn anything"
+    known = " (found, not trained again)" if attempt.found else ""
+    if own.state != "complete":
+        return f"candidate {parent}: {own.reason}{known}"
+    change = f"accuracy {own.value(BEFORE):.4f} -> {own.accuracy:.4f}"
+    return f"candidate {own.id} recovered from {parent}: {change}{known}"
+
+
+def attempts_text(attempts: Sequence[Attempt], error: float | None, points: int) -> str:
+    """Recoveries as a table, and how well their gains were predicted."""
+    rows = []
+    for attempt in attempts:
+        own, predicted = attempt.candidate, attempt.to_json()["predicted"]
+        better = attempt.gained
+        rows.append(
+            [
+                str(attempt.parent.id),
+                "-" if better is None else str(better.id),
+                _share(attempt.parent.accuracy if own is None else own.value(BEFORE)),
+                "-" if better is None else _share(better.accuracy),
+                "-" if better is None else _share(better.value("accuracy", "test")),
+                _share(attempt.gain, signed=True),
+                "-"
+                if predicted is None
+                else f"{predicted['gain']:+.4f} ({predicted['low']:+.4f}..{predicted['high']:+.4f})",
+                "-" if own is None or own.value(MINUTES) is None else f"{own.value(MINUTES):.2f}",
+                "found" if attempt.found else attempt.ended,
+            ]
+        )
+    header = ["of", "id", "before", "after", "test", "gain", "predicted", "minutes", "ended"]
+    lines = (
+        [table(header, rows)] if rows else ["There is no candidate that recovery is expected to gain from."]
+    )
+    for attempt in attempts:
+        if attempt.gained is None:
+            lines.append(attempt_text(attempt))
+    if error is not None:
+        lines.append(
+            f"Gains are predicted within {error:.4f} (root mean square over {points} recoveries, each predicted "
+            "from the others)."
+        )
+    return "\n".join(lines)
+
+
+def _share(value: float | None, *, signed: bool = False) -> str:
+    return "-" if value is None else f"{value:+.4f}" if signed else f"{value:.4f}"
 
 
 def configuration_text(configuration: Configuration) -> str:

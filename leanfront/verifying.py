@@ -46,7 +46,8 @@ class Verifier:
         self._device = resolve_device(device)
 
     @cached_property
-    def _evaluator(self) -> Evaluator:
+    def evaluator(self) -> Evaluator:
+        """Of the target, on the device."""
         structure = derive(self._target.model, self._target.example_input)
         return Evaluator(self._target, structure, device=self._device, samples=self._samples)
 
@@ -79,7 +80,7 @@ class Verifier:
             content: of a packed artifact.
             digest: that they are stored under, if they are.
         """
-        return self._stored(verify(candidate, self._evaluator, content, digest))
+        return self._stored(verify(candidate, self.evaluator, content, digest))
 
     def content(self, candidate: Candidate) -> tuple[bytes, str]:
         """A candidate's packed file, and the digest it is kept under; it is made and kept where there is none.
@@ -174,7 +175,7 @@ class Verifier:
         return path
 
     def _packed(self, candidate: Candidate) -> bytes:
-        compressor = self._evaluator.compressor
+        compressor = self.evaluator.compressor
         compressed = compressor.materialise(candidate.configuration)
         return packed(compressed, compressor.structure, self._target)
 
@@ -184,7 +185,7 @@ class Verifier:
             return content
         model, example = self._target.model, self._target.example_input
         reopened = reopen(read(content), model, example)
-        return FORMATS[suffix](reopened, self._evaluator.compressor.structure, self._target)
+        return FORMATS[suffix](reopened, self.evaluator.compressor.structure, self._target)
 
     def _stored(self, verification: Verification) -> Verification:
         found = replace(verification, release=__version__)

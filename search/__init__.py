@@ -1,5 +1,6 @@
 """The search: space, samplers, evaluation, and the driver with its Optuna study."""
 
+from search.attempt import Attempt, RecoveryProgress
 from search.candidate import ENDED, STATES, Candidate, SearchRecord, TrialRecord
 from search.context import SamplerContext
 from search.driver import Driver, Front, Progress
@@ -7,6 +8,8 @@ from search.evaluation import Evaluation, Evaluator
 from search.export import export_study
 from search.options import SearchOptions
 from search.prepare import Prepared, prepare
+from search.promotion import Prediction, Predictor
+from search.recovering import Recoverer, require_recoverable
 from search.run import go_on, queued, reference_of, resume, start
 from search.samplers import SAMPLERS
 from search.space import Space, SpaceOptions, derive_space
@@ -17,14 +20,19 @@ __all__ = [
     "ENDED",
     "SAMPLERS",
     "STATES",
+    "Attempt",
     "Candidate",
     "Claim",
     "Driver",
     "Evaluation",
     "Evaluator",
     "Front",
+    "Prediction",
+    "Predictor",
     "Prepared",
     "Progress",
+    "Recoverer",
+    "RecoveryProgress",
     "SamplerContext",
     "SearchOptions",
     "SearchRecord",
@@ -39,6 +47,7 @@ __all__ = [
     "prepare",
     "queued",
     "reference_of",
+    "require_recoverable",
     "resume",
     "start",
     "verify",

@@ -14,6 +14,8 @@ STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
 """States in which nobody drives it, unless it is queued again."""
 CANDIDATE_STATES = ("complete", "failed", "stopped")
+STAGES = ("before", "after")
+"""Of a frontier: among the candidates before recovery, or among all, the recovered ones too."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Candidate:
         measurements: costs (``split == ""``) and metrics per split; the metrics of a stopped candidate are
             estimates from the `Measurement.count` samples it saw.
         kept: channel group -> indices of the kept units, as resolved when it was evaluated.
-        on_frontier: whether no stored candidate of its search dominates it.
+        on_frontier: whether no stored candidate of its search, recovered ones included, dominates it.
         parent: id of the candidate it was recovered from, or None.
         seconds: wall-clock seconds of its evaluation.
         verified: whether all that is claimed of it was found in its artifact; None while nobody has looked.

@@ -48,7 +48,7 @@ class Progress:
         frontier_size: frontier members.
         hypervolume: with costs divided by the reference.
         hypervolume_log2: with costs as log2(reference / cost).
-        stage: ``trials``, ``test`` or ``latency``.
+        stage: ``trials``, ``test``, ``latency`` or ``recovery``.
         stopped: candidates that lost their race.
     """
 
@@ -101,16 +101,35 @@ class Member:
 
 
 class Front:
-    """The frontier in the driver's memory: for the hypervolume, and for what races run against."""
+    """The frontier in the driver's memory: for the hypervolume, and for what races run against.
 
-    def __init__(self, objectives: Sequence[Objective], reference: Mapping[str, float]) -> None:
+    Args:
+        objectives: in order.
+        reference: of the hypervolume.
+        recovered: objective values of recovered candidates on the frontier: they count in its size and volume, but
+            nobody races against them, for what loses to them might be recovered too.
+    """
+
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        reference: Mapping[str, float],
+        recovered: Sequence[Sequence[float]] = (),
+    ) -> None:
         self._objectives = tuple(objectives)
         self._reference = dict(reference)
+        self._recovered = [tuple(values) for values in recovered]
         self._members: list[Member] = []
         self._volumes: dict[bool, float] = {}
 
     def __len__(self) -> int:
-        return len(self._members)
+        if not self._recovered:
+            return len(self._members)
+        points = [minimisation(self._objectives, values) for values in self._values()]
+        return int(nondominated(np.asarray(points)).sum())
+
+    def _values(self) -> list[tuple[float, ...]]:
+        return [member.values for member in self._members] + self._recovered
 
     def add(
         self, values: Sequence[float], candidate: int | None = None, correct: bytes | None = None
@@ -153,9 +172,7 @@ class Front:
         """Hypervolume of the front against the search's reference; computed once for each front."""
         if log2 not in self._volumes:
             self._volumes[log2] = float(
-                normalised_hypervolume(
-                    [member.values for member in self._members], self._objectives, self._reference, log2=log2
-                )
+                normalised_hypervolume(self._values(), self._objectives, self._reference, log2=log2)
             )
         return self._volumes[log2]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from compressors import Recovery
+from compressors.recovery_settings import MOST
 from cost_models import LatencyOptions
 from objectives import resolve
 from search.racing import FALSE_ELIMINATION
@@ -35,6 +38,8 @@ class SearchOptions:
         false_elimination: largest share of candidates better than the frontier point they race against that
             may be stopped early; 0 evaluates every candidate on the whole validation split.
         latency: where and how latency is measured. It is where it is an objective, or where this is given.
+        recover: epochs that the frontier's best are trained for when the trials are done; None for no training.
+        recover_minutes: that this may take, on top of `minutes`; without, the `recovering.MOST` best are trained.
 
     Raises:
         UsageError: a value cannot be used.
@@ -53,6 +58,8 @@ class SearchOptions:
     population: int | None = None
     false_elimination: float = FALSE_ELIMINATION
     latency: LatencyOptions | None = None
+    recover: int | None = None
+    recover_minutes: float | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -67,9 +74,20 @@ class SearchOptions:
             raise UsageError(
                 f"false elimination must be at least 0 and less than 1, not {self.false_elimination}"
             )
+        if self.recover is not None and not 1 <= self.recover < MOST:
+            raise UsageError(f"epochs of recovery must be at least 1, not {self.recover}")
+        if self.recover is None and self.recover_minutes is not None:
+            raise UsageError("minutes of recovery are given, but not its epochs: say how many (recover)")
+        if self.recover_minutes is not None and not 0 < self.recover_minutes < math.inf:
+            raise UsageError(f"minutes of recovery must be positive, not {self.recover_minutes}")
         check_sampler(self.sampler)
         resolve(self.objectives)
         resolve_device(self.device)
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """How the frontier's best are trained, if they are."""
+        return None if self.recover is None else Recovery(epochs=self.recover, seed=self.seed % MOST)
 
     @property
     def generation(self) -> int:
@@ -89,6 +107,8 @@ class SearchOptions:
             "population": self.population,
             "false_elimination": self.false_elimination,
             "latency": None if self.latency is None else self.latency.to_json(),
+            "recover": self.recover,
+            "recover_minutes": self.recover_minutes,
         }
 
     @classmethod

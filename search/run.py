@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -12,26 +13,31 @@ from compressors import Configuration, Sensitivities, sensitivities
 from compressors.configuration import ACTIVATION_BITS
 from cost_models import LatencyTable
 from cost_models.latency import P50, P95
-from objectives import METRICS, Measurement, reference, resolve
+from objectives import METRICS, Measurement, objective_values, reference, resolve
+from search.attempt import RecoveryProgress
 from search.candidate import SearchRecord
 from search.cluster import ClusterEvaluators
 from search.context import SamplerContext
 from search.driver import Driver, Front, Progress
 from search.evaluation import Evaluator
 from search.evaluators import Evaluators, LocalEvaluators
+from search.interrupting import interruptible
 from search.latency import EACH, cost_measurements, measure_frontier
 from search.options import SearchOptions, resolve_device
 from search.pool import PoolEvaluators
 from search.prepare import Prepared, prepare
 from search.recipe import recipe, share
+from search.recovering import Files, Recoverer
 from search.seeds import seeds
 from search.space import SPARSITY_LEVELS, SpaceOptions
 from search.store import Store
 from search.study import SearchStudy
 from targets import Target
-from targets.errors import EvaluationError, StorageError, TargetError
+from targets.errors import EvaluationError, StorageError, TargetError, UsageError
 
 SETTINGS_VERSION = 1
+TELL = 1.0
+"""Seconds between two reports of a training, which has many steps."""
 Report = Callable[[Progress], None]
 Stop = Callable[[], bool]
 Keep = Callable[[int, bytes], None]
@@ -80,6 +86,7 @@ def start(
     report: Report = lambda progress: None,
     stop: Stop = lambda: False,
     keep: Keep = _drop,
+    files: Files | None = None,
 ) -> SearchRecord:
     """Create a search and run it to its end, its time limit, or an interrupt.
 
@@ -93,6 +100,7 @@ def start(
         report: told after every trial.
         stop: asked often; once true the search is left as it is.
         keep: told the packed file of every candidate that comes onto the frontier.
+        files: where files are kept; a search that recovers needs it.
 
     Returns:
         The search: done, or still running where it was stopped.
@@ -105,7 +113,7 @@ def start(
     record = replace(queued(name, reference_of(target), options), state="running", artifact=artifact)
     prepared, evaluator, record = _describe(target, record, options, prepared)
     store.create_search(record)
-    return _drive(store, record, prepared, options, evaluator, report, stop, keep, begin)
+    return _drive(store, record, prepared, options, evaluator, report, stop, keep, files, begin)
 
 
 def go_on(
@@ -123,6 +131,7 @@ def go_on(
     report: Report = lambda progress: None,
     stop: Stop = lambda: False,
     keep: Keep = _drop,
+    files: Files | None = None,
 ) -> SearchRecord:
     """Drive a stored search: from its beginning where it was only queued, else as if it had never stopped.
 
@@ -132,7 +141,7 @@ def go_on(
         minutes: wall-clock limit from now; by default, of a search that begins, its own.
         workers, device, cluster: where to run, as in `SearchOptions`.
         artifact: content hash of the stored dense weights.
-        prepared, report, stop, keep: as in `start`.
+        prepared, report, stop, keep, files: as in `start`.
 
     Raises:
         NotFoundError: no such search.
@@ -152,6 +161,7 @@ def go_on(
             report=report,
             stop=stop,
             keep=keep,
+            files=files,
         )
     begin = time.monotonic()
     options = SearchOptions.from_json(
@@ -160,7 +170,7 @@ def go_on(
     options = replace(options, trials=trials or options.trials, minutes=minutes or options.minutes)
     prepared, evaluator, record = _describe(target, replace(record, artifact=artifact), options, prepared)
     record = store.prepare_search(record)
-    return _drive(store, record, prepared, options, evaluator, report, stop, keep, begin)
+    return _drive(store, record, prepared, options, evaluator, report, stop, keep, files, begin)
 
 
 def resume(
@@ -176,6 +186,7 @@ def resume(
     report: Report = lambda progress: None,
     stop: Stop = lambda: False,
     keep: Keep = _drop,
+    files: Files | None = None,
 ) -> SearchRecord:
     """Go on with a stored search as if it had never stopped: arguments and errors as of `go_on`."""
     begin = time.monotonic()
@@ -211,16 +222,22 @@ def resume(
         population=int(settings["population"]),
         # Searches of before there were races go on without.
         false_elimination=float(settings.get("false_elimination", 0.0)),
+        recover=settings.get("recover"),
+        recover_minutes=settings.get("recover_minutes"),
     )
     evaluator = Evaluator(target, prepared.structure, device=resolve_device(device), samples=options.samples)
     store.set_state(name, "running")
-    return _drive(store, record, prepared, options, evaluator, report, stop, keep, begin)
+    return _drive(store, record, prepared, options, evaluator, report, stop, keep, files, begin)
 
 
 def _describe(
     target: Target, record: SearchRecord, options: SearchOptions, prepared: Prepared | None
 ) -> tuple[Prepared, Evaluator, SearchRecord]:
     """Make a target ready, and complete its search's record with what only the target could tell."""
+    if options.recover is not None and target.train is None:
+        raise UsageError(
+            "recovery learns from a train split, and the target has none: give Target(train=...), or data with train/"
+        )
     prepared = prepared or prepare(target, options.space, options.objectives, options.latency)
     objectives = resolve(options.objectives)
     device = resolve_device(options.device)
@@ -248,6 +265,7 @@ def _drive(
     report: Report,
     stop: Stop,
     keep: Keep,
+    files: Files | None,
     begin: float,
 ) -> SearchRecord:
     objectives = resolve(record.objectives)
@@ -268,7 +286,9 @@ def _drive(
         seed=options.seed,
         seeds=_seeds(context, options.sampler),
     )
-    front = Front(objectives, record.reference)
+    recovered = [each for each in store.frontier(record.name) if each.parent is not None]
+    values_of = [objective_values(objectives, each.measurements)[0] for each in recovered]
+    front = Front(objectives, record.reference, [each for each in values_of if each is not None])
     trials = store.trials(record.name)
     study.rebuild(trials)
     correct = store.correctness(record.name)
@@ -318,11 +338,43 @@ def _drive(
             stop=stop,
             deadline=deadline,
         )
+        said = [_outcome(driver, options.trials), *([] if note is None else [note])]
+        if ended and options.recovery is not None:
+            ended, note = _recover(store, record.name, evaluator, options, driver, report, stop, files)
+            said.append(note)
     if not ended:
         return store.search(record.name)
-    outcome = _outcome(driver, options.trials)
-    store.set_state(record.name, "done", outcome if note is None else f"{outcome}; {note}")
+    store.set_state(record.name, "done", "; ".join(said))
     return store.search(record.name)
+
+
+def _recover(
+    store: Store,
+    name: str,
+    evaluator: Evaluator,
+    options: SearchOptions,
+    driver: Driver,
+    report: Report,
+    stop: Stop,
+    files: Files | None,
+) -> tuple[bool, str]:
+    """Train the frontier's best: in this process, whoever evaluates."""
+    assert options.recovery is not None
+    if files is None:
+        raise UsageError("a search that recovers needs a place to keep files")
+    told = -math.inf
+
+    def tell(progress: RecoveryProgress) -> None:
+        nonlocal told
+        if time.monotonic() >= told + TELL:
+            told = time.monotonic()
+            report(driver.progress("recovery"))
+
+    recoverer = Recoverer(store, name, evaluator, files)
+    with interruptible() as asked:
+        return recoverer.promote_frontier(
+            options.recovery, options.recover_minutes, report=tell, stop=lambda: stop() or asked()
+        )
 
 
 def _outcome(driver: Driver, wanted: int) -> str:
@@ -427,6 +479,8 @@ def _settings(
         "parameters": [[p.name, len(p.values)] for p in prepared.space.parameters.values()],
         "cheapest": prepared.cheapest,
         "latency": None if prepared.latency is None else prepared.latency.to_json(),
+        "recover": options.recover,
+        "recover_minutes": options.recover_minutes,
         "classes": list(prepared.target.classes),
         "metrics": list(METRICS),
         "splits": {

@@ -54,11 +54,15 @@ class Store(Protocol):
             trial: the trial; its candidate, duplicate and stopped marks are the store's to set.
             candidate: what came of it.
             correct: its packed correctness on the validation split (`search.racing.pack`), kept for as long as
-                it is on the frontier.
+                it is on the frontier before recovery.
 
         Returns:
             The stored candidate with its id and frontier membership.
         """
+        ...
+
+    def recovered(self, search: str, parent: int | None = None) -> list[Candidate]:
+        """Candidates that were recovered from others of the search, or from that one, by id; failed ones too."""
         ...
 
     def find(self, search: str, digest: str) -> Candidate | None:
@@ -78,21 +82,32 @@ class Store(Protocol):
         ...
 
     def correctness(self, search: str) -> Mapping[int, bytes]:
-        """Packed correctness of the frontier's members, by candidate id; members stored without are left out."""
+        """Packed correctness of the frontier's members before recovery, by id; those stored without are left out."""
         ...
 
     def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:
         """Add or replace measurements (name and split) of a candidate. Objectives cannot be replaced."""
         ...
 
-    def frontier(self, search: str, budget: Budget | None = None, *, weak: bool = False) -> list[Candidate]:
-        """Frontier members within the budget, cheapest memory first; with `weak` the weakly nondominated."""
+    def frontier(
+        self, search: str, budget: Budget | None = None, *, weak: bool = False, stage: str = "after"
+    ) -> list[Candidate]:
+        """Frontier members within the budget, cheapest memory first; with `weak` the weakly nondominated.
+
+        At the stage ``before`` recovery those of the candidates without a parent.
+        """
         ...
 
     def select(
-        self, search: str, budget: Budget | None = None, *, strategy: str = "accuracy", **options: object
+        self,
+        search: str,
+        budget: Budget | None = None,
+        *,
+        strategy: str = "accuracy",
+        stage: str = "after",
+        **options: object,
     ) -> Selection:
-        """Answer a budget query over all complete candidates (methods.md section 1)."""
+        """Answer a budget query over all complete candidates of a stage (methods.md section 1)."""
         ...
 
     def set_hypervolume(self, name: str, hypervolume: float, hypervolume_log2: float) -> None:

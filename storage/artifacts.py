@@ -16,6 +16,8 @@ from targets.errors import ArtifactError, NotFoundError, StorageError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
+CHECKPOINTS = "recovery"
+"""Folder of checkpoints, in the folder of artifacts."""
 
 
 class ArtifactStore:
@@ -128,6 +130,19 @@ class ArtifactStore:
         """Files begun before a time (seconds since the epoch) and never finished."""
         found = []
         for path in self.folder.glob(".tmp-*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < limit:
+                    found.append(path)
+        return found
+
+    def checkpoint(self, name: str) -> Path:
+        """Where a recovery of that name says how far it is: beside the artifacts, and none of them."""
+        return self.folder / CHECKPOINTS / name
+
+    def abandoned(self, limit: float) -> list[Path]:
+        """Checkpoints that nobody has written since a time (seconds since the epoch)."""
+        found = []
+        for path in (self.folder / CHECKPOINTS).glob("*"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < limit:
                     found.append(path)

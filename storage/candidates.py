@@ -19,7 +19,7 @@ from storage.tables import (
     VerificationRow,
     table,
 )
-from targets.errors import NotFoundError
+from targets.errors import NotFoundError, UsageError
 
 _CANDIDATES = table(CandidateRow)
 _MEASUREMENTS = table(MeasurementRow)
@@ -31,7 +31,7 @@ def wanted() -> Select[Any]:
         select(
             _CANDIDATES,
             SearchRow.name.label("search"),
-            FrontierRow.strict,
+            FrontierRow.strict_after,
             VerificationRow.ok.label("verified"),
         )
         .select_from(CandidateRow)
@@ -104,10 +104,18 @@ def add(
 
     Returns:
         Configuration digest -> id.
+
+    Raises:
+        NotFoundError: no such parent.
+        UsageError: a parent of another search.
     """
-    for candidate, _ in fresh:
-        if candidate.parent is not None and session.get(CandidateRow, candidate.parent) is None:
-            raise missing(candidate.parent)
+    for parent in {candidate.parent for candidate, _ in fresh if candidate.parent is not None}:
+        owner = session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == parent))
+        if owner is None:
+            raise missing(parent)
+        if owner != search:
+            # Deleted with its search, it would leave a candidate that looks as if nobody had recovered it.
+            raise UsageError(f"candidate {parent} is of another search: recover one of the same")
     rows = [candidate_values(candidate, search, values) for candidate, values in fresh]
     ids = session.scalars(
         insert(_CANDIDATES).returning(_CANDIDATES.c.id, sort_by_parameter_order=True), rows

@@ -5,6 +5,8 @@ Those that no vector dominates are marked strict. Looking at the members alone i
 are transitive: what kept a vector out, or threw one out, does the same to everything that the vector would
 have kept out or marked.
 
+There are two fronts, before and after recovery (`Fronts`): one row says of a candidate whether it is on either.
+
 A copy of the members lies in memory beside it (`storage.memory`), valid for one version of the frontier: vectors
 are compared there, and the table is only told what changes.
 """
@@ -15,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from objectives.budget import Budget
 from objectives.objective import Objective
+from search.candidate import STAGES
 from storage.tables import VECTOR, FrontierRow, table
+from targets.errors import UsageError
 
 CHUNK = 500
 """Ids in one statement: SQLite takes 32,766 parameters at most, PostgreSQL 65,535."""
@@ -34,13 +39,11 @@ class Front:
     """The members of a search's weak frontier; never changed in place.
 
     Args:
-        version: of the frontier these are.
         ids: (n,) candidates.
         vectors: (m, n) objective values in minimisation form, one row an objective.
         strict: (n,) whether no vector dominates it.
     """
 
-    version: int
     ids: NDArray[np.int64]
     vectors: NDArray[np.float64]
     strict: NDArray[np.bool_]
@@ -58,6 +61,27 @@ class Front:
             vectors=self.vectors[:, self.strict],
             strict=self.strict[self.strict],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Fronts:
+    """The fronts of a search before and after recovery: one object while they are the same.
+
+    Args:
+        version: of the frontier these are.
+        before: of the candidates without a parent.
+        after: of all candidates.
+    """
+
+    version: int
+    before: Front
+    after: Front
+
+    def of(self, stage: str) -> Front:
+        """The front of a stage. Raises `UsageError`, naming those that there are."""
+        if stage not in STAGES:
+            raise UsageError(f"a frontier's stage is {' or '.join(STAGES)} (recovery), not {stage!r}")
+        return self.before if stage == "before" else self.after
 
 
 @dataclass
@@ -80,17 +104,41 @@ class Changes:
         return bool(self.added or self.removed or self.demoted)
 
 
-def enter(front: Front, candidate: int, vector: Sequence[float], changes: Changes) -> Front:
+@dataclass
+class BothChanges:
+    """What entering candidates did to the fronts before and after recovery."""
+
+    before: Changes = field(default_factory=Changes)
+    after: Changes = field(default_factory=Changes)
+
+    def __bool__(self) -> bool:
+        return bool(self.before or self.after)
+
+
+def enter_both(
+    fronts: Fronts, candidate: int, vector: Sequence[float], recovered: bool, changes: BothChanges
+) -> Fronts:
+    """Put a candidate before both fronts, a recovered one before the later alone; arguments as `enter` takes."""
+    if recovered:
+        return replace(fronts, after=enter(fronts.after, candidate, vector, changes.after))
+    if fronts.before is fronts.after:
+        front = enter(fronts.after, candidate, vector, changes.before, changes.after)
+        return replace(fronts, before=front, after=front)
+    before = enter(fronts.before, candidate, vector, changes.before)
+    return replace(fronts, before=before, after=enter(fronts.after, candidate, vector, changes.after))
+
+
+def enter(front: Front, candidate: int, vector: Sequence[float], *notes: Changes) -> Front:
     """Put a candidate before a front.
 
     Args:
         front: the members.
         candidate: the candidate's id.
         vector: (m,) finite values in minimisation form.
-        changes: what happens is noted there.
+        notes: what happens is noted there.
 
     Returns:
-        The members afterwards, under the same version.
+        The members afterwards.
     """
     mine = np.asarray(vector, dtype=np.float64)
     # Row by row: along the short axis numpy is several times slower.
@@ -102,21 +150,21 @@ def enter(front: Front, candidate: int, vector: Sequence[float], changes: Change
     strict = not bool((somewhere_better & ~somewhere_worse).any())
     gone = _every(worse)
     demoted = front.strict & ~somewhere_better & somewhere_worse & ~gone
-    for each in front.ids[gone].tolist():
-        if changes.added.pop(each, None) is None:
-            changes.removed.add(each)
-            changes.demoted.discard(each)
-    for each in front.ids[demoted].tolist():
-        if each in changes.added:
-            changes.added[each] = changes.added[each][0], False
-        else:
-            changes.demoted.add(each)
-    changes.added[candidate] = tuple(float(value) for value in mine), strict
-    if strict:
-        changes.entered.add(candidate)
+    for changes in notes:
+        for each in front.ids[gone].tolist():
+            if changes.added.pop(each, None) is None:
+                changes.removed.add(each)
+                changes.demoted.discard(each)
+        for each in front.ids[demoted].tolist():
+            if each in changes.added:
+                changes.added[each] = changes.added[each][0], False
+            else:
+                changes.demoted.add(each)
+        changes.added[candidate] = tuple(float(value) for value in mine), strict
+        if strict:
+            changes.entered.add(candidate)
     kept = ~gone
     return Front(
-        front.version,
         np.append(front.ids[kept], candidate),
         np.concatenate([front.vectors[:, kept], mine[:, None]], axis=1),
         np.append((front.strict & ~demoted)[kept], strict),
@@ -131,50 +179,85 @@ def _some(rows: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
     return reduce(np.logical_or, rows)
 
 
-def save(session: Session, search: int, changes: Changes, correct: Mapping[int, bytes]) -> None:
-    """Write a front's changes.
+def save(session: Session, search: int, changes: BothChanges, correct: Mapping[int, bytes]) -> None:
+    """Write what happened to a search's fronts.
 
     The caller holds the search's row locked and has compared with the version that is stored: of two candidates
     that enter at once, the second sees the first.
 
+    A candidate without a parent that is on the front after recovery is on the one before as well, for there it has
+    no more rivals: so its row goes when it leaves that one, and a recovered candidate's when it leaves the other.
+
     Args:
-        correct: candidate -> packed correctness; kept while it is on the strict front.
+        correct: candidate -> packed correctness; kept while it is on the strict front before recovery.
     """
-    for ids in chunks(changes.removed):
-        session.execute(delete(FrontierRow).where(FrontierRow.candidate_id.in_(ids)))
-    for ids in chunks(changes.demoted):
-        session.execute(
-            update(FrontierRow)
-            .where(FrontierRow.candidate_id.in_(ids))
-            .values(strict=False, correct=None)
-            .execution_options(synchronize_session=False)
-        )
-    if not changes.added:
+    before, after = changes.before, changes.after
+    row = FrontierRow
+    for ids in chunks(before.removed):
+        session.execute(delete(row).where(row.candidate_id.in_(ids)))
+    for ids in chunks(after.removed - before.removed):
+        session.execute(delete(row).where(row.candidate_id.in_(ids), row.strict_before.is_(None)))
+        _mark(session, ids, {"strict_after": None})
+    left: dict[str, Any] = {"strict_before": False, "correct": None}
+    for demoted, values in (
+        (before.demoted & after.demoted, {**left, "strict_after": False}),
+        (before.demoted - after.demoted, left),
+        (after.demoted - before.demoted, {"strict_after": False}),
+    ):
+        for ids in chunks(demoted):
+            _mark(session, ids, values)
+    added = before.added | after.added
+    if not added:
         return
     empty = dict.fromkeys(VECTOR)
-    rows = [
-        {
-            "candidate_id": candidate,
-            "search_id": search,
-            **empty,
-            **dict(zip(VECTOR, vector, strict=False)),
-            "strict": strict,
-            "correct": correct.get(candidate) if strict else None,
-        }
-        for candidate, (vector, strict) in changes.added.items()
-    ]
-    session.execute(insert(table(FrontierRow)), rows)
+    rows = []
+    for candidate, (vector, _) in added.items():
+        stages = [each.added.get(candidate, (vector, None))[1] for each in (before, after)]
+        rows.append(
+            {
+                "candidate_id": candidate,
+                "search_id": search,
+                **empty,
+                **dict(zip(VECTOR, vector, strict=False)),
+                "strict_before": stages[0],
+                "strict_after": stages[1],
+                "correct": correct.get(candidate) if stages[0] else None,
+            }
+        )
+    session.execute(insert(table(row)), rows)
 
 
-def load(session: Session, search: int, objectives: int, version: int) -> Front:
+def _mark(session: Session, ids: Sequence[int], values: Mapping[str, Any]) -> None:
+    session.execute(
+        update(FrontierRow)
+        .where(FrontierRow.candidate_id.in_(ids))
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def load(session: Session, search: int, objectives: int, version: int) -> Fronts:
     """Read a search's members."""
     rows = session.execute(
-        select(FrontierRow.candidate_id, FrontierRow.strict, *columns(objectives))
+        select(
+            FrontierRow.candidate_id,
+            FrontierRow.strict_before,
+            FrontierRow.strict_after,
+            *columns(objectives),
+        )
         .where(FrontierRow.search_id == search)
         .order_by(FrontierRow.candidate_id)
     ).all()
+    after = _front([(row[0], row[2], *row[3:]) for row in rows if row[2] is not None], objectives)
+    if all(row[1] == row[2] for row in rows):
+        return Fronts(version, after, after)
+    before = _front([(row[0], row[1], *row[3:]) for row in rows if row[1] is not None], objectives)
+    return Fronts(version, before, after)
+
+
+def _front(rows: Sequence[Sequence[Any]], objectives: int) -> Front:
+    """The front of rows of id, strictness and vector."""
     return Front(
-        version,
         np.array([row[0] for row in rows], dtype=np.int64),
         np.array([row[2:] for row in rows], dtype=np.float64).reshape(len(rows), objectives).T.copy(),
         np.array([row[1] for row in rows], dtype=np.bool_),
@@ -182,10 +265,12 @@ def load(session: Session, search: int, objectives: int, version: int) -> Front:
 
 
 def correctness(session: Session, search: int) -> dict[int, bytes]:
-    """Packed correctness of the strict front's members that have it, by candidate id."""
+    """Packed correctness of the members of the strict front before recovery that have it, by candidate id."""
     rows = session.execute(
         select(FrontierRow.candidate_id, FrontierRow.correct).where(
-            FrontierRow.search_id == search, FrontierRow.strict, FrontierRow.correct.is_not(None)
+            FrontierRow.search_id == search,
+            FrontierRow.strict_before.is_(True),
+            FrontierRow.correct.is_not(None),
         )
     )
     return {candidate: correct for candidate, correct in rows if correct is not None}

@@ -206,8 +206,8 @@ class FrontierStore(FrontierReader, Store):
 
         Raises:
             NotFoundError: no such search, or no such parent.
-            UsageError: the trial is stored already, the candidate's state is unknown, or two of its
-                measurements contradict each other.
+            UsageError: the trial is stored already, the candidate's state is unknown, its parent is of another
+                search, or two of its measurements contradict each other.
             LeaseLostError: another process drives the search by now.
         """
         return self.record_many(search, [(trial, candidate, correct)])[0]
@@ -224,6 +224,29 @@ class FrontierStore(FrontierReader, Store):
         Raises:
             As `record`.
         """
+        return self._record(search, entries)
+
+    def add_recovered(
+        self, candidate: Candidate, link: Callable[[Session, int], None] | None = None
+    ) -> Candidate:
+        """Store a candidate that was made of its parent by training and not by a trial, or the one there is.
+
+        Args:
+            candidate: with its parent.
+            link: told its id in the same transaction, where it is stored: `Shelf.link` of its file.
+
+        Raises:
+            As `record`.
+        """
+        return self._record(candidate.search, [(None, candidate, None)], link)[0]
+
+    def _record(
+        self,
+        search: str,
+        entries: Sequence[trials.Entry],
+        link: Callable[[Session, int], None] | None = None,
+    ) -> list[Candidate]:
+        """Store entries in one transaction; `link` is told the id of each candidate that was not stored before."""
         for _, candidate, _ in entries:
             if candidate.state not in CANDIDATE_STATES:
                 raise UsageError(
@@ -232,11 +255,17 @@ class FrontierStore(FrontierReader, Store):
             require_distinct(candidate.measurements)
         with self._changing(search) as (session, owner):
             known = self._memory.of(owner)
-            before = self._memory.front(session, known)
-            found, front, changes = trials.store(session, owner, known.objectives, before, entries)
+            before = self._memory.fronts(session, known)
+            digests = [each.configuration.digest for _, each, _ in entries] if link is not None else []
+            stored = candidates.known(session, owner.id, digests)
+            found, after, changes = trials.store(session, owner, known.objectives, before, entries)
+            for each in found:
+                if link is not None and each.configuration.digest not in stored:
+                    assert each.id is not None
+                    link(session, each.id)
         # Only what is committed may be remembered.
         if changes:
-            self._memory.changed(known, front, changes)
+            self._memory.changed(known, after, changes)
         return found
 
     def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from objectives.dominance import nondominated
 from objectives.objective import minimisation
+from search.candidate import STAGES
 from storage import schema
 from storage.artifacts import ArtifactStore
 from storage.database import Database
@@ -89,8 +90,8 @@ def check(url: str, folder: ArtifactStore | None = None) -> Report:
 
     The schema's version; SQLite's own check of the file; that every row's owner exists; that every job that
     runs is held by somebody, and no other; and for each search that it has one job to drive it, that its counters
-    and the order of its trials are right, and that its stored frontiers, weak and strict, equal those of all its
-    candidates compared with one another.
+    and the order of its trials are right, and that its stored frontiers, before and after recovery, weak and
+    strict, equal those of its candidates compared with one another.
 
     Raises:
         StorageError: the database does not exist or cannot be read.
@@ -106,7 +107,7 @@ def check(url: str, folder: ArtifactStore | None = None) -> Report:
             return Report(database.url, version, head, problems=(_schema_problem(version, head),))
         with database.reading() as session:
             problems = _damage(session) if database.is_sqlite else []
-            problems += _orphans(session) + _leases(session)
+            problems += _orphans(session) + _unfiled(session) + _leases(session)
             searches = []
             for row in session.scalars(select(SearchRow).order_by(SearchRow.id)).all():
                 entry, found = _check_search(session, row)
@@ -133,6 +134,22 @@ def _schema_problem(version: str | None, head: str) -> str:
 def _damage(session: Session) -> list[str]:
     rows = list(session.scalars(text("PRAGMA integrity_check")))
     return [] if rows == ["ok"] else [f"SQLite finds damage: {row}" for row in rows]
+
+
+def _unfiled(session: Session) -> list[str]:
+    """Recovered candidates without their packed file: their weights cannot be made again."""
+    rows = session.execute(
+        select(CandidateRow.id, CandidateRow.configuration)
+        .outerjoin(CandidateArtifactRow, CandidateArtifactRow.candidate_id == CandidateRow.id)
+        .where(
+            CandidateRow.parent.is_not(None),
+            CandidateRow.state == "complete",
+            CandidateArtifactRow.candidate_id.is_(None),
+        )
+        .order_by(CandidateRow.id)
+    )
+    found = [identifier for identifier, configuration in rows if configuration.get("recovery")]
+    return [f"recovered candidate {found[0]} has no file ({len(found)} in all)"] if found else []
 
 
 def _orphans(session: Session) -> list[str]:
@@ -189,7 +206,7 @@ def _count(session: Session, column: InstrumentedAttribute[Any], *conditions: Co
 def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[str]]:
     objectives = objectives_of(row)
     stored = session.execute(
-        select(CandidateRow.id, CandidateRow.state, CandidateRow.objective_values)
+        select(CandidateRow.id, CandidateRow.state, CandidateRow.objective_values, CandidateRow.parent)
         .where(CandidateRow.search_id == row.id)
         .order_by(CandidateRow.id)
     ).all()
@@ -198,7 +215,8 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
         member.candidate_id: member
         for member in session.scalars(select(FrontierRow).where(FrontierRow.search_id == row.id))
     }
-    strict = {candidate for candidate, member in members.items() if member.strict}
+    on_front = {stage: _stored(members, stage) for stage in STAGES}
+    strict, weak = on_front["after"]
     entry = SearchCheck(
         name=row.name,
         trials=_count(session, TrialRow.number, TrialRow.search_id == row.id),
@@ -206,7 +224,7 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
         failed=sum(each.state == "failed" for each in stored),
         stopped=sum(each.state == "stopped" for each in stored),
         frontier_size=len(strict),
-        weak_size=len(members),
+        weak_size=len(weak),
     )
     problems = _jobs_and_order(session, row, strict)
     if row.trials != entry.trials:
@@ -225,14 +243,18 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
         session,
         FrontierRow.candidate_id,
         FrontierRow.search_id == row.id,
-        ~FrontierRow.strict,
+        FrontierRow.strict_before.is_not(True),
         FrontierRow.correct.is_not(None),
     )
     if kept:
         problems.append(f"search '{row.name}' keeps the correctness of {kept} candidates off the frontier")
     vectors = {candidate: minimisation(objectives, values) for candidate, values in compared}
-    for name, have, weak in (("frontier", strict, False), ("weak frontier", set(members), True)):
-        problems += _difference(f"{name} of search '{row.name}'", have, _brute_force(vectors, weak))
+    recovered = {each.id for each in stored if each.parent is not None}
+    for stage, found in on_front.items():
+        among = {key: own for key, own in vectors.items() if stage == "after" or key not in recovered}
+        where = f"of search '{row.name}'" + (" before recovery" if stage == "before" else "")
+        for name, have, is_weak in zip(("frontier", "weak frontier"), found, (False, True), strict=True):
+            problems += _difference(f"{name} {where}", have, _brute_force(among, is_weak))
     moved = [
         candidate
         for candidate, member in members.items()
@@ -242,6 +264,14 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
     if moved:
         problems.append(f"the frontier of search '{row.name}' holds other values than candidate {moved[0]}")
     return entry, problems
+
+
+def _stored(members: Mapping[int, FrontierRow], stage: str) -> tuple[set[int], set[int]]:
+    """Ids on a stage's strict and weak front."""
+    strict = {candidate: getattr(member, f"strict_{stage}") for candidate, member in members.items()}
+    return {key for key, each in strict.items() if each}, {
+        key for key, each in strict.items() if each is not None
+    }
 
 
 def _jobs_and_order(session: Session, row: SearchRow, strict: set[int]) -> list[str]:

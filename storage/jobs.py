@@ -24,6 +24,8 @@ SEARCH = "search"
 """The kind of job that drives a search: there is one a search, and the search's state follows its own."""
 VERIFY, EXPORT = "verify", "export"
 """The kinds of job that verify a candidate, and that make a file of one (parameters: ``format``)."""
+RECOVER = "recover"
+"""The kind of job that recovers a candidate (parameters: ``epochs``, ``seed``, ``minutes``)."""
 LEASE_SECONDS = 30.0
 FORGOTTEN = timedelta(days=1)
 ATTEMPTS = 5
@@ -420,9 +422,11 @@ def require_free(row: JobRow, search: str, moment: datetime) -> None:
 
 
 def _count_attempt(row: JobRow, owner: SearchRow) -> None:
-    further = row.kind == SEARCH and owner.trials > row.mark
+    # The version grows with what a search does after its trials: test split, latency, recovery.
+    reached = owner.trials + owner.frontier_version
+    further = row.kind == SEARCH and reached > row.mark
     row.attempts = 1 if further else row.attempts + 1
-    row.mark = owner.trials
+    row.mark = reached
 
 
 def _take(session: Session, row: JobRow, runner: str, moment: datetime, seconds: float) -> Lease:

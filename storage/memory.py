@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from objectives.objective import Objective
 from search.candidate import Candidate
 from storage import candidates
-from storage.frontier import Changes, Front, load
+from storage.frontier import BothChanges, Front, Fronts, load
 from storage.records import objectives_of
 from storage.searches import find_search
 from storage.tables import SearchRow, table
@@ -82,7 +82,7 @@ class Known:
 @dataclass
 class _Entry:
     known: Known
-    front: Front
+    fronts: Fronts
     members: dict[int, Candidate] = field(default_factory=dict)
 
 
@@ -116,16 +116,20 @@ class Memory:
         entry = self._entry(row.id, row.frontier_version)
         return Known.of(row) if entry is None else entry.known
 
-    def front(self, session: Session, known: Known) -> Front:
-        """The front of that version: the one in memory, or read."""
+    def front(self, session: Session, known: Known, stage: str) -> Front:
+        """The front of that version at a stage: the one in memory, or read. Raises `UsageError`: no such stage."""
+        return self.fronts(session, known).of(stage)
+
+    def fronts(self, session: Session, known: Known) -> Fronts:
+        """The fronts of that version: those in memory, or read."""
         entry = self._entry(known.id, known.version)
         if entry is None:
             entry = _Entry(known, load(session, known.id, len(known.objectives), known.version))
             self._put(entry)
-        return entry.front
+        return entry.fronts
 
     def members(self, session: Session, known: Known, ids: Iterable[int]) -> dict[int, Candidate]:
-        """Members of the weak front by id, of that version.
+        """Members of the weak fronts by id, of that version.
 
         The candidates are shared: nobody may change the mappings in them.
         """
@@ -145,20 +149,20 @@ class Memory:
                 self._shrink()
         return {**have, **read}
 
-    def changed(self, known: Known, front: Front, changes: Changes) -> None:
+    def changed(self, known: Known, fronts: Fronts, changes: BothChanges) -> None:
         """A frontier has been changed, and that is committed.
 
         Args:
             known: the search, as it was before.
-            front: its front now.
-            changes: what happened to it.
+            fronts: its fronts now.
+            changes: what happened to them.
         """
         entry = self._entry(known.id, known.version)
-        gone = changes.removed | changes.demoted
+        gone = {each for some in (changes.before, changes.after) for each in some.removed | some.demoted}
         with self._lock:
             old = {} if entry is None else entry.members
             kept = {key: each for key, each in old.items() if key not in gone}
-        self._put(_Entry(replace(known, version=front.version), front, kept))
+        self._put(_Entry(replace(known, version=fronts.version), fronts, kept))
 
     def measured(self, known: Known, after: Known, candidate: int) -> None:
         """Only a candidate's measurements have changed: the front of one version is that of the next."""
@@ -166,7 +170,7 @@ class Memory:
         if entry is not None:
             with self._lock:
                 kept = {key: each for key, each in entry.members.items() if key != candidate}
-            self._put(_Entry(after, replace(entry.front, version=after.version), kept))
+            self._put(_Entry(after, replace(entry.fronts, version=after.version), kept))
 
     def _entry(self, search: int, version: int) -> _Entry | None:
         with self._lock:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from typing import Self
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from objectives.budget import TINY, Budget
@@ -25,29 +25,34 @@ STEP = 200
 
 
 def candidates(
-    session: Session, search: int, budget: Budget, names: Collection[str] | None
+    session: Session, search: int, budget: Budget, names: Collection[str] | None, stage: str
 ) -> list[StoredPoint]:
     """The points among which those of least normalised violation are.
 
     Args:
         search: the search's id.
-        budget: limits that no complete candidate of the search holds.
+        budget: limits that no complete candidate of the search at that stage holds.
         names: measurements to load; None for all.
+        stage: ``before`` recovery, or ``after``.
     """
     with ExitStack() as stack:
         lists = [stack.enter_context(_Ranking(session, search, *limit)) for limit in limits(budget)]
-        return _nearest(session, search, budget, names, lists)
+        return _nearest(session, complete(search, stage), budget, names, lists)
 
 
 def _nearest(
-    session: Session, search: int, budget: Budget, names: Collection[str] | None, lists: Sequence[_Ranking]
+    session: Session,
+    among: Select[int],
+    budget: Budget,
+    names: Collection[str] | None,
+    lists: Sequence[_Ranking],
 ) -> list[StoredPoint]:
     seen: dict[int, StoredPoint] = {}
     least = float("inf")
     while any(not each.done for each in lists):
         fresh = {candidate for each in lists for candidate in each.step()} - seen.keys()
         if fresh:
-            for point in load(session, complete(search).where(CandidateRow.id.in_(fresh)), names):
+            for point in load(session, among.where(CandidateRow.id.in_(fresh)), names):
                 assert point.id is not None
                 seen[point.id] = point
                 values = {name: point.value(name) for name in budget.names}
@@ -59,7 +64,7 @@ def _nearest(
             break
     if least == float("inf"):
         # No candidate has all of it measured: all are equally far.
-        return load(session, complete(search), names)
+        return load(session, among, names)
     return list(seen.values())
 
 

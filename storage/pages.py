@@ -103,6 +103,7 @@ class Asked:
 
     budget: Budget
     weak: bool
+    stage: str
     order_by: str
     limit: int | None
     after: Sequence[float] | None

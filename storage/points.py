@@ -32,9 +32,16 @@ class StoredPoint:
         return self.values.get(name)
 
 
-def complete(search: int) -> Select[int]:
-    """Ids of a search's complete candidates."""
-    return select(CandidateRow.id).where(CandidateRow.search_id == search, CandidateRow.state == "complete")
+def complete(search: int, stage: str = "after") -> Select[int]:
+    """Ids of a search's complete candidates, before recovery or with the recovered ones."""
+    return select(CandidateRow.id).where(
+        CandidateRow.search_id == search, CandidateRow.state == "complete", *of_stage(stage)
+    )
+
+
+def of_stage(stage: str) -> tuple[ColumnElement[bool], ...]:
+    """What holds for a stage's candidates."""
+    return (CandidateRow.parent.is_(None),) if stage == "before" else ()
 
 
 def limits(budget: Budget) -> list[tuple[str, bool, float]]:
@@ -68,7 +75,7 @@ def of_search(
     return table.search_id == search, table.name == name, table.split.in_(SEARCHED_SPLITS)
 
 
-def with_accuracy(session: Session, search: int, budget: Budget) -> Select[int] | None:
+def with_accuracy(session: Session, search: int, budget: Budget, stage: str) -> Select[int] | None:
     """The most accurate candidates within a budget; None where there is none.
 
     Where few candidates hold some limit these are all; else the index of accuracies is walked from its upper
@@ -77,7 +84,8 @@ def with_accuracy(session: Session, search: int, budget: Budget) -> Select[int] 
     for name, upper, limit in limits(budget):
         few = list(session.scalars(holding(search, name, upper, limit).limit(FEW + 1)))
         if len(few) <= FEW:
-            return capped(complete(search).where(CandidateRow.id.in_(few)), search, budget) if few else None
+            among = complete(search, stage).where(CandidateRow.id.in_(few))
+            return capped(among, search, budget) if few else None
     accuracy = aliased(MeasurementRow)
     held = [
         exists().where(
@@ -92,14 +100,14 @@ def with_accuracy(session: Session, search: int, budget: Budget) -> Select[int] 
         select(accuracy.value)
         .join(CandidateRow, CandidateRow.id == accuracy.candidate_id)
         .where(accuracy.search_id == search, accuracy.name == "accuracy", accuracy.split == "validation")
-        .where(accuracy.value.is_not(None), CandidateRow.state == "complete", *held)
+        .where(accuracy.value.is_not(None), CandidateRow.state == "complete", *of_stage(stage), *held)
         .order_by(accuracy.value.desc())
         .limit(1)
     )
     if best is None:
         return None
     level = Budget(budget.maximum, {**budget.minimum, "accuracy": best})
-    return capped(complete(search), search, level)
+    return capped(complete(search, stage), search, level)
 
 
 def load(

@@ -122,7 +122,7 @@ class FrontierReader:
             return trials.since(session, find_search(session, search, counters=True).id, after, limit)
 
     def correctness(self, search: str) -> dict[int, bytes]:
-        """Packed correctness of the frontier's members, by candidate id; members stored without are left out."""
+        """Packed correctness of the frontier's members before recovery, by id; those stored without are left out."""
         with self.database.reading() as session:
             return frontier.correctness(session, find_search(session, search, counters=True).id)
 
@@ -140,6 +140,19 @@ class FrontierReader:
             owner = find_search(session, search, counters=True).id
         return self._pages(owner, failed)
 
+    def recovered(self, search: str, parent: int | None = None) -> list[Candidate]:
+        """Candidates that were recovered from others of the search, or from that one, by id; failed ones too.
+
+        Raises `NotFoundError`: no such search.
+        """
+        with self.database.reading() as session:
+            owner = find_search(session, search, counters=True).id
+            of = CandidateRow.parent.is_not(None) if parent is None else CandidateRow.parent == parent
+            wanted = candidates.wanted().where(CandidateRow.search_id == owner, of)
+            # Sorted here: databases take an order for a reason to go through all candidates.
+            found = sorted(session.execute(wanted), key=lambda row: int(row.id))
+            return candidates.records(session, found)
+
     def _pages(self, owner: int, failed: bool) -> Iterator[Candidate]:
         wanted = candidates.wanted().where(CandidateRow.search_id == owner).order_by(CandidateRow.id)
         wanted = wanted.limit(_PAGE)
@@ -154,19 +167,28 @@ class FrontierReader:
                 return
             last = cast(int, page[-1].id)
 
-    def frontier(self, search: str, budget: Budget | None = None, *, weak: bool = False) -> list[Candidate]:
+    def frontier(
+        self, search: str, budget: Budget | None = None, *, weak: bool = False, stage: str = "after"
+    ) -> list[Candidate]:
         """Frontier members within the budget, cheapest memory first; with `weak` the weakly nondominated.
 
         Ties in memory go by fewer MACs, then higher accuracy, then id. The candidates may be shared with other
         callers: nobody may change the mappings in them.
 
+        Args:
+            search: name of the search.
+            budget: limits; None for none.
+            weak: the weakly nondominated too.
+            stage: ``before`` recovery (among the candidates without a parent), or ``after``.
+
         Raises:
             NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured.
+            UsageError: a limit on something that this search has not measured, or no such stage.
         """
+        asked = pages.Asked(budget or Budget(), weak, stage, "memory", None, None)
         with self.database.reading() as session:
             known = self._memory.known(session, search)
-            return list(self._page(session, known, budget, weak, "memory", None, None)[0])
+            return list(self._page(session, known, asked)[0])
 
     def frontier_page(
         self,
@@ -174,6 +196,7 @@ class FrontierReader:
         budget: Budget | None = None,
         *,
         weak: bool = False,
+        stage: str = "after",
         order_by: str = "memory",
         limit: int | None = None,
         after: Sequence[float] | None = None,
@@ -184,6 +207,7 @@ class FrontierReader:
             search: name of the search.
             budget: limits; None for none.
             weak: the weakly nondominated too.
+            stage: ``before`` recovery, or ``after``.
             order_by: an objective of the search, best first; ties go by fewer bytes, fewer MACs, higher
                 accuracy, and then id.
             limit: how many at most; all by default.
@@ -192,37 +216,34 @@ class FrontierReader:
         Raises:
             NotFoundError: no such search.
             UsageError: a limit on something that this search has not measured, an order by something that is
-                not measured on its frontier, or a place of another order.
+                not measured on its frontier, no such stage, or a place of another order.
         """
+        asked = pages.Asked(budget or Budget(), weak, stage, order_by, limit, after)
         with self.database.reading() as session:
             row = find_search(session, search)
-            shown, last = self._page(session, self._memory.of(row), budget, weak, order_by, limit, after)
+            shown, last = self._page(session, self._memory.of(row), asked)
             return Page(shown, last, search_record(row))
 
     def _page(
-        self,
-        session: Session,
-        known: Known,
-        budget: Budget | None,
-        weak: bool,
-        order_by: str,
-        limit: int | None,
-        after: Sequence[float] | None,
+        self, session: Session, known: Known, asked: pages.Asked
     ) -> tuple[tuple[Candidate, ...], tuple[float, ...] | None]:
-        limits = Budget() if budget is None else budget
-        require_measured(session, known, limits)
-        front = self._memory.front(session, known)
-        asked = pages.Asked(limits, weak, order_by, limit, after)
+        require_measured(session, known, asked.budget)
+        front = self._memory.front(session, known, asked.stage)
         ids, last = pages.page(session, known, front, asked)
         found = self._memory.members(session, known, ids)
         return tuple(found[identifier] for identifier in ids), last
 
-    def neighbours(self, identifier: int) -> Neighbours:
-        """The frontier members next to a candidate (methods.md section 1). Raises `NotFoundError`."""
+    def neighbours(self, identifier: int, *, stage: str = "after") -> Neighbours:
+        """The frontier members next to a candidate (methods.md section 1).
+
+        Raises:
+            NotFoundError: no such candidate.
+            UsageError: no such stage.
+        """
         with self.database.reading() as session:
             candidate = candidates.get(session, identifier)
             known = self._memory.known(session, candidate.search)
-            front = self._memory.front(session, known).strictly()
+            front = self._memory.front(session, known, stage).strictly()
             found = pages.neighbours(candidate, front, known.objectives)
             ids = {each for pair in found.values() for each in pair if each is not None}
             return pages.between(
@@ -230,20 +251,33 @@ class FrontierReader:
             )
 
     def select(
-        self, search: str, budget: Budget | None = None, *, strategy: str = "accuracy", **options: object
+        self,
+        search: str,
+        budget: Budget | None = None,
+        *,
+        strategy: str = "accuracy",
+        stage: str = "after",
+        **options: object,
     ) -> Selection[Candidate]:
         """Answer a budget query over all complete candidates (methods.md section 1).
 
         The frontier alone is looked at where that cannot change the answer. ``cheapest`` of an infeasible
         answer is what the search's settings hold under that name.
 
+        Args:
+            search: name of the search.
+            budget: limits; None for none.
+            strategy: chooses among those within the budget.
+            stage: ``before`` recovery (the candidates without a parent alone), or ``after``.
+            options: of the strategy.
+
         Raises:
             NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured, an unknown strategy, or an
-                option that it does not take or cannot read.
+            UsageError: a limit on something that this search has not measured, an unknown strategy, an option
+                that it does not take or cannot read, or no such stage.
         """
         version = self._seen(search, budget, strategy, options)
-        return self.select_at(version, search, budget, strategy, options)
+        return self.select_at(version, search, budget, strategy, options, stage)
 
     def _seen(
         self, search: str, budget: Budget | None, strategy: str, options: Mapping[str, object]
@@ -266,6 +300,7 @@ class FrontierReader:
         budget: Budget | None,
         strategy: str,
         options: Mapping[str, object],
+        stage: str = "after",
     ) -> Selection[Candidate]:
         """As `select`, of a state of the search that was just read and a query that its frontier decides.
 
@@ -273,10 +308,10 @@ class FrontierReader:
         """
         with self.database.reading() as session:
             known = self._memory.known(session, search, version)
-            limits = Budget() if budget is None else budget
+            limits = budget or Budget()
             require_measured(session, known, limits)
-            front = self._memory.front(session, known)
-            picked = selection.choose(session, known, front, self._wider, limits, strategy, options)
+            front = self._memory.front(session, known, stage)
+            picked = selection.choose(session, known, front, self._wider, limits, strategy, options, stage)
             ids = selection.chosen(picked)
             members = [each for each in ids if (front.ids == each).any()]
             found = self._memory.members(session, known, members)
@@ -284,7 +319,7 @@ class FrontierReader:
             if version is None or all(each in found for each in ids):
                 return selection.answer(picked, found)
         # The search has been deleted since.
-        return self.select_at(None, search, budget, strategy, options)
+        return self.select_at(None, search, budget, strategy, options, stage)
 
     def artifact(self, digest: str) -> ArtifactRecord:
         """What is known of a file in the artifact folder. Raises `NotFoundError`."""

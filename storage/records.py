@@ -95,7 +95,7 @@ def candidate_record(row: Any, measurements: Iterable[Any]) -> Candidate:
         reason=row.reason,
         measurements=tuple(_measurement(each) for each in measurements),
         kept={group: tuple(indices) for group, indices in row.kept.items()},
-        on_frontier=bool(row.strict),
+        on_frontier=bool(row.strict_after),
         parent=row.parent,
         seconds=row.seconds,
         id=row.id,

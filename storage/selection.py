@@ -45,13 +45,14 @@ def choose(
     budget: Budget,
     strategy: str,
     options: Mapping[str, Any],
+    stage: str,
 ) -> rules.Selection[StoredPoint]:
-    """Answer a budget query as `objectives.select` would over all complete candidates of a search.
+    """Answer a budget query as `objectives.select` would over all complete candidates of a search at a stage.
 
     Raises:
         UsageError: an unknown strategy, or an option it does not take or cannot read.
     """
-    search, objectives = known.id, known.objectives
+    objectives = known.objectives
     rule = STRATEGIES.get(strategy)
     # Bad options are refused before anything is loaded; `rules.select` refuses an unknown strategy.
     settings = {} if rule is None else rule.read(options, objectives)
@@ -59,9 +60,9 @@ def choose(
     ordered = {each.measurement for each in settings.get("order", ()) if isinstance(each, Objective)}
     points: Iterable[StoredPoint] | None = None
     if strategy in EXACT_ON_FRONT and ordered <= measured and "accuracy" in measured:
-        points = _on_front(session, known, front, wider, budget, strategy, settings)
+        points = _on_front(session, known, front, wider, budget, strategy, settings, stage)
     if points is None:
-        points = _among_all(session, search, objectives, budget, strategy, ordered)
+        points = _among_all(session, known, budget, strategy, ordered, stage)
     return rules.select(points, budget, objectives, strategy=strategy, cheapest=known.cheapest, **options)
 
 
@@ -73,6 +74,7 @@ def _on_front(
     budget: Budget,
     strategy: str,
     settings: Mapping[str, Any],
+    stage: str,
 ) -> list[StoredPoint] | None:
     """The members of the weak front, or of a widened one, that can be the answer; None where it would be too large.
 
@@ -82,7 +84,7 @@ def _on_front(
     natural = {(each.measurement, not each.maximise) for each in known.objectives}
     limited = sorted({(name, upper) for name, upper, _ in limits(budget)} - natural)
     if limited:
-        wide = wider.get(session, known, limited)
+        wide = wider.get(session, known, limited, stage)
     else:
         wide = Wide(known.measured, 0, front.ids, front.vectors, np.empty((0, len(front.ids))))
     if wide is None:
@@ -155,26 +157,27 @@ def _deciding(
 
 def _among_all(
     session: Session,
-    search: int,
-    objectives: Sequence[Objective],
+    known: Known,
     budget: Budget,
     strategy: str,
     ordered: Collection[str],
+    stage: str,
 ) -> Iterable[StoredPoint]:
     """The candidates that can be the answer, where dominated ones can."""
+    search, objectives = known.id, known.objectives
     names: set[str] | None = None
     if strategy in EXACT_ON_FRONT:
         names = {each.measurement for each in objectives} | set(ordered)
         names |= {"accuracy", "memory_bytes", "macs", *budget.names}
-    ids = capped(complete(search), search, budget)
+    ids = capped(complete(search, stage), search, budget)
     if strategy == "accuracy" and any(each.measurement == "accuracy" for each in objectives):
-        best = with_accuracy(session, search, budget)
+        best = with_accuracy(session, search, budget, stage)
         points = [] if best is None else load(session, best, names)
     else:
         points = load(session, ids, names)
     if points or not budget.names:
         return points
-    return nearest.candidates(session, search, budget, names)
+    return nearest.candidates(session, search, budget, names, stage)
 
 
 def answer(selection: rules.Selection[StoredPoint], found: Mapping[int, Any]) -> rules.Selection[Any]:

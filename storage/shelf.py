@@ -7,6 +7,7 @@ needed, or written again. What a process that dies leaves behind is at most a fi
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -28,6 +29,9 @@ DENSE = "dense"
 """Kind of the dense weights of a search; files of candidates have their format's name for a kind."""
 STRAY_SECONDS = 3600.0
 """Age from which a file that nothing needs is taken for left behind: a younger one may be about to be needed."""
+
+CHECKPOINT_SECONDS = 7 * 86_400.0
+"""Age from which the checkpoint of an interrupted recovery is taken for given up."""
 
 
 class Shelf:
@@ -56,21 +60,41 @@ class Shelf:
                 key = {"key_share": True}
                 if session.get(CandidateRow, candidate, with_for_update=key) is None:
                     raise candidates.missing(candidate)
-                row = self._held(session, digest, format, len(content))
-                if digest not in self.folder:
-                    # Removed since, by a process that saw that nothing needed it.
-                    self.folder.put(content)
-                link = session.get(CandidateArtifactRow, (candidate, format))
-                if link is None:
-                    session.add(CandidateArtifactRow(candidate_id=candidate, format=format, digest=digest))
-                else:
-                    before, link.digest = link.digest, digest
-                found = artifact_record(row)
+                found, before = self._link(session, candidate, format, digest, content)
         except NotFoundError:
             self.discard([digest])
             raise
         self.discard([] if before is None else [before])
         return found
+
+    def link(self, session: Session, candidate: int, format: str, content: bytes) -> None:
+        """Keep a file of a candidate that the same transaction stores: with it, or not at all.
+
+        Args:
+            session: of the transaction, which has the candidate.
+            candidate: its id.
+            format: of the file.
+            content: in the folder already (`ArtifactStore.put`), so that the transaction does not wait for the disk.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        self._link(session, candidate, format, hashlib.sha256(content).hexdigest(), content)
+
+    def _link(
+        self, session: Session, candidate: int, format: str, digest: str, content: bytes
+    ) -> tuple[ArtifactRecord, str | None]:
+        """The row of a candidate's file, and the digest of the one it takes the place of."""
+        row, before = self._held(session, digest, format, len(content)), None
+        if digest not in self.folder:
+            # Removed since, by a process that saw that nothing needed it.
+            self.folder.put(content)
+        link = session.get(CandidateArtifactRow, (candidate, format))
+        if link is None:
+            session.add(CandidateArtifactRow(candidate_id=candidate, format=format, digest=digest))
+        else:
+            before, link.digest = link.digest, digest
+        return artifact_record(row), before
 
     def keep_weights(self, search: str, content: bytes) -> str:
         """Keep a search's dense weights; their digest, which the search's record has from now on.
@@ -117,7 +141,7 @@ class Shelf:
         return removed
 
     def clean(self, seconds: float = STRAY_SECONDS) -> int:
-        """Remove what was left behind: files and rows that nothing needs, and files half-written.
+        """Remove what was left behind: files and rows that nothing needs, files half-written, old checkpoints.
 
         Args:
             seconds: age from which something is taken for left behind.
@@ -126,7 +150,7 @@ class Shelf:
             How many were removed.
         """
         limit = time.time() - seconds
-        halves = self.folder.unfinished(limit)
+        halves = [*self.folder.unfinished(limit), *self.folder.abandoned(time.time() - CHECKPOINT_SECONDS)]
         for path in halves:
             path.unlink(missing_ok=True)
         with self.database.reading() as session:

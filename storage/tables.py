@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -111,6 +112,9 @@ class SearchRow(Base):
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 
+_RECOVERED = text("parent IS NOT NULL")
+
+
 class CandidateRow(Base):
     """An evaluated configuration. `objective_values` are in natural units, in the search's order: estimates
     where it was stopped, null where it failed. Ids are never used twice, even after a deletion: reports and
@@ -120,6 +124,8 @@ class CandidateRow(Base):
     __table_args__ = (
         UniqueConstraint("search_id", "configuration_digest"),
         Index(None, "search_id", "id"),
+        # The recovered ones of a search are few, and found without a look at the others.
+        Index(None, "search_id", "parent", sqlite_where=_RECOVERED, postgresql_where=_RECOVERED),
         {"sqlite_autoincrement": True},
     )
 
@@ -192,16 +198,20 @@ class TrialRow(Base):
 
 
 class FrontierRow(Base):
-    """A member of the weak frontier, objectives in minimisation form; `strict` marks the nondominated.
+    """A member of a weak frontier, objectives in minimisation form.
 
-    `correct` says which validation samples a strict member gets right, packed eight to a byte: candidates race
-    against it. Queries do not load it.
+    A search has two: among the candidates that nobody recovered, and among all. `strict_before` and `strict_after`
+    say of each whether nothing on it dominates the member; null where it is no member. As long as nothing is
+    recovered they are equal.
+
+    `correct` says which validation samples a strict member of the first gets right, packed eight to a byte:
+    candidates race against it. Queries do not load it.
     """
 
     __tablename__ = "leanfront_frontier"
     __table_args__ = (
         Index(None, "search_id", "v0", "v1"),
-        Index(None, "search_id", "strict"),
+        Index(None, "search_id", "strict_before"),
     )
 
     candidate_id: Mapped[int] = mapped_column(
@@ -214,7 +224,8 @@ class FrontierRow(Base):
     v3: Mapped[float | None] = mapped_column(Double)
     v4: Mapped[float | None] = mapped_column(Double)
     v5: Mapped[float | None] = mapped_column(Double)
-    strict: Mapped[bool] = mapped_column(Boolean)
+    strict_before: Mapped[bool | None] = mapped_column(Boolean)
+    strict_after: Mapped[bool | None] = mapped_column(Boolean)
     correct: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
 
 

@@ -18,8 +18,8 @@ from storage.records import plain
 from storage.tables import CandidateRow, SearchRow, TrialRow, now, table
 from targets.errors import UsageError
 
-Entry = tuple[TrialRecord, Candidate, bytes | None]
-"""A trial, what came of it, and its packed correctness."""
+Entry = tuple[TrialRecord | None, Candidate, bytes | None]
+"""A trial, what came of it, and its packed correctness; no trial has made a recovered candidate."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,19 @@ def store(
     session: Session,
     owner: SearchRow,
     objectives: Sequence[Objective],
-    front: frontier.Front,
+    fronts: frontier.Fronts,
     entries: Sequence[Entry],
-) -> tuple[list[Candidate], frontier.Front, frontier.Changes]:
-    """Store trials in order.
+) -> tuple[list[Candidate], frontier.Fronts, frontier.BothChanges]:
+    """Store trials in order, and candidates that no trial made.
 
     Args:
         owner: their search's row, locked.
         objectives: the search's.
-        front: its frontier now.
+        fronts: its fronts now.
         entries: the trials.
 
     Returns:
-        The stored candidate of each trial, the frontier afterwards, and what happened to it.
+        The stored candidate of each trial, the fronts afterwards, and what happened to them.
 
     Raises:
         UsageError: a trial of that number is stored already.
@@ -79,23 +79,24 @@ def store(
             fresh[digest], correct[digest] = _judged(candidate, objectives), right
     if fresh:
         ids.update(candidates.add(session, owner.id, list(fresh.values())))
-    changes = frontier.Changes()
+    changes = frontier.BothChanges()
     for digest, (candidate, values) in fresh.items():
         if candidate.state == "complete" and values is not None:
-            front = frontier.enter(front, ids[digest], minimisation(objectives, values), changes)
+            vector, recovered = minimisation(objectives, values), candidate.parent is not None
+            fronts = frontier.enter_both(fronts, ids[digest], vector, recovered, changes)
     packed = {ids[digest]: right for digest, right in correct.items() if right is not None}
     frontier.save(session, owner.id, changes, packed)
-    _insert(session, owner, entries, ids, set(fresh), changes.entered)
-    owner.trials += len(entries)
+    _insert(session, owner, entries, ids, set(fresh), changes.after.entered)
+    owner.trials += sum(trial is not None for trial, _, _ in entries)
     owner.frontier_version += bool(changes)
-    owner.frontier_size = front.size
+    owner.frontier_size = fronts.after.size
     found = candidates.load(session, (identifier for identifier in ids.values() if identifier in old))
     for digest, (candidate, _) in fresh.items():
         identifier = ids[digest]
-        _, strict = changes.added.get(identifier, ((), False))
+        _, strict = changes.after.added.get(identifier, ((), False))
         found[identifier] = replace(candidate, search=owner.name, id=identifier, on_frontier=strict)
     stored = [found[ids[candidate.configuration.digest]] for _, candidate, _ in entries]
-    return stored, replace(front, version=owner.frontier_version), changes
+    return stored, replace(fronts, version=owner.frontier_version), changes
 
 
 def _judged(
@@ -120,8 +121,10 @@ def _insert(
     fresh: set[str],
     entered: set[int],
 ) -> None:
-    rows = []
-    for place, (trial, candidate, _) in enumerate(entries, start=owner.trials + 1):
+    rows: list[dict[str, Any]] = []
+    for trial, candidate, _ in entries:
+        if trial is None:
+            continue
         digest = candidate.configuration.digest
         new = digest in fresh
         fresh.discard(digest)
@@ -133,11 +136,13 @@ def _insert(
                 "attributes": dict(trial.attributes),
                 "candidate_id": ids[digest],
                 "duplicate": not new,
-                "sequence": place,
+                "sequence": owner.trials + 1 + len(rows),
                 "entered": new and ids[digest] in entered,
                 "created": now(),
             }
         )
+    if not rows:
+        return
     try:
         session.execute(insert(table(TrialRow)), rows)
     except IntegrityError:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, aliased
 
 from objectives.measurement import SEARCHED_SPLITS
 from storage.memory import Known
+from storage.points import of_stage
 from storage.tables import CandidateRow, MeasurementRow
 
 Floats = NDArray[np.float64]
@@ -66,14 +67,15 @@ class WideFronts:
     """The widened frontiers asked for last; safe for several threads."""
 
     def __init__(self) -> None:
-        self._slots: OrderedDict[tuple[int, tuple[Limited, ...]], _Slot] = OrderedDict()
+        self._slots: OrderedDict[tuple[int, str, tuple[Limited, ...]], _Slot] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, session: Session, known: Known, limited: Sequence[Limited]) -> Wide | None:
-        """The frontier widened by these measurements; None where it would be too large."""
+    def get(self, session: Session, known: Known, limited: Sequence[Limited], stage: str) -> Wide | None:
+        """The frontier of a stage widened by these measurements; None where it would be too large."""
+        key = known.id, stage, tuple(limited)
         with self._lock:
-            slot = self._slots.setdefault((known.id, tuple(limited)), _Slot())
-            self._slots.move_to_end((known.id, tuple(limited)))
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
             while len(self._slots) > REMEMBERED:
                 self._slots.popitem(last=False)
         # Of several threads one reads, and the others wait for it.
@@ -83,19 +85,22 @@ class WideFronts:
             if slot.wide is None or slot.wide.measured != known.measured:
                 empty = np.empty((len(known.objectives), 0)), np.empty((len(limited), 0))
                 slot.wide = Wide(known.measured, 0, np.empty(0, dtype=np.int64), *empty)
-            slot.wide = _read(session, known, limited, slot.wide)
+            slot.wide = _read(session, known, limited, slot.wide, stage)
             slot.too_large = slot.wide is None
             return slot.wide
 
 
-def _read(session: Session, known: Known, limited: Sequence[Limited], wide: Wide) -> Wide | None:
+def _read(session: Session, known: Known, limited: Sequence[Limited], wide: Wide, stage: str) -> Wide | None:
     """The frontier with what was stored since it was read."""
     last = session.scalar(select(func.max(CandidateRow.id)).where(CandidateRow.search_id == known.id)) or 0
     if last <= wide.last:
         return wide
     extras = [aliased(MeasurementRow) for _ in limited]
     wanted = select(CandidateRow.id, CandidateRow.objective_values, *(each.value for each in extras)).where(
-        CandidateRow.search_id == known.id, CandidateRow.id > wide.last, CandidateRow.state == "complete"
+        CandidateRow.search_id == known.id,
+        CandidateRow.id > wide.last,
+        CandidateRow.state == "complete",
+        *of_stage(stage),
     )
     for each, (name, _) in zip(extras, limited, strict=True):
         own = each.candidate_id == CandidateRow.id

@@ -20,7 +20,7 @@ import click
 import pytest
 
 import leanfront
-from compressors import CRITERIA, PRESETS
+from compressors import CRITERIA, OPTIMISERS, PRESETS
 from cost_models import COST_MODELS
 from leanfront.cli import main as cli
 from objectives import METRICS, STRATEGIES
@@ -297,6 +297,7 @@ def test_every_python_name_is_documented(name: str, reference: str) -> None:
         ("Samplers", SAMPLERS),
         ("Strategies", STRATEGIES),
         ("Presets", PRESETS),
+        ("Recovery", OPTIMISERS),
         ("Targets", BUILTINS),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
-from leanfront.http import candidates, files, frontier, routes, schemas, searches
+from leanfront.http import candidates, files, frontier, recovery, routes, schemas, searches
 from leanfront.http.gate import OPEN, SAFE, Gate
 from leanfront.http.problems import Problem, install
 from leanfront.http.queries import documented
@@ -55,7 +55,7 @@ def create_app(
     )
     app.state.service = service
     install(app)
-    for module in (routes, searches, frontier, candidates, files):
+    for module in (routes, searches, frontier, candidates, files, recovery):
         app.include_router(module.router)
     app.include_router(routes.measured)
     document = _document(app)

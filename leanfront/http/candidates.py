@@ -10,6 +10,7 @@ from leanfront import shapes
 from leanfront.http import schemas
 from leanfront.http.answers import Answer
 from leanfront.http.problems import Problem
+from leanfront.http.queries import Stage
 from leanfront.http.service import CandidateId, Ours, Service, problems
 from leanfront.http.settings import LARGEST_ID, MOST_COMPARED
 
@@ -39,13 +40,13 @@ def _configuration(service: Service, identifier: int) -> Answer:
 
 
 @router.get("/candidates/{id}/neighbours", response_model=schemas.Neighbours, responses=_READING)
-async def neighbours(request: Request, service: Ours, id: CandidateId) -> Response:
+async def neighbours(request: Request, service: Ours, id: CandidateId, stage: Stage = "after") -> Response:
     """What a little more or less of each cost would change: the frontier members next to a candidate."""
-    return (await service.read(_neighbours, service, id)).response(request)
+    return (await service.read(_neighbours, service, id, stage)).response(request)
 
 
-def _neighbours(service: Service, identifier: int) -> Answer:
-    return Answer.of(service.store.neighbours(identifier).to_json())
+def _neighbours(service: Service, identifier: int, stage: str) -> Answer:
+    return Answer.of(service.store.neighbours(identifier, stage=stage).to_json())
 
 
 @router.get("/compare", response_model=schemas.Comparison, responses=_READING)

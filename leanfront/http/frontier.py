@@ -13,6 +13,7 @@ from leanfront.http import marks, schemas
 from leanfront.http.answers import Answer, rendered
 from leanfront.http.queries import (
     Asked,
+    Stage,
     asked,
     limit_parameters,
     read_cursor,
@@ -53,6 +54,7 @@ async def frontier(
     name: SearchName,
     limits: Limits,
     weak: Annotated[bool, Query(description="Also those that no other beats in every objective.")] = False,
+    stage: Stage = "after",
     order_by: Annotated[
         str,
         Query(
@@ -65,12 +67,19 @@ async def frontier(
     cursor: Cursor = None,
 ) -> Response:
     """The nondominated candidates within limits, a page at a time."""
-    answer = await service.read(_frontier, service, name, limits, weak, order_by, limit, cursor)
+    answer = await service.read(_frontier, service, name, limits, weak, stage, order_by, limit, cursor)
     return answer.response(request)
 
 
 def _frontier(
-    service: Service, name: str, limits: Asked, weak: bool, order_by: str, limit: int, cursor: str | None
+    service: Service,
+    name: str,
+    limits: Asked,
+    weak: bool,
+    stage: str,
+    order_by: str,
+    limit: int,
+    cursor: str | None,
 ) -> Answer:
     mark = marks.mark(service.store, name)
     about = ("frontier", mark.id, limits.canonical)
@@ -80,14 +89,14 @@ def _frontier(
     if known is not None:
         return known
     page = service.store.frontier_page(
-        name, limits.budget, weak=weak, order_by=order_by, limit=limit, after=after
+        name, limits.budget, weak=weak, stage=stage, order_by=order_by, limit=limit, after=after
     )
     rest, headers = {}, {}
     if page.last is not None:
         rest["next"] = write_cursor(page.last, *about)
         query = "&".join(part for part in (limits.canonical, f"limit={limit}") if part)
         headers["Link"] = next_link(_address(name, "frontier"), query, rest["next"])
-    whole = shapes.frontier_json(page.search, ()) | rest
+    whole = shapes.frontier_json(page.search, (), stage) | rest
     version = page.search.id, page.search.frontier_version
     # Candidates are most of the page: each is rendered once for every version of the frontier.
     parts = [_rendered(service, version, candidate) for candidate in page.candidates]
@@ -126,6 +135,7 @@ async def select(
             json_schema_extra={"enum": list(STRATEGIES)},
         ),
     ] = "accuracy",
+    stage: Stage = "after",
     order: Annotated[
         str | None,
         Query(
@@ -149,7 +159,7 @@ async def select(
         "tolerance": limits.tolerances or tolerance,
         "weights": limits.weights or None,
     }
-    answer = await service.read(_select, service, name, limits, strategy, options)
+    answer = await service.read(_select, service, name, limits, strategy, options, stage)
     return answer.response(request)
 
 
@@ -159,21 +169,25 @@ async def select(
     responses={**problems("not-found", "storage"), **_UNCHANGED, 200: ok("The answer", **_TAG)},
     openapi_extra={"parameters": limit_parameters()},
 )
-async def knee(request: Request, service: Ours, name: SearchName, limits: Limits) -> Response:
+async def knee(
+    request: Request, service: Ours, name: SearchName, limits: Limits, stage: Stage = "after"
+) -> Response:
     """The candidate beyond which more cost buys little: `select` with the strategy `knee`."""
-    answer = await service.read(_select, service, name, limits, "knee", {})
+    answer = await service.read(_select, service, name, limits, "knee", {}, stage)
     return answer.response(request)
 
 
-def _select(service: Service, name: str, limits: Asked, strategy: str, options: dict[str, Any]) -> Answer:
+def _select(
+    service: Service, name: str, limits: Asked, strategy: str, options: dict[str, Any], stage: str
+) -> Answer:
     mark = marks.mark(service.store, name)
     kept = is_of_front(mark.objectives, limits.budget, strategy, options)
-    key: Hashable = ("select", strategy, limits.canonical, mark.frontier)
+    key: Hashable = ("select", strategy, stage, limits.canonical, mark.frontier)
     known = service.answers.get(key) if kept else None
     if known is not None:
         return known
     version = Version(mark.id, mark.frontier_version) if kept else None
-    found = service.store.select_at(version, name, limits.budget, strategy, options)
+    found = service.store.select_at(version, name, limits.budget, strategy, options, stage)
     answer = Answer.of(found.to_json())
     if kept:
         service.answers.put(key, answer)

@@ -10,16 +10,23 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlencode
 
-from fastapi import Request
+from fastapi import Query, Request
 
 from cost_models import COST_MODELS
 from leanfront.http.problems import Problem
 from objectives import METRICS, Budget, known_objectives
 from targets.errors import UsageError
 
+Stage = Annotated[
+    Literal["before", "after"],
+    Query(
+        description="Among the candidates `before` recovery, or `after`: the recovered ones too. Where none was "
+        "recovered both are the same."
+    ),
+]
 MOST_LIMITS = 16
 """Each is looked up in the database."""
 _FAMILIES = ("max", "min", "weight", "tolerance")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from compressors import CRITERIA
+from compressors import CRITERIA, Recovery
 from compressors.configuration import METHODS, WEIGHT_BITS
 from cost_models import BACKENDS, LatencyOptions
 from cost_models.backends import LARGEST_BATCH, MOST_THREADS
@@ -14,12 +14,15 @@ from objectives import known_objectives
 from objectives.objective import FEWEST, MOST
 from search import SAMPLERS, STATES, SearchOptions, SpaceOptions
 from search.candidate import CANDIDATE_STATES
+from search.recovering import MOST as PROMOTED
 from search.space import ACTIVATION_MODES, SPARSITY_MODES
 from storage.searches import LONGEST_NAME
 
 _DEFAULT = SearchOptions()
 _SPACE = _DEFAULT.space
 _LATENCY = LatencyOptions()
+_RECOVERY = Recovery()
+MOST_EPOCHS = 100_000
 _STATE = Field(
     description="Where the search is.", json_schema_extra={"enum": list(STATES)}, examples=["running"]
 )
@@ -95,6 +98,20 @@ class SearchRequest(BaseModel):
         default=None, description="Inputs of one run; 1 by default.", ge=1, le=LARGEST_BATCH
     )
 
+    recover: int | None = Field(
+        default=None,
+        description="Epochs that the frontier's most promising members are trained for when the trials are done.",
+        ge=1,
+        le=MOST_EPOCHS,
+    )
+    recover_minutes: float | None = Field(
+        default=None,
+        description=f"Time for that, on top of `minutes`; without, {PROMOTED} are trained. Only with `recover`.",
+        gt=0,
+        le=100_000,
+        allow_inf_nan=False,
+    )
+
     def options(self) -> SearchOptions:
         """As the search takes them. Raises `UsageError`."""
         return SearchOptions(
@@ -114,7 +131,32 @@ class SearchRequest(BaseModel):
             samples=self.samples,
             false_elimination=self.false_elimination,
             latency=LatencyOptions.of(self.latency_backend, self.latency_threads, self.latency_batch),
+            recover=self.recover,
+            recover_minutes=self.recover_minutes,
         )
+
+
+class RecoveryRequest(BaseModel):
+    """A recovery to queue."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    epochs: int = Field(
+        default=_RECOVERY.epochs, description="Passes over the training split.", ge=1, le=MOST_EPOCHS
+    )
+    minutes: float | None = Field(
+        default=None,
+        description="Wall-clock limit; ends with the best so far.",
+        gt=0,
+        le=100_000,
+        allow_inf_nan=False,
+    )
+    seed: int = Field(default=_RECOVERY.seed, description="Of everything random.", ge=0, lt=2**31)
+
+    def parameters(self) -> dict[str, Any]:
+        """Of the job."""
+        minutes = {} if self.minutes is None else {"minutes": self.minutes}
+        return {"epochs": self.epochs, "seed": self.seed, **minutes}
 
 
 class Measurement(BaseModel):
@@ -141,6 +183,9 @@ class Configuration(BaseModel):
     method: str
     activation_range: str
     seed: int
+    recovery: list[dict[str, Any]] = Field(
+        default=[], description="How it was trained since, one entry a recovery; absent where it was not."
+    )
 
 
 class Candidate(BaseModel):
@@ -158,7 +203,7 @@ class Candidate(BaseModel):
     memory_bytes: float | None = Field(description="Bytes of the packed parameters.", examples=[41234])
     macs: float | None = Field(description="Multiply-adds of one input.", examples=[20100000])
     file_bytes: float | None = Field(description="Bytes of the whole file.", examples=[43210])
-    on_frontier: bool
+    on_frontier: bool = Field(description="Whether nothing stored, recovered or not, dominates it.")
     parent: int | None = Field(description="Candidate it was recovered from.")
     seconds: float = Field(description="Wall-clock time of its evaluation in seconds.")
     verified: bool | None = Field(
@@ -205,11 +250,14 @@ class Frontier(BaseModel):
     """Nondominated candidates within limits."""
 
     search: str = Field(examples=["mine"])
+    stage: Literal["before", "after"] = Field(description="Before recovery, or after.", examples=["after"])
     dense: Dense
     reference: dict[str, float] = Field(
         description="Hypervolume reference by objective.", examples=[{"accuracy": 0.1, "memory": 305000.0}]
     )
-    hypervolume: float = Field(description="Of the whole frontier, costs divided by the reference.")
+    hypervolume: float = Field(
+        description="Of the whole frontier after recovery, costs divided by the reference."
+    )
     hypervolume_log2: float = Field(description="The same with costs as log2(reference / cost).")
     candidates: list[Candidate] = Field(description="In the order asked for.")
     next: str | None = Field(

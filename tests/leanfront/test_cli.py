@@ -31,7 +31,7 @@ def answer(*arguments: str) -> Any:
 
 
 COMMANDS = ["demo", "targets", "inspect", "search", "resume", "searches", "frontier", "select", "export"]
-COMMANDS += ["verify", "serve", "worker", "database"]
+COMMANDS += ["verify", "recover", "serve", "worker", "database"]
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_check_finds_a_wrong_frontier(finished: str, tmp_path: Path) -> None:
     source.backup(target)
     target.execute(
         "DELETE FROM leanfront_frontier WHERE candidate_id = "
-        "(SELECT min(candidate_id) FROM leanfront_frontier WHERE strict)"
+        "(SELECT min(candidate_id) FROM leanfront_frontier WHERE strict_after)"
     )
     target.commit()
     target.close()

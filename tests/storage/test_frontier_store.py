@@ -301,6 +301,9 @@ def test_an_unknown_parent_is_refused_and_nothing_stays(store: FrontierStore, bu
     store.create_search(build.search())
     with pytest.raises(NotFoundError, match="no candidate 99"):
         store.record("mine", build.trial(0), replace(build.point(0, 1, 1, 1), parent=99))
+    build.fill(store, [(0.1, 1, 1)], name="other")
+    with pytest.raises(UsageError, match="candidate 1 is of another search"):
+        store.record("mine", build.trial(0), replace(build.point(0, 1, 1, 1), parent=1))
     with pytest.raises(StorageError, match=r"cannot hold a value.*not JSON compliant"):
         store.record("mine", build.trial(0, attributes={"x": math.inf}), build.point(0, 1, 1, 1))
     with pytest.raises(StorageError, match="cannot hold a value"):

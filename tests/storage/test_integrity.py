@@ -40,10 +40,12 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
     store.record("mine", build.trial(5), build.point(0, 0.9, 100, 10))
     # Better than all, as far as it was seen: not a candidate for the frontier all the same.
     store.record("mine", build.trial(6), replace(build.point(7, 0.99, 1, 1), state="stopped"))
+    # Recovered from the third, which it beats in everything.
+    store.add_recovered(replace(build.point(8, 0.6, 49, 49), parent=3))
     report = check(url)
     assert report.ok
     mine, empty = report.searches
-    assert (mine.trials, mine.candidates, mine.failed, mine.stopped) == (7, 4, 1, 1)
+    assert (mine.trials, mine.candidates, mine.failed, mine.stopped) == (7, 5, 1, 1)
     # The second point is beaten in MACs alone, so it is on the weak front only.
     assert (mine.frontier_size, mine.weak_size) == (2, 3)
     assert (empty.trials, empty.candidates) == (0, 0)
@@ -57,13 +59,26 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
     [
         ("UPDATE leanfront_searches SET trials = 9", "counts 9 trials but has 4"),
         ("UPDATE leanfront_searches SET frontier_size = 9", "counts 9 frontier members but has 2"),
-        ("UPDATE leanfront_frontier SET strict = true", "frontier of search 'mine' holds candidate 2"),
+        ("UPDATE leanfront_frontier SET strict_after = true", "frontier of search 'mine' holds candidate 2"),
+        (
+            "UPDATE leanfront_frontier SET strict_before = true",
+            "frontier of search 'mine' before recovery holds candidate 2",
+        ),
+        (
+            "UPDATE leanfront_frontier SET strict_before = NULL WHERE candidate_id = 3",
+            "weak frontier of search 'mine' before recovery lacks candidate 3",
+        ),
         ("DELETE FROM leanfront_frontier WHERE candidate_id = 3", "lacks candidate 3"),
         (
-            "INSERT INTO leanfront_frontier VALUES (4, 1, -0.4, 60, 60, NULL, NULL, NULL, false, NULL)",
+            "INSERT INTO leanfront_frontier (candidate_id, search_id, v0, v1, v2, strict_before, strict_after) "
+            "VALUES (4, 1, -0.4, 60, 60, NULL, false)",
             "the weak frontier of search 'mine' holds candidate 4",
         ),
         ("UPDATE leanfront_frontier SET v1 = 1 WHERE candidate_id = 1", "other values than candidate 1"),
+        (
+            "UPDATE leanfront_candidates SET parent = 1 WHERE id = 3",
+            "frontier of search 'mine' before recovery holds candidate 3",
+        ),
         (
             "UPDATE leanfront_candidates SET state = 'stopped' WHERE id = 3",
             "holds candidate 3, which is dominated",

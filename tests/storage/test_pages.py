@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from objectives import Budget, Measurement
+from search.candidate import STAGES
 from storage import FrontierStore, memory
 from targets.errors import NotFoundError, UsageError
 
@@ -13,7 +16,7 @@ STEPS = [round(0.1 * step, 1) for step in range(11)]
 
 
 def spread(build: Any, store: FrontierStore, count: int = 60, seed: int = 0) -> None:
-    """A search with many ties on its frontier; every third candidate has its heat measured."""
+    """A search with many ties on its frontiers; every third candidate has its heat measured."""
     draw = random.Random(seed)
     store.create_search(build.search())
     entries = []
@@ -22,12 +25,17 @@ def spread(build: Any, store: FrontierStore, count: int = 60, seed: int = 0) -> 
         memory_bytes = 10 * accuracy + draw.choice([0, 0, 1])
         more = {"heat": draw.choice(STEPS)} if number % 3 == 0 else {}
         candidate = build.point(number, accuracy, memory_bytes, draw.choice(STEPS), **more)
+        # Every fifth is recovered.
+        if number % 5 == 4:
+            better = [replace(each, value=1.1 * each.value) for each in candidate.measurements[:1]]
+            candidate = replace(candidate, parent=1, measurements=(*better, *candidate.measurements[1:]))
         entries.append((build.trial(number), candidate, None))
-    store.record_many("mine", entries)
+    store.record_many("mine", entries[:1])
+    store.record_many("mine", entries[1:])
 
 
-def sorted_by_hand(store: FrontierStore, budget: Budget, weak: bool, key: Any) -> list[Any]:
-    members = store.frontier("mine", weak=weak)
+def sorted_by_hand(store: FrontierStore, budget: Budget, weak: bool, stage: str, key: Any) -> list[Any]:
+    members = store.frontier("mine", weak=weak, stage=stage)
     inside = [each for each in members if budget.holds({name: each.value(name) for name in budget.names})]
     return sorted(inside, key=lambda c: (key(c), c.memory_bytes, c.macs, -c.accuracy, c.id))
 
@@ -52,26 +60,28 @@ def test_pages_are_the_frontier_in_order(
         Budget({"heat": 0.6}),
         Budget({"memory": -1}),
     ]
-    sizes = []
-    for budget in budgets:
-        expected = sorted_by_hand(store, budget, weak, key)
-        sizes.append(len(expected))
-        for limit in (1, 3, 100):
-            found: list[Any] = []
-            after = None
-            while True:
-                page = store.frontier_page(
-                    "mine", budget, weak=weak, order_by=order_by, limit=limit, after=after
-                )
-                assert len(page.candidates) <= limit
-                found += page.candidates
-                if page.last is None:
-                    break
-                after = page.last
-            assert found == expected
-            assert page.search == store.search("mine")
-    assert sizes[0] > sizes[1] > 0 < sizes[2]
-    assert sizes[3] == 0
+    for stage in STAGES:
+        sizes = []
+        for budget in budgets:
+            expected = sorted_by_hand(store, budget, weak, stage, key)
+            sizes.append(len(expected))
+            for limit in (1, 3, 100):
+                found: list[Any] = []
+                after = None
+                while True:
+                    page = store.frontier_page(
+                        "mine", budget, weak=weak, stage=stage, order_by=order_by, limit=limit, after=after
+                    )
+                    assert len(page.candidates) <= limit
+                    found += page.candidates
+                    if page.last is None:
+                        break
+                    after = page.last
+                assert found == expected
+                assert page.search == store.search("mine")
+        assert sizes[0] > sizes[1] > 0 < sizes[2]
+        assert sizes[3] == 0
+    assert store.frontier("mine", stage="before") != store.frontier("mine")
 
 
 def test_a_place_holds_while_the_frontier_changes(store: FrontierStore, build: Any) -> None:
@@ -99,13 +109,22 @@ def test_what_no_page_can_be_is_refused(store: FrontierStore, build: Any) -> Non
         store.frontier_page("mine", order_by="heat", limit=1, after=place)
     with pytest.raises(NotFoundError, match="no search named 'none'"):
         store.frontier_page("none")
+    member = store.frontier("mine")[0].id
+    for ask in (
+        store.frontier_page,
+        store.frontier,
+        store.select,
+        lambda _, **o: store.neighbours(member, **o),
+    ):
+        with pytest.raises(UsageError, match=r"stage is before or after \(recovery\), not 'later'"):
+            ask("mine", stage="later")
 
 
 def test_neighbours_are_the_nearest_on_the_frontier(store: FrontierStore, build: Any) -> None:
     spread(build, store, 40, seed=3)
-    front = store.frontier("mine")
-    for candidate in store.candidates("mine"):
-        found = store.neighbours(candidate.id)
+    for candidate, stage in itertools.product(store.candidates("mine"), STAGES):
+        front = store.frontier("mine", stage=stage)
+        found = store.neighbours(candidate.id, stage=stage)
         assert found.candidate == candidate
         for cost in ("memory_bytes", "macs"):
             own = candidate.value(cost)
@@ -144,31 +163,36 @@ def test_what_is_remembered_is_what_is_stored(
             name = draw.choice(["a", "b", "c"])
             writer = draw.choice([store, other])
             point = (draw.choice(STEPS), draw.choice(STEPS), draw.choice(STEPS))
-            made = writer.record(name, build.trial(number), build.point(number, *point))
+            candidate = build.point(number, *point)
+            parent = next(iter(writer.candidates(name)), None)
+            if number % 6 == 5 and parent is not None:
+                candidate = replace(candidate, parent=parent.id)
+            made = writer.record(name, build.trial(number), candidate)
             if number % 4 == 0:
                 added = [Measurement("fog", draw.random()), Measurement("accuracy", draw.random(), "test")]
                 draw.choice([store, other]).add_measurements(made.id, added)
             with FrontierStore(url) as fresh:
-                for weak in (False, True):
-                    expected = fresh.frontier(name, weak=weak)
-                    assert store.frontier(name, weak=weak) == other.frontier(name, weak=weak) == expected
+                for asked in ({"weak": False}, {"weak": True}, {"stage": "before"}):
+                    expected = fresh.frontier(name, **asked)
+                    assert store.frontier(name, **asked) == other.frontier(name, **asked) == expected
                 if number > 4:
                     budget = Budget({"fog": draw.random()})
-                    asked = draw.choice(["a", "b", "c"])
+                    which, stage = draw.choice(["a", "b", "c"]), draw.choice(STAGES)
                     try:
-                        answer = fresh.select(asked, budget)
+                        answer = fresh.select(which, budget, stage=stage)
                     except UsageError:
                         continue
-                    assert store.select(asked, budget) == other.select(asked, budget) == answer
+                    for each in (store, other):
+                        assert each.select(which, budget, stage=stage) == answer
 
 
 def test_a_reader_of_an_older_state_is_not_confused(store: FrontierStore, build: Any) -> None:
     build.fill(store, [(0.5, 5, 5)])
     with store.database.reading() as session:
         before = store._memory.known(session, "mine")
-        assert store._memory.front(session, before).ids.tolist() == [1]
+        assert store._memory.front(session, before, "after").ids.tolist() == [1]
         store.record("mine", build.trial(1), build.point(1, 0.9, 1, 1))
         # The transaction still sees what it saw, and what it reads does not stay in the way.
-        assert store._memory.front(session, before).ids.tolist() == [1]
+        assert store._memory.front(session, before, "after").ids.tolist() == [1]
         assert [each.on_frontier for each in store._memory.members(session, before, [1]).values()] == [True]
     assert [each.number for each in store.frontier("mine")] == [1]

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,9 @@ def made_by(url: str, version: str, build: Any) -> None:
             for name, split, value in named:
                 insert("measurements", {**own, "name": name, "split": split, "value": value, "unit": "1"})
             if identifier < 3:
-                insert("frontier", {**own, "v0": -point[0], "v1": point[1], "v2": point[2], "strict": True})
+                strict = ("strict",) if version < "0005" else ("strict_before", "strict_after")
+                vector = {"v0": -point[0], "v1": point[1], "v2": point[2]}
+                insert("frontier", {**own, **vector, **dict.fromkeys(strict, True)})
         # Numbers have gaps where a trial was asked and never told; the last one is a duplicate.
         for number, candidate_id in ((0, 1), (2, 2), (3, 3), (7, 1)):
             trial = {"number": number, "candidate_id": candidate_id, "duplicate": number == 7, "search_id": 1}
@@ -211,10 +214,14 @@ def test_every_released_version_is_upgraded_with_what_it_holds(
         assert [(job.state, job.local) for job in jobs] == [("failed", True), ("running", True)]
         assert store.jobs.claim("worker", ["search"]) is None
         store.jobs.finish(store.jobs.drive("other", "here"), "done")
+        assert store.frontier("mine", stage="before") == store.frontier("mine", stage="after")
         # Nobody races against members of before; new ones are kept for it.
         assert store.correctness("mine") == {}
         made = store.record("mine", build.trial(8), build.point(8, 0.95, 20, 20), b"\x01")
         assert store.correctness("mine") == {made.id: b"\x01"}
+        recovered = store.add_recovered(replace(build.point(9, 0.97, 20, 20), parent=made.id))
+        assert [each.id for each in store.frontier("mine")] == [2, 1, recovered.id]
+        assert [each.id for each in store.frontier("mine", stage="before")] == [2, 1, made.id]
         with store.database.connection() as connection:
             assert differences(connection) == []
     assert check(bare_url).ok
@@ -231,7 +238,9 @@ def test_an_upgrade_can_be_undone_and_done_again(bare_url: str, build: Any, vers
             config.attributes["connection"] = connection
             command.downgrade(config, version)
             tables = inspect(connection).get_table_names()
-            assert "leanfront_verifications" not in tables
+            assert ("leanfront_verifications" in tables) == (version >= "0004")
+            columns = {column["name"] for column in inspect(connection).get_columns("leanfront_frontier")}
+            assert {"strict"} == {name for name in columns if name.startswith("strict")}
             assert ("leanfront_jobs" in tables) == (version >= "0003")
     assert upgrade(bare_url) == (version, schema.head())
     with FrontierStore(bare_url) as store:

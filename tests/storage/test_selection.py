@@ -45,6 +45,7 @@ rows = st.lists(
             # estimates of stopped ones.
             "test": grid,
             "state": st.sampled_from(["complete"] * 6 + ["failed", "stopped"]),
+            "recovered": st.sampled_from([False, False, False, True]),
         }
     ),
     min_size=1,
@@ -73,10 +74,16 @@ def test_a_query_equals_the_rule_over_all_candidates(
 ) -> None:
     name = f"example {next(NUMBERS)}"
     shared.create_search(build.search(name, objectives))
+    first = shared.record(name, build.trial(len(table)), build.candidate(99, {}, state="failed")).id
     entries = []
     for number, row in enumerate(table):
         tested = tuple(Measurement(key, row["test"], "test") for key in MEASURED)
-        state = {"state": row["state"], "reason": None if row["state"] == "complete" else "late"}
+        state: dict[str, Any] = {
+            "state": row["state"],
+            "reason": None if row["state"] == "complete" else "late",
+        }
+        # Whose child it is does not matter.
+        state["parent"] = first if row["recovered"] else None
         candidate = build.candidate(number, {key: row[key] for key in MEASURED}, **state)
         candidate = replace(candidate, measurements=(*tested, *candidate.measurements))
         entries.append((build.trial(number), candidate, None))
@@ -100,8 +107,9 @@ def compare(
     budgets: list[tuple[dict[str, float], dict[str, float]]],
     chosen: list[tuple[str, dict[str, Any]]],
 ) -> None:
-    """Every query answers as the rule does over all complete candidates."""
+    """Every query answers as the rule does over all complete candidates, or over those before recovery."""
     everything = list(store.candidates(name))
+    raw = [each for each in everything if each.parent is None]
     # What is measured at all, be it on a stopped candidate, may be limited.
     known = {
         each.name
@@ -118,22 +126,29 @@ def compare(
                 with pytest.raises(UsageError, match=r"no candidate of this search has it measured"):
                     store.select(name, budget)
             continue
-        for strategy, options in chosen:
-            if strategy == "lexicographic" and "order" not in options:
-                options = {**options, "order": objectives}
-            expected = select(
-                everything,
-                budget,
-                resolve(objectives),
-                strategy=strategy,
-                cheapest={"memory_bytes": 1.0, "macs": 2.0},
-                **options,
-            )
-            assert essence(store.select(name, budget, strategy=strategy, **options)) == essence(expected)
-        answer = store.select(name, budget)
-        assert (answer.feasible, answer.candidate and answer.candidate.id) == brute_force(everything, budget)
-        inside = [each for each in everything if each.on_frontier and budget_holds(each, budget)]
-        assert {each.id for each in store.frontier(name, budget)} == {each.id for each in inside}
+        # Of the second stage less is asked: what is common to both is seen at the first.
+        for stage, among, asked in (("after", everything, chosen), ("before", raw, chosen[:1])):
+            for strategy, options in asked:
+                if strategy == "lexicographic" and "order" not in options:
+                    options = {**options, "order": objectives}
+                expected = select(
+                    among,
+                    budget,
+                    resolve(objectives),
+                    strategy=strategy,
+                    cheapest={"memory_bytes": 1.0, "macs": 2.0},
+                    **options,
+                )
+                found = store.select(name, budget, strategy=strategy, stage=stage, **options)
+                assert essence(found) == essence(expected)
+            answer = store.select(name, budget, stage=stage)
+            assert (answer.feasible, answer.candidate and answer.candidate.id) == brute_force(among, budget)
+            members = store.frontier(name, stage=stage)
+            assert stage == "before" or members == [each for each in members if each.on_frontier]
+            inside = [each for each in members if budget_holds(each, budget)]
+            assert {each.id for each in store.frontier(name, budget, stage=stage)} == {
+                each.id for each in inside
+            }
 
 
 def essence(answer: Selection[Any]) -> dict[str, Any]:

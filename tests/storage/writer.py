@@ -14,6 +14,7 @@ from storage import FrontierStore
 def main(url: str, search: str, first: int, count: int, keys: int) -> None:
     """Store trials `first` .. `first + count - 1`; their configurations are drawn from `keys` many."""
     draw = random.Random(first)
+    parent: int | None = None
     with FrontierStore(url) as store:
         print("ready", flush=True)
         sys.stdin.readline()
@@ -27,9 +28,14 @@ def main(url: str, search: str, first: int, count: int, keys: int) -> None:
                 Measurement("macs", values.randrange(1, 20)),
             )
             candidate = Candidate(
-                search, number, Configuration(channels={"group": key + 1}), measurements=measurements
+                search,
+                number,
+                Configuration(channels={"group": key + 1}),
+                measurements=measurements,
+                # Every fifth as if it were recovered from one of this process's.
+                parent=parent if number % 5 == 4 else None,
             )
-            store.record(search, TrialRecord(number, {"x": key}), candidate)
+            parent = store.record(search, TrialRecord(number, {"x": key}), candidate).id
             print(number, flush=True)
 
 

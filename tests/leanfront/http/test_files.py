@@ -19,9 +19,9 @@ from sqlalchemy import text
 
 import leanfront
 import search as searching
-from leanfront.api import keeper
 from leanfront.client import Client, RemoteSearch
 from leanfront.database import open_shelf
+from leanfront.keeping import keeper
 from leanfront.registry import Registry
 from leanfront.runner import Place, Runner
 from search import SearchOptions

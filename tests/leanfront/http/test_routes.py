@@ -45,6 +45,7 @@ ANSWERS = [
     ("/candidates/1/configuration", schemas.Configuration),
     ("/candidates/1/neighbours", schemas.Neighbours),
     ("/candidates/1/verification", schemas.Verification),
+    ("/candidates/1/recoveries", list[schemas.Candidate]),
     ("/compare?ids=1,2,3", schemas.Comparison),
     ("/jobs/1", schemas.Job),
 ]
