@@ -78,9 +78,10 @@ class Verifier:
         Args:
             candidate: stored.
             content: of a packed artifact.
-            digest: that they are stored under, if they are.
+            digest: that they are stored under; None of a file that was just made.
         """
-        return self._stored(verify(candidate, self.evaluator, content, digest))
+        remade = digest is None or self._shelf.remade(_id(candidate), PACKED)
+        return self._stored(verify(candidate, self.evaluator, content, digest, remade=remade))
 
     def content(self, candidate: Candidate) -> tuple[bytes, str]:
         """A candidate's packed file, and the digest it is kept under; it is made and kept where there is none.
@@ -93,7 +94,7 @@ class Verifier:
         if kept is not None:
             return kept
         content = self._packed(candidate)
-        return content, self._shelf.keep(_id(candidate), PACKED, content).digest
+        return content, self._shelf.keep(_id(candidate), PACKED, content, remade=True).digest
 
     def kept(self, candidate: Candidate) -> tuple[bytes, str] | None:
         """The packed file that is kept of a candidate, as it is now, and the digest it is kept under."""
@@ -120,7 +121,7 @@ class Verifier:
             else:
                 packed_file = self.file(candidate, PACKED)
                 content = self._converted(self._shelf.folder.get(packed_file.digest), f".{format}")
-            record = self._shelf.keep(_id(candidate), format, content)
+            record = self._shelf.keep(_id(candidate), format, content, remade=True)
             if format == PACKED:
                 self.verify(candidate)
         elif candidate.verified is None:

@@ -35,6 +35,8 @@ race, which has other samples in a batch, and a restored file, with one thread o
 otherwise (as with batch norms that are not folded) activations may land on the next step: then the count differs by
 up to 4 of 5,000."""
 EVALUATED = ("validation", "test")
+ROUNDING = "rounding"
+"""Under this name `Verification.unchecked` says that a file was made anew."""
 RELATIVE = 1e-3
 """By how much of itself a mean over a split may differ, for the same reason."""
 
@@ -227,7 +229,12 @@ METRICS: dict[str, Callable[[Measurement], float]] = {
 
 
 def verify(
-    candidate: Candidate, evaluator: Evaluator, content: bytes, digest: str | None = None
+    candidate: Candidate,
+    evaluator: Evaluator,
+    content: bytes,
+    digest: str | None = None,
+    *,
+    remade: bool = False,
 ) -> Verification:
     """Compare what is claimed of a candidate with its artifact's bytes.
 
@@ -235,11 +242,16 @@ def verify(
     search evaluates: batch norms folded, the same batches, on the whole of each split. Costs must be equal; counts
     of right samples may differ by `FLIPS`, other metrics by `RELATIVE`.
 
+    A file that was made anew can hold other integers than were measured: another machine, or another number of
+    threads, adds in another order, and weights that lie between two steps fall to the other one. Its metrics may
+    differ by the claimed interval, as two runs of one search may.
+
     Args:
         candidate: complete, or stopped: then the accuracy is an estimate, and nothing is claimed of a whole split.
         evaluator: of its search's target.
         content: the packed artifact's file.
         digest: SHA-256 that the file is stored under.
+        remade: whether the file was made after the candidate had been measured.
 
     Raises:
         UsageError: the candidate failed, or is not stored: nothing is claimed of it.
@@ -260,7 +272,9 @@ def verify(
     claims.append(Claim("configuration", candidate.configuration.digest, own.digest))
     unchecked: dict[str, str] = {}
     claims += _costs(candidate, restored, unchecked)
-    claims += _metrics(candidate, restored.module, evaluator, unchecked)
+    claims += _metrics(candidate, restored.module, evaluator, remade, unchecked)
+    if remade:
+        unchecked[ROUNDING] = "the file was made anew: metrics may differ by their intervals"
     return Verification(candidate.id, tuple(claims), unchecked)
 
 
@@ -294,7 +308,11 @@ def _costs(candidate: Candidate, restored: Restored, unchecked: dict[str, str]) 
 
 
 def _metrics(
-    candidate: Candidate, module: nn.Module, evaluator: Evaluator, unchecked: dict[str, str]
+    candidate: Candidate,
+    module: nn.Module,
+    evaluator: Evaluator,
+    remade: bool,
+    unchecked: dict[str, str],
 ) -> Iterator[Claim]:
     folded = module.to(evaluator.device)
     fold(folded, evaluator.compressor.materials.foldable)
@@ -315,4 +333,6 @@ def _metrics(
                 unchecked[f"{each.name} ({split})"] = "it is not known how far rounding may move it"
                 continue
             tolerance = METRICS[each.name](each)
+            if remade and each.low is not None and each.high is not None:
+                tolerance = max(tolerance, each.value - each.low, each.high - each.value)
             yield Claim(each.name, each.value, found.get(each.name), split, tolerance, each.unit)

@@ -46,8 +46,14 @@ class Shelf:
         self.database = database
         self.folder = folder
 
-    def keep(self, candidate: int, format: str, content: bytes) -> ArtifactRecord:
+    def keep(self, candidate: int, format: str, content: bytes, *, remade: bool = False) -> ArtifactRecord:
         """Keep a candidate's file in a format; it takes the place of the one there was.
+
+        Args:
+            candidate: its id.
+            format: of the file.
+            content: its bytes.
+            remade: whether it was made anew, after the candidate had been measured.
 
         Raises:
             NotFoundError: no such candidate.
@@ -60,7 +66,7 @@ class Shelf:
                 key = {"key_share": True}
                 if session.get(CandidateRow, candidate, with_for_update=key) is None:
                     raise candidates.missing(candidate)
-                found, before = self._link(session, candidate, format, digest, content)
+                found, before = self._link(session, candidate, format, digest, content, remade)
         except NotFoundError:
             self.discard([digest])
             raise
@@ -79,10 +85,10 @@ class Shelf:
         Raises:
             StorageError: the folder cannot be written.
         """
-        self._link(session, candidate, format, hashlib.sha256(content).hexdigest(), content)
+        self._link(session, candidate, format, hashlib.sha256(content).hexdigest(), content, False)
 
     def _link(
-        self, session: Session, candidate: int, format: str, digest: str, content: bytes
+        self, session: Session, candidate: int, format: str, digest: str, content: bytes, remade: bool
     ) -> tuple[ArtifactRecord, str | None]:
         """The row of a candidate's file, and the digest of the one it takes the place of."""
         row, before = self._held(session, digest, format, len(content)), None
@@ -91,9 +97,11 @@ class Shelf:
             self.folder.put(content)
         link = session.get(CandidateArtifactRow, (candidate, format))
         if link is None:
-            session.add(CandidateArtifactRow(candidate_id=candidate, format=format, digest=digest))
+            session.add(
+                CandidateArtifactRow(candidate_id=candidate, format=format, digest=digest, remade=remade)
+            )
         else:
-            before, link.digest = link.digest, digest
+            before, link.digest, link.remade = link.digest, digest, remade
         return artifact_record(row), before
 
     def keep_weights(self, search: str, content: bytes) -> str:
@@ -126,6 +134,12 @@ class Shelf:
                 .where(CandidateArtifactRow.candidate_id == candidate, CandidateArtifactRow.format == format)
             )
             return None if row is None else artifact_record(row)
+
+    def remade(self, candidate: int, format: str) -> bool:
+        """Whether the file that is kept of a candidate was made anew, after the candidate had been measured."""
+        with self.database.reading() as session:
+            link = session.get(CandidateArtifactRow, (candidate, format))
+            return link is not None and link.remade
 
     def discard(self, digests: Iterable[str]) -> int:
         """Remove those files that nothing needs; how many were."""

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -252,6 +253,8 @@ class CandidateArtifactRow(Base):
     format: Mapped[str] = mapped_column(String(32), primary_key=True)
     digest: Mapped[str] = mapped_column(ForeignKey(ArtifactRow.digest), index=True)
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+    # Whether it was made after the candidate had been measured: its weights may be others in their last steps.
+    remade: Mapped[bool] = mapped_column(server_default=false())
 
 
 class VerificationRow(Base):

@@ -87,6 +87,8 @@ def test_searches_with_everything_in_them_verify(tiny: Target, tmp_path: Path) -
         "activation_bits": "search",
         "sparsity": "unstructured",
         "objectives": "accuracy,file_size,bops",
+        # A sampler that learns may leave out what does not pay.
+        "sampler": "random",
     }
     result = leanfront.search(tiny, name="all", trials=24, **options)  # type: ignore[arg-type]
     found = result.verify(all=True)
@@ -266,6 +268,32 @@ def test_a_lost_file_is_made_again(own: str, tiny: Target, tmp_path: Path, monke
     kept = shelf.find(best.id, PACKED)
     assert kept is not None
     assert len(shelf.folder.get(kept.digest)) == best.file_bytes
+
+
+@pytest.mark.parametrize("by", [0.02, 0.9])
+def test_metrics_of_a_file_made_anew_may_differ_by_their_interval(
+    own: str, tiny: Target, tmp_path: Path, monkeypatch: Any, by: float
+) -> None:
+    monkeypatch.setenv("LEANFRONT_ARTIFACTS", str(tmp_path / "elsewhere"))
+    result = leanfront.open_search("done", database=own, target=tiny)
+    best = result.frontier()[0]
+    where = f"WHERE candidate_id = {best.id} AND name = 'accuracy' AND split = 'validation'"
+    change(
+        own,
+        f"UPDATE leanfront_measurements SET value = value - {by}, low = low - {by}, high = high - {by} {where}",
+    )
+    assert best.id is not None
+    # The second time there is a file: it is still one that was made anew.
+    for _ in range(2):
+        found = result.candidate(best.id).verify()
+        assert broken(found) == (set() if by < 0.1 else {"accuracy validation"})
+        assert "made anew" in found.unchecked["rounding"]
+    path = tmp_path / "a.onnx"
+    if by < 0.1:
+        assert result.candidate(best.id).export(path).is_file()
+    else:
+        with pytest.raises(ArtifactError, match="accuracy"):
+            result.candidate(best.id).export(path)
 
 
 def test_the_command(own: str, tiny_file: Path) -> None:

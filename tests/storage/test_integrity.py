@@ -103,7 +103,7 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
             "1 verifications without a candidate",
         ),
         (
-            "INSERT INTO leanfront_candidate_artifacts VALUES (77, 'onnx', 'a', '2025-01-01 00:00:00')",
+            "INSERT INTO leanfront_candidate_artifacts VALUES (77, 'onnx', 'a', '2025-01-01 00:00:00', false)",
             "1 files without their candidate",
         ),
         ("UPDATE leanfront_jobs SET state = 'done'", "is running, but the job that drives it is done"),

@@ -1,4 +1,4 @@
-"""Frontiers before and after recovery."""
+"""Frontiers before and after recovery, and whether a file was made anew."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ depends_on = None
 
 TABLE = "leanfront_frontier"
 OLD, NEW = "ix_leanfront_frontier_search_id_strict", "ix_leanfront_frontier_search_id_strict_before"
+FILES = "leanfront_candidate_artifacts"
 RECOVERED = "ix_leanfront_candidates_search_id_parent"
 
 
@@ -36,10 +37,13 @@ def upgrade() -> None:
     op.create_index(
         op.f(RECOVERED), "leanfront_candidates", columns, sqlite_where=some, postgresql_where=some
     )
+    op.add_column(FILES, sa.Column("remade", sa.Boolean(), server_default=sa.false(), nullable=False))
 
 
 def downgrade() -> None:
     """The frontier of all candidates stays; the one before recovery is forgotten where it is another."""
+    with op.batch_alter_table(FILES) as table:
+        table.drop_column("remade")
     op.drop_index(op.f(RECOVERED), "leanfront_candidates")
     op.drop_index(op.f(NEW), TABLE)
     rows = sa.table(TABLE, sa.column("strict_after", sa.Boolean), sa.column("correct"))
