@@ -11,6 +11,8 @@ from targets.errors import ConfigurationError
 
 RECIPE = 1
 """Version of the training and of the defaults below: stored candidates name the one they were trained with."""
+FEATURES = 20.0
+"""Default weight of the blocks' outputs: docs/benchmarks.md, "Recovery", has others."""
 MOST = 1 << 31
 """Epochs, samples and seeds stay below it."""
 
@@ -28,6 +30,7 @@ class Recovery:
         batch_size: samples a step, 2 or more.
         temperature: softens both models' outputs before they are compared.
         distillation: weight of the dense model's outputs in the loss; the rest is for the labels. In [0, 1].
+        features: weight of the blocks' outputs in the loss, beside the classes': `compressors.features`. 0 for none.
         ema: decay of the moving average of all weights, whose accuracy is measured beside theirs. In [0, 1).
         patience: epochs without gain after which training stops early; None for never.
         warmup: share of all steps over which the learning rate rises. In [0, 1).
@@ -45,6 +48,7 @@ class Recovery:
     batch_size: int = 64
     temperature: float = 4.0
     distillation: float = 0.9
+    features: float = FEATURES
     ema: float = 0.99
     patience: int | None = None
     warmup: float = 0.05
@@ -62,7 +66,13 @@ class Recovery:
             object.__setattr__(self, "learning_rate", _number("learning_rate", self.learning_rate, 0, 100))
             if self.learning_rate == 0:
                 raise ConfigurationError("recovery: learning_rate is 0, with which nothing is learnt")
-        for name, most in (("weight_decay", 100), ("distillation", 1), ("ema", 1), ("warmup", 1)):
+        for name, most in (
+            ("weight_decay", 100),
+            ("features", 1e6),
+            ("distillation", 1),
+            ("ema", 1),
+            ("warmup", 1),
+        ):
             object.__setattr__(self, name, _number(name, getattr(self, name), 0, most))
         for name in ("ema", "warmup"):
             if getattr(self, name) == 1:

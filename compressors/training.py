@@ -26,6 +26,7 @@ from compressors.batch_norm import reestimate
 from compressors.calibration import channels_last
 from compressors.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from compressors.compress import Compressed, Compressor
+from compressors.features import Features
 from compressors.folding import fold
 from compressors.integer_biases import round_biases
 from compressors.modules import BATCH_NORMS
@@ -117,6 +118,7 @@ class Training:
         self.average = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher = compressor.materials.dense()
         fold(self.teacher, compressor.materials.foldable)
+        self.features = self._watched() if settings.features else None
         learning = [p for p in self.student.parameters() if p.requires_grad]
         # Norms, biases and scales are not drawn to zero.
         groups = [
@@ -269,6 +271,8 @@ class Training:
                     "keep their shape"
                 )
         inputs = channels_last(inputs)
+        if self.features is not None:
+            self.features.forget()
         with self.autocast():
             with torch.no_grad():
                 wanted = self.teacher(inputs)
@@ -278,9 +282,16 @@ class Training:
                 "in training mode the model returns something else than in eval mode; recovery needs one tensor of "
                 "class scores in both"
             )
-        return distillation_loss(
+        loss = distillation_loss(
             scores.float(), wanted.float(), labels, settings.temperature, settings.distillation
         )
+        apart = None if self.features is None else self.features.loss()
+        return loss if apart is None else loss + settings.features * apart
+
+    def _watched(self) -> Features:
+        """The blocks of student and teacher, told apart by what they give for a batch."""
+        inputs = next(self._plain_batches())
+        return Features(self.student, self.teacher, self.compressor.structure, self.given.kept, inputs)
 
     def _plain_batches(self) -> Iterator[Tensor]:
         """Training inputs as they are, spread evenly over the split, in batches of one size."""
