@@ -45,7 +45,7 @@ def sgd(groups: Groups, learning_rate: float) -> Optimizer:
 OPTIMISERS: dict[str, Optimiser] = {
     each.name: each
     for each in (
-        Optimiser("adamw", "Loshchilov and Hutter, ICLR 2019", 2e-3, adamw),
+        Optimiser("adamw", "Loshchilov and Hutter, ICLR 2019", 3e-3, adamw),
         Optimiser("sgd", "Nesterov momentum 0.9", 2e-2, sgd),
     )
 }

@@ -11,7 +11,7 @@ from targets.errors import ConfigurationError
 
 RECIPE = 1
 """Version of the training and of the defaults below: stored candidates name the one they were trained with."""
-FEATURES = 20.0
+FEATURES = 200.0
 """Default weight of the blocks' outputs: docs/benchmarks.md, "Recovery", has others."""
 MOST = 1 << 31
 """Epochs, samples and seeds stay below it."""
