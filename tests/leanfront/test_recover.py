@@ -78,7 +78,7 @@ def answer(*arguments: str) -> Any:
 
 def checkpoints(url: str) -> list[str]:
     folder = Path(url.removeprefix("sqlite:///")).with_name("own-artifacts") / "recovery"
-    return sorted(path.name for path in folder.glob("*"))
+    return sorted(path.name for path in folder.glob("[!.]*"))
 
 
 def parts(url: str, target: Target) -> tuple[FrontierStore, ShelvedFiles, Recoverer]:
