@@ -6,10 +6,11 @@ that were kept are the dense model's own, so they can be compared as they are, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -47,13 +48,12 @@ class Features:
     """Watches two models' blocks, and says how far their last outputs were apart.
 
     Blocks are the modules made of several layers that are called once in a pass and give one tensor; the model as a
-    whole is none. Where a block's units were cut, it is told which ones from how alike they are at the beginning.
+    whole is none. Where units were cut, which ones were kept is told from how alike they are at the beginning.
 
     Args:
         learner: the compressed module; hooks stay on it until `close`.
         teacher: the dense model, perhaps folded, in eval mode.
         structure: of the dense model.
-        kept: channel group -> indices of the kept units; only groups that were cut.
         inputs: (n, ...) training inputs on the models' device.
 
     Source:
@@ -65,7 +65,6 @@ class Features:
         learner: nn.Module,
         teacher: nn.Module,
         structure: Structure,
-        kept: Mapping[str, Sequence[int]],
         inputs: Tensor,
     ) -> None:
         both = {name for name, _ in learner.named_modules()}
@@ -77,13 +76,9 @@ class Features:
             learner.eval()(inputs)
         learner.train(training)
         given, wanted = self._given.take(), self._wanted.take()
-        groups = [
-            (structure.groups[name].units, torch.tensor(units, device=inputs.device))
-            for name, units in kept.items()
-        ]
         # What a sequence of blocks gives is what the last of them gives.
         single = {id(output): name for name, output in reversed(wanted.items())}.values()
-        found = (_pair(name, given[name], wanted[name], groups) for name in single if name in given)
+        found = (_pair(name, given[name], wanted[name]) for name in single if name in given)
         self.pairs = [pair for pair in found if pair is not None]
 
     def loss(self) -> Tensor | None:
@@ -138,7 +133,7 @@ def _blocks(module: nn.Module, structure: Structure) -> list[str]:
     ]
 
 
-def _pair(name: str, given: Tensor, wanted: Tensor, groups: Sequence[tuple[int, Tensor]]) -> Pair | None:
+def _pair(name: str, given: Tensor, wanted: Tensor) -> Pair | None:
     if given.shape == wanted.shape:
         return Pair(name)
     if given.dim() != wanted.dim() or not given.is_floating_point():
@@ -147,10 +142,20 @@ def _pair(name: str, given: Tensor, wanted: Tensor, groups: Sequence[tuple[int, 
     if len(different) != 1:
         return None
     (axis,) = different
-    candidates = [
-        Pair(name, axis, kept)
-        for units, kept in groups
-        if units == wanted.shape[axis] and len(kept) == given.shape[axis]
-    ]
-    best = min(candidates, key=lambda pair: float(pair.error(given, wanted)), default=None)
-    return best if best is not None and float(best.error(given, wanted)) < ALIKE else None
+    pair = Pair(name, axis, _most_alike(given.movedim(axis, 0), wanted.movedim(axis, 0)).to(given.device))
+    return pair if float(pair.error(given, wanted)) < ALIKE else None
+
+
+def _most_alike(given: Tensor, wanted: Tensor) -> Tensor:
+    """Which units of the dense model the others are, each another one: those with the least squared error in sum.
+
+    Args:
+        given: (kept, ...).
+        wanted: (units, ...).
+
+    Returns:
+        int64 (kept,). A file does not say which units were kept, so it is seen from what they give.
+    """
+    mine, dense = given.flatten(1).float(), wanted.flatten(1).float()
+    errors = mine.square().sum(1)[:, None] + dense.square().sum(1) - 2 * mine @ dense.T
+    return torch.from_numpy(linear_sum_assignment(errors.cpu().numpy())[1])

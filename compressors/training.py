@@ -291,7 +291,7 @@ class Training:
     def _watched(self) -> Features:
         """The blocks of student and teacher, told apart by what they give for a batch."""
         inputs = next(self._plain_batches())
-        return Features(self.student, self.teacher, self.compressor.structure, self.given.kept, inputs)
+        return Features(self.student, self.teacher, self.compressor.structure, inputs)
 
     def _plain_batches(self) -> Iterator[Tensor]:
         """Training inputs as they are, spread evenly over the split, in batches of one size."""

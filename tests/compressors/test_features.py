@@ -61,7 +61,7 @@ def watched(
     compressed = compressor.materialise(Configuration(channels=channels, weight_bits={"stem": 8}))
     teacher = compressor.materials.dense()
     inputs = channels_last(next(compressor.target.validation.batches(16, torch.device("cpu")))[0])
-    features = Features(compressed.module, teacher, compressor.structure, compressed.kept, inputs)
+    features = Features(compressed.module, teacher, compressor.structure, inputs)
     return features, compressed.module, teacher, inputs, compressed
 
 
@@ -100,7 +100,7 @@ def test_the_error_is_a_share_of_the_variance(compressor: Compressor) -> None:
 
 
 def test_cut_blocks_are_compared_by_what_was_kept(compressor: Compressor) -> None:
-    """Of several groups of one size the one is found whose channels these are."""
+    """Which channels these are is seen from what they give."""
     stream = next(g.name for g in compressor.structure.groups.values() if "stem" in g.producers)
     channels = {stream: 5, "stage.0.conv1": 5, "stage.1.conv1": 5}
     features, module, teacher, inputs, compressed = watched(compressor, channels)
@@ -132,7 +132,7 @@ def test_a_model_without_blocks_has_nothing_to_match(nets: Mapping[str, Any], ma
     compressor = Compressor(make_target(nets["chain"].build()))
     compressed = compressor.materialise(Configuration(weight_bits={"conv1": 4}))
     inputs = next(compressor.target.validation.batches(16, torch.device("cpu")))[0]
-    features = Features(compressed.module, compressor.materials.dense(), compressor.structure, {}, inputs)
+    features = Features(compressed.module, compressor.materials.dense(), compressor.structure, inputs)
     assert features.loss() is None
 
 
