@@ -38,6 +38,8 @@ CONFIGURATIONS: dict[str, tuple[float | dict[str, int], int]] = {
 }
 SETTINGS: tuple[dict[str, object], ...] = (
     {},
+    {"features": 0.0},
+    {"features": 20.0},
     {"batch_size": 128},
     {"learning_rate": 1e-3},
     {"temperature": 2.0},
