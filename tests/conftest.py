@@ -18,6 +18,15 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 POSTGRES = Path(__file__).with_name("postgres.py")
 
 
+LONGEST = ("test_docs.py", "test_examples.py")
+"""Files that take minutes and are one process's work each: begun first, the others fill the rest of the cores."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; the order is the same in all processes."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Trained weights of the tests never enter the user's cache, and stale ones of it never enter the tests."""
