@@ -6,15 +6,18 @@ import dataclasses
 import logging
 import math
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from compressors.configuration import Configuration
+from leanfront.client import Client, RemoteSearch
 from leanfront.http import Server, Settings
 from leanfront.registry import Registry
 from objectives import METRICS, Measurement, resolve
@@ -184,3 +187,19 @@ def _quiet() -> Iterator[None]:
     for each, (handlers, propagate, level) in zip(loggers, before, strict=True):
         each.handlers, each.propagate = handlers, propagate
         each.setLevel(level)
+
+
+@pytest.fixture
+def own(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontierStore]:
+    """This test's own copy of what a file's `searched` has made: a folder with ``own.db`` and ``artifacts``."""
+    folder = Path(shutil.copytree(searched, tmp_path / "own"))
+    monkeypatch.setenv("LEANFRONT_ARTIFACTS", str(folder / "artifacts"))
+    with FrontierStore(f"sqlite:///{folder}/own.db") as store:
+        yield store
+
+
+@pytest.fixture
+def mine(url: str) -> Iterator[RemoteSearch]:
+    """The search `mine` of a file's server, over the network."""
+    with Client(url) as client:
+        yield client.open_search("mine")

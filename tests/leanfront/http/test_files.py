@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -46,15 +45,6 @@ def searched(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def own(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontierStore]:
-    """The store of that search, this test's own."""
-    folder = Path(shutil.copytree(searched, tmp_path / "own"))
-    monkeypatch.setenv("LEANFRONT_ARTIFACTS", str(folder / "artifacts"))
-    with FrontierStore(f"sqlite:///{folder}/own.db") as store:
-        yield store
-
-
-@pytest.fixture
 def shelf(own: FrontierStore) -> Shelf:
     return open_shelf(own)
 
@@ -63,13 +53,6 @@ def shelf(own: FrontierStore) -> Shelf:
 def url(own: FrontierStore, serving: Callable[..., Any]) -> Iterator[str]:
     with serving(own) as address:
         yield address
-
-
-@pytest.fixture
-def mine(url: str) -> Iterator[RemoteSearch]:
-    """The search over the network."""
-    with Client(url) as client:
-        yield client.open_search("mine")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,24 +44,9 @@ def searched(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def own(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontierStore]:
-    """The store of those searches, this test's own."""
-    folder = Path(shutil.copytree(searched, tmp_path / "own"))
-    monkeypatch.setenv("LEANFRONT_ARTIFACTS", str(folder / "artifacts"))
-    with FrontierStore(f"sqlite:///{folder}/own.db") as store:
-        yield store
-
-
-@pytest.fixture
 def url(own: FrontierStore, serving: Callable[..., Any], tiny_file: Path) -> Iterator[str]:
     with serving(own, registry(tiny_file)) as address:
         yield address
-
-
-@pytest.fixture
-def mine(url: str) -> Iterator[RemoteSearch]:
-    with Client(url) as client:
-        yield client.open_search("mine")
 
 
 @contextmanager
