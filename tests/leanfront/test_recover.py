@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from search.attempt import BEFORE, LIMIT, MINUTES, PREDICTED
 from storage import FrontierStore, check
 from targets import Target, resolve
 from targets.errors import ArtifactError, CompressionError, StorageError, TargetError, UsageError
+from tests.leanfront.recoveries import checkpoints, wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
 QUICK = Recovery(epochs=2, batch_size=32, learning_rate=5e-3)
@@ -74,11 +74,6 @@ def answer(*arguments: str) -> Any:
     found = run(*arguments, "--json")
     assert found.exit_code == 0, found.output
     return json.loads(found.stdout)
-
-
-def checkpoints(url: str) -> list[str]:
-    folder = Path(url.removeprefix("sqlite:///")).with_name("own-artifacts") / "recovery"
-    return sorted(path.name for path in folder.glob("[!.]*"))
 
 
 def parts(url: str, target: Target) -> tuple[FrontierStore, ShelvedFiles, Recoverer]:
@@ -421,14 +416,6 @@ def test_the_command_refuses(url: str, worst: leanfront.Candidate) -> None:
     found = run("recover", str(worst.id), str(second.id), "--database", url)
     assert found.exit_code == 2
     assert "one search at a time" in found.output
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    limit = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < limit
-        time.sleep(0.005)
 
 
 @pytest.mark.slow

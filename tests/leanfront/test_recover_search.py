@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from search import start as begin_search
 from storage import FrontierStore, check
 from targets import Target, resolve
 from targets.errors import UsageError
+from tests.leanfront.recoveries import checkpoints, wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -28,12 +28,6 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def target(tiny_file: Path) -> Target:
     """`tiny` with a training split."""
     return resolve(f"{tiny_file}:recoverable")
-
-
-def checkpoints(url: str) -> list[str]:
-    folder = Path(url.removeprefix("sqlite:///")).with_name("own-artifacts") / "recovery"
-    # A process that is killed while it writes one leaves a hidden file behind.
-    return sorted(path.name for path in folder.glob("[!.]*"))
 
 
 def test_a_search_that_recovers(target: Target, tmp_path: Path, tiny: Target) -> None:
@@ -66,14 +60,6 @@ def _volume(result: leanfront.SearchResult, stage: str) -> float:
     objectives = resolve_objectives(record.objectives)
     values = [objective_values(objectives, each.measurements)[0] for each in result.frontier(stage=stage)]
     return float(normalised_hypervolume(values, objectives, record.reference, log2=False))  # type: ignore[arg-type]
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    limit = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < limit
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
