@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from targets.digits import cache_folder
+from targets.weights_cache import cache_folder
 
 KeyPart: TypeAlias = "Tensor | str | bool | int | float | tuple[KeyPart, ...] | None"
 """What a key can be made of."""

@@ -14,6 +14,7 @@ from targets.errors import (
     TargetError,
     UsageError,
 )
+from targets.pixels import Pixels
 from targets.reference import BUILTINS, builtin_targets, check_reference, resolve
 from targets.split import Split
 from targets.target import Target
@@ -28,6 +29,7 @@ __all__ = [
     "LeanfrontError",
     "NameTakenError",
     "NotFoundError",
+    "Pixels",
     "SchemaError",
     "Split",
     "StorageError",

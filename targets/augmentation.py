@@ -19,6 +19,9 @@ class CropAndFlip:
     def __init__(self, padding: int) -> None:
         self.padding = padding
 
+    def __repr__(self) -> str:
+        return f"CropAndFlip({self.padding})"
+
     def __call__(self, images: Tensor) -> Tensor:
         """(n, c, h, w) -> the same shape."""
         count, _, height, width = images.shape

@@ -6,6 +6,7 @@ Module names are those of the public checkpoints of akamaster/pytorch_resnet_cif
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from torch.utils.data import Dataset
 from targets.augmentation import CropAndFlip
 from targets.errors import TargetError
 from targets.images import ImageArchive, ImageTree, PixelTransform
+from targets.option_values import RETRAINING, training_device, whole
 from targets.pad_shortcut import PadShortcut
+from targets.pixels import Pixels
 from targets.sampling import balanced, stratified
 from targets.split import Split
 from targets.target import Target
+from targets.training_from_scratch import Recipe, ScratchTraining
 from targets.weights import load_weights
 
 DEPTHS = (20, 32, 44, 56)
@@ -32,10 +36,14 @@ CALIBRATION_SAMPLES = 1024
 VALIDATION_SAMPLES = 5000
 """Validation images taken out of CIFAR-10's official training images, which bring no validation split."""
 SEED = 0
+EPOCHS = 60
+"""Of a training from scratch: with CIFAR-10's own files a third of He et al.'s 64,000 steps."""
 OPTIONS = {
     "data": "folder or zip of images as train|validation|test/<class>/<image>, or cifar10:FOLDER",
     "weights": "safetensors or state-dict file",
     "download": "1 to let torchvision download CIFAR-10 into cifar10:FOLDER",
+    "epochs": RETRAINING["epochs"].format(epochs=EPOCHS),
+    "device": RETRAINING["device"],
 }
 
 
@@ -123,14 +131,21 @@ class PixelArray(Dataset[tuple[Tensor, int]]):
 def build(depth: int, options: Mapping[str, str]) -> Target:
     """The target ``cifar10-resnet<depth>``.
 
+    Where there is a train split it can be trained anew: SGD with Nesterov momentum 0.9, learning rate 0.1 with a
+    short rise and a cosine, weight decay 5e-4, batches of 128, crops and flips. An epoch of ResNet-20 on 9,000 images
+    takes half a minute on two CPU cores.
+
     Args:
         depth: one of `DEPTHS`.
         options: see `OPTIONS`.
 
     Raises:
         TargetError: no or unfitting weights or data.
+        UsageError: a number or device that is none.
     """
     name = f"cifar10-resnet{depth}"
+    epochs = whole(name, options, "epochs", 1) or EPOCHS
+    device = training_device(name, options)
     for option, what in (
         ("data", "data=FOLDER, data=FILE.zip or data=cifar10:FOLDER"),
         ("weights", "weights=FILE"),
@@ -149,17 +164,22 @@ def build(depth: int, options: Mapping[str, str]) -> Target:
     with torch.random.fork_rng(devices=[]):
         model = CifarResNet(depth, len(classes))
     load_weights(model, options["weights"])
+    augment, train = CropAndFlip(SIZE // 8), splits.get("train")
+    fresh = partial(CifarResNet, depth, len(classes))
+    retrain = None if train is None else ScratchTraining(fresh, train, Recipe(epochs), augment, device)
     return Target(
         model=model,
         example_input=torch.zeros(1, 3, SIZE, SIZE),
         classes=classes,
         name=name,
-        augment=CropAndFlip(SIZE // 8),
+        augment=augment,
         cuts=cuts,
+        pixels=Pixels(MEAN, STD),
+        retrain=retrain,
         validation=splits["validation"],
         calibration=splits.get("calibration"),
         test=splits.get("test"),
-        train=splits.get("train"),
+        train=train,
     )
 
 

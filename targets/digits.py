@@ -6,21 +6,21 @@ recognition of handwritten digits). Training takes seconds and its result is kep
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from targets.errors import UsageError
+from targets.option_values import whole
+from targets.pixels import Pixels
+from targets.retraining import Step
 from targets.sampling import stratified
+from targets.split import Split
 from targets.target import Target
+from targets.training_from_scratch import Recipe, train
+from targets.weights_cache import cache_folder, fill, read_weights, unfit, weights_of, write_weights
 
 OPTIONS = {"seed": "seed of the training, default 0; the splits stay the same"}
 RECIPE = 1
@@ -30,7 +30,10 @@ SIZES = (744, 256, 400, 397)
 SPLIT_SEED = 0
 EPOCHS = 40
 BATCH = 64
-RATE = 0.01
+RATE = 0.1
+MEAN, DEVIATION = 4.884, 6.017
+"""Of all pixels, in grey levels 0..16, rounded."""
+LEVELS = 16
 
 
 class ResidualBlock(nn.Module):
@@ -78,8 +81,7 @@ def load_digits() -> tuple[Tensor, Tensor]:
 
     bunch = datasets.load_digits()
     images = torch.from_numpy(bunch.images).float().unsqueeze(1)
-    # Grey levels 0..16; mean and deviation of the whole set, rounded.
-    return (images - 4.884) / 6.017, torch.from_numpy(bunch.target).long()
+    return (images - MEAN) / DEVIATION, torch.from_numpy(bunch.target).long()
 
 
 def build(options: Mapping[str, str]) -> Target:
@@ -88,15 +90,11 @@ def build(options: Mapping[str, str]) -> Target:
     Raises:
         UsageError: the seed is no integer.
     """
-    text = options.get("seed", "0")
-    if not text.isdecimal():
-        raise UsageError(f"digits: seed is '{text}'; give a whole number from 0")
+    seed = whole("digits", options, "seed", 0) or 0
     images, labels = load_digits()
-    train, calibration, validation, test = stratified(labels, SIZES, seed=SPLIT_SEED)
-    seen = torch.cat((train, calibration))
-    model = _trained(images[seen], labels[seen], int(text))
+    train, calibration, validation, test = _parts(labels)
     return Target(
-        model=model,
+        model=retrain(seed),
         example_input=images[:1],
         train=(images[train], labels[train]),
         calibration=(images[calibration], labels[calibration]),
@@ -105,11 +103,40 @@ def build(options: Mapping[str, str]) -> Target:
         classes=[str(digit) for digit in range(10)],
         name="digits",
         augment=_shifted,
+        pixels=Pixels((MEAN / LEVELS,), (DEVIATION / LEVELS,)),
+        retrain=retrain,
     )
 
 
-def train_network(images: Tensor, labels: Tensor, seed: int) -> DigitsNet:
-    """Train the network from scratch: SGD with momentum, cosine schedule, shifts by up to one pixel.
+def retrain(seed: int, step: Step | None = None) -> DigitsNet:
+    """The network of ``digits?seed=<seed>``; from the cache where nothing is let into its training.
+
+    Args:
+        seed: of initialisation, order and shifts.
+        step: see `Target.retrain`.
+    """
+    path = cache_folder() / f"digits-{RECIPE}-seed{seed}-torch{torch.__version__}.safetensors"
+    kept = read_weights(path, path.name) if step is None else None
+    if kept is not None:
+        with torch.random.fork_rng(devices=[]):
+            empty = DigitsNet().eval()
+        if not unfit(empty, kept):
+            fill(empty, kept)
+            return empty
+    images, labels = load_digits()
+    train, calibration, _, _ = _parts(labels)
+    seen = torch.cat((train, calibration))
+    model = train_network(images[seen], labels[seen], seed, step)
+    if step is None:
+        write_weights(path, path.name, weights_of(model))
+    return model
+
+
+retrain.recipe = f"digits {RECIPE}"  # type: ignore[attr-defined]
+
+
+def train_network(images: Tensor, labels: Tensor, seed: int, step: Step | None = None) -> DigitsNet:
+    """Train the network from scratch: SGD with momentum, one-cycle schedule, shifts by up to one pixel.
 
     The result depends on nothing but the arguments and the versions of PyTorch and its arithmetic; the global
     random state and the number of threads are put back.
@@ -118,28 +145,23 @@ def train_network(images: Tensor, labels: Tensor, seed: int) -> DigitsNet:
         images: float32 (n, 1, 8, 8).
         labels: int64 (n,).
         seed: of initialisation, order and shifts.
+        step: called after every optimiser step with (model, progress).
 
     Returns:
         The network in eval mode.
     """
-    with _one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
-        model = DigitsNet().train()
-        steps = EPOCHS * -(-len(images) // BATCH)
-        optimiser = torch.optim.SGD(
-            model.parameters(), RATE * 5, momentum=0.9, nesterov=True, weight_decay=5e-4
+    recipe = Recipe(EPOCHS, BATCH, RATE, label_smoothing=0.05, schedule="one_cycle")
+    with _one_thread():
+        model = train(
+            DigitsNet, Split.of("train", (images, labels)), recipe, seed, augment=_shifted, step=step
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE * 10, total_steps=steps)
-        for _ in range(EPOCHS):
-            for batch in torch.split(torch.randperm(len(images)), BATCH):
-                loss = functional.cross_entropy(
-                    model(_shifted(images[batch])), labels[batch], label_smoothing=0.05
-                )
-                optimiser.zero_grad()
-                torch.autograd.backward(loss)
-                optimiser.step()
-                schedule.step()
-    return model.eval()
+    assert isinstance(model, DigitsNet)
+    return model
+
+
+def _parts(labels: Tensor) -> tuple[Tensor, ...]:
+    """Positions of train, calibration, validation and test."""
+    return stratified(labels, SIZES, seed=SPLIT_SEED)
 
 
 def _shifted(images: Tensor) -> Tensor:
@@ -161,51 +183,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def cache_folder() -> Path:
-    """Where trained weights are kept: ``LEANFRONT_CACHE``, ``$XDG_CACHE_HOME/leanfront``, ``~/.cache/leanfront``."""
-    own = os.environ.get("LEANFRONT_CACHE")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "leanfront"
-
-
-def _trained(images: Tensor, labels: Tensor, seed: int) -> DigitsNet:
-    """The trained network, from the cache when it is there and whole."""
-    path = cache_folder() / f"digits-{RECIPE}-seed{seed}-torch{torch.__version__}.safetensors"
-    kept = _read(path)
-    if kept is not None:
-        return kept
-    model = train_network(images, labels, seed)
-    _write(path, model)
-    return model
-
-
-def _read(path: Path) -> DigitsNet | None:
-    """The network of a kept file; None where there is none or it is damaged, so that it is made anew."""
-    with torch.random.fork_rng(devices=[]):
-        model = DigitsNet()
-    try:
-        model.load_state_dict(safetensors.torch.load_file(path))
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError):
-        return None
-    finite = all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
-    return model.eval() if finite else None
-
-
-def _write(path: Path, model: nn.Module) -> None:
-    """Keep the weights. A cache that cannot be written costs the next start seconds, so it is no error."""
-    with suppress(OSError, SafetensorError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        os.close(handle)
-        try:
-            Path(temporary).write_bytes(safetensors.torch.save(model.state_dict()))
-            # Renaming is atomic: another process sees the whole file or none.
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from targets.attention import open_attention
+from targets.attributes import Attributes, checked_attributes, chosen_attributes
 from targets.cuts import cut_calibration
 from targets.errors import TargetError
 from targets.forward import class_scores, logits_alone
+from targets.model_copy import private_copy
 from targets.overlap import check_disjoint
+from targets.pixels import Pixels, check_pixels
+from targets.retraining import Step, check_retrain, retrained
 from targets.samples import as_float32
 from targets.split import Split
+from targets.weights_cache import raw_bytes, unfit, weights_of
 
 TASKS = ("classification",)
 PROBE_BATCH = 64
@@ -44,6 +47,9 @@ class Target:
         reference: what resolves to this target again (``digits``, ``file.py:function``), or None.
         augment: changes a batch of training inputs at random while a candidate is recovered, or None.
         cuts: sentences that say which split was cut from which.
+        pixels: how inputs are made of images in [0, 1], or None: corruptions and attacks need it.
+        retrain: trains the architecture anew, or None: see `retrained`.
+        attributes: split name -> attribute name -> one value a sample, as text.
     """
 
     model: nn.Module
@@ -58,6 +64,9 @@ class Target:
     reference: str | None
     augment: Callable[[Tensor], Tensor] | None
     cuts: tuple[str, ...]
+    pixels: Pixels | None
+    retrain: Callable[..., nn.Module] | None
+    attributes: Attributes
     _memo: dict[str, str] = field(init=False, repr=False)
 
     def __init__(
@@ -75,6 +84,9 @@ class Target:
         reference: str | None = None,
         augment: Callable[[Tensor], Tensor] | None = None,
         cuts: Sequence[str] = (),
+        pixels: Pixels | None = None,
+        retrain: Callable[..., nn.Module] | None = None,
+        attributes: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
     ) -> None:
         """Check everything that can be checked at the door.
 
@@ -94,11 +106,21 @@ class Target:
                 the training device with random numbers from torch's global generator. It is no part of the
                 fingerprint.
             cuts: sentences on cuts that were made before, which `Target.cuts` opens with.
+            pixels: the mean and deviation with which images in [0, 1] became inputs (n, c, h, w). It is no part of
+                the fingerprint.
+            retrain: a function of a seed that trains the architecture anew from scratch, on what the model was
+                trained on, and returns it. One that also takes a parameter named ``step`` calls
+                ``step(model, progress)`` after every optimiser step, with the part of all steps that are done, in
+                (0, 1]: it lets pruning into the training. Its str attribute ``recipe``, if it has one, says what
+                decides the weights beside the seed. It is no part of the fingerprint.
+            attributes: split name -> attribute name -> one str, int or bool a sample, in the split's order: the
+                subgroups that reports tell apart. No part of the fingerprint.
 
         Raises:
             TargetError: what cannot be used and what to do about it: no module, another task, a model that
                 fails or returns something else than finite class scores, empty, unlabelled or overlapping
-                splits, labels that are no class index, inputs shaped otherwise than the example.
+                splits, labels that are no class index, inputs shaped otherwise than the example, pixels that the
+                inputs are not made of, attributes of another number than the samples.
         """
         if not isinstance(model, nn.Module):
             raise TargetError(
@@ -107,7 +129,7 @@ class Target:
             )
         if task not in TASKS:
             raise TargetError(f"task '{task}' is not supported; only classification is, for now")
-        model = _private(model)
+        model = private_copy(model)
         example_input = _example(example_input)
         splits = {
             key: Split.of(key, source, cache=key != "train")
@@ -135,6 +157,10 @@ class Target:
         class_scores(model, inputs, f"the first {len(inputs)} calibration samples")
         if augment is not None:
             _check_augment(augment, inputs[:2])
+        if pixels is not None:
+            check_pixels(pixels, example_input, inputs)
+        if retrain is not None:
+            check_retrain(retrain)
         values = {
             "model": model,
             "example_input": example_input,
@@ -148,6 +174,9 @@ class Target:
             "reference": reference,
             "augment": augment,
             "cuts": tuple(said),
+            "pixels": pixels,
+            "retrain": retrain,
+            "attributes": {} if attributes is None else checked_attributes(attributes, splits, said),
             "_memo": {},
         }
         for key, value in values.items():
@@ -181,10 +210,10 @@ class Target:
             tensors.update(self.model.named_buffers(remove_duplicate=False))
             for name, tensor in sorted(tensors.items()):
                 say("tensor", name, tensor.dtype, tuple(tensor.shape))
-                digest.update(_raw_bytes(tensor))
+                digest.update(raw_bytes(tensor))
             for name, split in sorted(self.splits.items()):
                 if name == "train":
-                    say("split", name, len(split), hashlib.sha256(_raw_bytes(split.labels)).hexdigest())
+                    say("split", name, len(split), hashlib.sha256(raw_bytes(split.labels)).hexdigest())
                 else:
                     say("split", name, len(split), split.digest)
             self._memo["fingerprint"] = digest.hexdigest()
@@ -208,15 +237,67 @@ class Target:
             object.__setattr__(other, "name", name)
         return other
 
+    def retrained(self, seed: int, step: Step | None = None, key: str | None = None) -> nn.Module:
+        """The architecture trained anew from scratch by `Target.retrain`.
 
-def _private(model: nn.Module) -> nn.Module:
-    try:
-        return open_attention(copy.deepcopy(model).cpu().float().eval())
-    except Exception as error:
-        raise TargetError(
-            f"the model cannot be copied: {type(error).__name__}: {error}; drop what is not a parameter, buffer "
-            "or submodule (stored activations, open files, locks)"
-        ) from error
+        Its weights are kept in the cache folder under the target's fingerprint, the seed, the key and what the
+        training is (the function's attribute ``recipe``, or the content of its file; functions with a closure but
+        without ``recipe`` are not kept), and not trained again as long as they are there.
+
+        Args:
+            seed: from 0; another one gives an independent model.
+            step: called after every optimiser step with (model, progress in (0, 1]); it is not called where the
+                weights are in the cache.
+            key: what the step does, so that its weights can be kept; None to train anew each time.
+
+        Returns:
+            A private copy in eval mode on the CPU, in the form of `model`.
+
+        Raises:
+            TargetError: there is no `retrain`, it takes no step but one is given, it fails, or what it returns is
+                not this architecture with finite weights and outputs.
+            UsageError: a seed that is none, or a key without a step.
+        """
+        return retrained(self, seed, step, key)
+
+    def recalibrated(self, indices: Sequence[int] | Tensor, model: nn.Module | None = None) -> Target:
+        """The same target with other calibration samples: one of a population of re-calibrations.
+
+        Args:
+            indices: positions in the calibration split; one may come twice, as in a bootstrap.
+            model: of the same architecture, instead of the target's; it is copied.
+
+        Returns:
+            A target with a fingerprint of its own.
+
+        Raises:
+            TargetError: no indices, or a model of another architecture.
+            UsageError: an index outside the split.
+        """
+        if isinstance(indices, Tensor):
+            indices = indices.tolist()
+        if not len(indices):
+            raise TargetError("recalibrated: no indices; give at least one position in the calibration split")
+        other = copy.copy(self)
+        changed: dict[str, Any] = {"calibration": self.calibration.subset(indices), "_memo": {}}
+        if "calibration" in self.attributes:
+            chosen = chosen_attributes(self.attributes["calibration"], indices)
+            changed["attributes"] = {**self.attributes, "calibration": chosen}
+        if model is not None:
+            if not isinstance(model, nn.Module):
+                raise TargetError(f"recalibrated: model is a {_kind(model)}, not a torch.nn.Module")
+            own = logits_alone(private_copy(model), self.example_input)
+            wrong = unfit(self.model, weights_of(own))
+            if wrong:
+                raise TargetError(
+                    f"recalibrated: the model is of another architecture than the target's: {wrong[0]} differs in "
+                    f"name, shape or type, one of {len(wrong)}"
+                )
+            class_scores(own, self.example_input, "example_input")
+            changed["model"] = own
+        for key, value in changed.items():
+            object.__setattr__(other, key, value)
+        return other
 
 
 def _example(example_input: Any) -> Tensor:
@@ -292,12 +373,6 @@ def _check_labels(splits: dict[str, Split], classes: int, named: bool) -> None:
             f"{split.name}: the label of sample {int(bad[0])} is {label}, outside 0..{classes - 1} (the model "
             f"has {classes} class {what}); {len(bad)} label(s) are{hint}"
         )
-
-
-def _raw_bytes(tensor: Tensor) -> bytes:
-    # By way of bytes: NumPy lacks bfloat16.
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return bytes(np.asarray(flat).tobytes())
 
 
 def _kind(value: object) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.datasets import CIFAR10
 
-from targets import Target, TargetError, resolve
+from targets import Pixels, Target, TargetError, UsageError, resolve
 from targets.cifar_resnet import CifarResNet
 from targets.pad_shortcut import PadShortcut
 
@@ -102,6 +102,41 @@ def test_splits_of_the_shared_data(resnet20: Target) -> None:
     assert resnet20.example_input.shape == (1, 3, 32, 32)
 
 
+def test_pixels_are_in_range(resnet20: Target) -> None:
+    assert resnet20.pixels == Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    pixels = resnet20.pixels.of(resnet20.calibration.tensors()[0])
+    torch.testing.assert_close(pixels * 255, (pixels * 255).round(), rtol=0, atol=1e-3)
+    assert (pixels.min().round(decimals=4), pixels.max().round(decimals=4)) == (0, 1)
+
+
+def test_trained_anew_on_train(
+    tmp_path: Path, weights: Path, write_tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEANFRONT_CACHE", str(tmp_path / "cache"))
+    write_tree(tmp_path / "tree", ("train", "validation"), per_class=6)
+    text = f"cifar10-resnet20?data={tmp_path / 'tree'}&weights={weights}"
+    target = resolve(f"{text}&epochs=1&device=cpu")
+    seen: list[float] = []
+
+    def step(model: nn.Module, progress: float) -> None:
+        seen.append(progress)
+
+    model = target.retrained(3, step, "nothing")
+    assert seen == [1.0]  # nine images are one batch
+    torch.testing.assert_close(model.state_dict(), target.retrained(3).state_dict(), rtol=0, atol=0)
+    changed = [not torch.equal(w, target.model.state_dict()[n]) for n, w in model.state_dict().items()]
+    assert sum(changed) >= 60
+    assert resolve(f"{text}&epochs=2").fingerprint == target.fingerprint
+    longer = pickle.loads(pickle.dumps(resolve(f"{text}&epochs=2")))
+    assert not torch.equal(longer.retrained(3).conv1.weight, model.conv1.weight)
+    for option, message in (
+        ("epochs=0", "epochs is '0'; give a whole number"),
+        ("device=tpu", "device is 'tpu'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            resolve(f"{text}&{option}")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("split", "accuracy"), [("validation", 0.8818), ("test", 0.8792)])
 def test_dense_accuracy_is_the_published_one(resnet20: Target, split: str, accuracy: float) -> None:
@@ -119,6 +154,7 @@ def test_a_tree_of_own_classes_with_val_and_without_train(
     target = resolve(f"cifar10-resnet20?data={tmp_path / 'tree'}&weights={weights}")
     assert target.classes == ("Zebra", "ant", "bee")
     assert target.train is None
+    assert target.retrain is None
     assert target.cuts == ("calibration: 3 samples cut from validation, which keeps 9",)
     assert target.validation.sample_shape == (3, 32, 32)
 

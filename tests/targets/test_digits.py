@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from sklearn import datasets
 
 from targets import Target, UsageError, resolve
 from targets import digits as digits_module
-from targets.digits import DigitsNet, build, cache_folder, load_digits, train_network
+from targets.digits import DigitsNet, build, load_digits, retrain, train_network
+from targets.weights_cache import write_weights
 
 
 def accuracy(target: Target, split: str) -> float:
@@ -98,7 +100,9 @@ def test_weights_are_kept_and_read_again(quick: Path, monkeypatch: pytest.Monkey
     assert first.fingerprint == again.fingerprint
 
 
-@pytest.mark.parametrize("damage", ["truncated", "nonsense", "other names", "NaN", "folder"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "nonsense", "flipped bit", "unsigned", "other names", "NaN", "folder"]
+)
 def test_a_damaged_cache_is_made_anew(quick: Path, damage: str) -> None:
     first = build({})
     (kept,) = quick.iterdir()
@@ -108,6 +112,10 @@ def test_a_damaged_cache_is_made_anew(quick: Path, damage: str) -> None:
         kept.write_bytes(whole[:-100])
     elif damage == "nonsense":
         kept.write_bytes(b"nonsense")
+    elif damage == "flipped bit":
+        kept.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    elif damage == "unsigned":
+        safetensors.torch.save_file(state, kept)
     elif damage == "folder":
         kept.unlink()
         kept.mkdir()
@@ -116,7 +124,7 @@ def test_a_damaged_cache_is_made_anew(quick: Path, damage: str) -> None:
             state["conv1.weight"][0] = float("nan")
         else:
             state["other"] = state.pop("conv1.weight")
-        digits_module.safetensors.torch.save_file(state, kept)
+        write_weights(kept, kept.name, state)
     assert same(first.model, build({}).model)
     if damage != "folder":
         assert kept.read_bytes() == whole
@@ -131,18 +139,34 @@ def test_an_unwritable_cache_is_no_error(
     assert build({}).name == "digits"
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LEANFRONT_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("LEANFRONT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert cache_folder() == tmp_path / "x" / "leanfront"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder() == tmp_path / "home" / ".cache" / "leanfront"
-
-
 def test_seeds(quick: Path) -> None:
     assert not same(build({}).model, build({"seed": "1"}).model)
     with pytest.raises(UsageError, match="seed is 'x'; give a whole number"):
         resolve("digits?seed=x")
+
+
+def test_a_seed_is_the_same_network_by_both_names(quick: Path) -> None:
+    target = build({})
+    (kept,) = quick.iterdir()
+    for seed in (0, 1):
+        named = build({"seed": str(seed)}).model
+        assert same(named, retrain(seed))
+        assert same(named, target.retrained(seed))
+    kept.unlink()
+    assert same(target.model, retrain(0))  # trained again, not read
+
+
+def test_a_step_sees_every_step_and_is_not_kept(quick: Path) -> None:
+    seen: list[float] = []
+    model = retrain(0, lambda _, progress: seen.append(progress))
+    assert seen == [(number + 1) / 16 for number in range(16)]  # 1,000 samples in batches of 64
+    assert not quick.exists()
+    assert same(model, retrain(0))
+
+
+def test_pixels_are_grey_levels(digits: Target) -> None:
+    assert digits.pixels is not None
+    for split in digits.splits.values():
+        levels = digits.pixels.of(split.tensors()[0]) * 16
+        torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
+        assert (levels.min().round(), levels.max().round()) == (0, 16)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import models, transforms
 
-from targets import TargetError, UsageError, resolve
+from targets import Pixels, TargetError, UsageError, resolve
 from targets.torchvision_models import CentreCrop
 
 
@@ -49,6 +49,29 @@ def test_weights_from_a_file(tree: Path, tmp_path: Path) -> None:
     inputs, _ = target.validation.tensors()
     with torch.no_grad():
         torch.testing.assert_close(target.model(inputs), network(inputs))
+
+
+def test_trained_anew_on_train(tmp_path: Path, write_tree: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEANFRONT_CACHE", str(tmp_path / "cache"))
+    tree = write_tree(tmp_path / "tree", ("train", "val"), per_class=6)
+    text = f"torchvision:mobilenet_v3_small?data={tree}&weights=random&size=32&epochs=1&device=cpu"
+    target = resolve(text)
+    assert target.pixels == Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    state = torch.random.get_rng_state()
+    first = target.retrained(0).state_dict()
+    assert torch.equal(state, torch.random.get_rng_state())
+    other = target.retrained(1).state_dict()
+    name = "features.0.0.weight"
+    assert not torch.equal(first[name], other[name])
+    assert not torch.equal(first[name], target.model.state_dict()[name])
+    torch.testing.assert_close(resolve(text).retrained(0).state_dict(), first, rtol=0, atol=0)
+
+
+def test_without_train_there_is_no_retraining(tree: Path) -> None:
+    target = resolve(f"torchvision:mobilenet_v3_small?data={tree}&weights=random&size=32")
+    assert target.retrain is None
+    with pytest.raises(TargetError, match="cannot be trained anew"):
+        target.retrained(0)
 
 
 def test_random_weights_follow_the_seed(tree: Path) -> None:
