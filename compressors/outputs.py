@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from compressors.calibration import channels_last
 from targets import Split
+from targets.pictures import Pictures
 
 BATCH_ELEMENTS = 400_000
 """Input elements in one batch: 130 images of 32 x 32. Measured on ResNet-20: activations of larger batches
@@ -19,7 +20,9 @@ def batch_size(example_input: Tensor) -> int:
     return max(SMALLEST_BATCH, min(LARGEST_BATCH, BATCH_ELEMENTS // max(1, example_input[0].numel())))
 
 
-def outputs(module: nn.Module, data: Split, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def outputs(
+    module: nn.Module, data: Split | Pictures, size: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Outputs (n, classes) and labels (n,) of a whole split in its order, on the CPU in float32.
 
     Args:

@@ -127,7 +127,9 @@ class ActivationQuantiser(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         scale, zero_point = self.scale, self.zero_point
         if self.dynamic:
-            scale, zero_point = affine(inputs.amin(), inputs.amax(), self.bits)
+            # The grid is taken as given where a gradient is asked for: rounding passes it straight through.
+            values = inputs.detach()
+            scale, zero_point = affine(values.amin(), values.amax(), self.bits)
         return torch.fake_quantize_per_tensor_affine(
             inputs.float(), scale.float(), zero_point, 0, 2**self.bits - 1
         ).to(inputs.dtype)

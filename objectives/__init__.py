@@ -7,6 +7,7 @@ that choose one candidate (`select`). Costs come from `cost_models`, whose impor
 from __future__ import annotations
 
 from compressors.outputs import correct
+from objectives import compared as compared
 from objectives.budget import Budget, parse_count, parse_size
 from objectives.dominance import (
     dominates,

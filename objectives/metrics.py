@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from compressors.outputs import correct
+from objectives.checking import require_measurable
 from objectives.measurement import COST_SPLIT, Measurement
-from targets.errors import EvaluationError, UsageError
+from targets.errors import UsageError
 
 CONFIDENCE = 0.95
 """Coverage of every interval that is stored."""
 
 TOP_K = 5
+
+DENSE = "dense"
+"""What a metric needs that compares with the dense model's outputs on the same samples."""
 
 Estimate = tuple[float, float | None, float | None]
 """Value, lower and upper end of its interval."""
@@ -31,18 +36,31 @@ class Metric:
         name: the measurement's name.
         unit: unit of the value; ``"1"`` for shares.
         maximise: whether larger is better.
-        compute: (logits (N, C) float, labels (N,) int64) -> value, low, high. Inputs are checked and on the
-            CPU; see `measure`.
+        compute: (logits (N, C) float, labels (N,) int64) -> value, low, high; what it needs besides comes under
+            the names of `needs`. Inputs are checked and on the CPU; see `measure`.
         chance: number of classes -> the value of a model that guesses: the default hypervolume reference.
         source: where the definition comes from, one line.
+        needs: what it is computed from besides: ``dense``, the dense model's logits (N, C) on the same samples; or
+            a view of `objectives.views`, on whose inputs both models are run for it.
     """
 
     name: str
     unit: str
     maximise: bool
-    compute: Callable[[Tensor, Tensor], Estimate]
+    compute: Callable[..., Estimate]
     chance: Callable[[int], float]
     source: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views it needs, beside the dense model's outputs."""
+        return tuple(need for need in self.needs if need != DENSE)
+
+    @property
+    def always(self) -> bool:
+        """Whether every candidate has it: it costs no evaluation of its own."""
+        return not self.views
 
 
 METRICS: dict[str, Metric] = {}
@@ -92,7 +110,13 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[floa
     return low, high
 
 
-def measure(names: Sequence[str], logits: Tensor, labels: Tensor, split: str) -> list[Measurement]:
+def measure(
+    names: Sequence[str],
+    logits: Tensor,
+    labels: Tensor,
+    split: str,
+    given: Mapping[str, Any] | None = None,
+) -> list[Measurement]:
     """Compute metrics on one split.
 
     Args:
@@ -100,12 +124,13 @@ def measure(names: Sequence[str], logits: Tensor, labels: Tensor, split: str) ->
         logits: (N, C) float, any device.
         labels: (N,) int64 in 0..C-1.
         split: the split the samples come from: ``calibration``, ``validation``, ``test`` or ``train``.
+        given: what metrics need besides, by the names of their `needs`.
 
     Returns:
-        One measurement a name, in order, with count N.
+        One measurement a name, in order, with count N, or of a metric that needs a view the samples of that.
 
     Raises:
-        UsageError: an unknown metric, or no split.
+        UsageError: an unknown metric, no split, or what a metric needs is not given.
         EvaluationError: wrong shapes, no samples, labels out of range, or logits that are NaN or infinite.
     """
     unknown = [name for name in names if name not in METRICS]
@@ -114,41 +139,18 @@ def measure(names: Sequence[str], logits: Tensor, labels: Tensor, split: str) ->
     if split == COST_SPLIT:
         raise UsageError("a metric is measured on a split of the data: name calibration, validation or test")
     logits, labels = logits.detach().cpu(), labels.detach().cpu()
-    _check(logits, labels)
+    require_measurable(logits, labels)
+    given = given or {}
     results = []
     for name in names:
         metric = METRICS[name]
-        value, low, high = metric.compute(logits, labels)
-        results.append(Measurement(name, value, split, low, high, int(labels.shape[0]), metric.unit))
+        missing = [need for need in metric.needs if need not in given]
+        if missing:
+            raise UsageError(f"metric '{name}' needs {' and '.join(missing)}, which is not at hand")
+        value, low, high = metric.compute(logits, labels, **{need: given[need] for need in metric.needs})
+        count = min(len(given[view].labels) for view in metric.views) if metric.views else len(labels)
+        results.append(Measurement(name, value, split, low, high, count, metric.unit))
     return results
-
-
-def _check(logits: Tensor, labels: Tensor) -> None:
-    if logits.ndim != 2 or not logits.is_floating_point():
-        raise EvaluationError(
-            f"a classifier's outputs must be floats of shape (samples, classes), not {logits.dtype} of shape "
-            f"{tuple(logits.shape)}"
-        )
-    if labels.shape != logits.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise EvaluationError(
-            f"labels must be integers of shape ({logits.shape[0]},), not {labels.dtype} of shape "
-            f"{tuple(labels.shape)}"
-        )
-    if logits.numel() == 0:
-        raise EvaluationError(
-            f"nothing to measure: outputs of shape {tuple(logits.shape)}; is the split empty?"
-        )
-    bad = int((~torch.isfinite(logits)).any(dim=1).sum())
-    if bad:
-        raise EvaluationError(
-            f"the model's outputs are NaN or infinite for {bad} of {logits.shape[0]} samples"
-        )
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= logits.shape[1]:
-        raise EvaluationError(
-            f"labels span {low}..{high} but the model has {logits.shape[1]} outputs: they must lie in "
-            f"0..{logits.shape[1] - 1}"
-        )
 
 
 def _share(k: int) -> Callable[[Tensor, Tensor], Estimate]:

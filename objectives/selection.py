@@ -29,6 +29,9 @@ class Selection(Generic[P]):
         binding: the broken limit with the largest normalised violation, by measurement name.
         cheapest: least costs that the space can reach, as the caller passed them; None when unknown.
         note: what a reader should know about how the answer came about.
+        unmeasured: ids of candidates that may be a better answer, most accurate first: some limited metric is not
+            measured on them, and all limits that can be checked hold.
+        unmeasured_metrics: which metrics are not measured on all of them.
     """
 
     feasible: bool
@@ -39,9 +42,11 @@ class Selection(Generic[P]):
     binding: str | None = None
     cheapest: dict[str, Any] | None = None
     note: str | None = None
+    unmeasured: tuple[int, ...] = ()
+    unmeasured_metrics: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The ``select`` object of the command line and the API; ``note`` is there where there is one.
+        """The ``select`` object of the command line and the API; ``note`` and ``unmeasured`` where there are any.
 
         A violation that is infinite, as the measurement is missing, becomes null.
         """
@@ -54,6 +59,11 @@ class Selection(Generic[P]):
                 "violations": {k: v if math.isfinite(v) else None for k, v in self.violations.items()},
                 "binding": self.binding,
                 "cheapest": self.cheapest,
+            }
+        if self.unmeasured:
+            answer["unmeasured"] = {
+                "metrics": list(self.unmeasured_metrics),
+                "candidates": list(self.unmeasured),
             }
         return answer if self.note is None else {**answer, "note": self.note}
 

@@ -1,0 +1,216 @@
+"""Blurs: out of focus, through frosted glass, of a moving or zooming camera, Gaussian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.signal import fftconvolve
+
+from objectives.corruptions.registry import Corruption, Generators, Images
+
+SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
+
+
+def smooth(images: NDArray[Any], deviation: float) -> NDArray[Any]:
+    """Gaussian filter over h and w of (n, ..., h, w), cut at 4 deviations; the border repeats its edge."""
+    axes = (0.0,) * (images.ndim - 2)
+    filtered: NDArray[Any] = gaussian_filter(images, (*axes, deviation, deviation), mode="nearest")
+    return filtered
+
+
+def gaussian_blur(pixels: Images, deviation: float, generators: Generators) -> Images:
+    """`smooth`."""
+    return smooth(pixels, deviation)
+
+
+def disk(radius: float, alias_blur: float) -> NDArray[np.float64]:
+    """The kernel of a lens out of focus: a disk of this radius in pixels, its edge softened; the sum is 1."""
+    reach = math.floor(radius)
+    taps = 3 if radius <= 8 else 5
+    line = np.arange(-reach, reach + 1)
+    inside = (line[:, None] ** 2 + line**2 <= radius**2).astype(float)
+    soft = np.exp(-((np.arange(taps) - taps // 2) ** 2) / (2 * alias_blur**2))
+    kernel: NDArray[np.float64] = fftconvolve(inside, np.outer(soft, soft))
+    kernel /= kernel.sum()
+    return kernel
+
+
+def defocus_blur(pixels: Images, parameters: tuple[float, float], generators: Generators) -> NDArray[Any]:
+    """Convolution with a `disk`; the image is mirrored at its border, whose pixels are not repeated."""
+    kernel = disk(*parameters)
+    reach = len(kernel) // 2
+    around = ((0, 0), (0, 0), (reach, reach), (reach, reach))
+    # In float64: the transform's rounding depends on the machine, and must show in no level.
+    padded = np.pad(pixels.astype(np.float64), around, mode="reflect")
+    made: NDArray[np.float64] = fftconvolve(padded, kernel[None, None], mode="valid", axes=(2, 3))
+    return made
+
+
+def glass_blur(pixels: Images, parameters: tuple[float, int, int], generators: Generators) -> Images:
+    """Smoothed, pixels replaced by near ones as `displaced` says, and smoothed again."""
+    deviation, reach, rounds = parameters
+    n, c, h, w = pixels.shape
+    flat = smooth(pixels, deviation).reshape(n, c, h * w)
+    rows, columns = h - 2 * reach, w - 2 * reach
+    offsets = np.stack([each.integers(-reach, reach, (rounds, rows, columns, 2)) for each in generators])
+    for turn in range(rounds):
+        source = displaced(offsets[:, turn], h, w, reach)
+        flat = np.take_along_axis(flat, source[:, None, :], axis=2)
+    return smooth(flat.reshape(n, c, h, w), deviation).astype(np.float32)
+
+
+def displaced(offsets: NDArray[np.int64], h: int, w: int, reach: int) -> NDArray[np.int64]:
+    """Where every pixel's new value comes from, after one walk over the image.
+
+    The walk goes over rows reach + 1 to h - reach and columns likewise, from the last to the first, and sets
+    each pixel to the present value of the one at its offset. The published code means to swap the two, but of
+    colour images it copies: the second assignment reads what the first has written.
+
+    Args:
+        offsets: (n, h - 2 reach, w - 2 reach, 2) rows and columns, of at most reach.
+        h, w: size in pixels.
+        reach: of the offsets.
+
+    Returns:
+        int64 (n, h w), indices into the pixels before the walk.
+    """
+    index = np.arange(h * w).reshape(h, w)
+    walked = (slice(reach + 1, h - reach + 1), slice(reach + 1, w - reach + 1))
+    visited = np.zeros((h, w), dtype=bool)
+    visited[walked] = True
+    source = np.broadcast_to(index, (len(offsets), h, w)).copy()
+    source[(slice(None), *walked)] += offsets[..., 0] * w + offsets[..., 1]
+    source = source.reshape(len(offsets), -1)
+    # A source that comes later in the image was set before: its value is its own source's. Such chains are
+    # followed by doubling.
+    final = (source <= index.reshape(-1)) | ~visited.reshape(-1)[source]
+    while not final.all():
+        before = final
+        final = before | np.take_along_axis(before, source, axis=1)
+        source = np.where(before, source, np.take_along_axis(source, source, axis=1))
+    return source
+
+
+def motion_blur(pixels: Images, parameters: tuple[int, float], generators: Generators) -> NDArray[Any]:
+    """`moved` at an angle from -45 to 45 degrees."""
+    return moved(pixels, *parameters, [generator.uniform(-45, 45) for generator in generators])
+
+
+def moved(images: NDArray[Any], radius: int, deviation: float, angles: Iterable[float]) -> NDArray[Any]:
+    """A one-sided Gaussian trail of 2 radius + 1 pixels, as ImageMagick's motion blur makes it.
+
+    Args:
+        images: (n, c, h, w).
+        radius: in pixels.
+        deviation: of the Gaussian, in pixels.
+        angles: n, in degrees.
+
+    Returns:
+        (n, c, h, w); what lies outside the image has the value of its edge.
+
+    Source:
+        MotionBlurImage in ImageMagick's effect.c.
+    """
+    steps = np.arange(2 * radius + 1)
+    weights = np.exp(-(steps**2) / (2 * deviation**2)).astype(np.float32)
+    weights /= weights.sum()
+    reach = 2 * radius
+    height, width = images.shape[2:]
+    padded = np.pad(images, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="edge")
+    made = np.zeros_like(images)
+    for index, angle in enumerate(np.deg2rad(list(angles))):
+        tops = np.ceil(steps * np.sin(angle) - 0.5).astype(int) + reach
+        lefts = np.ceil(steps * np.cos(angle) - 0.5).astype(int) + reach
+        for weight, top, left in zip(weights, tops, lefts, strict=True):
+            made[index] += weight * padded[index, :, top : top + height, left : left + width]
+    return made
+
+
+def zoom_blur(pixels: Images, zooms: tuple[float, ...], generators: Generators) -> NDArray[np.float64]:
+    """The mean of the image and of itself at all these zooms."""
+    total = pixels.astype(np.float64)
+    for factor in zooms:
+        total += zoomed(pixels, factor)
+    return total / (len(zooms) + 1)
+
+
+def zoomed(images: NDArray[Any], factor: float) -> NDArray[np.float64]:
+    """The middle of (n, c, h, w), enlarged linearly to the whole size.
+
+    As in the published code, sizes are whole pixels: a factor that adds less than half a pixel changes nothing.
+
+    Args:
+        images: (n, c, h, w).
+        factor: at least 1.
+    """
+    down, across = (_zoom_matrix(side, factor) for side in images.shape[2:])
+    # In float64: in what order a matrix product adds differs from machine to machine.
+    made: NDArray[np.float64] = (down @ images.astype(np.float64)) @ across.T
+    return made
+
+
+def _zoom_matrix(side: int, factor: float) -> NDArray[np.float64]:
+    """(side, side): linear interpolation as scipy.ndimage.zoom does it on the cut-out middle, trimmed evenly."""
+    cut = math.ceil(side / factor)
+    top = (side - cut) // 2
+    enlarged = round(cut * factor)
+    places = np.arange(side) + (enlarged - side) // 2
+    positions = places * (cut - 1) / max(1, enlarged - 1)
+    lower = np.minimum(positions.astype(int), cut - 1)
+    upper = np.minimum(lower + 1, cut - 1)
+    matrix = np.zeros((side, side))
+    rows = np.arange(side)
+    np.add.at(matrix, (rows, top + lower), 1 - (positions - lower))
+    np.add.at(matrix, (rows, top + upper), positions - lower)
+    return matrix
+
+
+def _zooms(end: float, step: float) -> tuple[float, ...]:
+    # As published: rounding makes NumPy's arange include some of the ends.
+    return tuple(np.arange(1, end, step).tolist())
+
+
+CORRUPTIONS = (
+    Corruption(
+        "defocus_blur",
+        "blur",
+        ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
+        ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+        defocus_blur,
+        SOURCE,
+    ),
+    Corruption(
+        "glass_blur",
+        "blur",
+        ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+        glass_blur,
+        SOURCE + "; pixels are copied, as its code does, where its text says swapped",
+    ),
+    Corruption(
+        "motion_blur",
+        "blur",
+        ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
+        ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+        motion_blur,
+        SOURCE + "; ImageMagick's kernel rebuilt",
+    ),
+    Corruption(
+        "zoom_blur",
+        "blur",
+        tuple(_zooms(end, 0.01) for end in (1.06, 1.11, 1.16, 1.21, 1.26)),
+        tuple(
+            _zooms(*each) for each in ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
+        ),
+        zoom_blur,
+        SOURCE,
+    ),
+    Corruption(
+        "gaussian_blur", "blur", (0.4, 0.6, 0.7, 0.8, 1.0), (1.0, 2.0, 3.0, 4.0, 6.0), gaussian_blur, SOURCE
+    ),
+)

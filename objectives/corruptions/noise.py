@@ -1,0 +1,72 @@
+"""Noise that is drawn for every value by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.corruptions.registry import Corruption, Generators, Images
+
+SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
+
+
+def gaussian_noise(pixels: Images, deviation: float, generators: Generators) -> Images:
+    """x + N(0, deviation^2)."""
+    return pixels + np.float32(deviation) * _normal(pixels, generators)
+
+
+def shot_noise(pixels: Images, photons: float, generators: Generators) -> Images:
+    """Poisson(photons x) / photons: what a sensor counts when white is this many photons."""
+    counts = [
+        generator.poisson(image) for image, generator in zip(pixels * float(photons), generators, strict=True)
+    ]
+    return np.stack(counts).astype(np.float32) / np.float32(photons)
+
+
+def impulse_noise(pixels: Images, share: float, generators: Generators) -> Images:
+    """This share of the values becomes 0 or 1, by halves."""
+    drawn = _uniform(pixels, generators)
+    noisy = np.where(drawn < share, np.float32(0), pixels)
+    return np.where(drawn < share / 2, np.float32(1), noisy)
+
+
+def speckle_noise(pixels: Images, deviation: float, generators: Generators) -> Images:
+    """x + x N(0, deviation^2)."""
+    return pixels + pixels * np.float32(deviation) * _normal(pixels, generators)
+
+
+def _normal(pixels: Images, generators: Generators) -> Images:
+    return np.stack([each.standard_normal(pixels.shape[1:], dtype=np.float32) for each in generators])
+
+
+def _uniform(pixels: Images, generators: Generators) -> NDArray[np.float64]:
+    return np.stack([each.random(pixels.shape[1:]) for each in generators])
+
+
+CORRUPTIONS = (
+    Corruption(
+        "gaussian_noise",
+        "noise",
+        (0.04, 0.06, 0.08, 0.09, 0.10),
+        (0.08, 0.12, 0.18, 0.26, 0.38),
+        gaussian_noise,
+        SOURCE,
+    ),
+    Corruption("shot_noise", "noise", (500, 250, 100, 75, 50), (60, 25, 12, 5, 3), shot_noise, SOURCE),
+    Corruption(
+        "impulse_noise",
+        "noise",
+        (0.01, 0.02, 0.03, 0.05, 0.07),
+        (0.03, 0.06, 0.09, 0.17, 0.27),
+        impulse_noise,
+        SOURCE,
+    ),
+    Corruption(
+        "speckle_noise",
+        "noise",
+        (0.06, 0.10, 0.12, 0.16, 0.20),
+        (0.15, 0.20, 0.35, 0.45, 0.60),
+        speckle_noise,
+        SOURCE,
+    ),
+)

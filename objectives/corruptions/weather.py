@@ -1,0 +1,215 @@
+"""Weather: snow, frost, fog, bright light, and water or mud on the lens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, correlate, distance_transform_edt, uniform_filter
+
+from objectives.corruptions.blur import moved, smooth, zoomed
+from objectives.corruptions.colour import as_many, as_rgb, grey
+from objectives.corruptions.registry import Corruption, Generators, Images
+
+SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
+ICE = np.array([0.80, 0.92, 1.0], dtype=np.float32)[:, None, None]
+WATER = np.array([175, 238, 238], dtype=np.float32)[:, None, None] / 255
+MUD = np.array([63, 42, 20], dtype=np.float32)[:, None, None] / 255
+FARTHEST = 20
+"""Pixels from a drop's edge at which its thickness stops growing."""
+RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
+"""Lights drops from one corner."""
+
+
+def plasma(generators: Generators, h: int, w: int, decay: float) -> NDArray[np.float64]:
+    """A fractal height map a generator, by the diamond-square algorithm on a torus.
+
+    Args:
+        generators: n.
+        h, w: size in pixels; the map is cut from the next square whose side is a power of two.
+        decay: by which the roughness falls from a scale to the next finer one.
+
+    Returns:
+        (n, h, w) in [0, 1].
+    """
+    side = 1 << (max(h, w) - 1).bit_length()
+    drawn = np.stack([generator.uniform(-1, 1, side * side - 1) for generator in generators])
+    field = np.zeros((len(drawn), side, side))
+    used, step, rough = 0, side, 100.0
+
+    def mean(total: NDArray[np.float64]) -> NDArray[np.float64]:
+        nonlocal used
+        part = drawn[:, used : used + total[0].size].reshape(total.shape)
+        used += total[0].size
+        return total / 4 + rough * rough * part
+
+    while step >= 2:
+        half = step // 2
+        corners = field[:, ::step, ::step]
+        pairs = corners + np.roll(corners, -1, axis=1)
+        field[:, half::step, half::step] = mean(pairs + np.roll(pairs, -1, axis=2))
+        centres, corners = field[:, half::step, half::step], field[:, ::step, ::step]
+        across = centres + np.roll(centres, 1, axis=1) + corners + np.roll(corners, -1, axis=2)
+        down = centres + np.roll(centres, 1, axis=2) + corners + np.roll(corners, -1, axis=1)
+        field[:, ::step, half::step] = mean(across)
+        field[:, half::step, ::step] = mean(down)
+        step, rough = half, rough / decay
+    field -= field.min(axis=(1, 2), keepdims=True)
+    field /= field.max(axis=(1, 2), keepdims=True)
+    return field[:, :h, :w]
+
+
+def fog(pixels: Images, parameters: tuple[float, float], generators: Generators) -> NDArray[Any]:
+    """A height map laid over the image, then scaled back to the image's brightest value."""
+    thickness, decay = parameters
+    brightest = pixels.max(axis=(1, 2, 3), keepdims=True)
+    h, w = pixels.shape[2:]
+    mist = plasma(generators, h, w, decay)[:, None]
+    made: NDArray[Any] = (pixels + thickness * mist) * brightest / (brightest + thickness)
+    return made
+
+
+def frost(pixels: Images, parameters: tuple[float, float], generators: Generators) -> NDArray[Any]:
+    """Image and ice, weighted and added. The ice is procedural: bright veins, coarse and fine, bluish white."""
+    kept, ice = parameters
+    h, w = pixels.shape[2:]
+    # The contour where a height map passes one half branches as ice does.
+    coarse, fine = (1 - np.abs(2 * plasma(generators, h, w, decay) - 1) for decay in (1.9, 1.4))
+    veins = (0.6 * coarse**3 + 0.4 * fine**2)[:, None]
+    channels = pixels.shape[1]
+    return as_many(kept * as_rgb(pixels) + ice * veins * ICE, channels)
+
+
+def snow(pixels: Images, parameters: tuple[float, ...], generators: Generators) -> NDArray[Any]:
+    """The image whitened, and flakes that fall in one direction and, turned by half, in the other."""
+    mean, deviation, size, least, radius, blur, kept = parameters
+    h, w = pixels.shape[2:]
+    drawn = np.stack([generator.normal(mean, deviation, (1, h, w)) for generator in generators])
+    flakes = zoomed(drawn, size)
+    flakes = np.clip(np.where(flakes < least, np.float32(0), flakes), 0, 1)
+    angles = [generator.uniform(-135, -45) for generator in generators]
+    flakes = moved(flakes, int(radius), blur, angles)
+    whitened = kept * pixels + (1 - kept) * np.maximum(pixels, grey(pixels) * 1.5 + 0.5)
+    made: NDArray[Any] = whitened + flakes + flakes[:, :, ::-1, ::-1]
+    return made
+
+
+def brightness(pixels: Images, amount: float, generators: Generators) -> Images:
+    """The value of HSV raised by the amount, up to 1; hue and saturation stay."""
+    value = pixels.max(axis=1, keepdims=True)
+    raised = np.minimum(value + np.float32(amount), 1)
+    # With hue and saturation fixed, a colour is in proportion to its value. Black has no colour: it turns grey.
+    scaled: Images = np.where(value > 0, pixels * (raised / np.maximum(value, 1e-12)), raised)
+    return scaled
+
+
+def spatter(pixels: Images, parameters: tuple[float, ...], generators: Generators) -> NDArray[Any]:
+    """Drops of water, lit from one side, or opaque mud."""
+    mean, deviation, size, least, strength, muddy = parameters
+    channels, h, w = pixels.shape[1:]
+    drawn = np.stack([generator.normal(mean, deviation, (h, w)) for generator in generators])
+    liquid = smooth(drawn, size)
+    liquid[liquid < least] = 0
+    if muddy:
+        cover = smooth((liquid > least).astype(np.float32), strength)[:, None]
+        cover[cover < 0.8] = 0
+        return as_many(as_rgb(pixels) * (1 - cover) + MUD * cover, channels)
+    drops = np.stack([_lit(np.floor(np.clip(each, 0, 1) * 255)) for each in liquid])[:, None]
+    return as_many(as_rgb(pixels) + strength * drops * WATER, channels)
+
+
+def _lit(liquid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much light a layer of drops throws back: (h, w) in 0..255 -> (h, w), its largest value 1."""
+    inside = liquid > 0
+    if not inside.any():
+        return np.zeros_like(liquid)
+    edges = inside & ~binary_erosion(inside, np.ones((3, 3)), border_value=1)
+    if edges.any():
+        depth = np.minimum(distance_transform_edt(~edges), FARTHEST)
+    else:
+        depth = np.full(liquid.shape, float(FARTHEST))
+    depth = _equalised(np.floor(uniform_filter(depth, 3, mode="mirror")).astype(int))
+    depth = np.clip(correlate(depth, RELIEF, mode="mirror"), 0, 255)
+    shine: NDArray[np.float64] = liquid * uniform_filter(depth, 3, mode="mirror")
+    return shine / max(float(shine.max()), 1e-12)
+
+
+def _equalised(levels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Levels 0..255 spread so that their distribution function is straight; one level alone stays."""
+    counts = np.bincount(levels.ravel(), minlength=256)
+    lowest = int(levels.min())
+    others = levels.size - counts[lowest]
+    if others == 0:
+        return levels.astype(float)
+    below = np.cumsum(counts) - counts[lowest]
+    spread: NDArray[np.float64] = np.rint(below * 255 / others)[levels]
+    return spread
+
+
+CORRUPTIONS = (
+    Corruption(
+        "snow",
+        "weather",
+        (
+            (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
+            (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
+            (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+            (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+            (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+        ),
+        (
+            (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+            (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+            (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+            (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+            (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+        ),
+        snow,
+        SOURCE,
+    ),
+    Corruption(
+        "frost",
+        "weather",
+        ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+        ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+        frost,
+        SOURCE + "; a procedural texture in place of its photographs of ice",
+    ),
+    Corruption(
+        "fog",
+        "weather",
+        ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
+        ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+        fog,
+        SOURCE,
+    ),
+    Corruption(
+        "brightness",
+        "weather",
+        (0.05, 0.1, 0.15, 0.2, 0.3),
+        (0.1, 0.2, 0.3, 0.4, 0.5),
+        brightness,
+        SOURCE,
+    ),
+    Corruption(
+        "spatter",
+        "weather",
+        (
+            (0.62, 0.1, 0.7, 0.7, 0.5, False),
+            (0.65, 0.1, 0.8, 0.7, 0.5, False),
+            (0.65, 0.3, 1, 0.69, 0.5, False),
+            (0.65, 0.1, 0.7, 0.69, 0.6, True),
+            (0.65, 0.1, 0.5, 0.68, 0.6, True),
+        ),
+        (
+            (0.65, 0.3, 4, 0.69, 0.6, False),
+            (0.65, 0.3, 3, 0.68, 0.6, False),
+            (0.65, 0.3, 2, 0.68, 0.5, False),
+            (0.65, 0.3, 1, 0.65, 1.5, True),
+            (0.67, 0.4, 1, 0.65, 1.5, True),
+        ),
+        spatter,
+        SOURCE + "; the drops' outline in place of Canny's edges",
+    ),
+)

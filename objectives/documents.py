@@ -1,0 +1,35 @@
+"""Results as plain Python that JSON can write."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses and mappings become dictionaries, sequences and arrays lists, NaN and infinities null.
+
+    Args:
+        value: any nesting of dataclasses, mappings, lists, tuples, arrays, tensors and scalars.
+
+    Raises:
+        TypeError: something else, which JSON could not write.
+    """
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        return plain(value.tolist())  # first: numpy's float64 is a float too
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if is_dataclass(value):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    raise TypeError(f"no JSON is known for {type(value).__name__}")
