@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from compressors.artifact import write
 from compressors.folding import fold
 from compressors.outputs import batch_size, correct, outputs
 from objectives import METRICS, Measurement, measure
+from objectives.metrics import DENSE
+from search.dense import DenseAnswers, require_split
 from search.racing import PairedTest, Race, chunks, pack, permutation, unpack
 from targets import Split, Target
 from targets.architectures import architecture_name
@@ -60,7 +63,7 @@ class Evaluator:
         structure: the target model's.
         device: where modules run.
         samples: calibration samples for batch norm and activation ranges.
-        metrics: names of the metrics to measure; all registered ones by default.
+        metrics: names of the metrics to measure; by default those that cost no evaluation of their own.
     """
 
     def __init__(
@@ -70,12 +73,21 @@ class Evaluator:
         *,
         device: torch.device | str = "cpu",
         samples: int = 512,
-        metrics: Sequence[str] = tuple(METRICS),
+        metrics: Sequence[str] | None = None,
     ) -> None:
         self.target = target
         self.device = torch.device(device)
         self.compressor = Compressor(target, device=device, structure=structure, samples=samples)
-        self.metrics = tuple(metrics)
+        self.metrics = tuple(metrics_of() if metrics is None else metrics)
+        self.dense = DenseAnswers(target, self._dense, self.device)
+
+    def _dense(self) -> nn.Module:
+        """The dense model, as candidates are evaluated."""
+        return self._folded(self.compressor.materialise(Configuration()).module)
+
+    def _folded(self, module: nn.Module) -> nn.Module:
+        fold(module, self.compressor.materials.foldable)
+        return module
 
     def evaluate(
         self, configuration: Configuration, split: str = "validation", race: Race | None = None
@@ -92,7 +104,7 @@ class Evaluator:
         try:
             compressed = self.compressor.materialise(configuration)
             artifact = self._packed(compressed) if split == "validation" else None
-            fold(compressed.module, self.compressor.materials.foldable)
+            self._folded(compressed.module)
             if race is None:
                 evaluation = self._whole(compressed.module, split)
             else:
@@ -115,16 +127,28 @@ class Evaluator:
     def _whole(self, module: nn.Module, split: str) -> Evaluation:
         logits, labels = self.logits(module, split)
         _require_finite(logits, split)
-        return self._seen_whole(logits, labels, split)
+        return self._seen_whole(module, logits, labels, split)
 
-    def _seen_whole(self, logits: Tensor, labels: Tensor, split: str) -> Evaluation:
+    def _seen_whole(self, module: nn.Module, logits: Tensor, labels: Tensor, split: str) -> Evaluation:
         """From the outputs for a whole split, in its order."""
-        measurements = tuple(measure(self.metrics, logits, labels, split))
+        measurements = self._measured(self.metrics, module, logits, labels, split)
         right = pack(correct(logits, labels).numpy())
         return Evaluation(measurements, samples=len(labels), total=len(labels), correct=right)
 
+    def _measured(
+        self, names: Sequence[str], module: nn.Module, logits: Tensor, labels: Tensor, split: str
+    ) -> tuple[Measurement, ...]:
+        views = dict.fromkeys(view for name in names for view in METRICS[name].views)
+        given: dict[str, Any] = {view: self.dense.answers(view, split, module, logits) for view in views}
+        for answers in given.values():
+            for found in answers.logits.values():
+                _require_finite(found, split)
+        if any(DENSE in METRICS[name].needs for name in names):
+            given[DENSE] = self.dense.logits(split)
+        return tuple(measure(names, logits, labels, split, given))
+
     def _race(self, module: nn.Module, split: str, race: Race, digest: str) -> Evaluation:
-        data = self._split(split)
+        data = require_split(self.target, split)
         order = permutation(digest, len(data))
         positions = torch.from_numpy(order)
         test = PairedTest(unpack(race.incumbent, len(data))[order], race.false_elimination)
@@ -138,36 +162,50 @@ class Evaluator:
                 measurements = self._estimates(test, torch.cat(found), torch.cat(labels), split)
                 return Evaluation(measurements, stopped=True, samples=test.seen, total=len(data))
         back = positions.argsort()
-        return self._seen_whole(torch.cat(found)[back], torch.cat(labels)[back], split)
+        return self._seen_whole(module, torch.cat(found)[back], torch.cat(labels)[back], split)
 
     def _estimates(
         self, test: PairedTest, logits: Tensor, labels: Tensor, split: str
     ) -> tuple[Measurement, ...]:
+        # What needs more than these outputs is not worth having of a candidate that lost.
+        names = [name for name in self.metrics if not METRICS[name].needs]
         return tuple(
             replace(each, value=test.accuracy, low=None, high=None) if each.name == "accuracy" else each
-            for each in measure(self.metrics, logits, labels, split)
+            for each in measure(names, logits, labels, split)
         )
 
-    def measure(self, module: nn.Module, split: str) -> tuple[Measurement, ...]:
+    def measure(
+        self, module: nn.Module, split: str, names: Sequence[str] | None = None
+    ) -> tuple[Measurement, ...]:
         """Measure a module on one of the target's splits.
+
+        Args:
+            module: in eval mode, on the device, norms folded.
+            split: ``validation`` or ``test``.
+            names: of metrics, in the place of the evaluator's own.
 
         Raises:
             EvaluationError: the target has no such split, or an output is not finite.
         """
-        return self._whole(module, split).measurements
+        logits, labels = self.logits(module, split)
+        _require_finite(logits, split)
+        return self._measured(self.metrics if names is None else names, module, logits, labels, split)
 
     def logits(self, module: nn.Module, split: str) -> tuple[Tensor, Tensor]:
         """Outputs (n, classes) and labels (n,) of a whole split, on the CPU in float32."""
-        return self._outputs(module, self._split(split))
-
-    def _split(self, name: str) -> Split:
-        data = {"validation": self.target.validation, "test": self.target.test}.get(name)
-        if data is None:
-            raise EvaluationError(f"the target has no '{name}' split to measure on")
-        return data
+        return self._outputs(module, require_split(self.target, split))
 
     def _outputs(self, module: nn.Module, data: Split) -> tuple[Tensor, Tensor]:
         return outputs(module, data, batch_size(self.target.example_input), self.device)
+
+
+def metrics_of(wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the metrics that a candidate is measured by: those that cost nothing, and those that are wanted.
+
+    Args:
+        wanted: names of metrics; others are passed over.
+    """
+    return tuple(name for name, metric in METRICS.items() if metric.always or name in wanted)
 
 
 def _require_finite(logits: Tensor, split: str) -> None:

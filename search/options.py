@@ -12,11 +12,14 @@ import torch
 from compressors import Recovery
 from compressors.recovery_settings import MOST
 from cost_models import LatencyOptions
-from objectives import resolve
+from objectives import METRICS, resolve
+from search.evaluation import metrics_of
 from search.racing import FALSE_ELIMINATION
 from search.samplers import check_sampler
 from search.space import SpaceOptions
 from targets.errors import UsageError
+
+SETTINGS_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class SearchOptions:
         latency: where and how latency is measured. It is where it is an objective, or where this is given.
         recover: epochs that the frontier's best are trained for when the trials are done; None for no training.
         recover_minutes: that this may take, on top of `minutes`; without, the `recovering.MOST` best are trained.
+        metrics: names of metrics that every candidate which is evaluated to its end is measured by, beside those
+            that cost nothing and the objectives.
 
     Raises:
         UsageError: a value cannot be used.
@@ -60,6 +65,7 @@ class SearchOptions:
     latency: LatencyOptions | None = None
     recover: int | None = None
     recover_minutes: float | None = None
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -80,9 +86,17 @@ class SearchOptions:
             raise UsageError("minutes of recovery are given, but not its epochs: say how many (recover)")
         if self.recover_minutes is not None and not 0 < self.recover_minutes < math.inf:
             raise UsageError(f"minutes of recovery must be positive, not {self.recover_minutes}")
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown:
+            raise UsageError(f"unknown metric: {', '.join(unknown)}; known: {', '.join(METRICS)}")
         check_sampler(self.sampler)
         resolve(self.objectives)
         resolve_device(self.device)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the metrics that candidates are measured by."""
+        return metrics_of((*self.metrics, *(each.measurement for each in resolve(self.objectives))))
 
     @property
     def recovery(self) -> Recovery | None:
@@ -109,6 +123,7 @@ class SearchOptions:
             "latency": None if self.latency is None else self.latency.to_json(),
             "recover": self.recover,
             "recover_minutes": self.recover_minutes,
+            "metrics": list(self.metrics),
         }
 
     @classmethod
@@ -122,6 +137,7 @@ class SearchOptions:
             **data,
             "objectives": tuple(data["objectives"]),
             "space": SpaceOptions.from_json(data["space"]),
+            "metrics": tuple(data.get("metrics", ())),
         }
         if own.get("latency") is not None:
             own["latency"] = LatencyOptions.from_json(own["latency"])

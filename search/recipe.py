@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 
 from compressors import Configuration, Structure
-from search.evaluation import Evaluator
+from search.evaluation import Evaluator, metrics_of
 from targets import Target, resolve
 from targets.errors import EvaluationError, LeanfrontError, TargetError
 
@@ -29,30 +30,39 @@ class EvaluatorLostError(EvaluationError):
 
 
 @dataclass(frozen=True)
-class EvaluatorRecipe:
-    """What a process needs to build its evaluator.
+class Source:
+    """What gives another process the same target.
 
     Args:
-        target: the target's reference, or the pickled target when it has none.
-        fingerprint: the driver's; a process that gets another target refuses to work.
-        structure: derived once, by the driver.
-        devices: one a process, taken in turn.
-        samples: calibration samples.
-        threads: torch threads a pool process may use.
+        target: its reference, or the pickled target when it has none.
+        fingerprint: of it here; a process that gets another target refuses to work.
     """
 
     target: str | bytes
     fingerprint: str
-    structure: Structure
-    devices: tuple[str, ...]
-    samples: int
-    threads: int
 
-    def build(self, device: str) -> Evaluator:
-        """The evaluator, on one of the devices.
+    @classmethod
+    def of(cls, target: Target) -> Source:
+        """Of a target.
 
         Raises:
-            TargetError: the target is another one here.
+            TargetError: it has no reference and cannot be pickled.
+        """
+        if target.reference is not None:
+            return cls(target.reference, target.fingerprint)
+        try:
+            return cls(pickle.dumps(target), target.fingerprint)
+        except Exception as error:
+            raise TargetError(
+                f"this target cannot be sent to other processes ({error}); "
+                "put the function that makes it into a file and name it as file.py:function, or use one worker"
+            ) from error
+
+    def open(self) -> Target:
+        """The target.
+
+        Raises:
+            TargetError: it is another one here.
         """
         target = resolve(self.target) if isinstance(self.target, str) else pickle.loads(self.target)
         if target.fingerprint != self.fingerprint:
@@ -60,10 +70,48 @@ class EvaluatorRecipe:
                 "the target came out different in another process: its function must return the same weights "
                 "and the same splits every time (load weights from a file, seed what is drawn), or use one worker"
             )
-        return Evaluator(target, self.structure, device=device, samples=self.samples)
+        return target
 
 
-def recipe(target: Target, structure: Structure, device: str, samples: int, workers: int) -> EvaluatorRecipe:
+@dataclass(frozen=True)
+class EvaluatorRecipe:
+    """What a process needs to build its evaluator.
+
+    Args:
+        source: of the target.
+        structure: derived once, by the driver.
+        devices: one a process, taken in turn.
+        samples: calibration samples.
+        threads: torch threads a pool process may use.
+        metrics: names of what is measured.
+    """
+
+    source: Source
+    structure: Structure
+    devices: tuple[str, ...]
+    samples: int
+    threads: int
+    metrics: tuple[str, ...]
+
+    def build(self, device: str) -> Evaluator:
+        """The evaluator, on one of the devices.
+
+        Raises:
+            TargetError: the target is another one here.
+        """
+        return Evaluator(
+            self.source.open(), self.structure, device=device, samples=self.samples, metrics=self.metrics
+        )
+
+
+def recipe(
+    target: Target,
+    structure: Structure,
+    device: str,
+    samples: int,
+    workers: int,
+    metrics: Sequence[str] | None = None,
+) -> EvaluatorRecipe:
     """The recipe for a target.
 
     Args:
@@ -73,26 +121,17 @@ def recipe(target: Target, structure: Structure, device: str, samples: int, work
             means each worker's own.
         samples: calibration samples.
         workers: pool processes that share this machine's cores.
+        metrics: as `Evaluator` takes them.
 
     Raises:
         TargetError: the target has no reference and cannot be pickled.
     """
-    source: str | bytes
-    if target.reference is not None:
-        source = target.reference
-    else:
-        try:
-            source = pickle.dumps(target)
-        except Exception as error:
-            raise TargetError(
-                f"this target cannot be sent to other processes ({error}); "
-                "put the function that makes it into a file and name it as file.py:function, or use one worker"
-            ) from error
     devices: tuple[str, ...] = (device,)
     if device == "cuda" and torch.cuda.device_count():
         devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
     threads = max(1, (os.cpu_count() or 1) // workers)
-    return EvaluatorRecipe(source, target.fingerprint, structure, devices, samples, threads)
+    wanted = tuple(metrics_of() if metrics is None else metrics)
+    return EvaluatorRecipe(Source.of(target), structure, devices, samples, threads, wanted)
 
 
 def share(evaluator: Evaluator, configuration: Configuration) -> None:

@@ -7,35 +7,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any
 
-from compressors import Configuration, Sensitivities, sensitivities
-from compressors.configuration import ACTIVATION_BITS
+from compressors import Sensitivities
 from cost_models import LatencyTable
-from cost_models.latency import P50, P95
-from objectives import METRICS, Measurement, objective_values, reference, resolve
+from objectives import objective_values, resolve
 from search.attempt import RecoveryProgress
 from search.candidate import SearchRecord
 from search.cluster import ClusterEvaluators
 from search.context import SamplerContext
+from search.describing import describe, evaluator_of
 from search.driver import Driver, Front, Progress
 from search.evaluation import Evaluator
 from search.evaluators import Evaluators, LocalEvaluators
 from search.interrupting import interruptible
-from search.latency import EACH, cost_measurements, measure_frontier
-from search.options import SearchOptions, resolve_device
+from search.latency import EACH, measure_frontier
+from search.options import SETTINGS_VERSION, SearchOptions, resolve_device
 from search.pool import PoolEvaluators
 from search.prepare import Prepared, prepare
 from search.recipe import recipe, share
 from search.recovering import Files, Recoverer
 from search.seeds import seeds
-from search.space import SPARSITY_LEVELS, SpaceOptions
+from search.space import SpaceOptions
 from search.store import Store
 from search.study import SearchStudy
 from targets import Target
-from targets.errors import EvaluationError, StorageError, TargetError, UsageError
+from targets.errors import StorageError, TargetError, UsageError
 
-SETTINGS_VERSION = 1
 TELL = 1.0
 """Seconds between two reports of a training, which has many steps."""
 Report = Callable[[Progress], None]
@@ -111,7 +108,7 @@ def start(
     """
     begin = time.monotonic()
     record = replace(queued(name, reference_of(target), options), state="running", artifact=artifact)
-    prepared, evaluator, record = _describe(target, record, options, prepared)
+    prepared, evaluator, record = describe(target, record, options, prepared)
     store.create_search(record)
     return _drive(store, record, prepared, options, evaluator, report, stop, keep, files, begin)
 
@@ -168,7 +165,7 @@ def go_on(
         record.settings["request"], workers=workers, device=device, cluster=cluster
     )
     options = replace(options, trials=trials or options.trials, minutes=minutes or options.minutes)
-    prepared, evaluator, record = _describe(target, replace(record, artifact=artifact), options, prepared)
+    prepared, evaluator, record = describe(target, replace(record, artifact=artifact), options, prepared)
     record = store.prepare_search(record)
     return _drive(store, record, prepared, options, evaluator, report, stop, keep, files, begin)
 
@@ -224,36 +221,11 @@ def resume(
         false_elimination=float(settings.get("false_elimination", 0.0)),
         recover=settings.get("recover"),
         recover_minutes=settings.get("recover_minutes"),
+        metrics=tuple(settings.get("wanted_metrics", ())),
     )
-    evaluator = Evaluator(target, prepared.structure, device=resolve_device(device), samples=options.samples)
+    evaluator = evaluator_of(target, prepared, options)
     store.set_state(name, "running")
     return _drive(store, record, prepared, options, evaluator, report, stop, keep, files, begin)
-
-
-def _describe(
-    target: Target, record: SearchRecord, options: SearchOptions, prepared: Prepared | None
-) -> tuple[Prepared, Evaluator, SearchRecord]:
-    """Make a target ready, and complete its search's record with what only the target could tell."""
-    if options.recover is not None and target.train is None:
-        raise UsageError(
-            "recovery learns from a train split, and the target has none: give Target(train=...), or data with train/"
-        )
-    prepared = prepared or prepare(target, options.space, options.objectives, options.latency)
-    objectives = resolve(options.objectives)
-    device = resolve_device(options.device)
-    evaluator = Evaluator(target, prepared.structure, device=device, samples=options.samples)
-    dense = _dense(evaluator, prepared)
-    values = {m.name: m.value for m in dense if m.split in ("", "validation")}
-    settings = {**record.settings, **_settings(options, prepared, _sensitivities(evaluator, options))}
-    described = replace(
-        record,
-        fingerprint=target.fingerprint,
-        reference=reference(objectives, len(target.classes), values),
-        settings=settings,
-        dense=dense,
-        coverage=prepared.coverage.to_json(),
-    )
-    return prepared, evaluator, described
 
 
 def _drive(
@@ -422,76 +394,9 @@ def _evaluators(prepared: Prepared, options: SearchOptions, evaluator: Evaluator
     share(evaluator, prepared.space.configuration(prepared.space.cheapest))
     # A cluster's machines have devices of their own.
     device = options.device if options.cluster is not None else resolve_device(options.device)
-    own = recipe(prepared.target, prepared.structure, device, options.samples, options.workers)
+    own = recipe(
+        prepared.target, prepared.structure, device, options.samples, options.workers, options.measured
+    )
     if options.cluster is not None:
         return ClusterEvaluators(own, options.cluster)
     return PoolEvaluators(own, options.workers)
-
-
-def _dense(evaluator: Evaluator, prepared: Prepared) -> tuple[Measurement, ...]:
-    """Measurements of the dense model, on validation and test; it must work, or nothing else will."""
-    measurements = [*cost_measurements(prepared.costs, Configuration())]
-    table = prepared.latency
-    if table is not None:
-        both = ((P50, table.dense_p50), (P95, table.dense_p95))
-        measurements += [Measurement(name, value, count=table.runs, unit="ms") for name, value in both]
-    for split in ("validation", "test"):
-        if split == "test" and prepared.target.test is None:
-            continue
-        evaluation = evaluator.evaluate(Configuration(), split)
-        if evaluation.reason is not None:
-            raise EvaluationError(f"the dense model cannot be evaluated on '{split}': {evaluation.reason}")
-        measurements += evaluation.measurements
-    return tuple(measurements)
-
-
-def _sensitivities(evaluator: Evaluator, options: SearchOptions) -> Sensitivities | None:
-    """Predicted losses of the space's choices, where the sampler reads them."""
-    if options.sampler == "random":
-        return None
-    materials, space = evaluator.compressor.materials, options.space
-    shares: tuple[float | str, ...] = ()
-    if space.sparsity == "unstructured":
-        shares = tuple(share for share in SPARSITY_LEVELS if share)
-    elif space.sparsity == "2:4":
-        shares = ("2:4",)
-    return sensitivities(
-        materials.bank,
-        materials.saliency,
-        bits=space.bits,
-        sparsity=shares,
-        activation_bits=ACTIVATION_BITS if space.activation_bits == "search" else (),
-    )
-
-
-def _settings(
-    options: SearchOptions, prepared: Prepared, predicted: Sensitivities | None
-) -> Mapping[str, Any]:
-    return {
-        "version": SETTINGS_VERSION,
-        "trials": options.trials,
-        "sampler": options.sampler,
-        "population": options.generation,
-        "samples": options.samples,
-        "false_elimination": options.false_elimination,
-        "space": options.space.to_json(),
-        "sensitivities": None if predicted is None else predicted.to_json(),
-        "parameters": [[p.name, len(p.values)] for p in prepared.space.parameters.values()],
-        "cheapest": prepared.cheapest,
-        "latency": None if prepared.latency is None else prepared.latency.to_json(),
-        "recover": options.recover,
-        "recover_minutes": options.recover_minutes,
-        "classes": list(prepared.target.classes),
-        "metrics": list(METRICS),
-        "splits": {
-            split.name: len(split)
-            for split in (
-                prepared.target.calibration,
-                prepared.target.validation,
-                prepared.target.test,
-                prepared.target.train,
-            )
-            if split is not None
-        },
-        "cuts": list(prepared.target.cuts),
-    }

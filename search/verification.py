@@ -23,6 +23,7 @@ from compressors.modules import weight_of
 from cost_models import analyse, count_macs
 from cost_models.allocations import peak, watch
 from cost_models.profile import operations
+from objectives import METRICS as OBJECTIVES
 from objectives import Measurement
 from search.candidate import Candidate
 from search.evaluation import Evaluator
@@ -215,17 +216,34 @@ COSTS: dict[str, Callable[[Restored], float]] = {
 """Costs that an artifact tells: measurement name -> its value. All are exact."""
 
 
-def _count(claimed: Measurement) -> float:
+def _flips(samples: int) -> float:
+    """How many of so many samples may change sides."""
+    return max(1.0, math.floor(FLIPS * samples))
+
+
+def _count(claimed: Measurement, labels: Tensor) -> float:
     samples = claimed.count or 1
-    return max(1.0, math.floor(FLIPS * samples)) / samples + 1e-12
+    return _flips(samples) / samples + 1e-12
 
 
-METRICS: dict[str, Callable[[Measurement], float]] = {
+def _recall(claimed: Measurement, labels: Tensor) -> float:
+    # All of them may be of one class.
+    counts = labels.bincount()
+    return _flips(len(labels)) / int(counts[counts > 0].min()) + 1e-12
+
+
+METRICS: dict[str, Callable[[Measurement, Tensor], float]] = {
     "accuracy": _count,
     "top5_accuracy": _count,
-    "cross_entropy": lambda claimed: RELATIVE * max(abs(claimed.value), RELATIVE),
+    "cross_entropy": lambda claimed, labels: RELATIVE * max(abs(claimed.value), RELATIVE),
+    # A sample that changes its bin takes its confidence along.
+    "ece": lambda claimed, labels: 2 * _count(claimed, labels),
+    "worst_class_drop": _recall,
+    "pie_rate": _count,
+    "mce": lambda claimed, labels: 5 * FLIPS * max(1.0, abs(claimed.value)),
+    "flip_rate": lambda claimed, labels: 2 * _count(claimed, labels),
 }
-"""Metrics whose rounding is known: measurement name -> by how much a claim may differ."""
+"""Metrics whose rounding is known: (claim, labels of the whole split) -> by how much it may differ."""
 
 
 def verify(
@@ -319,20 +337,23 @@ def _metrics(
     for split in dict.fromkeys(each.split for each in candidate.measurements if each.split):
         own = [each for each in candidate.measurements if each.split == split]
         data = evaluator.target.splits.get(split) if split in EVALUATED else None
-        if data is None or any(each.count != len(data) for each in own):
-            seen = own[0].count
+        # Metrics of a view have samples of their own.
+        plain = [each for each in own if each.name not in OBJECTIVES or OBJECTIVES[each.name].always]
+        if data is None or any(each.count != len(data) for each in plain):
+            seen = plain[0].count if plain else None
             why = "the split is not at hand" if data is None else f"{seen} of {len(data)} samples were seen"
             unchecked |= {f"{each.name} ({split})": why for each in own}
             continue
+        names = [each.name for each in own if each.name in METRICS and each.name in OBJECTIVES]
         try:
-            found = {each.name: each.value for each in evaluator.measure(folded, split)}
+            found = {each.name: each.value for each in evaluator.measure(folded, split, names)}
         except EvaluationError:
             found = {}
         for each in own:
             if each.name not in METRICS or math.isnan(each.value):
                 unchecked[f"{each.name} ({split})"] = "it is not known how far rounding may move it"
                 continue
-            tolerance = METRICS[each.name](each)
+            tolerance = METRICS[each.name](each, data.labels)
             if remade and each.low is not None and each.high is not None:
                 tolerance = max(tolerance, each.value - each.low, each.high - each.value)
             yield Claim(each.name, each.value, found.get(each.name), split, tolerance, each.unit)

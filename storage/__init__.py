@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage.artifacts import ArtifactStore
+from storage.audits import AuditRecord
 from storage.database import Database, open_database, upgrade
 from storage.frontier_store import FrontierStore
 from storage.integrity import Report, SearchCheck, check
@@ -16,6 +17,7 @@ from storage.trials import TrialEvent
 __all__ = [
     "ArtifactRecord",
     "ArtifactStore",
+    "AuditRecord",
     "Database",
     "FrontierReader",
     "FrontierStore",

@@ -17,7 +17,8 @@ from objectives.objective import resolve
 from search.candidate import CANDIDATE_STATES, ENDED, Candidate, SearchRecord, TrialRecord
 from search.store import Store
 from search.verification import Verification
-from storage import candidates, trials
+from storage import audits, candidates, trials
+from storage.audits import AuditRecord
 from storage.database import open_database
 from storage.jobs import (
     Jobs,
@@ -316,6 +317,21 @@ class FrontierStore(FrontierReader, Store):
             session.add(VerificationRow(**verification_values(verification, identifier)))
 
         return self._change_candidate(identifier, change)
+
+    def add_audits(self, records: Sequence[AuditRecord]) -> None:
+        """Store what audits of one search found, in the place of what earlier ones of the same kinds had found.
+
+        All of them or none.
+
+        Raises:
+            NotFoundError: no such search or candidate.
+            LeaseLostError: another process does this work by now.
+        """
+        for name in dict.fromkeys(record.search for record in records):
+            with self._changing(name) as (session, owner):
+                for record in records:
+                    if record.search == name:
+                        audits.replace(session, owner.id, record)
 
     def _change_candidate(
         self, identifier: int, change: Callable[[Session, SearchRow, Known], None]

@@ -26,6 +26,12 @@ VERIFY, EXPORT = "verify", "export"
 """The kinds of job that verify a candidate, and that make a file of one (parameters: ``format``)."""
 RECOVER = "recover"
 """The kind of job that recovers a candidate (parameters: ``epochs``, ``seed``, ``minutes``)."""
+AUDIT = "audit"
+"""The kind of job that audits its candidate, or several of its search (parameters: ``kinds``, ``options``,
+``candidates``)."""
+MEASURE = "measure"
+"""The kind of job that measures what a budget query needs (parameters: ``maximum``, ``minimum``, ``strategy``,
+``stage``, ``most``)."""
 LEASE_SECONDS = 30.0
 FORGOTTEN = timedelta(days=1)
 ATTEMPTS = 5

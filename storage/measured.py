@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -15,13 +15,21 @@ from storage.tables import MeasurementRow
 from targets.errors import UsageError
 
 
-def require_measured(session: Session, known: Known, budget: Budget) -> None:
+def require_measured(
+    session: Session, known: Known, budget: Budget, *, measurable: Collection[str] = ()
+) -> None:
     """Refuse a limit on something that no candidate of the search has measured.
+
+    Args:
+        session: of the transaction.
+        known: the search.
+        budget: limits.
+        measurable: names that are not refused: they can be measured yet.
 
     Raises:
         UsageError: naming what is measured.
     """
-    names = {objective.measurement for objective in known.objectives}
+    names = {objective.measurement for objective in known.objectives} | set(measurable)
     unknown = [
         each for each in budget.names if each not in names and not _is_measured(session, known.id, each)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self, cast
@@ -15,7 +15,8 @@ from objectives.budget import Budget
 from objectives.selection import Selection
 from search.candidate import Candidate, SearchRecord, TrialRecord
 from search.verification import Verification
-from storage import candidates, frontier, pages, selection, trials
+from storage import audits, candidates, frontier, pages, selection, trials
+from storage.audits import AuditRecord
 from storage.database import Database
 from storage.measured import require_measured
 from storage.memory import Known, Memory, Version
@@ -25,10 +26,13 @@ from storage.searches import find_search
 from storage.selection import is_of_front
 from storage.tables import ArtifactRow, CandidateRow, SearchRow, TrialRow, VerificationRow, table
 from storage.trials import TrialEvent
+from storage.unmeasured import missing_metrics, unmeasured
 from storage.wide import WideFronts
 from targets.errors import NotFoundError
 
 _PAGE = 500
+NAMED = 16
+"""How many candidates at most an answer names on which something is not measured."""
 _SEARCHES = table(SearchRow).c
 # Made once: putting a statement together costs more than running it.
 _VERSION = select(_SEARCHES.id, _SEARCHES.frontier_version).where(_SEARCHES.name == bindparam("name"))
@@ -273,8 +277,8 @@ class FrontierReader:
 
         Raises:
             NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured, an unknown strategy, an option
-                that it does not take or cannot read, or no such stage.
+            UsageError: a limit on something that this search has not measured and that is no metric, an unknown
+                strategy, an option that it does not take or cannot read, or no such stage.
         """
         version = self._seen(search, budget, strategy, options)
         return self.select_at(version, search, budget, strategy, options, stage)
@@ -309,7 +313,8 @@ class FrontierReader:
         with self.database.reading() as session:
             known = self._memory.known(session, search, version)
             limits = budget or Budget()
-            require_measured(session, known, limits)
+            lacking = missing_metrics(known, limits)
+            require_measured(session, known, limits, measurable=lacking)
             front = self._memory.front(session, known, stage)
             picked = selection.choose(session, known, front, self._wider, limits, strategy, options, stage)
             ids = selection.chosen(picked)
@@ -317,9 +322,27 @@ class FrontierReader:
             found = self._memory.members(session, known, members)
             found |= candidates.load(session, (each for each in ids if each not in found))
             if version is None or all(each in found for each in ids):
-                return selection.answer(picked, found)
+                answer = selection.answer(picked, found)
+                return answer if not lacking else self._hedged(session, known, limits, lacking, stage, answer)
         # The search has been deleted since.
         return self.select_at(None, search, budget, strategy, options, stage)
+
+    @staticmethod
+    def _hedged(
+        session: Session,
+        known: Known,
+        budget: Budget,
+        names: tuple[str, ...],
+        stage: str,
+        answer: Selection[Candidate],
+    ) -> Selection[Candidate]:
+        """An answer with the candidates that could be a better one, if what is not measured on them were known."""
+        least = None
+        if answer.candidate is not None and answer.strategy == "accuracy":
+            accuracy = answer.candidate.measurement("accuracy", "validation")
+            least = None if accuracy is None else accuracy.value
+        found = unmeasured(session, known, budget, names, stage, NAMED, least)
+        return replace(answer, unmeasured=tuple(found), unmeasured_metrics=names if found else ())
 
     def artifact(self, digest: str) -> ArtifactRecord:
         """What is known of a file in the artifact folder. Raises `NotFoundError`."""
@@ -339,6 +362,34 @@ class FrontierReader:
             raise NotFoundError(
                 f"candidate {identifier} has not been verified yet: `leanfront verify {identifier}`"
             )
+
+    def audit(self, search: str, kind: str, candidate: int | None = None) -> AuditRecord:
+        """What the last audit of a kind found: of a candidate, or of the search as a whole.
+
+        Raises:
+            NotFoundError: no such search, or it was never audited so.
+        """
+        with self.database.reading() as session:
+            owner = find_search(session, search, counters=True)
+            found = audits.find(session, owner.id, candidate, kind)
+            if not found:
+                what = f"search '{search}'" if candidate is None else f"candidate {candidate}"
+                named = "" if candidate is None else f" {candidate}"
+                raise NotFoundError(
+                    f"{what} has no audit '{kind}' yet: `leanfront audit {search}{named} --kind {kind}`"
+                )
+            return audits.audit_record(found[0], search)
+
+    def audits(self, search: str, candidate: int | None = None) -> list[AuditRecord]:
+        """All that was audited of a candidate, or of the search as a whole, by kind.
+
+        Raises:
+            NotFoundError: no such search.
+        """
+        with self.database.reading() as session:
+            owner = find_search(session, search, counters=True)
+            found = audits.find(session, owner.id, candidate)
+            return [audits.audit_record(row, search) for row in found]
 
 
 def artifact_record(row: ArtifactRow) -> ArtifactRecord:

@@ -272,6 +272,27 @@ class VerificationRow(Base):
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 
+class AuditRow(Base):
+    """What an audit of one kind found last: of a candidate, or of a search as a whole (`candidate_id` is null)."""
+
+    __tablename__ = "leanfront_audits"
+    __table_args__ = (
+        Index(None, "search_id", "kind"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True)
+    search_id: Mapped[int] = mapped_column(ForeignKey(SearchRow.id, ondelete="CASCADE"))
+    candidate_id: Mapped[int | None] = mapped_column(
+        ForeignKey(CandidateRow.id, ondelete="CASCADE"), index=True
+    )
+    kind: Mapped[str] = mapped_column(String(32))
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)
+    release: Mapped[str] = mapped_column(String(50))
+    created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+
+
 class JobRow(Base):
     """Work for a runner. Who runs it holds a lease until `lease_until` by the database's clock; `token` grows
     with every claim, and what is written under an older one is refused. A `local` job is driven by the process

@@ -240,7 +240,9 @@ def test_an_upgrade_can_be_undone_and_done_again(bare_url: str, build: Any, vers
             tables = inspect(connection).get_table_names()
             assert ("leanfront_verifications" in tables) == (version >= "0004")
             columns = {column["name"] for column in inspect(connection).get_columns("leanfront_frontier")}
-            assert {"strict"} == {name for name in columns if name.startswith("strict")}
+            stages = {"strict"} if version < "0005" else {"strict_before", "strict_after"}
+            assert stages == {name for name in columns if name.startswith("strict")}
+            assert "leanfront_audits" not in tables
             assert ("leanfront_jobs" in tables) == (version >= "0003")
     assert upgrade(bare_url) == (version, schema.head())
     with FrontierStore(bare_url) as store:

@@ -1,0 +1,92 @@
+"""What the dense model answers: what some metrics compare a candidate with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from compressors.outputs import batch_size, outputs
+from objectives.views import VIEWS, Answers, View
+from targets import Split, Target
+from targets.errors import EvaluationError, UsageError
+from targets.pictures import Pictures
+from targets.pixels import Pixels
+
+
+class DenseAnswers:
+    """The dense model's outputs on the splits of its target and on views of them, each computed once.
+
+    Args:
+        target: with its splits.
+        model: makes the dense model as candidates are evaluated: on the device, norms folded.
+        device: where modules run.
+    """
+
+    def __init__(self, target: Target, model: Callable[[], nn.Module], device: torch.device) -> None:
+        self._target = target
+        self._make = model
+        self._device = device
+        self._model: nn.Module | None = None
+        self._logits: dict[str, Tensor] = {}
+        self._views: dict[tuple[str, str], tuple[View, dict[str, Tensor]]] = {}
+
+    def logits(self, split: str) -> Tensor:
+        """(n, C) on a whole split, on the CPU."""
+        if split not in self._logits:
+            self._logits[split] = self._run(self._dense, require_split(self._target, split))
+        return self._logits[split]
+
+    def answers(self, view: str, split: str, module: nn.Module, clean: Tensor) -> Answers:
+        """What a module and the dense model answer on a view of a split.
+
+        Args:
+            view: one of `VIEWS`.
+            split: of the target.
+            module: in eval mode, on the device.
+            clean: (n, C) the module's logits on the whole split.
+        """
+        if (view, split) not in self._views:
+            made = VIEWS[view](require_split(self._target, split), require_pixels(self._target, view))
+            self._views[view, split] = made, self._on(made, self._dense)
+        made, dense = self._views[view, split]
+        return Answers(made.labels, clean[made.positions], self._on(made, module), dense)
+
+    @property
+    def _dense(self) -> nn.Module:
+        if self._model is None:
+            self._model = self._make()
+        return self._model
+
+    def _on(self, view: View, module: nn.Module) -> dict[str, Tensor]:
+        return {way: self._run(module, pictures) for way, pictures in view.ways.items()}
+
+    def _run(self, module: nn.Module, data: Split | Pictures) -> Tensor:
+        return outputs(module, data, batch_size(self._target.example_input), self._device)[0]
+
+
+def require_split(target: Target, name: str) -> Split:
+    """A split that is measured on.
+
+    Raises:
+        EvaluationError: the target has no such split.
+    """
+    data = {"validation": target.validation, "test": target.test}.get(name)
+    if data is None:
+        raise EvaluationError(f"the target has no '{name}' split to measure on")
+    return data
+
+
+def require_pixels(target: Target, what: str) -> Pixels:
+    """How a target's inputs are made of pixels.
+
+    Raises:
+        UsageError: it does not say.
+    """
+    if target.pixels is None:
+        raise UsageError(
+            f"'{what}' changes images, and the target does not say how its inputs are made of pixels: give "
+            "Target(pixels=leanfront.Pixels(mean, std))"
+        )
+    return target.pixels

@@ -1,0 +1,96 @@
+"""What audits found, in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.orm import Session
+
+from storage import candidates
+from storage.tables import AuditRow, CandidateRow
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """What the last audit of one kind found.
+
+    Args:
+        search: name of the search.
+        kind: of the audit (``classes``, ``exemplars``, ...).
+        document: what it found, JSON.
+        candidate: id of the candidate it is about; None where it is about the search as a whole.
+        parameters: how it was made, JSON.
+        release: of leanfront that made it.
+        created: ISO 8601 time in UTC, set by the store.
+    """
+
+    search: str
+    kind: str
+    document: Mapping[str, Any]
+    candidate: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    release: str = ""
+    created: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The AUDIT object of the command line and the API."""
+        return {
+            "search": self.search,
+            "candidate": self.candidate,
+            "kind": self.kind,
+            "parameters": dict(self.parameters),
+            "release": self.release,
+            "created": self.created,
+            "document": dict(self.document),
+        }
+
+
+def find(session: Session, search: int, candidate: int | None, kind: str | None = None) -> Sequence[AuditRow]:
+    """The rows of a candidate's audits, or of a search's own, by kind."""
+    wanted = select(AuditRow).where(AuditRow.search_id == search, AuditRow.candidate_id.is_(None))
+    if candidate is not None:
+        wanted = select(AuditRow).where(AuditRow.search_id == search, AuditRow.candidate_id == candidate)
+    if kind is not None:
+        wanted = wanted.where(AuditRow.kind == kind)
+    return session.scalars(wanted.order_by(AuditRow.kind)).all()
+
+
+def audit_record(row: AuditRow, search: str) -> AuditRecord:
+    """The record of an audit's row."""
+    return AuditRecord(
+        search=search,
+        kind=row.kind,
+        document=row.document,
+        candidate=row.candidate_id,
+        parameters=row.parameters,
+        release=row.release,
+        created=row.created.isoformat(),
+    )
+
+
+def replace(session: Session, search: int, record: AuditRecord) -> None:
+    """Store an audit in the place of the one before of its kind; the search is locked.
+
+    Raises:
+        NotFoundError: the search has no such candidate.
+    """
+    same: ColumnElement[bool] = AuditRow.candidate_id.is_(None)
+    if record.candidate is not None:
+        same = AuditRow.candidate_id == record.candidate
+        of = session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == record.candidate))
+        if of != search:
+            raise candidates.missing(record.candidate)
+    session.execute(delete(AuditRow).where(AuditRow.search_id == search, AuditRow.kind == record.kind, same))
+    session.add(
+        AuditRow(
+            search_id=search,
+            candidate_id=record.candidate,
+            kind=record.kind,
+            parameters=dict(record.parameters),
+            document=dict(record.document),
+            release=record.release,
+        )
+    )
