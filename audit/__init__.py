@@ -1,0 +1,33 @@
+"""What compression did to a model, against the dense one: populations of models, suites of images, reports.
+
+A kind of audit (`KINDS`) is a function of an `Auditor`, which knows the models and what they answer; its statistics
+are pure functions of those answers.
+"""
+
+from __future__ import annotations
+
+from audit.answers import Answers
+from audit.auditor import Auditor, StoppedError
+from audit.kinds import KINDS, Findings, Kind, register
+from audit.options import PATHS, AuditOptions
+from audit.run import kinds_of, run
+from audit.versions import LEVELS, Configured, Dense, Version, of_candidate
+
+__all__ = [
+    "KINDS",
+    "LEVELS",
+    "PATHS",
+    "Answers",
+    "AuditOptions",
+    "Auditor",
+    "Configured",
+    "Dense",
+    "Findings",
+    "Kind",
+    "StoppedError",
+    "Version",
+    "kinds_of",
+    "of_candidate",
+    "register",
+    "run",
+]

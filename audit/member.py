@@ -1,0 +1,73 @@
+"""One model of a population, with the calibration samples that its compressed versions are made with."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from compressors import Compressor, Structure
+from compressors.batch_norm import reestimate
+from compressors.calibration import Calibration
+from search.samplers import derived_seed
+from targets import Target
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a population.
+
+    Args:
+        base: the target that is audited.
+        structure: of its model.
+        population: ``recalibrated`` or ``trained``; ``""`` of the target's own model alone.
+        index: its place in the population; None of the target's own model.
+        first_seed: of the population; a trained member's seed is that and its place.
+        samples: calibration samples.
+        device: where models are made and run.
+    """
+
+    base: Target
+    structure: Structure
+    population: str = ""
+    index: int | None = None
+    first_seed: int = 0
+    samples: int = 512
+    device: str = "cpu"
+
+    @property
+    def seed(self) -> int:
+        """Its own."""
+        return self.first_seed + (self.index or 0)
+
+    @cached_property
+    def target(self) -> Target:
+        """The base with this member's model and calibration samples."""
+        if self.population == "trained":
+            model = self.base.retrained(self.seed)
+            return self.base.recalibrated(torch.arange(len(self.base.calibration)), model)
+        if self.population == "recalibrated":
+            return self._recalibrated()
+        return self.base
+
+    @cached_property
+    def compressor(self) -> Compressor:
+        """Makes compressed versions of this member's model."""
+        return Compressor(self.target, device=self.device, structure=self.structure, samples=self.samples)
+
+    def _recalibrated(self) -> Target:
+        positions = self._bootstrap()
+        # Without this the dense model would be the same every time: no variance, and no noise to be above of.
+        model = copy.deepcopy(self.base.model)
+        sampled = self.base.recalibrated(positions)
+        reestimate(model, Calibration(sampled, self.samples).batches)
+        return self.base.recalibrated(positions, model)
+
+    def _bootstrap(self) -> Tensor:
+        """Positions in the calibration split, drawn with replacement."""
+        count = len(self.base.calibration)
+        generator = torch.Generator().manual_seed(derived_seed(self.first_seed, self.index or 0))
+        return torch.randint(count, (count,), generator=generator)

@@ -1,0 +1,44 @@
+"""Seeded noise, a sample's own: it depends neither on the batch nor on the neighbours nor on the device."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def gaussian(shape: Sequence[int], seeds: Sequence[int], purpose: str, draw: int = 0) -> Tensor:
+    """Standard normal noise.
+
+    Args:
+        shape: of one sample.
+        seeds: one a sample, not negative.
+        purpose: what it is for: other words give other noise.
+        draw: number of the draw.
+
+    Returns:
+        (len(seeds), *shape) float32 on the CPU.
+    """
+    return _drawn(lambda rng: rng.standard_normal(shape, dtype=np.float32), shape, seeds, purpose, draw)
+
+
+def uniform(shape: Sequence[int], seeds: Sequence[int], purpose: str, draw: int = 0) -> Tensor:
+    """Noise uniform on [0, 1); see `gaussian`."""
+    return _drawn(lambda rng: rng.random(shape, dtype=np.float32), shape, seeds, purpose, draw)
+
+
+def _drawn(
+    one: Callable[[np.random.Generator], np.ndarray],
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    purpose: str,
+    draw: int,
+) -> Tensor:
+    found = np.empty((len(seeds), *shape), dtype=np.float32)
+    key = zlib.crc32(purpose.encode())
+    for place, seed in enumerate(seeds):
+        found[place] = one(np.random.default_rng([seed, key, draw]))
+    return torch.from_numpy(found)

@@ -1,0 +1,146 @@
+"""Suites of corrupted images: built here of a split's, or published ones read from a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.options import AuditOptions
+from audit.shifts import Shift, corruption_folder
+from objectives.corruptions import corrupt
+from targets import Pixels, Split, Target
+from targets.errors import TargetError
+from targets.pictures import Pictures
+from targets.sampling import balanced
+
+C_LIKE, PUBLISHED = "c_like", "published"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Images under several corruptions at several severities.
+
+    Args:
+        name: ``c_like`` or ``published``.
+        text: where they come from, for people.
+        corruptions: names.
+        severities: of each.
+        labels: int64 (n,) of the images under every corruption and severity.
+        clean: images without corruption.
+        make: (corruption, severity) -> n images.
+        key: says which images they are.
+    """
+
+    name: str
+    text: str
+    corruptions: tuple[str, ...]
+    severities: tuple[int, ...]
+    labels: Tensor
+    clean: Split | Pictures
+    make: Callable[[str, int], Split | Pictures]
+    key: tuple[str | int, ...]
+
+    def ways(self) -> Iterator[tuple[str, int]]:
+        """Every corruption at every severity."""
+        for corruption in self.corruptions:
+            for severity in self.severities:
+                yield corruption, severity
+
+
+def c_like(split: Split, pixels: Pixels, positions: Tensor, options: AuditOptions) -> Suite:
+    """The target's own images under C-like corruptions.
+
+    Args:
+        split: the samples.
+        pixels: how inputs are made of pixels.
+        positions: of the samples in their whole split: each one's corruption depends on its own.
+        options: which corruptions and severities.
+    """
+    pictures = Pictures.of(split, pixels)
+    clean, seeds = pictures.scaled(), positions.tolist()
+
+    def make(corruption: str, severity: int) -> Pictures:
+        return pictures.others(corrupt(corruption, clean, severity, seeds))
+
+    return Suite(
+        C_LIKE,
+        "C-like: the target's own images under corruptions after Hendrycks and Dietterich 2019, built anew",
+        tuple(options.corruptions),
+        tuple(options.severities),
+        split.labels,
+        pictures,
+        make,
+        (C_LIKE, split.digest, *pixels_key(pixels), *seeds_key(seeds)),
+    )
+
+
+def pixels_key(pixels: Pixels) -> tuple[str, ...]:
+    """What of it images depend on."""
+    return (repr(pixels.mean), repr(pixels.std))
+
+
+def seeds_key(seeds: list[int]) -> tuple[str]:
+    """What of them images depend on."""
+    return (",".join(map(str, seeds)),)
+
+
+def published(path: str, target: Target, pixels: Pixels, data: Split, options: AuditOptions) -> Suite:
+    """A published set of corrupted images in a folder: as many of them as are asked for, of all classes alike.
+
+    Args:
+        path: of the folder.
+        target: whose classes they are of.
+        pixels: how its inputs are made of pixels.
+        data: samples without corruption.
+        options: how many; the corruptions and severities are those of the folder.
+
+    Raises:
+        TargetError: it is no such folder, or cannot be read.
+    """
+    folder = corruption_folder(path)
+    if folder is None:
+        raise TargetError(
+            f"data: '{path}' holds no corrupted images: expected CIFAR-10-C's <corruption>.npy and labels.npy, or "
+            "ImageNet-C's <corruption>/<severity>/<class>/<image>"
+        )
+    severities = tuple(sorted({severity for _, severity in folder.ways}))
+    # A corruption that lacks a severity has no corruption error.
+    whole = tuple(each for each in folder.corruptions if all((each, s) in folder.ways for s in severities))
+
+    def shift(corruption: str, severity: int) -> Shift:
+        return folder.shift(
+            corruption,
+            severity,
+            pixels=pixels,
+            example_input=target.example_input,
+            classes=target.classes,
+        )
+
+    first = shift(whole[0], severities[0])
+    count = min(options.samples, len(first.split))
+    positions = balanced(first.split.labels, count, seed=options.seed, share=1.0)
+    chosen = first.split.subset(positions)
+
+    def make(corruption: str, severity: int) -> Split:
+        found = shift(corruption, severity).split
+        if not torch.equal(found.labels, first.split.labels):
+            raise TargetError(
+                f"data: '{path}': the images of {corruption} {severity} are not those of {whole[0]} "
+                f"{severities[0]} in the same order; corruptions of other images cannot be compared"
+            )
+        return found.subset(positions)
+
+    note = "" if first.note is None else f"; {first.note}"
+    return Suite(
+        PUBLISHED,
+        f"published images, {count} of {len(first.split)} of each corruption and severity{note}",
+        whole,
+        severities,
+        chosen.labels,
+        data,
+        make,
+        (PUBLISHED, folder.path.name, chosen.digest, *pixels_key(pixels), *seeds_key(positions.tolist())),
+    )
