@@ -4,14 +4,15 @@ from leanfront import threads as _threads  # isort: split
 
 from compressors import CRITERIA, PRESETS, Configuration, Structure, compress, derive, preset
 from leanfront import errors
-from leanfront.api import SearchResult, open_search, resume, search
+from leanfront.api import open_search, resume, search
 from leanfront.candidates import Candidate, Candidates
 from leanfront.client import Client
 from leanfront.load import load
+from leanfront.result import SearchResult
 from leanfront.version import __version__
 from objectives import Budget, Measurement, Selection
 from search import SearchRecord
-from targets import Split, Target, resolve
+from targets import Pixels, Split, Target, resolve
 from targets.errors import LeanfrontError
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Configuration",
     "LeanfrontError",
     "Measurement",
+    "Pixels",
     "SearchRecord",
     "SearchResult",
     "Selection",

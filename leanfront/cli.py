@@ -19,7 +19,8 @@ import storage
 from compressors import CRITERIA
 from cost_models import LatencyOptions
 from leanfront import text
-from leanfront.api import SearchResult, free_name, infeasible_text, resume, run_search
+from leanfront.api import free_name, resume, run_search
+from leanfront.audit_command import audit_command
 from leanfront.candidates import flat
 from leanfront.database import database_url, open_artifacts, open_shelf, open_store
 from leanfront.demo import run_demo
@@ -39,7 +40,10 @@ from leanfront.options import (
 from leanfront.plot import write_plot
 from leanfront.recover_command import recover
 from leanfront.registry import Registry
-from leanfront.runner import Place, Runner, stopped_by_signals
+from leanfront.result import SearchResult, infeasible_text
+from leanfront.runner import Runner, stopped_by_signals
+from leanfront.selecting import MOST as MOST_MEASURED
+from leanfront.selecting import unmeasured_text
 from leanfront.shapes import frontier_json
 from leanfront.verify_command import verified, verify
 from leanfront.version import __version__
@@ -127,6 +131,9 @@ def inspect(target: str, as_json: bool) -> None:
 @click.option("--trials", default=200, show_default=True, help="Configurations to try.")
 @click.option("--minutes", type=float, help="Wall-clock limit; ends with the best so far.")
 @click.option("--objectives", default="accuracy,memory,macs", show_default=True, help="Costs and metrics.")
+@click.option(
+    "--metrics", default="", metavar="LIST", help="Measure these, too: mce, flip_rate; others are always."
+)
 @click.option("--bits", default="2,3,4,5,6,8", show_default=True, help="Weight bit-widths to choose from.")
 @click.option(
     "--criterion", default="reconstruction", show_default=True, help=f"One of {', '.join(CRITERIA)}."
@@ -179,6 +186,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
         latency=LatencyOptions.of(*(options[f"latency_{name}"] for name in ("backend", "threads", "batch"))),
         recover=options["recover"],
         recover_minutes=options["recover_minutes"],
+        metrics=tuple(part.strip() for part in options["metrics"].split(",") if part.strip()),
     )
     store = open_store(database)
     with _interruptible(lambda: name, database):
@@ -261,6 +269,12 @@ def frontier(
     "--tolerance", type=float, help="lexicographic: a difference, in the unit, that counts as equal."
 )
 @click.option("--weight", "weights", metavar="OBJECTIVE=VALUE", multiple=True, help="chebyshev: a weight.")
+@click.option(
+    "--measure",
+    default=MOST_MEASURED,
+    show_default=True,
+    help="Candidates at most to measure now by a metric that is limited and was not measured; 0: none.",
+)
 @click.option("--no-verify", is_flag=True, help="Do not verify the candidate, where nobody has yet.")
 @database_option
 @json_option
@@ -268,7 +282,18 @@ def select(name: str, strategy: str, stage: str, database: str | None, as_json: 
     """Answer: which candidate to ship within a budget. Exit code 3 when none holds it."""
     result = SearchResult(open_store(database), name)
     record = result.record
-    answer = result.selection(**limits(options), strategy=strategy, stage=stage, **_strategy_options(options))
+
+    def told(candidate: int, metrics: tuple[str, ...]) -> None:
+        click.echo(f"measuring {', '.join(metrics)} of candidate {candidate}", err=True)
+
+    answer = result.selection(
+        **limits(options),
+        strategy=strategy,
+        stage=stage,
+        measure=options["measure"],
+        told=told,
+        **_strategy_options(options),
+    )
     if not options["no_verify"]:
         answer = verified(result, answer)
     if as_json:
@@ -281,6 +306,8 @@ def select(name: str, strategy: str, stage: str, database: str | None, as_json: 
             click.echo("\nnearest:\n" + text.candidate_text(record, answer.nearest))
     if answer.note:
         click.echo(f"note: {answer.note}", err=True)
+    if answer.unmeasured:
+        click.echo(f"note: {unmeasured_text(answer)}: --measure {2 * options['measure'] or 16}", err=True)
     if not answer.feasible:
         sys.exit(INFEASIBLE)
 
@@ -331,6 +358,7 @@ def worker(
 main.add_command(serve)
 main.add_command(verify)
 main.add_command(recover)
+main.add_command(audit_command)
 
 
 @main.group()

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlsplit
 import httpx2
 
 import search as searching
-from leanfront.api import infeasible_text
 from leanfront.candidates import Candidates
 from leanfront.remote import RemoteCandidate, candidate_of
+from leanfront.result import infeasible_text
 from leanfront.version import __version__
 from objectives import Budget, Measurement, Selection
 from search import SearchRecord

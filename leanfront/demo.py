@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from leanfront import text
-from leanfront.api import free_name, infeasible_text, run_search
+from leanfront.api import free_name, run_search
 from leanfront.database import DEFAULT_DATABASE
 from leanfront.plot import write_plot
+from leanfront.result import infeasible_text
 from search import SearchOptions
 from storage import FrontierStore
 from targets import resolve

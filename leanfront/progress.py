@@ -22,6 +22,24 @@ def counted(total: int, unit: str, *, shown: bool) -> Iterator[Callable[[], None
 
 
 @contextmanager
+def staged(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar of one stage after the other; its function is told the stage, how much is done, and of how much."""
+    with tqdm(dynamic_ncols=True, disable=None if shown else True) as meter:
+        stage: str | None = None
+
+        def report(what: str, done: int, of: int) -> None:
+            nonlocal stage
+            if what != stage:
+                stage = what
+                meter.reset(of)
+                meter.set_description(what, refresh=False)
+            meter.total, meter.n = of, done
+            meter.refresh()
+
+        yield report
+
+
+@contextmanager
 def bar(trials: int, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
     """A bar over trials with frontier size and hypervolume; its function is told every `Progress`."""
     if not shown:

@@ -10,10 +10,10 @@ import click
 
 from compressors import OPTIMISERS
 from leanfront import text
-from leanfront.api import SearchResult
 from leanfront.database import open_store
 from leanfront.options import database_option, json_option
 from leanfront.recovering import prediction_json, recover_many, settings_of
+from leanfront.result import SearchResult
 from search import Attempt
 from search.recovering import MOST, require_recoverable
 from targets import resolve

@@ -6,26 +6,15 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from types import FrameType
 
-import search as searching
-from leanfront import text
-from leanfront.api import SearchResult
-from leanfront.database import open_shelf
+from leanfront.handlers import HANDLERS, Place
 from leanfront.holding import Holding
-from leanfront.keeping import keep_weights, keeper
-from leanfront.recovering import ShelvedFiles, recover_one, settings_of
-from leanfront.registry import Registry
-from leanfront.verifying import Verifier, broken_text
 from leanfront.version import __version__
-from search import SearchOptions, SearchRecord
 from storage import FrontierStore, Job, Lease, runner_name
-from storage.jobs import EXPORT, LEASE_SECONDS, RECOVER, SEARCH, VERIFY
-from targets import Target, resolve
-from targets.errors import LeanfrontError, LeaseLostError, StorageError, TargetError, UsageError
+from targets.errors import LeanfrontError, LeaseLostError, StorageError
 
 POLL = 1.0
 """Seconds between two looks at an empty queue."""
@@ -35,132 +24,6 @@ LONGEST_WAIT = 15.0
 """Seconds between two looks at a database that does not answer."""
 
 log = logging.getLogger("leanfront.runner")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how a runner does its work.
-
-    Args:
-        registry: the operator's targets.
-        workers: processes that evaluate.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        cluster: address of a Dask scheduler, in the place of processes.
-        lease: seconds for which a job is claimed, and claimed again.
-
-    Raises:
-        UsageError: a value cannot be used here.
-    """
-
-    registry: Registry = field(default_factory=Registry)
-    workers: int = 1
-    device: str = "auto"
-    cluster: str | None = None
-    lease: float = LEASE_SECONDS
-
-    def __post_init__(self) -> None:
-        SearchOptions(workers=self.workers, device=self.device, cluster=self.cluster)
-
-
-Handler = Callable[[Job, FrontierStore, Place, Callable[[], bool]], str | None]
-"""Does a job with a store under its lease; asks the function often whether to stop. Returns what is to be said of
-the job when it is done, or None when it was stopped before."""
-
-HANDLERS: dict[str, Handler] = {}
-"""What a runner can do, by the kind of job."""
-
-
-def handler(kind: str) -> Callable[[Handler], Handler]:
-    """Register what does the jobs of a kind."""
-
-    def register(function: Handler) -> Handler:
-        HANDLERS[kind] = function
-        return function
-
-    return register
-
-
-@handler(SEARCH)
-def drive_search(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str | None:
-    """Drive a search from wherever it is."""
-    record = store.search(job.search)
-    target = target_of(record, place.registry)
-    shelf = open_shelf(store)
-    done = searching.go_on(
-        target,
-        store,
-        job.search,
-        workers=place.workers,
-        device=place.device,
-        cluster=place.cluster,
-        artifact=(record.prepared and record.artifact) or keep_weights(shelf, job.search, target),
-        stop=stop,
-        keep=keeper(shelf),
-        files=ShelvedFiles(store, shelf),
-    )
-    return None if done.state == "running" else done.message
-
-
-@handler(VERIFY)
-def verify_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str:
-    """Verify the job's candidate."""
-    candidate = store.candidate(_candidate(job))
-    verification = _verifier(job, store, place).verify(candidate)
-    if not verification.ok:
-        return broken_text(verification)
-    return f"all {len(verification.claims)} claims hold"
-
-
-@handler(EXPORT)
-def export_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str:
-    """Make a file of the job's candidate, and verify it where nobody has."""
-    candidate = store.candidate(_candidate(job))
-    made = _verifier(job, store, place).file(candidate, str(job.parameters["format"]))
-    said = f"{made.bytes:,} bytes, SHA-256 {made.digest}"
-    return (
-        said if store.candidate(_candidate(job)).verified else f"{said}; not everything claimed of it holds"
-    )
-
-
-@handler(RECOVER)
-def recover_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str | None:
-    """Recover the job's candidate; stopped, it leaves a checkpoint from which the next claim goes on."""
-    result = SearchResult(store, job.search, target_of(store.search(job.search), place.registry))
-    wanted = dict(job.parameters)
-    minutes = wanted.pop("minutes", None)
-    parent = store.candidate(_candidate(job))
-    attempt = recover_one(
-        result.recoverer(place.device), parent, settings_of(**wanted), minutes, progress=False, stop=stop
-    )
-    return None if attempt.ended == "stopped" else text.attempt_text(attempt)
-
-
-def _candidate(job: Job) -> int:
-    if job.candidate is None:
-        raise UsageError(f"a job of the kind '{job.kind}' is about a candidate, and this one names none")
-    return job.candidate
-
-
-def _verifier(job: Job, store: FrontierStore, place: Place) -> Verifier:
-    record = store.search(job.search)
-    result = SearchResult(store, job.search, target_of(record, place.registry))
-    return result.verifier(place.device)
-
-
-def target_of(record: SearchRecord, registry: Registry) -> Target:
-    """The target of a stored search: the operator's of that name, or what its reference means here.
-
-    Raises:
-        TargetError: it was a Python object of another process, or cannot be loaded.
-    """
-    if record.registered is not None and record.registered in registry:
-        return resolve(registry.reference(record.registered))
-    if record.target.startswith("python:"):
-        raise TargetError(
-            f"search '{record.name}' was made on a Python object of another process: resume it there, with "
-            "leanfront.resume(..., target=...)"
-        )
-    return resolve(record.target)
 
 
 class Runner:

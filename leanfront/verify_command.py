@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from leanfront import text
-from leanfront.api import SearchResult
 from leanfront.database import open_store
 from leanfront.options import database_option, json_option
+from leanfront.result import SearchResult
 from leanfront.verifying import broken_text
 from objectives import Selection
 from search import Verification

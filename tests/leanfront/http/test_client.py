@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from leanfront import client as clients
-from leanfront.api import SearchResult
 from leanfront.client import Client, RemoteSearch
 from leanfront.http import Keys
+from leanfront.result import SearchResult
 from storage import FrontierStore
 from targets.errors import (
     BusyError,

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from leanfront import Client
-from leanfront.api import SearchResult
 from leanfront.cli import main
+from leanfront.result import SearchResult
 from search import Candidate
 from storage import FrontierStore
 from targets.errors import UsageError
