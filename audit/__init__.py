@@ -9,6 +9,7 @@ from __future__ import annotations
 from audit.answers import Answers
 from audit.auditor import Auditor, StoppedError
 from audit.kinds import KINDS, Findings, Kind, register
+from audit.layer_limits import bounds_of
 from audit.options import PATHS, AuditOptions
 from audit.run import kinds_of, run
 from audit.versions import LEVELS, Configured, Dense, Version, of_candidate
@@ -26,6 +27,7 @@ __all__ = [
     "Kind",
     "StoppedError",
     "Version",
+    "bounds_of",
     "kinds_of",
     "of_candidate",
     "register",

@@ -30,6 +30,11 @@ class Answers:
     def __init__(self, folder: Path | None = None) -> None:
         self._cache = BankCache(cache_folder() / "answers" if folder is None else folder, LIMIT)
 
+    @property
+    def folder(self) -> Path:
+        """Where they are kept."""
+        return self._cache.folder
+
     def get(self, *key: str | int) -> Tensor | None:
         """(N, C) float32, or None where they are not kept."""
         found = self._cache.get(_key(*key))

@@ -13,7 +13,7 @@ from audit.member import Member
 from audit.options import AuditOptions
 from audit.population import Population, Votes
 from audit.versions import Dense, Version, levels
-from compressors import Structure
+from compressors import Compressor, Structure
 from compressors.outputs import batch_size, outputs
 from search.dense import require_split
 from targets import Split, Target
@@ -128,6 +128,11 @@ class Auditor:
         if found is None:
             raise StoppedError
         return found
+
+    @property
+    def compressor(self) -> Compressor:
+        """Makes compressed versions of the target's own model."""
+        return self._own.compressor
 
     def module(self, version: Version) -> nn.Module:
         """The version of the target's own model."""

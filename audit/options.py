@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from compressors import CRITERIA
+from compressors.configuration import METHODS
 from objectives.corruptions import CORRUPTIONS, MAIN
 from targets.errors import UsageError
 
@@ -15,6 +17,10 @@ SEVERITIES = (1, 2, 3, 4, 5)
 MOST_MODELS = 1000
 PATHS = ("corrupted", "shift")
 """Options that name files: nobody may give them over the network."""
+
+TICKETS = "tickets"
+"""Multi-prize tickets: subnetworks of a random initialisation, compared beside the pruning criteria."""
+COMPARED = ("random", "l1", "taylor", "fisher", "lamp", "reconstruction", TICKETS)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class AuditOptions:
         seed: of everything random.
         corrupted: folder of a published set of corrupted images (CIFAR-10-C, ImageNet-C), or None.
         shift: images of another source with the same classes (a folder or zip), or None.
+        criteria: pruning criteria whose geometry is compared: names in `compressors.CRITERIA`, and ``tickets``.
+        ratios: shares of zero weights at which they are, in (0, 1).
+        ticket_samples: training samples that the search for each ticket sees.
+        criterion: that ranks what the audit of limits prunes: a name in `compressors.CRITERIA`.
+        method: that makes the weights there: a name in `compressors.configuration.METHODS`.
 
     Raises:
         UsageError: a value cannot be used.
@@ -50,6 +61,11 @@ class AuditOptions:
     seed: int = 0
     corrupted: str | None = None
     shift: str | None = None
+    criteria: tuple[str, ...] = COMPARED
+    ratios: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
+    ticket_samples: int = 20_000
+    criterion: str = "reconstruction"
+    method: str = "sequential"
 
     def __post_init__(self) -> None:
         if self.population not in POPULATIONS:
@@ -70,6 +86,18 @@ class AuditOptions:
             raise UsageError(f"{said}; known: {', '.join(CORRUPTIONS)}")
         if not self.severities or not set(self.severities) <= set(SEVERITIES):
             raise UsageError(f"severities are 1 to 5, not {', '.join(map(str, self.severities)) or 'none'}")
+        _check_compared(self.criteria, self.ratios)
+        for what, name, known in (
+            ("criterion", self.criterion, CRITERIA),
+            ("method", self.method, METHODS),
+        ):
+            if name not in known:
+                raise UsageError(f"unknown {what} '{name}'; known: {', '.join(known)}")
+        if self.ticket_samples < 1:
+            raise UsageError(
+                f"a ticket must see at least 1 training sample, not {self.ticket_samples}; to have no tickets leave "
+                f"'{TICKETS}' out of the criteria"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -93,3 +121,18 @@ class AuditOptions:
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
         }
         return cls(**own)
+
+
+def _check_compared(criteria: tuple[str, ...], ratios: tuple[float, ...]) -> None:
+    known = (*CRITERIA, TICKETS)
+    unknown = [name for name in criteria if name not in known]
+    if unknown or not criteria:
+        said = f"unknown criterion: {', '.join(unknown)}" if unknown else "no criterion is named"
+        raise UsageError(f"{said}; known: {', '.join(known)}")
+    if not ratios or not all(isinstance(ratio, float) and 0 < ratio < 1 for ratio in ratios):
+        raise UsageError(
+            f"ratios are shares of zero weights in (0, 1), not {', '.join(map(str, ratios)) or 'none'}"
+        )
+    for what, values in (("criterion", criteria), ("ratio", ratios)):
+        if len(set(values)) < len(values):
+            raise UsageError(f"a {what} comes twice: {', '.join(map(str, values))}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from targets import Target
 from targets.errors import EvaluationError
 
 TOP = 5
+Vote = tuple[NDArray[np.int64], NDArray[np.bool_]]
+"""One model's first answers (N,), and whether the label is among its first five (N,)."""
 Report = Callable[[int, int], None]
 """Told how many answers there are, and of how many."""
 
@@ -110,29 +113,33 @@ class Population:
         done = total - sum(len(found) for _, found in waiting)
         report(done, total)
         # What was just computed is at hand even where the cache cannot be written.
-        fresh: dict[tuple[int, str], Tensor] = {}
-        for index, name, logits in self._computed(waiting, answers, workers, stop):
-            fresh[index, name] = logits
+        fresh: dict[tuple[int, str], Vote] = {}
+        for index, name, vote in self._computed(waiting, answers, workers, stop):
+            fresh[index, name] = vote
             done += 1
             report(done, total)
-        labels = require_split(self.target, self.split).labels
         found = {}
         for version in versions:
             every = [self._of(index, version, answers, fresh) for index in range(self.models)]
             whole = [each for each in every if each is not None]
             if len(whole) < self.models:
                 return None
-            found[version.name] = Votes(
-                np.stack([each.argmax(1).numpy() for each in whole]),
-                np.stack([correct(each, labels, min(TOP, each.shape[1])).numpy() for each in whole]),
-            )
+            first, five = zip(*whole, strict=True)
+            found[version.name] = Votes(np.stack(first), np.stack(five))
         return found
 
     def _of(
-        self, index: int, version: Version, answers: Answers, fresh: dict[tuple[int, str], Tensor]
-    ) -> Tensor | None:
-        found = fresh.get((index, version.name))
-        return found if found is not None else answers.get(*self.key(index, version))
+        self, index: int, version: Version, answers: Answers, fresh: dict[tuple[int, str], Vote]
+    ) -> Vote | None:
+        if (index, version.name) in fresh:
+            return fresh[index, version.name]
+        logits = answers.get(*self.key(index, version))
+        return None if logits is None else self.vote(logits)
+
+    def vote(self, logits: Tensor) -> Vote:
+        """What of a model's logits (N, C) is counted: logits of all models would not fit into memory."""
+        labels = require_split(self.target, self.split).labels
+        return logits.argmax(1).numpy(), correct(logits, labels, min(TOP, logits.shape[1])).numpy()
 
     def _computed(
         self,
@@ -140,26 +147,25 @@ class Population:
         answers: Answers,
         workers: int,
         stop: Callable[[], bool],
-    ) -> Iterator[tuple[int, str, Tensor]]:
+    ) -> Iterator[tuple[int, str, Vote]]:
         if workers == 1 or len(waiting) < 2:
             for index, versions in waiting:
-                for name, logits in answered(self, index, versions, answers, stop):
-                    yield index, name, logits
+                for name, vote in answered(self, index, versions, answers, stop):
+                    yield index, name, vote
             return
         count = min(workers, len(waiting))
-        with _processes(self, count) as executor:
+        with _processes(self, answers, count) as executor:
             running = {executor.submit(_answered, index, found): index for index, found in waiting}
             try:
-                yield from self._collected(running, answers, stop)
+                yield from self._collected(running, stop)
             finally:
                 executor.shutdown(wait=False, cancel_futures=True)
 
     def _collected(
         self,
-        running: dict[Future[list[tuple[str, Tensor]]], int],
-        answers: Answers,
+        running: dict[Future[list[tuple[str, Vote]]], int],
         stop: Callable[[], bool],
-    ) -> Iterator[tuple[int, str, Tensor]]:
+    ) -> Iterator[tuple[int, str, Vote]]:
         for future in as_completed(running):
             try:
                 found = future.result()
@@ -168,7 +174,7 @@ class Population:
                     "a worker process of the audit was killed, by the system for memory perhaps: what was answered "
                     "is kept; run it again, with fewer workers"
                 ) from error
-            yield from ((running[future], name, logits) for name, logits in found)
+            yield from ((running[future], name, vote) for name, vote in found)
             if stop():
                 return
 
@@ -179,8 +185,8 @@ def answered(
     versions: Sequence[Version],
     answers: Answers,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[str, Tensor]]:
-    """What versions of one member answer, each kept as soon as it is there: (name, logits (N, C))."""
+) -> Iterator[tuple[str, Vote]]:
+    """What versions of one member answer, by name; the logits are kept as soon as they are there."""
     member = population.member(index)
     data = require_split(population.target, population.split)
     size = batch_size(population.target.example_input)
@@ -192,28 +198,32 @@ def answered(
             raise EvaluationError(
                 f"'{version.name}' of model {index} of the population gives NaN or infinite outputs"
             )
-        yield version.name, answers.put(logits, *population.key(index, version))
+        yield version.name, population.vote(answers.put(logits, *population.key(index, version)))
 
 
-_population: Population | None = None
+_work: tuple[Population, Answers] | None = None
 
 
-def _open(source: Source, blank: Population, threads: int) -> None:
+def _open(source: Source, blank: Population, folder: Path, threads: int) -> None:
     """In a worker process: get the target and set up."""
-    global _population
+    global _work
     torch.set_num_threads(threads)
-    _population = replace(blank, target=source.open())
+    _work = replace(blank, target=source.open()), Answers(folder)
 
 
-def _answered(index: int, versions: tuple[Version, ...]) -> list[tuple[str, Tensor]]:
-    assert _population is not None
-    return list(answered(_population, index, versions, Answers()))
+def _answered(index: int, versions: tuple[Version, ...]) -> list[tuple[str, Vote]]:
+    assert _work is not None
+    population, answers = _work
+    return list(answered(population, index, versions, answers))
 
 
-def _processes(population: Population, count: int) -> Executor:
+def _processes(population: Population, answers: Answers, count: int) -> Executor:
     threads = max(1, (os.cpu_count() or 1) // count)
     # The target is sent as what gives it again; without one its pickle would be sent twice.
     source, blank = Source.of(population.target), replace(population, target=None)  # type: ignore[arg-type]
     return ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), initializer=_open, initargs=(source, blank, threads)
+        count,
+        multiprocessing.get_context("spawn"),
+        initializer=_open,
+        initargs=(source, blank, answers.folder, threads),
     )

@@ -49,10 +49,9 @@ def run(auditor: Auditor, kinds: Sequence[Kind], search: str, release: str) -> I
 def records(kind: Kind, found: Findings, auditor: Auditor, search: str, release: str) -> list[AuditRecord]:
     """What a kind found as it is stored."""
     parameters = auditor.options.to_json()
+    about = {key: value for key, value in found.document.items() if key not in kind.shared}
     own = [
-        AuditRecord(
-            search, kind.name, {**found.document, **part}, int(part["candidate"]), parameters, release
-        )
+        AuditRecord(search, kind.name, {**about, **part}, int(part["candidate"]), parameters, release)
         for part in found.versions.values()
         if part["candidate"] is not None
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -142,5 +143,18 @@ def published(path: str, target: Target, pixels: Pixels, data: Split, options: A
         chosen.labels,
         data,
         make,
-        (PUBLISHED, folder.path.name, chosen.digest, *pixels_key(pixels), *seeds_key(positions.tolist())),
+        (
+            PUBLISHED,
+            folder.path.name,
+            *arrays_key(folder.path),
+            chosen.digest,
+            *pixels_key(pixels),
+            *seeds_key(positions.tolist()),
+        ),
     )
+
+
+def arrays_key(path: Path) -> tuple[str, ...]:
+    """The arrays of a folder as they are now: all of them are not read to say which they are."""
+    files = sorted(path.glob("*.npy"))
+    return tuple(f"{each.name} {each.stat().st_size} {each.stat().st_mtime_ns}" for each in files)

@@ -15,6 +15,9 @@ from audit.member import Member
 from compressors import PRESETS, Configuration, Structure
 from compressors.artifact import read, restore
 from compressors.batch_norm import reestimate
+from compressors.calibration import Calibration
+from compressors.modules import BATCH_NORMS
+from compressors.norm_form import restate
 from search import Candidate
 from targets.errors import UsageError
 
@@ -96,6 +99,10 @@ class Configured:
                 "where its file is kept"
             )
         module = self._restored(member)
+        norms = member.base.model.named_modules()
+        eps = {name: norm.eps for name, norm in norms if isinstance(norm, BATCH_NORMS)}
+        # The norms of a file hold no statistics: first they get those of all samples.
+        restate(module, Calibration(member.base, member.samples, member.device).batches, eps)
         reestimate(module, member.compressor.materials.calibration.batches)
         return module
 

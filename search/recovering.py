@@ -28,7 +28,7 @@ from search.attempt import (
     uncut,
 )
 from search.candidate import Candidate, SearchRecord
-from search.evaluation import Evaluator
+from search.evaluation import Evaluator, metrics_of
 from search.promotion import Features, Outcome, Prediction, Predictor, ranked
 from search.store import Store
 from targets.architectures import architecture_name
@@ -375,7 +375,9 @@ class Recoverer:
         module = self._read(content).module.to(evaluator.device)
         fold(module, evaluator.compressor.materials.foldable)
         splits = ["validation"] if evaluator.target.test is None else ["validation", "test"]
-        return tuple(each for split in splits for each in evaluator.measure(module, split))
+        # Whatever the search measures, its objectives among it, though the evaluator may be another one.
+        names = metrics_of(self.record.settings.get("metrics", ()))
+        return tuple(each for split in splits for each in evaluator.measure(module, split, names))
 
     def _read(self, content: bytes) -> Compressed:
         return compressed_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.distributions import IntDistribution
@@ -17,6 +17,9 @@ CHANNEL_STEPS = 8
 SPARSITY_LEVELS: tuple[Sparsity, ...] = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.25, 0.0)
 SPARSITY_MODES = ("none", "unstructured", "2:4")
 ACTIVATION_MODES = ("float", "8", "search")
+BOUNDS = {"bits": FLOAT_BITS, "sparsity": 1.0, "keep": 1.0}
+"""What may be bounded of a layer or channel group -> the largest value of the bound; 0 is the smallest."""
+Bounds = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class SpaceOptions:
         method: makes the kept weights (`compressors.configuration.METHODS`).
         activation_range: rule of activation ranges.
         seed: for criteria that draw.
+        bounds: layer, or channel group, -> ``bits``, the lowest width allowed, ``sparsity``, the highest share of
+            zeroed weights, and ``keep``, the lowest share of units kept (of a group): choices beyond them are left
+            out, the dearest stays. `audit.bounds_of` makes them of an audit of limits.
 
     Raises:
         UsageError: a value is unknown.
@@ -43,6 +49,7 @@ class SpaceOptions:
     method: str = "sequential"
     activation_range: str = "percentile"
     seed: int = 0
+    bounds: Bounds = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         allowed = (*WEIGHT_BITS, FLOAT_BITS)
@@ -57,10 +64,11 @@ class SpaceOptions:
         _one_of(self.sparsity, SPARSITY_MODES, "sparsity")
         _one_of(self.criterion, tuple(CRITERIA), "criterion")
         _one_of(self.method, tuple(METHODS), "method")
+        object.__setattr__(self, "bounds", _canonical(self.bounds))
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready dictionary."""
-        return {
+        said = {
             "bits": list(self.bits),
             "activation_bits": self.activation_bits,
             "sparsity": self.sparsity,
@@ -69,6 +77,8 @@ class SpaceOptions:
             "activation_range": self.activation_range,
             "seed": self.seed,
         }
+        # Absent where there are none, as in searches of before.
+        return said | ({"bounds": {n: dict(own) for n, own in self.bounds.items()}} if self.bounds else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SpaceOptions:
@@ -172,11 +182,13 @@ def derive_space(structure: Structure, options: SpaceOptions) -> Space:
     """The space of a model.
 
     Raises:
-        UsageError: nothing of the model can be changed.
+        UsageError: nothing of the model can be changed, or a bound is of nothing that the model has.
     """
+    _require_known(structure, options.bounds)
     parameters: dict[str, Parameter] = {}
 
     def add(kind: str, subject: str, values: Sequence[Any]) -> None:
+        values = _within(options.bounds.get(subject, {}), kind, values)
         if len(values) > 1 or kind == "weight":
             name = f"{kind}/{subject}"
             parameters[name] = Parameter(name, kind, subject, tuple(values))
@@ -201,6 +213,52 @@ def channel_grid(units: int) -> tuple[int, ...]:
     return tuple(
         sorted({max(1, round(units * step / CHANNEL_STEPS)) for step in range(1, CHANNEL_STEPS)} | {units})
     )
+
+
+def _within(bound: Mapping[str, float], kind: str, values: Sequence[Any]) -> Sequence[Any]:
+    """The choices that a subject's bounds leave, the dearest always."""
+    *others, dearest = values
+    if kind == "weight" and "bits" in bound:
+        others = [bits for bits in others if bits >= bound["bits"]]
+    elif kind == "sparsity" and "sparsity" in bound:
+        others = [share for share in others if _number(share) <= bound["sparsity"]]
+    elif kind == "channels" and "keep" in bound:
+        others = [units for units in others if units >= bound["keep"] * dearest]
+    return (*others, dearest)
+
+
+def _canonical(bounds: Any) -> dict[str, dict[str, float]]:
+    """Bounds in the order of names, without those of nothing.
+
+    Raises:
+        UsageError: no mapping of mappings, an unknown bound, or one out of range.
+    """
+    if not isinstance(bounds, Mapping) or not all(isinstance(own, Mapping) for own in bounds.values()):
+        raise UsageError(f"bounds map layers to mappings such as {{'bits': 4}}, not {bounds!r:.100}")
+    found: dict[str, dict[str, float]] = {}
+    for subject, own in sorted(bounds.items()):
+        for what, value in own.items():
+            if what not in BOUNDS:
+                raise UsageError(f"unknown bound '{what}' of '{subject}'; known: {', '.join(BOUNDS)}")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 <= value <= BOUNDS[what]:
+                raise UsageError(f"bound {what} of '{subject}' lies in 0 to {BOUNDS[what]:g}, not {value!r}")
+        if own:
+            found[str(subject)] = {what: own[what] for what in BOUNDS if what in own}
+    return found
+
+
+def _require_known(structure: Structure, bounds: Bounds) -> None:
+    for subject, own in bounds.items():
+        if subject not in structure.layers and subject not in structure.groups:
+            raise UsageError(
+                f"bounds name '{subject}', which is no layer and no channel group of this model: they are another "
+                "model's"
+            )
+        if "keep" in own and subject not in structure.groups:
+            raise UsageError(f"bounds keep units of '{subject}', which is no channel group of this model")
+        if own.keys() & {"bits", "sparsity"} and subject not in structure.layers:
+            raise UsageError(f"bounds say bits or sparsity of '{subject}', which is no layer of this model")
 
 
 def _number(value: Any) -> float:

@@ -5,7 +5,7 @@ import os
 import torch
 from torch import nn
 
-from targets import Target
+from targets import Pixels, Target
 
 
 class Net(nn.Module):
@@ -57,7 +57,9 @@ def _data(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return images, labels
 
 
-def _make(kind: type[Net], train: tuple[torch.Tensor, torch.Tensor] | None = None) -> Target:
+def _make(
+    kind: type[Net], train: tuple[torch.Tensor, torch.Tensor] | None = None, pixels: Pixels | None = None
+) -> Target:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         threads = torch.get_num_threads()
@@ -82,6 +84,7 @@ def _make(kind: type[Net], train: tuple[torch.Tensor, torch.Tensor] | None = Non
         train=train,
         classes=["a", "b", "c", "d"],
         name="tiny",
+        pixels=pixels,
     )
 
 
@@ -92,6 +95,11 @@ def target() -> Target:
 def recoverable() -> Target:
     """With a training split, from which compressed copies can learn."""
     return _make(Net, _data(320, 1))
+
+
+def pictured() -> Target:
+    """That says how its inputs are made of pixels, which can be corrupted then."""
+    return _make(Net, pixels=Pixels((0.45,), (0.15,)))
 
 
 def dies() -> Target:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from audit.kinds import calibration, classes, exemplars, robustness
+from audit.kinds import bounds, calibration, capacity, classes, exemplars, geometry, limits, robustness
 from audit.kinds.kind import KINDS, Findings, Kind, register
 
-__all__ = ["KINDS", "Findings", "Kind", "calibration", "classes", "exemplars", "register", "robustness"]
+__all__ = [
+    "KINDS",
+    "Findings",
+    "Kind",
+    "bounds",
+    "calibration",
+    "capacity",
+    "classes",
+    "exemplars",
+    "geometry",
+    "limits",
+    "register",
+    "robustness",
+]

@@ -35,6 +35,7 @@ class Kind:
         source: where it comes from, one line.
         heavy: keys of a version's findings that a search's own document leaves out of its candidates, as theirs has
             them.
+        shared: keys of the document about all versions that the candidates' own leave out: the search's has them.
         alone: whether it has something to say where no version is named.
     """
 
@@ -44,6 +45,7 @@ class Kind:
     metrics: tuple[str, ...]
     source: str
     heavy: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     alone: bool = False
 
 

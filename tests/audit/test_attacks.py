@@ -14,7 +14,7 @@ from audit.probe import Probe
 from compressors import Compressor, preset
 from objectives import wilson
 from targets import Pixels, Target
-from targets.errors import EvaluationError, UsageError
+from targets.errors import UsageError
 
 COLOURS = Pixels((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 PIXELS = Pixels((0.45,), (0.2,))
@@ -135,19 +135,7 @@ def test_transferred_to_itself_is_white_box(tiny: Target, tiny_probe: tuple[Prob
     assert replace(moved, transferred=False) == own
 
 
-@pytest.mark.parametrize(
-    "scheme",
-    [
-        "float16",
-        "fixed-int8",
-        pytest.param(
-            "dynamic-int8",
-            marks=pytest.mark.xfail(
-                raises=EvaluationError, reason="ActivationQuantiser takes its dynamic range with history"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("scheme", ["float16", "fixed-int8", "dynamic-int8"])
 def test_compressed_modules_give_gradients(
     compressor: Compressor, tiny_probe: tuple[Probe, Tensor], scheme: str
 ) -> None:

@@ -16,7 +16,7 @@ from objectives import METRICS, minimisation, nondominated, resolve
 from search import Candidate, SearchOptions, SpaceOptions, prepare, start
 from search import resume as resume_search
 from search.driver import objective_values
-from search.evaluation import Evaluator
+from search.evaluation import Evaluator, metrics_of
 from storage import FrontierStore
 from targets import Target
 from targets import resolve as resolve_target
@@ -269,7 +269,9 @@ def test_dense_model_is_measured_as_it_is(tiny: Target, store: FrontierStore) ->
     assert dense["accuracy", "validation"] == pytest.approx(
         float((tiny.model(inputs).argmax(1) == labels).float().mean())
     )
-    assert {name for name, split in dense if split == "test"} == set(METRICS)
+    assert {name for name, split in dense if split == "test"} == set(metrics_of())
+    assert set(METRICS) - set(metrics_of()) == {"mce", "flip_rate"}
+    assert dense["pie_rate", "validation"] == dense["worst_class_drop", "test"] == 0
     assert dense["memory_bytes", ""] == 4 * sum(p.numel() for p in tiny.model.parameters())
 
 

@@ -1,0 +1,172 @@
+"""Two-part description length: bits for the model, and bits for the training labels that it leaves unexplained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audit.artifacts import Stored
+from audit.auditor import Auditor
+from compressors.outputs import correct
+from objectives.documents import plain
+from targets import Split
+from targets.errors import EvaluationError
+
+SAMPLES = 2000
+"""Training samples whose labels are priced; what the others cost is taken to be the same."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A model and the training labels under it, in bits.
+
+    Args:
+        name: of the version.
+        model_bits: L(model), entropy-coded, with everything that reading it takes.
+        data_bits: L(labels | model), sum of -log2 p(y | x) over the training samples.
+        baseline_bits: N log2 C: the labels without a model.
+    """
+
+    name: str
+    model_bits: float
+    data_bits: float
+    baseline_bits: float
+
+    @property
+    def total_bits(self) -> float:
+        """L."""
+        return self.model_bits + self.data_bits
+
+    @property
+    def ratio(self) -> float:
+        """L over the baseline: below 1 the model pays for itself on these labels alone."""
+        return self.total_bits / self.baseline_bits
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**plain(self), "total_bits": self.total_bits, "ratio": self.ratio}
+
+
+def label_bits(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log2 p(y | x) of each sample, (n,) float64.
+
+    Args:
+        logits: (n, C).
+        labels: (n,) in 0..C-1.
+
+    Raises:
+        EvaluationError: a logit is NaN or infinite.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise EvaluationError("the model's outputs are NaN or infinite: they describe no labels")
+    return -logits.double().log_softmax(1).gather(1, labels[:, None]).squeeze(1) / math.log(2)
+
+
+def described(name: str, model_bits: float, logits: Tensor, labels: Tensor, total: int) -> Described:
+    """The two parts.
+
+    Args:
+        name: of the version.
+        model_bits: L(model).
+        logits: (n, C) on some of the training samples.
+        labels: (n,) of them.
+        total: N, training samples there are: what the n cost is scaled to them.
+    """
+    bits = label_bits(logits, labels)
+    return Described(name, model_bits, float(bits.mean()) * total, total * math.log2(max(2, logits.shape[1])))
+
+
+def describe(auditor: Auditor, stored: Stored, samples: TrainingSamples) -> tuple[Described, float]:
+    """The description of a stored version, and its top-1 on the samples it is described on."""
+    chosen = samples.chosen
+    logits = auditor.on(stored, lambda: chosen, "description", chosen.digest)
+    top1 = float(correct(logits, chosen.labels).double().mean())
+    found = described(stored.name, stored.entropy.described_bits, logits, chosen.labels, samples.total)
+    return found, top1
+
+
+def shortest(found: Mapping[int, Described]) -> int | None:
+    """The width with the shortest description, the minimum of the U; the first of equals, None of none."""
+    return min(found, key=lambda width: found[width].total_bits) if found else None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """From how many training samples on a width gives the shortest description.
+
+    Args:
+        bits: the width.
+        samples: N.
+    """
+
+    bits: int
+    samples: float
+
+
+def turns(found: Mapping[int, Described], total: int) -> list[Turn]:
+    """Where the minimum of the U lies for other numbers of samples alike: L(N) is a line for each width.
+
+    Args:
+        found: by width.
+        total: samples behind their `data_bits`.
+
+    Returns:
+        Ascending in N; first the width that is best without any sample.
+    """
+    left = {width: (each.model_bits, each.data_bits / total) for width, each in found.items()}
+    reached: list[Turn] = []
+    start = 0.0
+    while left:
+        best = min(left, key=lambda width: (left[width][0] + start * left[width][1], left[width][1]))
+        reached.append(Turn(best, start))
+        model, slope = left.pop(best)
+        # Later only who pays less for a sample can be shorter.
+        left = {width: line for width, line in left.items() if line[1] < slope}
+        start = min(((line[0] - model) / (slope - line[1]) for line in left.values()), default=start)
+    return reached
+
+
+@dataclass(frozen=True)
+class TrainingSamples:
+    """Labels that are described.
+
+    Args:
+        split: ``train``, or ``calibration`` where there is none.
+        chosen: those that are priced.
+        total: N, all of them.
+    """
+
+    split: str
+    chosen: Split
+    total: int
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        few = len(self.chosen) < self.total
+        scaled = f", scaled from {len(self.chosen)} of them" if few else ""
+        stand_in = "" if self.split == "train" else "; there is no train split"
+        return f"labels of the {self.total} {self.split} samples{scaled}{stand_in}"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "split": self.split,
+            "samples": len(self.chosen),
+            "of": self.total,
+            "text": self.text,
+        }
+
+
+def training_samples(auditor: Auditor, most: int = SAMPLES) -> TrainingSamples:
+    """Some of the samples that the model was trained on, drawn at random."""
+    target = auditor.target
+    split = target.calibration if target.train is None else target.train
+    generator = torch.Generator().manual_seed(auditor.options.seed)
+    positions = torch.randperm(len(split), generator=generator)[:most].sort().values
+    return TrainingSamples(split.name, split.subset(positions), len(split))
