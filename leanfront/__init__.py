@@ -8,6 +8,7 @@ from leanfront.api import open_search, resume, search
 from leanfront.candidates import Candidate, Candidates
 from leanfront.client import Client
 from leanfront.load import load
+from leanfront.report import report
 from leanfront.result import SearchResult
 from leanfront.version import __version__
 from objectives import Budget, Measurement, Selection
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "open_search",
     "preset",
+    "report",
     "resolve",
     "resume",
     "search",

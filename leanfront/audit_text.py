@@ -1,17 +1,53 @@
-"""What people read of audits: a table a kind."""
+"""What people read of audits: tables of each kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from leanfront.text import table
+from audit import KINDS
+from leanfront.audit_text_bounds import bounds_tables, capacity_tables
+from leanfront.audit_text_geometry import geometry_tables
+from leanfront.audit_text_limits import limits_tables
+from leanfront.tables import Table
 from storage import AuditRecord
 
 
 def audit_text(record: AuditRecord) -> str:
-    """An audit of a search as a title and a table, with what to keep in mind."""
-    return TEXTS[record.kind](record.document)
+    """An audit as titles and tables, with what to keep in mind."""
+    return "\n\n".join(each.text() for each in tables_of(record.kind, with_versions(record.document)))
+
+
+def with_versions(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A candidate's own document as one of a search: what was found of its version is spread in it."""
+    return document if "versions" in document else {**document, "versions": [document]}
+
+
+def tables_of(kind: str, document: Mapping[str, Any]) -> list[Table]:
+    """The tables of an audit's document; where there are none of its kind, the plain values of its versions."""
+    return (
+        TABLES[kind](document) if kind in TABLES and is_whole(kind, document) else [_values(kind, document)]
+    )
+
+
+def is_whole(kind: str, document: Mapping[str, Any]) -> bool:
+    """Whether a document has what candidates' own ones leave to that of the search."""
+    return kind not in KINDS or all(key in document for key in KINDS[kind].shared)
+
+
+def _values(kind: str, document: Mapping[str, Any]) -> Table:
+    def shown(value: object) -> str:
+        return f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+    def plain(entry: Mapping[str, Any]) -> dict[str, str]:
+        return {key: shown(value) for key, value in entry.items() if not isinstance(value, Mapping | list)}
+
+    versions = [plain(each) for each in document.get("versions", ())]
+    if not versions:
+        return Table(kind, ["value", "is"], [[key, value] for key, value in plain(document).items()])
+    keys = [key for key in dict.fromkeys(key for each in versions for key in each) if key != "version"]
+    rows = [[each.get("version", "-"), *(each.get(key, "-") for key in keys)] for each in versions]
+    return Table(kind, ["version", *keys], rows)
 
 
 def _share(value: float | None, digits: int = 4) -> str:
@@ -28,7 +64,7 @@ def _head(title: str, document: Mapping[str, Any]) -> str:
     return said if population is None else f"{said}, {population['text']}"
 
 
-def _classes(document: Mapping[str, Any]) -> str:
+def _classes(document: Mapping[str, Any]) -> list[Table]:
     rows = []
     for each in document["versions"]:
         groups = [group for group in each["groups"] if group["normalised_points"] is not None]
@@ -49,10 +85,10 @@ def _classes(document: Mapping[str, Any]) -> str:
         f"dense top-1 {_share(first['dense_top1'])}; {first['tested']} classes tested; with {first['members']} "
         f"models an effect of {first['detectable_effect']:.2f} standard deviations is found in 80% of cases"
     )
-    return f"{_head('Class impact', document)}\n{table(header, rows)}\n{told}"
+    return [Table(_head("Class impact", document), header, rows, told)]
 
 
-def _exemplars(document: Mapping[str, Any]) -> str:
+def _exemplars(document: Mapping[str, Any]) -> list[Table]:
     rows = []
     for each in document["versions"]:
         floor, subsets = each["floor"], each["subsets"]
@@ -78,13 +114,11 @@ def _exemplars(document: Mapping[str, Any]) -> str:
         "on PIE",
         "version on PIE",
     ]
-    return (
-        f"{_head('Exemplars (PIE)', document)}\n{table(header, rows)}\n"
-        "the noise floor is the PIE rate between halves of the dense population: compare it with 'PIE, halves'"
-    )
+    told = "the noise floor is the PIE rate between halves of the dense population: compare it with 'PIE, halves'"
+    return [Table(_head("Exemplars (PIE)", document), header, rows, told)]
 
 
-def _calibration(document: Mapping[str, Any]) -> str:
+def _calibration(document: Mapping[str, Any]) -> list[Table]:
     rows = []
     for name, each in [("dense", document["dense"]), *((v["version"], v) for v in document["versions"])]:
         temperature = each["temperature"]
@@ -100,10 +134,10 @@ def _calibration(document: Mapping[str, Any]) -> str:
             ]
         )
     header = ["version", "ECE", "NLL", "Brier", "temperature", "ECE before it", "after it"]
-    return f"{_head('Calibration', document)}\n{table(header, rows)}"
+    return [Table(_head("Calibration", document), header, rows)]
 
 
-def _robustness(document: Mapping[str, Any]) -> str:
+def _robustness(document: Mapping[str, Any]) -> list[Table]:
     rows = []
     named = [("dense", document["dense"]), *((v["version"], v) for v in document["versions"])]
     for name, each in named:
@@ -126,9 +160,11 @@ def _robustness(document: Mapping[str, Any]) -> str:
         )
     header = ["version", "clean", "mCE", "relative", "flips", "FGSM", "PGD", "PGD from dense"]
     if "shift" in document:
-        header.append(f"on {document['shift']['name']}")
+        header.append(f"on {document['shift'].get('name', 'other data')}")
+    # A candidate's own document says how it fared under them in that place.
+    said = document["c_like"].get("text", "C-like corruptions")
     told = (
-        f"{document['c_like']['text']}; mCE is relative to the dense model; flips under Gaussian noise of "
+        f"{said}; mCE is relative to the dense model; flips under Gaussian noise of "
         f"{document['dense']['stability']['flips'][-1]['level']:g}"
     )
     masked = [
@@ -138,13 +174,17 @@ def _robustness(document: Mapping[str, Any]) -> str:
     ]
     if masked:
         told += f"; the gradients of {', '.join(masked)} are masked by rounding: go by the attack from dense"
-    return f"{_head('Robustness', document)}\n{table(header, rows)}\n{told}"
+    return [Table(_head("Robustness", document), header, rows, told)]
 
 
-TEXTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+TABLES: dict[str, Callable[[Mapping[str, Any]], list[Table]]] = {
     "classes": _classes,
     "exemplars": _exemplars,
     "calibration": _calibration,
     "robustness": _robustness,
+    "limits": limits_tables,
+    "geometry": geometry_tables,
+    "bounds": bounds_tables,
+    "capacity": capacity_tables,
 }
-"""Kind of audit -> its table."""
+"""Kind of audit -> the tables of its document; the terminal and the report show the same."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from audit import PATHS, AuditOptions, Auditor, Version, kinds_of, of_candidate, run
+from audit import PATHS, AuditOptions, Auditor, StoppedError, Version, kinds_of, of_candidate, run
 from leanfront.measuring import Measurer
 from leanfront.version import __version__
 from search import Candidate
@@ -98,11 +98,14 @@ def audit(
     found: list[AuditRecord] = []
     for records in run(auditor, wanted, result.name, __version__):
         store.add_audits(records)
-        found += records
+        # As they are stored, with their time.
+        found += [store.audit(each.search, each.kind, each.candidate) for each in records]
     metrics = [name for kind in wanted for name in kind.metrics]
     measurer = Measurer(store, verifier)
     for number, candidate in enumerate(candidates):
         report("metrics", number, len(candidates))
+        if stop():
+            raise StoppedError
         assert candidate.id is not None
         measurer.measure(store.candidate(candidate.id), metrics)
     return found

@@ -21,13 +21,16 @@ from cost_models import LatencyOptions
 from leanfront import text
 from leanfront.api import free_name, resume, run_search
 from leanfront.audit_command import audit_command
+from leanfront.bounding import read_bounds
 from leanfront.candidates import flat
 from leanfront.database import database_url, open_artifacts, open_shelf, open_store
 from leanfront.demo import run_demo
 from leanfront.exporting import notes, require_format, suffixes
+from leanfront.handlers import Place
 from leanfront.http.command import serve
 from leanfront.options import (
     assignments,
+    bounds_options,
     database_option,
     json_option,
     latency_options,
@@ -160,10 +163,15 @@ def inspect(target: str, as_json: bool) -> None:
 )
 @latency_options
 @recovery_options
+@bounds_options
 @database_option
 @json_option
 def search(target: str, name: str | None, as_json: bool, database: str | None, **options: Any) -> None:
     """Search compressed versions of TARGET and keep the frontier."""
+    store = open_store(database)
+    bounds = (
+        {} if options["limits"] is None else read_bounds(store, options["limits"], options["limits_drop"])
+    )
     parsed = SearchOptions(
         trials=options["trials"],
         minutes=options["minutes"],
@@ -175,6 +183,7 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
             options["criterion"],
             options["method"],
             seed=options["seed"],
+            bounds=bounds,
         ),
         sampler=options["sampler"],
         seed=options["seed"],
@@ -188,7 +197,6 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
         recover_minutes=options["recover_minutes"],
         metrics=tuple(part.strip() for part in options["metrics"].split(",") if part.strip()),
     )
-    store = open_store(database)
     with _interruptible(lambda: name, database):
         resolved = resolve(target)
         name = name or free_name(store, resolved.name or "search")

@@ -9,7 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from targets.errors import StorageError
+from targets.errors import StorageError, UsageError
+
+
+def require_html(path: str | Path, what: str) -> Path:
+    """The path of an HTML file that may be written there.
+
+    Args:
+        path: as typed.
+        what: it is, for the message: ``plot``.
+
+    Raises:
+        UsageError: it is not an .html file in an existing folder.
+    """
+    place = Path(path)
+    if place.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"the {what} is an HTML file: name it '{place.with_suffix('.html')}', not '{place}'")
+    if not place.parent.is_dir():
+        raise UsageError(f"no folder '{place.parent}' to write the {what} into")
+    return place
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def recover_candidate(job: Job, store: FrontierStore, place: Place, stop: Callab
 
 @handler(AUDIT)
 def audit_candidates(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str | None:
-    """Audit the job's candidate, or those it names, or some of the frontier; what was computed before a stop is kept."""
+    """Audit the job's candidate, those it names, or some of the frontier; stopped, the next claim goes on there."""
     wanted = dict(job.parameters)
     kinds, options = list(wanted["kinds"]), AuditOptions.from_json(wanted.get("options", {}))
     require_no_paths(options)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from audit.layer_limits import DROP
 from cost_models import BACKENDS, LatencyOptions
 from search.candidate import STAGES
 from search.recovering import MOST
@@ -108,6 +109,27 @@ def recovery_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--recover-minutes",
                 type=float,
                 help=f"Time for that, on top of --minutes [default: none; {MOST} are trained].",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def bounds_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Bounds of the search space."""
+    for option in reversed(
+        (
+            click.option(
+                "--limits",
+                metavar="NAME|FILE.json",
+                help="Leave out what the audit 'limits' of a search, or in a file, shows to be too much for a layer.",
+            ),
+            click.option(
+                "--limits-drop",
+                default=DROP,
+                show_default=True,
+                help="Too much: a larger loss of accuracy than this of one layer alone.",
             ),
         )
     ):

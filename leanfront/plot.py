@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from compressors import Configuration
+from leanfront.figures.drawing import BLUE, GREY, VERMILION
+from leanfront.files import require_html, whole
 from leanfront.text import number
 from objectives import METRICS, Objective, resolve
 from search import Candidate, SearchRecord
 from targets.errors import UsageError
 
-FRONTIER, DOMINATED, DENSE = "#0072b2", "#9aa5b1", "#d55e00"
-"""Blue, grey and vermilion of the Okabe-Ito palette: told apart with any colour vision."""
+FRONTIER, DOMINATED, DENSE = BLUE, GREY, VERMILION
 
 
 def frontier_figure(record: SearchRecord, candidates: Sequence[Candidate]) -> Any:
@@ -71,18 +71,17 @@ def write_plot(record: SearchRecord, candidates: Sequence[Candidate], path: Path
 
     Raises:
         UsageError: the path is not an .html file in an existing folder.
+        StorageError: the file cannot be written.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"the plot is an HTML file: name it '{path.with_suffix('.html')}', not '{path}'")
-    if not path.parent.is_dir():
-        raise UsageError(f"no folder '{path.parent}' to write the plot into")
-    text = frontier_figure(record, candidates).to_html(include_plotlyjs=True, full_html=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    place = require_html(path, "plot")
+    text = frontier_figure(record, candidates).to_html(
+        # The button that plotly shows unless told not to would send the data to its makers.
+        config={"displaylogo": False, "showSendToCloud": False},
+        include_plotlyjs=True,
+        full_html=True,
+    )
+    with whole(place) as file:
+        file.write(text.encode())
 
 
 def _points(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import search as searching
 from compressors import Configuration
+from leanfront.auditing import DEFAULT_KINDS
 from leanfront.candidates import Candidate
 from leanfront.exporting import require_format
 from leanfront.files import whole
@@ -17,6 +18,7 @@ from leanfront.verifying import PACKED
 from objectives import Measurement
 from search import Verification
 from search.attempt import last_training, uncut
+from storage import AuditRecord
 from targets.errors import ArtifactError, NotFoundError, TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -123,6 +125,29 @@ class RemoteCandidate(Candidate):
         own = [each for each in found if last_training(each) == asked]
         own = own or [each for each in found if uncut(last_training(each)) == asked]
         return own[-1] if own and own[-1].state == "complete" else self
+
+    def audit(
+        self,
+        *,
+        kinds: Sequence[str] | str = DEFAULT_KINDS,
+        wait: bool = True,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> list[AuditRecord]:
+        """Have a worker audit the candidate against the dense model; arguments and errors as of `RemoteSearch.audit`.
+
+        Returns:
+            Of each kind what it found of this candidate; nothing where it is not waited for.
+        """
+        client, path = self._server(), f"/candidates/{self.id}/audits"
+        names = [kinds] if isinstance(kinds, str) else list(kinds)
+        client.work(path, timeout=timeout, wait=wait, json={"kinds": names, **options})
+        return [AuditRecord(**client.get(f"{path}/{kind}").json()) for kind in (names if wait else ())]
+
+    def audits(self) -> list[AuditRecord]:
+        """What was audited of the candidate."""
+        client, path = self._server(), f"/candidates/{self.id}/audits"
+        return [AuditRecord(**client.get(f"{path}/{row['kind']}").json()) for row in client.get(path).json()]
 
     def verification(self) -> Verification:
         """What came of verifying the candidate last. Raises `NotFoundError` where nobody has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import search as searching
@@ -16,6 +17,7 @@ from leanfront.database import open_shelf
 from leanfront.measuring import Measurer
 from leanfront.progress import counted, staged
 from leanfront.recovering import ShelvedFiles, recover_many, settings_of
+from leanfront.report import report
 from leanfront.selecting import MOST as MOST_MEASURED
 from leanfront.selecting import measured_selection, unmeasured_text
 from leanfront.verifying import Verifier
@@ -265,6 +267,29 @@ class SearchResult:
     def audits(self, candidate: int | None = None) -> list[AuditRecord]:
         """What was audited of a candidate, or of the search as a whole."""
         return self._store.audits(self.name, candidate)
+
+    def report(self, path: str | Path, candidate: int | None = None) -> None:
+        """Write what is stored of audits as one self-contained HTML file.
+
+        Args:
+            path: an ``.html`` file in an existing folder; one that is there is replaced.
+            candidate: whose audits; of the search as a whole by default, with the galleries of its candidates.
+
+        Raises:
+            UsageError: nothing was audited, or the path is of another kind.
+            StorageError: the file cannot be written.
+        """
+        report(self.audited(candidate), path)
+
+    def audited(self, candidate: int | None = None) -> list[AuditRecord]:
+        """What a report shows: `audits`, of the search as a whole with those of the candidates in them."""
+        found = self.audits(candidate)
+        if candidate is not None:
+            return found
+        kinds = {each.kind for each in found}
+        versions = [version for each in found for version in each.document.get("versions", ())]
+        known = sorted({int(v["candidate"]) for v in versions if v.get("candidate") is not None})
+        return [*found, *(own for one in known for own in self.audits(one) if own.kind in kinds)]
 
     def _own(self, candidates: Iterable[Any]) -> Candidates[Candidate]:
         own: Candidates[Candidate] = Candidates()

@@ -9,7 +9,13 @@ from typing import Any
 from leanfront.measuring import Measurer
 from objectives import Selection
 from storage import FrontierStore
-from targets.errors import EvaluationError, LeanfrontError
+from targets.errors import (
+    ArtifactError,
+    CompressionError,
+    EvaluationError,
+    LeanfrontError,
+    StorageError,
+)
 
 MOST = 16
 """Candidates that one query measures at most: each is an evaluation, of some metrics a long one."""
@@ -46,8 +52,12 @@ def measured_selection(
         told(waiting[0], answer.unmeasured_metrics)
         try:
             measurer().measure(store.candidate(waiting[0]), answer.unmeasured_metrics)
-        except EvaluationError as error:
+        except (EvaluationError, CompressionError, ArtifactError) as error:
+            # The candidate's own fault: others can be measured all the same.
             failed[waiting[0]] = str(error)
+        except StorageError:
+            # Another runner's job by now, or a database that may be back: nothing that is said of candidates.
+            raise
         except LeanfrontError as error:
             # The target is not at hand, or cannot be measured so: neither can the next one.
             return _noted(answer, str(error))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from storage import candidates
 from storage.tables import AuditRow, CandidateRow
@@ -48,22 +48,26 @@ class AuditRecord:
         }
 
 
-def find(session: Session, search: int, candidate: int | None, kind: str | None = None) -> Sequence[AuditRow]:
-    """The rows of a candidate's audits, or of a search's own, by kind."""
+def find(
+    session: Session, search: int, candidate: int | None, kind: str | None = None, *, documents: bool = True
+) -> Sequence[AuditRow]:
+    """The rows of a candidate's audits, or of a search's own, by kind; with documents only where wanted."""
     wanted = select(AuditRow).where(AuditRow.search_id == search, AuditRow.candidate_id.is_(None))
     if candidate is not None:
         wanted = select(AuditRow).where(AuditRow.search_id == search, AuditRow.candidate_id == candidate)
     if kind is not None:
         wanted = wanted.where(AuditRow.kind == kind)
+    if not documents:
+        wanted = wanted.options(defer(AuditRow.document, raiseload=True))
     return session.scalars(wanted.order_by(AuditRow.kind)).all()
 
 
-def audit_record(row: AuditRow, search: str) -> AuditRecord:
-    """The record of an audit's row."""
+def audit_record(row: AuditRow, search: str, *, documents: bool = True) -> AuditRecord:
+    """The record of an audit's row, with what was found or with an empty document."""
     return AuditRecord(
         search=search,
         kind=row.kind,
-        document=row.document,
+        document=row.document if documents else {},
         candidate=row.candidate_id,
         parameters=row.parameters,
         release=row.release,

@@ -23,6 +23,7 @@ from storage.shelf import STRAY_SECONDS, needed, strays
 from storage.tables import (
     VECTOR,
     ArtifactRow,
+    AuditRow,
     CandidateArtifactRow,
     CandidateRow,
     FrontierRow,
@@ -164,6 +165,8 @@ def _orphans(session: Session) -> list[str]:
         ("frontier members without a search", FrontierRow.search_id, SearchRow),
         ("files without their candidate", CandidateArtifactRow.candidate_id, CandidateRow),
         ("verifications without a candidate", VerificationRow.candidate_id, CandidateRow),
+        ("audits without a search", AuditRow.search_id, SearchRow),
+        ("audits without their candidate", AuditRow.candidate_id, CandidateRow),
         ("jobs without a search", JobRow.search_id, SearchRow),
         ("jobs without their candidate", JobRow.candidate_id, CandidateRow),
     ]

@@ -380,16 +380,23 @@ class FrontierReader:
                 )
             return audits.audit_record(found[0], search)
 
-    def audits(self, search: str, candidate: int | None = None) -> list[AuditRecord]:
+    def audits(
+        self, search: str, candidate: int | None = None, *, documents: bool = True
+    ) -> list[AuditRecord]:
         """All that was audited of a candidate, or of the search as a whole, by kind.
+
+        Args:
+            search: its name.
+            candidate: its id; None for the search as a whole.
+            documents: whether with what was found, which may be large, or with empty documents.
 
         Raises:
             NotFoundError: no such search.
         """
         with self.database.reading() as session:
             owner = find_search(session, search, counters=True)
-            found = audits.find(session, owner.id, candidate)
-            return [audits.audit_record(row, search) for row in found]
+            found = audits.find(session, owner.id, candidate, documents=documents)
+            return [audits.audit_record(row, search, documents=documents) for row in found]
 
 
 def artifact_record(row: ArtifactRow) -> ArtifactRecord:

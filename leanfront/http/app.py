@@ -9,7 +9,18 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
-from leanfront.http import candidates, files, frontier, recovery, routes, schemas, searches
+from leanfront.http import (
+    arrays,
+    audits,
+    candidates,
+    files,
+    frontier,
+    measuring,
+    recovery,
+    routes,
+    schemas,
+    searches,
+)
 from leanfront.http.gate import OPEN, SAFE, Gate
 from leanfront.http.problems import Problem, install
 from leanfront.http.queries import documented
@@ -55,7 +66,7 @@ def create_app(
     )
     app.state.service = service
     install(app)
-    for module in (routes, searches, frontier, candidates, files, recovery):
+    for module in (routes, searches, frontier, measuring, candidates, files, recovery, audits, arrays):
         app.include_router(module.router)
     app.include_router(routes.measured)
     document = _document(app)

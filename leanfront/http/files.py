@@ -11,8 +11,9 @@ from fastapi.responses import FileResponse
 
 from leanfront.exporting import FORMATS
 from leanfront.http import schemas
-from leanfront.http.answers import Answer, answered, has_tag
+from leanfront.http.answers import Answer, has_tag
 from leanfront.http.problems import Problem
+from leanfront.http.queueing import ACCEPTED, accepted
 from leanfront.http.service import CandidateId, Ours, Service, ok, problems
 from leanfront.verifying import PACKED
 from storage import ArtifactRecord, Job
@@ -24,7 +25,6 @@ router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
 _FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
 _RANGE = re.compile(r"bytes=(?:(?P<first>\d{1,18})-(?P<last>\d{0,18})|-(?P<suffix>\d{1,18}))")
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What the client has is still true"}}
-_QUEUED = ok("Queued, or waiting already", Location="Address of the job.")
 
 Format = Annotated[
     str, Query(description="Of the file.", max_length=20, json_schema_extra={"enum": _FORMATS})
@@ -109,23 +109,23 @@ def _read_range(request: Request, size: int) -> None:
     "/artifact",
     status_code=202,
     response_model=schemas.Job,
-    responses={**problems("not-found", "storage", body=True), 202: _QUEUED},
+    responses={**problems("not-found", "storage", body=True), 202: ACCEPTED},
 )
 async def make(service: Ours, id: CandidateId, format: Format = PACKED) -> Response:
     """Have a worker make a candidate's file, if there is none that is whole, and verify the candidate."""
     _require_format(format)
-    return _accepted(await service.write(_queue, service, id, EXPORT, {"format": format}))
+    return accepted(await service.write(_queue, service, id, EXPORT, {"format": format}))
 
 
 @router.post(
     "/verify",
     status_code=202,
     response_model=schemas.Job,
-    responses={**problems("not-found", "storage", body=True), 202: _QUEUED},
+    responses={**problems("not-found", "storage", body=True), 202: ACCEPTED},
 )
 async def verify(service: Ours, id: CandidateId) -> Response:
     """Have a worker find everything that is claimed of a candidate again, in its packed file alone."""
-    return _accepted(await service.write(_queue, service, id, VERIFY, {}))
+    return accepted(await service.write(_queue, service, id, VERIFY, {}))
 
 
 def _queue(service: Service, identifier: int, kind: str, parameters: dict[str, str]) -> Job:
@@ -133,10 +133,6 @@ def _queue(service: Service, identifier: int, kind: str, parameters: dict[str, s
     if candidate.state == "failed":
         raise UsageError(f"candidate {identifier} failed, there is nothing to ship: {candidate.reason}")
     return service.store.jobs.queue(kind, candidate.search, candidate=identifier, parameters=parameters)
-
-
-def _accepted(job: Job) -> Response:
-    return answered(job.to_json(), 202, {"Location": f"/api/v1/jobs/{job.id}"})
 
 
 @router.get(

@@ -64,7 +64,7 @@ def limit_parameters() -> list[dict[str, Any]]:
                     "in": "query",
                     "required": False,
                     "schema": _schema(name),
-                    "description": f"{word} `{name}` allowed, in {_unit(name)}."
+                    "description": f"{word} `{name}` allowed{_unit(name)}."
                     + (
                         " Units are powers of 1000 (KB) or 1024 (KiB)."
                         if cost and cost.unit == "byte"
@@ -107,9 +107,8 @@ def _schema(name: str) -> dict[str, Any]:
 
 def _unit(name: str) -> str:
     unit = COST_MODELS[name].unit if name in COST_MODELS else METRICS[name].unit
-    return {"1": "[0, 1]", "byte": "bytes", "MAC": "multiply-adds", "ms": "milliseconds"}.get(
-        unit, f"{unit}s"
-    )
+    words = {"byte": "bytes", "MAC": "multiply-adds", "ms": "milliseconds"}
+    return "" if unit == "1" else f", in {words.get(unit, f'{unit}s')}"
 
 
 async def documented(request: Request) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from leanfront.http import schemas
-from leanfront.http.answers import Answer, answered
-from leanfront.http.service import CandidateId, Ours, Service, ok, problems
+from leanfront.http.answers import Answer
+from leanfront.http.queueing import ACCEPTED, accepted
+from leanfront.http.service import CandidateId, Ours, Service, problems
 from search import require_recoverable
 from storage import Job
 from storage.jobs import RECOVER
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
     response_model=schemas.Job,
     responses={
         **problems("not-found", "unsupported-media-type", "storage", body=True),
-        202: ok("Queued, or waiting already", Location="Address of the job."),
+        202: ACCEPTED,
     },
 )
 async def recover(service: Ours, id: CandidateId, wanted: schemas.RecoveryRequest | None = None) -> Response:
@@ -31,7 +32,7 @@ async def recover(service: Ours, id: CandidateId, wanted: schemas.RecoveryReques
     A recovery that was done before is found, not done again. Without a body it is one of the default settings.
     """
     job = await service.write(_queue, service, id, wanted or schemas.RecoveryRequest())
-    return answered(job.to_json(), 202, {"Location": f"/api/v1/jobs/{job.id}"})
+    return accepted(job)
 
 
 def _queue(service: Service, identifier: int, wanted: schemas.RecoveryRequest) -> Job:

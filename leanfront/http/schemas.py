@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from compressors import CRITERIA, Recovery
 from compressors.configuration import METHODS, WEIGHT_BITS
 from cost_models import BACKENDS, LatencyOptions
 from cost_models.backends import LARGEST_BATCH, MOST_THREADS
-from objectives import known_objectives
+from leanfront.http.fields import each_once, names_of, one_of
+from objectives import METRICS, known_objectives
 from objectives.objective import FEWEST, MOST
 from search import SAMPLERS, STATES, SearchOptions, SpaceOptions
 from search.candidate import CANDIDATE_STATES
@@ -26,12 +27,6 @@ MOST_EPOCHS = 100_000
 _STATE = Field(
     description="Where the search is.", json_schema_extra={"enum": list(STATES)}, examples=["running"]
 )
-
-
-def _one_of(names: Any, description: str, default: str) -> Any:
-    return Field(
-        default=default, description=description, max_length=100, json_schema_extra={"enum": list(names)}
-    )
 
 
 class SearchRequest(BaseModel):
@@ -58,10 +53,7 @@ class SearchRequest(BaseModel):
         description="Costs and metrics, each once.",
         min_length=FEWEST,
         max_length=MOST,
-        json_schema_extra={
-            "items": {"type": "string", "enum": list(known_objectives())},
-            "uniqueItems": True,
-        },
+        json_schema_extra=names_of(known_objectives()),
     )
     bits: list[int] = Field(
         default=list(_SPACE.bits),
@@ -70,11 +62,11 @@ class SearchRequest(BaseModel):
         max_length=len(WEIGHT_BITS) + 1,
         json_schema_extra={"items": {"type": "integer", "enum": [*WEIGHT_BITS, 32]}},
     )
-    criterion: str = _one_of(CRITERIA, "Ranks channels and weights.", _SPACE.criterion)
-    method: str = _one_of(METHODS, "Makes the kept weights.", _SPACE.method)
-    sparsity: str = _one_of(SPARSITY_MODES, "Zeroed weights.", _SPACE.sparsity)
-    activation_bits: str = _one_of(ACTIVATION_MODES, "Bits of activations.", _SPACE.activation_bits)
-    sampler: str = _one_of(SAMPLERS, "Proposes configurations.", _DEFAULT.sampler)
+    criterion: str = one_of(CRITERIA, "Ranks channels and weights.", _SPACE.criterion)
+    method: str = one_of(METHODS, "Makes the kept weights.", _SPACE.method)
+    sparsity: str = one_of(SPARSITY_MODES, "Zeroed weights.", _SPACE.sparsity)
+    activation_bits: str = one_of(ACTIVATION_MODES, "Bits of activations.", _SPACE.activation_bits)
+    sampler: str = one_of(SAMPLERS, "Proposes configurations.", _DEFAULT.sampler)
     seed: int = Field(_DEFAULT.seed, description="The same seed gives the same trials.", ge=0, lt=2**32)
     samples: int = Field(_DEFAULT.samples, description="Calibration samples.", ge=2, le=1_000_000)
     false_elimination: float = Field(
@@ -111,6 +103,19 @@ class SearchRequest(BaseModel):
         le=100_000,
         allow_inf_nan=False,
     )
+    metrics: list[str] = Field(
+        default=list(_DEFAULT.metrics),
+        description="That every candidate is measured by which is evaluated to its end, each once; the objectives "
+        "and what costs no evaluation of its own are always measured.",
+        max_length=100,
+        json_schema_extra=names_of(METRICS),
+        examples=[["mce"]],
+    )
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics(cls, value: list[str]) -> list[str]:
+        return each_once(value, METRICS)
 
     def options(self) -> SearchOptions:
         """As the search takes them. Raises `UsageError`."""
@@ -133,6 +138,7 @@ class SearchRequest(BaseModel):
             latency=LatencyOptions.of(self.latency_backend, self.latency_threads, self.latency_batch),
             recover=self.recover,
             recover_minutes=self.recover_minutes,
+            metrics=tuple(self.metrics),
         )
 
 
@@ -266,12 +272,32 @@ class Frontier(BaseModel):
     )
 
 
+class Unmeasured(BaseModel):
+    """What an answer leaves open. `POST /searches/{name}/measure` has a worker measure it."""
+
+    metrics: list[str] = Field(
+        description="Limited, and not measured on all of the candidates.", examples=[["mce"]]
+    )
+    candidates: list[int] = Field(
+        description="Ids of some that may be a better answer, most accurate first: all their other limits hold.",
+        examples=[[17, 23]],
+    )
+
+
+_UNMEASURED = Field(
+    default=None,
+    description="Candidates that may be a better answer, on which something that is limited was not measured; absent "
+    "when there are none. They are never passed for holding the budget.",
+)
+
+
 class Feasible(BaseModel):
     """A candidate holds the budget."""
 
     feasible: Literal[True]
     strategy: str = Field(examples=["accuracy"])
     candidate: Candidate
+    unmeasured: Unmeasured | None = _UNMEASURED
     note: str | None = Field(default=None, description="What the reader should know; absent when nothing.")
 
 
@@ -286,6 +312,7 @@ class Infeasible(BaseModel):
     )
     binding: str | None = Field(description="The limit broken most.", examples=["memory_bytes"])
     cheapest: dict[str, Any] | None = Field(description="The least that the search space reaches, by cost.")
+    unmeasured: Unmeasured | None = _UNMEASURED
     note: str | None = Field(default=None, description="What the reader should know; absent when nothing.")
 
 

@@ -31,7 +31,7 @@ def answer(*arguments: str) -> Any:
 
 
 COMMANDS = ["demo", "targets", "inspect", "search", "resume", "searches", "frontier", "select", "export"]
-COMMANDS += ["verify", "recover", "serve", "worker", "database"]
+COMMANDS += ["verify", "recover", "audit", "serve", "worker", "database"]
 
 
 @pytest.mark.parametrize(

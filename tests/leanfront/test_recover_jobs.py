@@ -15,8 +15,9 @@ import leanfront
 import search as searching
 from compressors import Recovery
 from leanfront.database import open_shelf
+from leanfront.handlers import Place
 from leanfront.recovering import ShelvedFiles
-from leanfront.runner import Place, Runner
+from leanfront.runner import Runner
 from search import Candidate, SearchOptions
 from storage import FrontierStore, Job, check
 from storage.jobs import RECOVER, SEARCH

@@ -14,8 +14,9 @@ import pytest
 
 import leanfront
 import search as searching
+from leanfront.handlers import HANDLERS, Place
 from leanfront.registry import Registry
-from leanfront.runner import HANDLERS, Place, Runner
+from leanfront.runner import Runner
 from search import SearchOptions
 from storage import FrontierStore, check, runner_name
 from storage.jobs import ATTEMPTS, SEARCH

@@ -103,6 +103,14 @@ def test_a_sound_database_passes(store: FrontierStore, url: str, build: Any) -> 
             "1 verifications without a candidate",
         ),
         (
+            "INSERT INTO leanfront_audits VALUES (1, 1, 77, 'classes', '{}', '{}', '1', '2025-01-01 00:00:00')",
+            "1 audits without their candidate",
+        ),
+        (
+            "INSERT INTO leanfront_audits VALUES (1, 77, NULL, 'classes', '{}', '{}', '1', '2025-01-01 00:00:00')",
+            "1 audits without a search",
+        ),
+        (
             "INSERT INTO leanfront_candidate_artifacts VALUES (77, 'onnx', 'a', '2025-01-01 00:00:00', false)",
             "1 files without their candidate",
         ),

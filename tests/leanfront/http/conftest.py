@@ -17,12 +17,13 @@ import httpx2
 import pytest
 
 from compressors.configuration import Configuration
-from leanfront.client import Client, RemoteSearch
+from leanfront.client import Client
 from leanfront.http import Server, Settings
 from leanfront.registry import Registry
+from leanfront.remote_search import RemoteSearch
 from objectives import METRICS, Measurement, resolve
 from search import Candidate, Claim, SearchRecord, TrialRecord, Verification
-from storage import FrontierStore
+from storage import AuditRecord, FrontierStore
 
 API = "/api/v1"
 REGISTRY = Registry.of(("digits=digits", "other=models/other.py:target"))
@@ -99,6 +100,9 @@ class Fill:
             for candidate in (next(store.candidates(name)), store.frontier(name)[0]):
                 assert candidate.id is not None
                 store.add_verification(Verification(candidate.id, claims, {"latency_ms": "no"}, "1.0"))
+            first = next(store.candidates(name)).id
+            audit = AuditRecord(name, "classes", {"dense": {"accuracy": 0.95}}, None, {"models": 3}, "1.0")
+            store.add_audits([audit, dataclasses.replace(audit, candidate=first)])
         store.set_hypervolume(name, 0.5, 2.5)
         store.set_state(name, "done", f"{count} trials")
         return store.search(name)

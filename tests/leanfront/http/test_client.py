@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from leanfront import client as clients
-from leanfront.client import Client, RemoteSearch
+from leanfront import retrying
+from leanfront.client import Client
 from leanfront.http import Keys
+from leanfront.remote_search import RemoteSearch
 from leanfront.result import SearchResult
 from storage import FrontierStore
 from targets.errors import (
@@ -293,7 +294,7 @@ def test_patience_ends(slept: list[float]) -> None:
     with scripted([BUSY] * 9) as (url, asked), Client(url) as client:
         with pytest.raises(StorageError, match="full"):
             client.targets()
-        assert len(asked) == clients.ATTEMPTS
+        assert len(asked) == retrying.ATTEMPTS
 
 
 def test_a_deletion_whose_answer_was_lost(slept: list[float]) -> None:

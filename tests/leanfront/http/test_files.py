@@ -18,11 +18,13 @@ from sqlalchemy import text
 
 import leanfront
 import search as searching
-from leanfront.client import Client, RemoteSearch
+from leanfront.client import Client
 from leanfront.database import open_shelf
+from leanfront.handlers import Place
 from leanfront.keeping import keeper
 from leanfront.registry import Registry
-from leanfront.runner import Place, Runner
+from leanfront.remote_search import RemoteSearch
+from leanfront.runner import Runner
 from search import SearchOptions
 from storage import FrontierStore, Shelf, check
 from targets import Target

@@ -108,10 +108,28 @@ FIELDS = (
     "seed",
     "samples",
     "false_elimination",
+    "metrics",
     "workers",
     "device",
     "__class__",
 )
+AUDIT_FIELDS = (
+    "kinds",
+    "population",
+    "models",
+    "levels",
+    "split",
+    "samples",
+    "corruptions",
+    "severities",
+    "gallery",
+    "seed",
+    "candidates",
+    "corrupted",
+    "shift",
+    "__class__",
+)
+MEASURE_FIELDS = ("maximum", "minimum", "strategy", "stage", "most", "order")
 ADDRESSES = (
     "/searches/{}",
     "/searches/{}/events",
@@ -119,7 +137,12 @@ ADDRESSES = (
     "/searches/{}/select",
     "/searches/{}/coverage",
     "/candidates/{}",
+    "/searches/{}/audits",
+    "/searches/{}/audits/classes",
+    "/searches/mine/audits/{}",
     "/candidates/{}/neighbours",
+    "/candidates/{}/audits",
+    "/candidates/1/audits/{}",
     "/jobs/{}",
     "/{}",
     "/searches/mine/{}",
@@ -227,6 +250,32 @@ def test_nonsense_in_bodies(guarded: httpx2.Client) -> None:
             answer = guarded.get(f"{API}/searches/{quoted(row['name'])}{last}")
             right(answer)
             assert answer.status_code == 200, row["name"]
+    right(guarded.get("/metrics"))
+
+
+def test_nonsense_in_other_bodies(guarded: httpx2.Client) -> None:
+    headers = {"Content-Type": "application/json"}
+    limits = {"maximum": {"mce": 1.2}}
+    for address, fields, least in (
+        ("/searches/mine/audits", AUDIT_FIELDS, {"kinds": ["classes"]}),
+        ("/candidates/1/audits", AUDIT_FIELDS, {"kinds": ["classes"]}),
+        ("/searches/mine/measure", MEASURE_FIELDS, limits),
+    ):
+        assert guarded.post(API + address, json=least).status_code == 202
+        taken = 0
+        # Every field meets a part of the values, another one the next part.
+        for field, value in itertools.islice(itertools.product(fields, VALUES), 0, None, 4):
+            body = json.dumps({**least, field: value})
+            answer = guarded.post(API + address, content=body, headers=headers)
+            right(answer)
+            assert answer.status_code in (202, 413, 422), (field, value, answer.text)
+            taken += answer.status_code == 202
+        # Some of it is fine: nothing as a list of limits or of candidates.
+        assert 0 < taken < len(fields) * len(VALUES) / 40
+    for name, side in itertools.product(STRINGS, ("maximum", "minimum")):
+        answer = guarded.post(f"{API}/searches/mine/measure", json={side: {name: 1.0}})
+        right(answer)
+        assert answer.status_code in (413, 422), name
     right(guarded.get("/metrics"))
 
 

@@ -13,10 +13,12 @@ import pytest
 from pydantic import TypeAdapter
 
 import search as searching
-from leanfront.client import Client, RemoteSearch
+from leanfront.client import Client
+from leanfront.handlers import Place
 from leanfront.http import schemas
 from leanfront.registry import Registry
-from leanfront.runner import Place, Runner
+from leanfront.remote_search import RemoteSearch
+from leanfront.runner import Runner
 from search import SearchOptions
 from storage import FrontierStore
 from targets.errors import NotFoundError, UsageError

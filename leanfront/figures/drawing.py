@@ -1,0 +1,244 @@
+"""What figures of a report are made of: drawings, fragments, and what all drawings share."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
+PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#9aa5b1"
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
+"""Of the palette of Okabe and Ito, told apart with any colour vision; and a grey. All show on white and on black."""
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
+"""Beside the colours, so that nothing is told by colour alone."""
+SEQUENTIAL = "Cividis"
+DIVERGING = [[0.0, VERMILION], [0.5, "#f7f7f7"], [1.0, BLUE]]
+"""Losses are vermilion, gains blue."""
+DENSE = "dense"
+IMAGE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
+"""The only addresses of images that a report shows."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A plotly figure in a report.
+
+    Args:
+        title: markup is escaped where it is written.
+        figure: texts in it are `label`-led.
+        alt: what it shows, in words.
+        small: whether several of its like may stand side by side.
+        fold: drawings of the same fold are shown together when it is opened; ``""`` of those always shown.
+    """
+
+    title: str
+    figure: Any
+    alt: str
+    small: bool = False
+    fold: str = ""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A piece of a report that is no plotly figure.
+
+    Args:
+        title: as of a drawing.
+        markup: HTML, in which what users named is escaped.
+        fold: as of a drawing.
+    """
+
+    title: str
+    markup: str
+    fold: str = ""
+
+
+Piece = Drawing | Fragment
+
+
+def marks(place: int) -> dict[str, str]:
+    """Colour and symbol of the place-th of several; they repeat together only after 49."""
+    turn, colour = divmod(place, len(COLOURS))
+    return {"color": COLOURS[colour], "symbol": SYMBOLS[(colour + turn) % len(SYMBOLS)]}
+
+
+Document = Mapping[str, Any]
+
+
+def label(text: object) -> str:
+    """What users named, as plotly shows it: it reads tags, and few entities beside these three."""
+    return html.escape(str(text), quote=False)
+
+
+def versions_of(document: Document, *, dense: bool = False) -> list[tuple[str, Document]]:
+    """(name, findings) of the versions that were audited, the dense model first where its findings are asked for."""
+    found = [(str(each["version"]), each) for each in document["versions"]]
+    return [(DENSE, document["dense"]), *found] if dense else found
+
+
+def families(names: Sequence[str]) -> list[list[int]]:
+    """Places of versions that differ by a level alone (``magnitude-0.1``, ``magnitude-0.3``), in their order.
+
+    What stands alone is a family of its own.
+    """
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        stem, _, level = name.rpartition("-")
+        try:
+            float(level)
+        except ValueError:
+            stem = ""
+        found.setdefault(stem or f"{place}", []).append(place)
+    return list(found.values())
+
+
+def blank(*, height: int = 380, x: str = "", y: str = "", **layout: Any) -> Any:
+    """A figure without traces.
+
+    Args:
+        height: pixels.
+        x, y: titles of the axes.
+        layout: more of plotly's.
+    """
+    figure = go.Figure()
+    figure.update_layout(
+        height=height,
+        margin={"l": 60, "r": 16, "t": 16, "b": 50},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        **layout,
+    )
+    figure.update_xaxes(title_text=x, automargin=True)
+    figure.update_yaxes(title_text=y, automargin=True)
+    return figure
+
+
+def by_version(figure: Any, names: Sequence[str], values: Sequence[Any], name: str, **style: Any) -> None:
+    """Add points over the versions, those of one family joined by a line.
+
+    Args:
+        figure: with an x axis of versions.
+        names: of the versions.
+        values: one each; None leaves a gap.
+        name: of the points.
+        style: of the markers and lines: ``colour``, ``symbol``, ``error`` (plotly's ``error_y``).
+    """
+    x: list[str | None] = []
+    y: list[Any] = []
+    for family in families(names):
+        x += [*(label(names[place]) for place in family), None]
+        y += [*(values[place] for place in family), None]
+    error = style.get("error")
+    if error is not None:
+        error = {"type": "data", "symmetric": False, "thickness": 1, "width": 3, **_spaced(names, error)}
+    colour = style.get("colour", BLUE)
+    figure.add_scatter(
+        x=x,
+        y=y,
+        error_y=error,
+        mode="lines+markers",
+        name=name,
+        line={"color": colour, "width": 1.5, "dash": style.get("dash", "solid")},
+        marker={"color": colour, "size": 9, "symbol": style.get("symbol", "circle")},
+    )
+    versions_axis(figure, names)
+
+
+def _spaced(names: Sequence[str], error: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Error bars in the order of `by_version`'s points."""
+    return {
+        key: [each for family in families(names) for each in (*(values[p] for p in family), None)]
+        for key, values in error.items()
+    }
+
+
+def versions_axis(figure: Any, names: Sequence[str]) -> None:
+    """Name the x axis by versions, in their order."""
+    listed = [label(name) for name in names]
+    figure.update_xaxes(type="category", categoryorder="array", categoryarray=listed, tickangle=-40)
+    figure.update_xaxes(range=[-0.6, len(names) - 0.4])
+
+
+def interval(
+    values: Iterable[float | None], low: Iterable[float | None], high: Iterable[float | None]
+) -> dict[str, list[float | None]]:
+    """Error bars up and down to the ends of intervals, where there are any."""
+    rows = list(zip(values, low, high, strict=True))
+    return {
+        "array": [None if v is None or b is None else b - v for v, _, b in rows],
+        "arrayminus": [None if v is None or a is None else v - a for v, a, _ in rows],
+    }
+
+
+def bars(figure: Any, x: Sequence[Any], y: Sequence[Any], name: str, colour: str, **more: Any) -> None:
+    """Add bars; `x` is led as text."""
+    marker = {"color": colour, **more.pop("marker", {})}
+    figure.add_bar(x=[label(each) for each in x], y=list(y), name=name, marker=marker, **more)
+    figure.update_xaxes(type="category", tickangle=-40)
+
+
+def heat(
+    rows: Sequence[str],
+    columns: Sequence[Any],
+    values: Sequence[Sequence[float | None]],
+    *,
+    unit: str,
+    around: float | None = None,
+    ends: tuple[float, float] | None = None,
+    digits: int = 2,
+    x: str = "",
+) -> Any:
+    """A heat map with its numbers written in.
+
+    Args:
+        rows: r names, the first on top.
+        columns: c names.
+        values: (r, c); None is left empty.
+        unit: what the colours mean.
+        around: the middle of a diverging scale; None for a sequential one.
+        ends: of the scale; those of the values by default.
+        digits: written behind the point.
+        x: title of the x axis.
+    """
+    found = [each for row in values for each in row if each is not None]
+    low, high = ends or (min(found, default=0.0), max(found, default=1.0))
+    if around is not None:
+        reach = max(abs(high - around), abs(around - low)) or 1.0
+        low, high = around - reach, around + reach
+    figure = blank(height=max(240, 90 + 24 * len(rows)), x=x)
+    figure.add_heatmap(
+        x=[label(each) for each in columns],
+        y=[label(each) for each in rows],
+        z=[list(row) for row in values],
+        zmin=low,
+        zmax=high,
+        colorscale=SEQUENTIAL if around is None else DIVERGING,
+        colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
+        texttemplate=f"%{{z:.{digits}f}}" if len(rows) * len(columns) <= 400 else None,
+        xgap=1,
+        ygap=1,
+        hovertemplate="%{y}, %{x}: %{z}<extra></extra>",
+    )
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(type="category", autorange="reversed")
+    return figure
+
+
+def address(image: object, alt: str) -> str:
+    """An image that a document carries as markup, or a place that says that there is none: nothing is fetched."""
+    if isinstance(image, str) and IMAGE.fullmatch(image):
+        return f'<img src="{image}" alt="{html.escape(alt)}" loading="lazy">'
+    return '<div class="nothing">no image</div>'
+
+
+def reach(values: Iterable[float | None], digits: int = 3) -> str:
+    """``0.1 to 0.9``, for the words that go with a figure."""
+    found = [each for each in values if each is not None]
+    if not found:
+        return "no values"
+    low, high = min(found), max(found)
+    return f"{low:.{digits}g}" if low == high else f"{low:.{digits}g} to {high:.{digits}g}"

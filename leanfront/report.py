@@ -1,0 +1,205 @@
+"""What audits found, as one self-contained HTML file: tables, figures and how to read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audit import KINDS
+from leanfront.audit_text import is_whole, tables_of, with_versions
+from leanfront.files import require_html, whole
+from storage import AuditRecord
+from targets.errors import UsageError
+
+if TYPE_CHECKING:
+    from leanfront.figures import Document, Drawing, Piece
+    from leanfront.tables import Table
+
+
+def report(records: Iterable[AuditRecord], path: str | Path) -> None:
+    """Write what audits of one search found as one HTML file that needs nothing else; atomically.
+
+    Records of single candidates add to those of the search as a whole what those leave out, their galleries; without
+    such a one they are shown themselves.
+
+    Args:
+        records: as `SearchResult.audit` and `SearchResult.audits` give them.
+        path: an ``.html`` file in an existing folder; one that is there is replaced.
+
+    Raises:
+        UsageError: no records, records of several searches, or a path of another kind.
+        StorageError: the file cannot be written.
+    """
+    place = require_html(path, "report")
+    text = report_html(records)
+    with whole(place) as file:
+        file.write(text.encode())
+
+
+def report_html(records: Iterable[AuditRecord]) -> str:
+    """The file of `report` as a string.
+
+    Raises:
+        UsageError: no records, or records of several searches.
+    """
+    from leanfront.report_page import page
+
+    given = sorted(records, key=lambda each: (_place(each.kind), each.kind, each.candidate or 0))
+    names = sorted({each.search for each in given})
+    if not names:
+        raise UsageError(
+            "nothing was audited yet, so there is nothing to report: run `leanfront audit` first"
+        )
+    if len(names) > 1:
+        raise UsageError(f"a report is of one search, not of {', '.join(names)}")
+    counter = _Counter()
+    sections = [
+        _section(kind, list(group), counter) for kind, group in groupby(given, key=lambda each: each.kind)
+    ]
+    candidates = sorted({each.candidate for each in given if each.candidate is not None})
+    of = [f"candidate {each}" for each in candidates]
+    about = "" if any(each.candidate is None for each in given) else f" of {', '.join(of)}"
+    title = f"Audit{about} of search '{names[0]}'"
+    links = [(f"kind-{each.kind}", _title(each.kind)) for each in _firsts(given)]
+    return page(title, _made(given), links, sections, counter.figures)
+
+
+def documents_of(records: Sequence[AuditRecord]) -> list[tuple[str, Document]]:
+    """(heading, document with ``versions``) of records of one kind: the search's first.
+
+    Args:
+        records: of one search and kind, at most one of the search as a whole.
+    """
+    own = {each.candidate: each for each in records if each.candidate is not None}
+    found: list[tuple[str, Document]] = []
+    for record in (each for each in records if each.candidate is None):
+        versions = [_filled(version, own, record.kind) for version in record.document.get("versions", ())]
+        shown = {version.get("candidate") for version in versions}
+        own = {candidate: each for candidate, each in own.items() if candidate not in shown}
+        found.append(("", {**record.document, "versions": versions}))
+    return found + [
+        (f"Candidate {candidate}", with_versions(each.document)) for candidate, each in own.items()
+    ]
+
+
+def _filled(version: Mapping[str, Any], own: Mapping[int, AuditRecord], kind: str) -> Mapping[str, Any]:
+    """A version's findings with what the search's document leaves out of them."""
+    record = own.get(version.get("candidate", 0))
+    if record is None or kind not in KINDS:
+        return version
+    left = {key: record.document[key] for key in KINDS[kind].heavy if key in record.document}
+    return {**left, **version}
+
+
+class _Counter:
+    """Numbers the figures of a page, and keeps what they draw."""
+
+    def __init__(self) -> None:
+        self.figures: list[tuple[str, str]] = []
+
+    def add(self, drawing: Drawing) -> str:
+        identifier = f"figure-{len(self.figures) + 1}"
+        # The template is the page's, which follows the reader's colours.
+        figure = drawing.figure.to_plotly_json()
+        figure["layout"].pop("template", None)
+        text = json.dumps(figure, sort_keys=True, allow_nan=False, separators=(",", ":"))
+        # Nothing in a script element may look like its end.
+        self.figures.append((identifier, text.replace("<", "\\u003c")))
+        return identifier
+
+
+def _section(kind: str, records: Sequence[AuditRecord], counter: _Counter) -> str:
+    from leanfront.figures import PARTS
+
+    part = PARTS.get(kind)
+    lines = [f'<section id="kind-{escape(kind)}"><h2>{escape(_title(kind))}</h2>']
+    if part is not None:
+        lines.append(f"<p>{escape(part.reading)}</p>")
+    if kind in KINDS:
+        lines.append(f'<p class="source">Source: {escape(KINDS[kind].source)}.</p>')
+    for heading, document in documents_of(records):
+        if heading:
+            lines.append(f"<h3>{escape(heading)}</h3>")
+        lines += [_table(each) for each in tables_of(kind, document)]
+        if part is not None and is_whole(kind, document):
+            lines += _pieces(part.pieces(document), counter)
+    return "\n".join([*lines, "</section>"])
+
+
+def _pieces(pieces: Sequence[Piece], counter: _Counter) -> list[str]:
+    """Those always shown, then a fold for each version that has its own."""
+    folds: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        folds.setdefault(piece.fold, []).append(piece)
+    lines = _grid(folds.pop("", []), counter)
+    for fold, own in folds.items():
+        lines += [f"<details><summary>{escape(fold)}</summary>", *_grid(own, counter), "</details>"]
+    return lines
+
+
+def _grid(pieces: Sequence[Piece], counter: _Counter) -> list[str]:
+    return ['<div class="figures">', *(_piece(each, counter) for each in pieces), "</div>"] if pieces else []
+
+
+def _piece(piece: Piece, counter: _Counter) -> str:
+    from leanfront.figures import Fragment
+
+    title = escape(piece.title)
+    if isinstance(piece, Fragment):
+        return f'<figure class="wide"><figcaption>{title}</figcaption>{piece.markup}</figure>'
+    identifier = counter.add(piece)
+    height = int(piece.figure.layout.height)
+    return (
+        f'<figure class="{"small" if piece.small else "wide"}"><figcaption>{title}</figcaption>'
+        f'<div class="plot" id="{identifier}" role="img" aria-label="{escape(piece.alt)}" '
+        f'style="height:{height}px"></div><p class="alt">{escape(piece.alt)}</p></figure>'
+    )
+
+
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in table.rows
+    )
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    # The focus lets keys scroll a table that is wider than the page.
+    return (
+        f'<div class="table" tabindex="0" role="region" aria-label="{escape(table.title)}"><table>'
+        f"<caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"{note}"
+    )
+
+
+def _made(records: Sequence[AuditRecord]) -> str:
+    """When, by what release and how the audits were made."""
+    rows = []
+    for record in _firsts(records):
+        how = json.dumps(record.parameters, sort_keys=True)
+        versions = [v["version"] for _, document in documents_of([record]) for v in document["versions"]]
+        said = ", ".join(part for part in (record.created, f"leanfront {record.release}".strip()) if part)
+        rows.append(
+            f"<dt>{escape(_title(record.kind))}</dt><dd>{escape(said)}<br>versions: "
+            f"{escape(', '.join(map(str, versions)) or 'the dense model alone')}<br><code>{escape(how)}</code></dd>"
+        )
+    return f"<details><summary>How these audits were made</summary><dl>{''.join(rows)}</dl></details>"
+
+
+def _firsts(records: Sequence[AuditRecord]) -> list[AuditRecord]:
+    """The first record of each kind: the search's where there is one."""
+    return [next(group) for _, group in groupby(records, key=lambda each: each.kind)]
+
+
+def _title(kind: str) -> str:
+    return KINDS[kind].title if kind in KINDS else kind
+
+
+def _place(kind: str) -> int:
+    """Kinds in the order that they are best read in, then those that have no figures."""
+    from leanfront.figures import PARTS
+
+    return list(PARTS).index(kind) if kind in PARTS else len(PARTS)
