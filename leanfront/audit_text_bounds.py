@@ -53,7 +53,8 @@ def capacity_tables(document: Mapping[str, Any]) -> list[Table]:
     }
     told = (
         f"N_eff: eigenvalues of the Gauss-Newton matrix on {document['samples']} {document['split']} samples above "
-        f"alpha = {document['alpha']:.3g}, {document['alpha_text']}; {document['training']['text']}"
+        f"alpha = {document['alpha']:.3g}, {document['alpha_text']}; it grows with the samples: compare "
+        f"it among models on the same ones; {document['training']['text']}"
     )
     return [Table("Capacity", header, rows, "; ".join([told, *sorted(reasons)]))]
 

@@ -257,7 +257,7 @@ def frontier(
     record = result.record
     found = result.frontier(**limits(options), weak=weak, stage=stage)
     if plot is not None:
-        write_plot(record, result.candidates(), Path(plot))
+        write_plot(record, result.candidates(), Path(plot), result.bounds())
         click.echo(f"wrote {plot}", err=True)
     if as_json:
         _print_json(frontier_json(record, found, stage))

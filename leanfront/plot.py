@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,20 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from compressors import Configuration
-from leanfront.figures.drawing import BLUE, GREY, VERMILION
+from leanfront.figures.drawing import BLUE, GREEN, GREY, VERMILION
 from leanfront.files import require_html, whole
 from leanfront.text import number
 from objectives import METRICS, Objective, resolve
 from search import Candidate, SearchRecord
 from targets.errors import UsageError
 
-FRONTIER, DOMINATED, DENSE = BLUE, GREY, VERMILION
+FRONTIER, DOMINATED, DENSE, BOUND = BLUE, GREY, VERMILION, GREEN
+IN_BYTES = ("memory_bytes", "file_bytes")
 
 
-def frontier_figure(record: SearchRecord, candidates: Sequence[Candidate]) -> Any:
+def frontier_figure(
+    record: SearchRecord, candidates: Sequence[Candidate], bounds: Mapping[int, float] | None = None
+) -> Any:
     """A plotly figure: the first metric objective against each cost objective.
 
     Frontier members are solid with their intervals, dominated candidates faint, the dense model a star; the
@@ -30,6 +33,8 @@ def frontier_figure(record: SearchRecord, candidates: Sequence[Candidate]) -> An
     Args:
         record: the search.
         candidates: all complete candidates, dominated ones too.
+        bounds: candidate's id -> bytes that no order-0 code of its weights goes below, as the audit of bounds finds
+            them; drawn beside its memory.
 
     Raises:
         UsageError: the search has no metric among its objectives.
@@ -50,6 +55,8 @@ def frontier_figure(record: SearchRecord, candidates: Sequence[Candidate]) -> An
         figure.add_trace(_points(rest, cost, quality, objectives, "dominated", DOMINATED, first), 1, column)
         figure.add_trace(_points(front, cost, quality, objectives, "frontier", FRONTIER, first), 1, column)
         figure.add_trace(_dense(record, cost, quality, first), 1, column)
+        if bounds and cost.measurement in IN_BYTES:
+            figure.add_trace(_bound(front, bounds, quality), 1, column)
         unit = f" ({cost.unit})" if cost.unit != "1" else ""
         figure.update_xaxes(
             title_text=cost.name + unit, type="log" if cost.is_cost else "linear", row=1, col=column,
@@ -66,7 +73,12 @@ def frontier_figure(record: SearchRecord, candidates: Sequence[Candidate]) -> An
     return figure
 
 
-def write_plot(record: SearchRecord, candidates: Sequence[Candidate], path: Path) -> None:
+def write_plot(
+    record: SearchRecord,
+    candidates: Sequence[Candidate],
+    path: Path,
+    bounds: Mapping[int, float] | None = None,
+) -> None:
     """Write the figure as one HTML file that needs nothing else; atomically.
 
     Raises:
@@ -74,7 +86,7 @@ def write_plot(record: SearchRecord, candidates: Sequence[Candidate], path: Path
         StorageError: the file cannot be written.
     """
     place = require_html(path, "plot")
-    text = frontier_figure(record, candidates).to_html(
+    text = frontier_figure(record, candidates, bounds).to_html(
         # The button that plotly shows unless told not to would send the data to its makers.
         config={"displaylogo": False, "showSendToCloud": False},
         include_plotlyjs=True,
@@ -120,6 +132,19 @@ def _points(
         text=[_hover(c, objectives) for c in ordered],
         customdata=[c.id for c in ordered],
         hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _bound(candidates: Sequence[Candidate], bounds: Mapping[int, float], quality: Objective) -> Any:
+    known = [c for c in candidates if c.id in bounds]
+    return go.Scatter(
+        x=[bounds[c.id] for c in known if c.id is not None],
+        y=[c.value(quality.measurement) for c in known],
+        mode="markers",
+        name="entropy-coded bound",
+        marker={"color": BOUND, "size": 9, "symbol": "diamond-open"},
+        text=[f"candidate {c.id}: no order-0 code is below" for c in known],
+        hovertemplate="%{text} %{x:.4s}B<extra></extra>",
     )
 
 

@@ -291,6 +291,14 @@ class SearchResult:
         known = sorted({int(v["candidate"]) for v in versions if v.get("candidate") is not None})
         return [*found, *(own for one in known for own in self.audits(one) if own.kind in kinds)]
 
+    def bounds(self) -> dict[int, float]:
+        """Candidate's id -> bytes that no order-0 code of it goes below, of those in the last audit of bounds."""
+        try:
+            found = self._store.audit(self.name, "bounds").document["versions"]
+        except NotFoundError:
+            return {}
+        return {each["candidate"]: each["bound_bytes"] for each in found if each["candidate"] is not None}
+
     def _own(self, candidates: Iterable[Any]) -> Candidates[Candidate]:
         own: Candidates[Candidate] = Candidates()
         for candidate in candidates:

@@ -17,7 +17,7 @@ from compressors.outputs import batch_size
 from objectives.documents import plain
 from targets.errors import EvaluationError
 
-SAMPLES = 128
+SAMPLES = 64
 """Training samples behind a curvature, all in one graph."""
 FEWEST_SAMPLES = 32
 """Where inputs are so large that a batch has fewer."""

@@ -100,7 +100,7 @@ def test_capacity_of_versions(tiny: Target, auditor: Auditor) -> None:
     )
     for each in (dense, *own.values()):
         assert 0 < each["effective_dimension"]["value"] < found["samples"] * 3  # the rank of 4 classes
-    assert dense["effective_dimension"]["samples"] == found["samples"] == 128
+    assert dense["effective_dimension"]["samples"] == found["samples"] == 64
     (table,) = tables_of("capacity", found)
     assert [row[0] for row in table.rows] == ["dense", *own]
 

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from click.testing import CliRunner, Result
 
 from leanfront.cli import main
 from leanfront.plot import frontier_figure
-from storage import FrontierStore
+from leanfront.result import SearchResult
+from storage import AuditRecord, FrontierStore
 from targets import builtin_targets
 
 
@@ -333,3 +335,19 @@ def test_a_worker_refuses_what_it_cannot_use(options: list[str], words: str) -> 
 def test_a_worker_ends_where_nothing_is_queued(tmp_path: Path) -> None:
     result = run("worker", "--once", "--database", f"sqlite:///{tmp_path}/empty.db")
     assert result.exit_code == 0, result.output
+
+
+def test_what_codes_cannot_go_below_is_drawn(finished: str, tmp_path: Path) -> None:
+    shutil.copy(finished.removeprefix("sqlite:///"), tmp_path / "own.db")
+    with FrontierStore(f"sqlite:///{tmp_path}/own.db") as store:
+        first, *_ = store.frontier("done")
+        assert first.id is not None
+        versions = [{"candidate": None, "bound_bytes": 9.0}, {"candidate": first.id, "bound_bytes": 123.0}]
+        assert SearchResult(store, "done").bounds() == {}
+        before = frontier_figure(store.search("done"), list(store.candidates("done")), {})
+        assert "entropy-coded bound" not in [trace.name for trace in before.data]
+        drawn = frontier_figure(store.search("done"), list(store.candidates("done")), {first.id: 123.0})
+        (bound,) = [trace for trace in drawn.data if trace.name == "entropy-coded bound"]
+        assert (list(bound.x), list(bound.y)) == ([123.0], [first.accuracy])
+        store.add_audits([AuditRecord("done", "bounds", {"versions": versions})])
+        assert SearchResult(store, "done").bounds() == {first.id: 123.0}
