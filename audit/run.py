@@ -43,6 +43,8 @@ def run(auditor: Auditor, kinds: Sequence[Kind], search: str, release: str) -> I
     if needy and not auditor.versions:
         raise UsageError(f"nothing to audit by {', '.join(needy)}: name candidates, or levels of compression")
     for kind in kinds:
+        kind.check(auditor)
+    for kind in kinds:
         yield records(kind, kind.run(auditor), auditor, search, release)
 
 

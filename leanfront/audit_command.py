@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from audit import KINDS, LEVELS, AuditOptions, StoppedError
 from audit.options import POPULATIONS, SPLITS
 from leanfront import audit_text
-from leanfront.auditing import DEFAULT_KINDS, audit, spread
+from leanfront.auditing import DEFAULT_KINDS, OF_IMAGES, audit, default_kinds, spread
 from leanfront.database import open_store
 from leanfront.files import require_html
 from leanfront.options import database_option, json_option
@@ -119,7 +119,7 @@ def audit_command(
     Without CANDIDATEs (numbers), and without --levels, some that are spread over the frontier. What is found is
     stored; what was computed is kept, so that an interrupted audit goes on with the same command.
     """
-    options = _options(given)
+    options, given_kinds = _options(given), kinds
     if output is not None:
         require_html(output, "report")
     if stored:
@@ -136,13 +136,19 @@ def audit_command(
         chosen = spread(store.frontier(name))
         if not chosen and not all(KINDS[kind].alone for kind in kinds or DEFAULT_KINDS):
             raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name --levels")
+    kinds = kinds or default_kinds(result.target())
+    if OF_IMAGES not in kinds and not given_kinds:
+        click.echo(
+            "robustness is left out: the target does not say how its inputs are made of pixels (Target(pixels=...))",
+            err=True,
+        )
     try:
         with interruptible() as asked, staged(True) as report:
             records = audit(
                 result,
                 store,
                 chosen,
-                kinds or DEFAULT_KINDS,
+                kinds,
                 options,
                 device=device,
                 workers=workers,

@@ -10,6 +10,7 @@ from leanfront.measuring import Measurer
 from leanfront.version import __version__
 from search import Candidate
 from storage import AuditRecord, FrontierStore
+from targets import Target
 from targets.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ MOST = 8
 """Members of a frontier that are audited where nobody says which."""
 Report = Callable[[str, int, int], None]
 DEFAULT_KINDS = ("classes", "exemplars", "calibration", "robustness")
+OF_IMAGES = "robustness"
+"""The one of them that needs a target whose inputs are made of pixels."""
+
+
+def default_kinds(target: Target) -> tuple[str, ...]:
+    """What is audited where nobody says: all of `DEFAULT_KINDS` that the target allows."""
+    return tuple(kind for kind in DEFAULT_KINDS if kind != OF_IMAGES or target.pixels is not None)
 
 
 def spread(frontier: Sequence[Candidate], most: int = MOST) -> list[Candidate]:

@@ -11,7 +11,7 @@ from typing import Any
 import search as searching
 from audit import AuditOptions
 from compressors.calibration import SAMPLES
-from leanfront.auditing import DEFAULT_KINDS, audit, spread
+from leanfront.auditing import audit, default_kinds, spread
 from leanfront.candidates import Candidate, Candidates
 from leanfront.database import open_shelf
 from leanfront.measuring import Measurer
@@ -231,7 +231,7 @@ class SearchResult:
     def audit(
         self,
         *candidates: int,
-        kinds: Sequence[str] | str = DEFAULT_KINDS,
+        kinds: Sequence[str] | str | None = None,
         device: str = "auto",
         workers: int = 1,
         progress: bool = False,
@@ -241,7 +241,8 @@ class SearchResult:
 
         Args:
             candidates: ids; without any, and without `levels`, some that are spread over the frontier.
-            kinds: of audits, names in `leanfront audit --help`.
+            kinds: of audits, names in `leanfront audit --help`; by default classes, exemplars, calibration and, where
+                the target says how its inputs are made of pixels, robustness.
             device: where models run: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             workers: processes that a population may use.
             progress: show a progress bar on standard error.
@@ -258,6 +259,8 @@ class SearchResult:
         chosen: Sequence[searching.Candidate] = [self._store.candidate(each) for each in candidates]
         if not chosen and not wanted.levels:
             chosen = spread(self._store.frontier(self.name))
+        if kinds is None:
+            kinds = default_kinds(self.target())
         names = [kinds] if isinstance(kinds, str) else kinds
         with staged(progress) as report:
             return audit(

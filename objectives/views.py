@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from objectives.corruptions import MAIN, corrupt
 from targets import Split
 from targets.pictures import Pictures
 from targets.pixels import Pixels
@@ -61,6 +60,9 @@ class Answers:
 
 def _corrupted(split: Split, pixels: Pixels) -> View:
     """The 15 main corruptions at three severities: way ``gaussian_noise/1``."""
+    # Half a second of SciPy that processes which evaluate need not wait for.
+    from objectives.corruptions import MAIN, corrupt
+
     positions = _some(split, CORRUPTED_SAMPLES, len(MAIN) * len(SEVERITIES))
     chosen = Pictures.of(split.subset(positions), pixels)
     clean, seeds = chosen.scaled(), positions.tolist()

@@ -36,6 +36,7 @@ class Kind:
         heavy: keys of a version's findings that a search's own document leaves out of its candidates, as theirs has
             them.
         shared: keys of the document about all versions that the candidates' own leave out: the search's has them.
+        check: refuses, before anything is computed, what it cannot audit. Raises `UsageError` or `TargetError`.
         alone: whether it has something to say where no version is named.
     """
 
@@ -46,6 +47,7 @@ class Kind:
     source: str
     heavy: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    check: Callable[[Auditor], None] = lambda auditor: None
     alone: bool = False
 
 

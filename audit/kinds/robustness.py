@@ -57,6 +57,16 @@ def audit_robustness(auditor: Auditor) -> Findings:
     return Findings(about, {each.name: entry(each, found[each.name]) for each in auditor.versions})
 
 
+def _check(auditor: Auditor) -> None:
+    """Refuse images that cannot be made or read."""
+    target, options = auditor.target, auditor.options
+    pixels = require_pixels(target, "robustness")
+    if options.corrupted is not None:
+        published(options.corrupted, target, pixels, auditor.data, options)
+    if options.shift is not None:
+        data_shift(options.shift, pixels=pixels, example_input=target.example_input, classes=target.classes)
+
+
 def _suite(auditor: Auditor, suite: Suite) -> tuple[dict[str, Robustness], dict[str, Any]]:
     """Every version on every image of a suite: one kind of image after another, each made once."""
     right: dict[str, list[Tensor]] = {version.name: [] for version in auditor.every}
@@ -172,5 +182,6 @@ register(
         audit_robustness,
         ("mce", "flip_rate"),
         "Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
+        check=_check,
     )
 )

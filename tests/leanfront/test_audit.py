@@ -285,3 +285,29 @@ def test_an_interrupted_audit_says_how_to_go_on(own: str, monkeypatch: pytest.Mo
     assert (
         run("audit", "mine", "--levels", "pruning", "--kind", "calibration", "--database", own).exit_code == 0
     )
+
+
+def test_what_cannot_be_audited_is_refused_before_anything_is_computed(
+    tiny_file: Path, tmp_path: Path, own: str
+) -> None:
+    """And where nobody says by what to audit, that is left out and said."""
+    url = f"sqlite:///{tmp_path}/plain.db"
+    result = leanfront.search(f"{tiny_file}:target", name="plain", trials=3, sampler="random", database=url)
+    with pytest.raises(UsageError, match="how its inputs are made of pixels"):
+        result.audit(kinds=("calibration", "robustness"), **OPTIONS)
+    assert result.audits() == []
+    assert [each.kind for each in result.audit(**OPTIONS) if each.candidate is None] == [
+        "classes",
+        "exemplars",
+        "calibration",
+    ]
+    told = run("audit", "plain", *SMALL, "--database", url)
+    assert told.exit_code == 0, told.output
+    assert "robustness is left out" in told.stderr
+    nowhere = run(
+        "audit", "mine", "--kind", "calibration", "--kind", "robustness", "--shift", "data=nowhere", *SMALL,
+        "--database", own,
+    )  # fmt: skip
+    assert nowhere.exit_code == 1
+    assert "nowhere" in nowhere.stderr
+    assert "Calibration" not in nowhere.stdout

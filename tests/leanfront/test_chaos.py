@@ -201,7 +201,9 @@ def test_postgresql_is_restarted_under_load(crew: Any, breakable: Any, patient: 
             ("killed", lambda: murder(breakable)),
         ):
             seen = watch.look()
-            wait_for(lambda seen=seen: all(n > seen[s] + 5 for s, n in watch.look().items()), "progress")
+            # On a busy machine one of them may have come to its end before the other has begun.
+            aims = {name: min(seen[name] + 6, goal) for name, goal in goals.items()}
+            wait_for(lambda aims=aims: all(n >= aims[s] for s, n in watch.look().items()), "progress")
             crew.note(f"PostgreSQL is {what}; {watch.look()}")
             stop()
             count = len(answers)
