@@ -18,13 +18,14 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 POSTGRES = Path(__file__).with_name("postgres.py")
 
 
-LONGEST = ("test_docs.py", "test_examples.py")
+LONGEST = ("test_docs.py", "test_chaos.py", "test_examples.py", "test_interruptions.py", "test_runner.py")
 """Files that take minutes and are one process's work each: begun first, the others fill the rest of the cores."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files; the order is the same in all processes."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -214,13 +214,21 @@ compressor = Compressor(leanfront.resolve("digits"))
 rough = compressor.materialise(Configuration(weight_bits=dict.fromkeys(compressor.structure.layers, 2)))
 recovered = recover(compressor, rough, Recovery(epochs=2, batch_size=32, optimiser="rmsprop"))
 assert recovered.after > recovered.before, recovered
+
+import torch
+from objectives.corruptions import corrupt
+
+grey = torch.full((2, 1, 8, 8), 0.6)
+assert torch.allclose(corrupt("darker", grey, 3, [0, 1]), grey - 0.3, atol=1 / 255)
+found = result.audit(best.id, kinds="robustness", corruptions=["darker"], samples=20)
+assert found[-1].document["c_like"]["corruptions"] == ["darker"]
 """
 
 
 @pytest.mark.slow
 def test_every_addition_that_contributing_shows_works(tmp_path: Path) -> None:
     code = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python"]
-    assert len(code) == 6
+    assert len(code) == 7
     script = tmp_path / "additions.py"
     script.write_text("\n".join([*code, TRY_ADDITIONS]), encoding="utf-8")
     done = run([sys.executable, str(script)], tmp_path)
