@@ -17,16 +17,18 @@ from typing import Any
 import click
 
 import leanfront
-from compressors import CRITERIA, OPTIMISERS, PRESETS
+from audit import KINDS, LEVELS
+from compressors import CRITERIA, OPTIMISERS, PRESETS, Structure
 from cost_models import COST_MODELS
 from leanfront.cli import main as cli
 from objectives import METRICS, STRATEGIES
+from objectives.corruptions import CORRUPTIONS, MAIN
 from search.samplers import SAMPLERS
 from targets import BUILTINS
 
 REFERENCE = Path(__file__).with_name("reference.md")
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ROOMS = {"targets", "compressors", "cost_models", "objectives", "search", "storage", "leanfront"}
+ROOMS = {"targets", "compressors", "cost_models", "objectives", "search", "storage", "audit", "leanfront"}
 _HIDDEN = {"help", "version"}
 
 
@@ -204,6 +206,30 @@ def strategies() -> str:
     return table(("strategy", "options", "definition"), rows)
 
 
+def audits() -> str:
+    """The registries of kinds of audits, and of levels that they compare with."""
+    kinds = [
+        (_code(kind.name), kind.title, ", ".join(map(_code, kind.metrics)) or "-", kind.source)
+        for kind in KINDS.values()
+    ]
+    sets = [
+        (_code(name), ", ".join(_code(version.name) for version in make(Structure({}, {}, ()))))
+        for name, make in LEVELS.items()
+    ]
+    return "\n\n".join(
+        (
+            table(("kind", "what it is", "metrics it measures", "source"), kinds),
+            table(("levels", "versions"), sets),
+        )
+    )
+
+
+def corruptions() -> str:
+    """The corruptions' registry."""
+    rows = [(_code(c.name), "yes" if c.name in MAIN else "no", c.source) for c in CORRUPTIONS.values()]
+    return table(("corruption", "of the main 15", "definition"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
@@ -217,6 +243,8 @@ PARTS: dict[str, Callable[[], str]] = {
         presets,
         samplers,
         strategies,
+        audits,
+        corruptions,
     )
 }
 """What can stand between the marks ``<!-- generated: NAME -->`` and ``<!-- end -->``."""

@@ -20,10 +20,12 @@ import click
 import pytest
 
 import leanfront
+from audit import KINDS, LEVELS
 from compressors import CRITERIA, OPTIMISERS, PRESETS
 from cost_models import COST_MODELS
 from leanfront.cli import main as cli
 from objectives import METRICS, STRATEGIES
+from objectives.corruptions import CORRUPTIONS
 from search import SAMPLERS
 from targets import BUILTINS
 
@@ -307,6 +309,8 @@ def test_every_python_name_is_documented(name: str, reference: str) -> None:
         ("Presets", PRESETS),
         ("Recovery", OPTIMISERS),
         ("Targets", BUILTINS),
+        ("Audits", {**KINDS, **LEVELS}),
+        ("Corruptions", CORRUPTIONS),
     ],
 )
 def test_every_registered_name_is_documented(title: str, names: dict[str, object], reference: str) -> None:
