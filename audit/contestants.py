@@ -81,7 +81,7 @@ def contestants(auditor: Auditor) -> tuple[list[Contestant], dict[str, str]]:
 
 def _shares(auditor: Auditor, criterion: str, ratio: float) -> dict[str, float]:
     if criterion == "lamp":
-        return lamp_shares(Saliency(auditor.target, auditor.structure), auditor.structure, ratio)
+        return lamp_shares(auditor.compressor.materials.saliency, auditor.structure, ratio)
     return dict.fromkeys(auditor.structure.layers, ratio)
 
 
@@ -97,7 +97,7 @@ def lamp_shares(saliency: Saliency, structure: Structure, ratio: float) -> dict[
     Source: Lee et al., arXiv 2010.07611.
     """
     counts = kept_weights(structure, ratio)
-    scores = [weight_scores(saliency, layer, "lamp").flatten() for layer in counts]
+    scores = [weight_scores(saliency, layer, "lamp").flatten().cpu() for layer in counts]
     sizes = [len(each) for each in scores]
     owners = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     # In every layer the largest weight has the highest score there is, 1: none falls silent.

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,37 +105,31 @@ class Population:
             EvaluationError: a worker process died.
             TargetError: the target cannot be trained anew.
         """
-        missing = {
-            index: tuple(each for each in versions if answers.get(*self.key(index, each)) is None)
-            for index in range(self.models)
-        }
-        waiting = [(index, found) for index, found in missing.items() if found]
+        # What is kept is read once, and what is computed is at hand even where the cache cannot be written.
+        every: dict[tuple[int, str], Vote] = {}
+        waiting = []
+        for index in range(self.models):
+            missing = []
+            for version in versions:
+                logits = answers.get(*self.key(index, version))
+                if logits is None:
+                    missing.append(version)
+                else:
+                    every[index, version.name] = self.vote(logits)
+            if missing:
+                waiting.append((index, tuple(missing)))
         total = self.models * len(versions)
-        done = total - sum(len(found) for _, found in waiting)
-        report(done, total)
-        # What was just computed is at hand even where the cache cannot be written.
-        fresh: dict[tuple[int, str], Vote] = {}
+        report(len(every), total)
         for index, name, vote in self._computed(waiting, answers, workers, stop):
-            fresh[index, name] = vote
-            done += 1
-            report(done, total)
+            every[index, name] = vote
+            report(len(every), total)
+        if len(every) < total:
+            return None
         found = {}
         for version in versions:
-            every = [self._of(index, version, answers, fresh) for index in range(self.models)]
-            whole = [each for each in every if each is not None]
-            if len(whole) < self.models:
-                return None
-            first, five = zip(*whole, strict=True)
+            first, five = zip(*(every[index, version.name] for index in range(self.models)), strict=True)
             found[version.name] = Votes(np.stack(first), np.stack(five))
         return found
-
-    def _of(
-        self, index: int, version: Version, answers: Answers, fresh: dict[tuple[int, str], Vote]
-    ) -> Vote | None:
-        if (index, version.name) in fresh:
-            return fresh[index, version.name]
-        logits = answers.get(*self.key(index, version))
-        return None if logits is None else self.vote(logits)
 
     def vote(self, logits: Tensor) -> Vote:
         """What of a model's logits (N, C) is counted: logits of all models would not fit into memory."""
@@ -204,11 +199,11 @@ def answered(
 _work: tuple[Population, Answers] | None = None
 
 
-def _open(source: Source, blank: Population, folder: Path, threads: int) -> None:
+def _open(source: Source, rest: dict[str, Any], folder: Path, threads: int) -> None:
     """In a worker process: get the target and set up."""
     global _work
     torch.set_num_threads(threads)
-    _work = replace(blank, target=source.open()), Answers(folder)
+    _work = Population(source.open(), **rest), Answers(folder)
 
 
 def _answered(index: int, versions: tuple[Version, ...]) -> list[tuple[str, Vote]]:
@@ -220,10 +215,10 @@ def _answered(index: int, versions: tuple[Version, ...]) -> list[tuple[str, Vote
 def _processes(population: Population, answers: Answers, count: int) -> Executor:
     threads = max(1, (os.cpu_count() or 1) // count)
     # The target is sent as what gives it again; without one its pickle would be sent twice.
-    source, blank = Source.of(population.target), replace(population, target=None)  # type: ignore[arg-type]
+    rest = {each.name: getattr(population, each.name) for each in fields(population) if each.name != "target"}
     return ProcessPoolExecutor(
         count,
         multiprocessing.get_context("spawn"),
         initializer=_open,
-        initargs=(source, blank, answers.folder, threads),
+        initargs=(Source.of(population.target), rest, answers.folder, threads),
     )

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from audit import KINDS, LEVELS, AuditOptions, StoppedError
 from audit.options import POPULATIONS, SPLITS
 from leanfront import audit_text
-from leanfront.auditing import DEFAULT_KINDS, OF_IMAGES, audit, default_kinds, spread
+from leanfront.auditing import DEFAULT_KINDS, OF_IMAGES, audit, choose, default_kinds
 from leanfront.database import open_store
 from leanfront.files import require_html
 from leanfront.options import database_option, json_option
@@ -131,11 +131,10 @@ def audit_command(
         raise UsageError(f"--workers takes 1 or more, not {workers}")
     store = open_store(database)
     result = SearchResult(store, name, resolve(target) if target else None)
-    chosen = [store.candidate(each) for each in dict.fromkeys(candidates)]
-    if not chosen and not options.levels:
-        chosen = spread(store.frontier(name))
-        if not chosen and not all(KINDS[kind].alone for kind in kinds or DEFAULT_KINDS):
-            raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name --levels")
+    chosen = choose(store, name, dict.fromkeys(candidates), options)
+    alone = all(KINDS[kind].alone for kind in kinds or DEFAULT_KINDS)
+    if not (chosen or options.levels or alone):
+        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name --levels")
     kinds = kinds or default_kinds(result.target())
     if OF_IMAGES not in kinds and not given_kinds:
         click.echo(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from audit import PATHS, AuditOptions, Auditor, StoppedError, Version, kinds_of, of_candidate, run
@@ -36,6 +36,12 @@ def spread(frontier: Sequence[Candidate], most: int = MOST) -> list[Candidate]:
         return ordered
     places = {round(place * (len(ordered) - 1) / (most - 1)) for place in range(most)}
     return [ordered[place] for place in sorted(places)]
+
+
+def choose(store: FrontierStore, name: str, ids: Iterable[int], options: AuditOptions) -> list[Candidate]:
+    """The candidates that an audit is about: those named, or, where no levels are either, some of the frontier."""
+    named = [store.candidate(each) for each in ids]
+    return named if named or options.levels else spread(store.frontier(name))
 
 
 def require_auditable(candidates: Sequence[Candidate], name: str) -> None:

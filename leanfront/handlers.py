@@ -9,7 +9,7 @@ from typing import Any
 import search as searching
 from audit import AuditOptions, StoppedError
 from leanfront import text
-from leanfront.auditing import audit, require_no_paths, spread
+from leanfront.auditing import audit, choose, require_no_paths
 from leanfront.database import open_shelf
 from leanfront.keeping import keep_weights, keeper
 from leanfront.measuring import Measurer
@@ -131,9 +131,7 @@ def audit_candidates(job: Job, store: FrontierStore, place: Place, stop: Callabl
     kinds, options = list(wanted["kinds"]), AuditOptions.from_json(wanted.get("options", {}))
     require_no_paths(options)
     ids = wanted.get("candidates", ()) if job.candidate is None else [job.candidate]
-    chosen = [store.candidate(int(each)) for each in ids]
-    if not chosen and not options.levels:
-        chosen = spread(store.frontier(job.search))
+    chosen = choose(store, job.search, map(int, ids), options)
     result = _result(job, store, place)
     try:
         audit(result, store, chosen, kinds, options, device=place.device, workers=place.workers, stop=stop)

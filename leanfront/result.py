@@ -11,7 +11,7 @@ from typing import Any
 import search as searching
 from audit import AuditOptions
 from compressors.calibration import SAMPLES
-from leanfront.auditing import audit, default_kinds, spread
+from leanfront.auditing import audit, choose, default_kinds
 from leanfront.candidates import Candidate, Candidates
 from leanfront.database import open_shelf
 from leanfront.measuring import Measurer
@@ -256,9 +256,7 @@ class SearchResult:
             TargetError: the target cannot be made again, is another one by now, or lacks what an audit needs.
         """
         wanted = AuditOptions.from_json(options)
-        chosen: Sequence[searching.Candidate] = [self._store.candidate(each) for each in candidates]
-        if not chosen and not wanted.levels:
-            chosen = spread(self._store.frontier(self.name))
+        chosen = choose(self._store, self.name, candidates, wanted)
         if kinds is None:
             kinds = default_kinds(self.target())
         names = [kinds] if isinstance(kinds, str) else kinds

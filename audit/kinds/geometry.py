@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from audit.arrays import packed
 from audit.auditor import Auditor, StoppedError
 from audit.contestants import Contestant, contestants, nonzero_weights
-from audit.fragility import fragility
+from audit.fragility import Fragility, fragility
 from audit.geometries import Geometries, deviations, explained, means
-from audit.geometry import MEASURES, Geometry, features, geometry, head
+from audit.geometry import MEASURES, Geometry, Head, features, geometry, head
 from audit.kinds.exemplars import png_address
 from audit.kinds.kind import Findings, Kind, entry, register
 from audit.occlusion import occlusion, patch_of
@@ -241,13 +241,13 @@ def _lists(models: list[Contestant], judged: Geometries) -> dict[str, Any]:
             continue
         result = fragility(margins[0], margins[places])
 
-        def told(place: int) -> dict[str, Any]:
+        def told(place: int, result: Fragility = result) -> dict[str, Any]:
             return {
                 "sample": place,
                 "label": int(judged.labels[place]),
                 "margin": margins[0, place],
-                "drop": result.drop[place],  # noqa: B023 - called within the turn
-                "lost": result.lost[place],  # noqa: B023
+                "drop": result.drop[place],
+                "lost": result.lost[place],
             }
 
         found[name] = {
@@ -299,9 +299,9 @@ def _occlusion(
         module = auditor.module(models[place].version)
         last = head(module, auditor.target.example_input.to(auditor.device))
 
-        def measure(shown: Tensor) -> Tensor:
-            x = features(module, last, [shown.to(auditor.device)])  # noqa: B023 - called within the turn
-            return geometry(x, last.weight, last.bias, labels).stacked().T  # noqa: B023
+        def measure(shown: Tensor, module: nn.Module = module, last: Head = last) -> Tensor:
+            x = features(module, last, [shown.to(auditor.device)])
+            return geometry(x, last.weight, last.bias, labels).stacked().T
 
         changes.append(occlusion(measure, inputs, patch, fill))
     return {
