@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from storage import AuditRecord, FrontierStore, Job
 from storage.jobs import AUDIT, MEASURE
 from targets import Target, resolve
 from targets.errors import LeaseLostError
+from tests.leanfront.runners import running, wait_for
 
 PICTURED = Path(__file__).with_name("pictured.py")
 SMALL = {"models": 3, "samples": 40, "gallery": 4}
@@ -56,20 +56,6 @@ def answers(tmp_path: Path) -> dict[Path, int]:
     """The files in which models' answers are kept, with the number of each: one that is written again has another."""
     found = (tmp_path / "cache" / "answers").rglob("[!.]*.safetensors")
     return {path: path.stat().st_ino for path in found}
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    limit = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < limit, what
-        time.sleep(0.01)
-
-
-def running(store: FrontierStore) -> tuple[Runner, threading.Thread]:
-    runner = Runner(store, Place(device="cpu", lease=2.0))
-    thread = threading.Thread(target=runner.run, kwargs={"once": True})
-    thread.start()
-    return runner, thread
 
 
 def told(records: list[AuditRecord]) -> list[dict[str, Any]]:

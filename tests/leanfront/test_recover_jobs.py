@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from storage import FrontierStore, Job, check
 from storage.jobs import RECOVER, SEARCH
 from targets import Target, resolve
 from targets.errors import LeaseLostError
+from tests.leanfront.runners import running, wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -55,20 +55,6 @@ def queue(store: FrontierStore, candidate: Candidate, **parameters: object) -> J
 
 def files_of(store: FrontierStore) -> ShelvedFiles:
     return ShelvedFiles(store, open_shelf(store))
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    limit = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < limit, what
-        time.sleep(0.01)
-
-
-def running(store: FrontierStore) -> tuple[Runner, threading.Thread]:
-    runner = Runner(store, Place(device="cpu", lease=2.0))
-    thread = threading.Thread(target=runner.run, kwargs={"once": True})
-    thread.start()
-    return runner, thread
 
 
 def test_a_worker_recovers(store: FrontierStore, worst: Candidate, any_url: str, target: Target) -> None:

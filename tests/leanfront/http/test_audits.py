@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from storage import AuditRecord, FrontierStore
 from storage.jobs import AUDIT, MEASURE
 from targets import resolve
 from targets.errors import LeanfrontError, NotFoundError, UsageError
+from tests.leanfront.runners import working
 
 API = "/api/v1"
 SMALL = {"models": 3, "samples": 40, "gallery": 4}
@@ -58,20 +57,6 @@ def url(own: FrontierStore, serving: Callable[..., Any], tiny_file: Path) -> Ite
         yield address
 
 
-@contextmanager
-def working(store: FrontierStore, tiny_file: Path) -> Iterator[None]:
-    """A runner that takes jobs meanwhile."""
-    runner = Runner(store, Place(registry(tiny_file), device="cpu"))
-    thread = threading.Thread(target=runner.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        runner.stop()
-        thread.join(60)
-        assert not thread.is_alive()
-
-
 def told(record: AuditRecord) -> dict[str, Any]:
     """An audit without when it was made."""
     return {key: value for key, value in record.to_json().items() if key != "created"}
@@ -97,7 +82,7 @@ def test_auditing_a_candidate(url: str, mine: RemoteSearch, own: FrontierStore, 
     other = httpx2.post(path, json={**wanted, "seed": 1}).json()
     assert other["id"] != job["id"]
     own.jobs.cancel(other["id"])
-    with working(own, tiny_file), Client(url) as client:
+    with working(own, registry(tiny_file)), Client(url) as client:
         found = client.audit(candidate.id or 0, kinds=wanted["kinds"], timeout=120, **SMALL)
     done = own.jobs.job(job["id"])
     assert (done.state, done.message) == ("done", f"audited (classes, calibration): candidate {candidate.id}")
@@ -147,7 +132,7 @@ def test_a_budget_on_what_nobody_has_measured(
         assert answer.status_code == 202, answer.text
         # Asked twice it is queued once: a client may ask again whose answer was lost.
         assert own.jobs.counts()["audit", "queued"] == 1, number
-    with working(own, tiny_file):
+    with working(own, registry(tiny_file)):
         records = mine.audit(kinds="robustness", timeout=240, **SMALL)
     members = own.frontier("mine")
     assert {each.candidate for each in records} == {None, *(each.id for each in members)}
@@ -181,7 +166,7 @@ def test_a_worker_measures_what_a_budget_needs(
     assert (job["kind"], job["candidate"]) == ("measure", None)
     assert answer.headers["location"] == f"{API}/jobs/{job['id']}"
     assert httpx2.post(path, json=wanted).json()["id"] == job["id"]
-    with working(own, tiny_file):
+    with working(own, registry(tiny_file)):
         # Any share of flips is within this limit, so the most accurate candidate is the answer.
         chosen = mine.selection(max_memory="1MB", maximum={"flip_rate": 1.0}, measure=1, timeout=120)
         # None is within this one, and all of them are asked.
@@ -203,7 +188,7 @@ def test_a_worker_measures_what_a_budget_needs(
 
 
 def test_a_queued_search_measures_more(url: str, own: FrontierStore, tiny_file: Path) -> None:
-    with Client(url) as client, working(own, tiny_file):
+    with Client(url) as client, working(own, registry(tiny_file)):
         wanted = client.search("pictured", name="more", trials=2, sampler="random", metrics=["flip_rate"])
         assert wanted.wait(timeout=120).state == "done"
     assert "flip_rate" in own.search("more").settings["metrics"]
@@ -321,7 +306,7 @@ def test_candidates_that_cannot_be_audited(client: httpx2.Client, store: Frontie
 
 
 def test_what_a_worker_cannot_audit(url: str, own: FrontierStore, tiny_file: Path) -> None:
-    with Client(url) as client, working(own, tiny_file):
+    with Client(url) as client, working(own, registry(tiny_file)):
         bare = client.open_search("bare")
         with pytest.raises(LeanfrontError, match=r"has failed: .*pixels"):
             bare.audit(kinds="robustness", timeout=120, **SMALL)

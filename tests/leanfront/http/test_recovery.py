@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from leanfront.runner import Runner
 from search import SearchOptions
 from storage import FrontierStore
 from targets.errors import NotFoundError, UsageError
+from tests.leanfront.runners import working
 
 API = "/api/v1"
 
@@ -51,20 +50,6 @@ def url(own: FrontierStore, serving: Callable[..., Any], tiny_file: Path) -> Ite
         yield address
 
 
-@contextmanager
-def working(store: FrontierStore, tiny_file: Path) -> Iterator[None]:
-    """A runner that takes jobs meanwhile."""
-    runner = Runner(store, Place(registry(tiny_file), device="cpu"))
-    thread = threading.Thread(target=runner.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        runner.stop()
-        thread.join(60)
-        assert not thread.is_alive()
-
-
 def test_recovering_over_the_network(
     url: str, mine: RemoteSearch, own: FrontierStore, tiny_file: Path, tmp_path: Path
 ) -> None:
@@ -83,7 +68,7 @@ def test_recovering_over_the_network(
     assert other.json()["id"] != job["id"]
     own.jobs.cancel(other.json()["id"])
     tag = httpx2.get(f"{url}{API}/searches/mine/frontier").headers["etag"]
-    with working(own, tiny_file):
+    with working(own, registry(tiny_file)):
         made = worst.recover(2, timeout=120)
         again = worst.recover(2, timeout=120)
         hopeless = mine._client.candidate(made.id or 0).recover(1, minutes=1e-6, timeout=120)
@@ -145,7 +130,7 @@ def test_what_cannot_be_recovered(url: str, mine: RemoteSearch, own: FrontierSto
 
 
 def test_a_queued_search_recovers(url: str, own: FrontierStore, tiny_file: Path) -> None:
-    with Client(url) as client, working(own, tiny_file):
+    with Client(url) as client, working(own, registry(tiny_file)):
         wanted = client.search("small", name="both", trials=4, sampler="random", recover=1, recover_minutes=1)
         record = wanted.wait(timeout=120)
     assert record.state == "done"
