@@ -21,7 +21,9 @@ class Coverage:
         memory_bytes: of the dense model.
         macs: multiply-adds of the dense model.
         groups: one row a channel group: name, units, what it cuts.
-        layers: one row a layer: name, kind, weights, macs, groups that cut it.
+        layers: one row a layer: name, kind, weights, macs, groups that cut it, and what `compressors.layer_costs`
+            reads: inputs, outputs, groups of a convolution, kernel, bias, dtype, and its cuts: by which group, on
+            which side, how many channels a unit.
         exclusions: what is left alone: name, what, reason.
         unsupported: operators whose multiply-adds are not counted: name -> calls.
         quantisable_bytes: share of the dense bytes in layers whose bits can be chosen, in [0, 1].
@@ -71,10 +73,11 @@ def coverage(
         unsupported: operators fvcore cannot count.
     """
     dense = memory_bytes(structure, Configuration())
-    cut_by: dict[str, list[str]] = {}
+    cuts: dict[str, list[dict[str, Any]]] = {}
     for group in structure.groups.values():
         for member in group.members:
-            cut_by.setdefault(member.part, []).append(group.name)
+            cut = {"group": group.name, "side": member.side, "per_unit": member.per_unit}
+            cuts.setdefault(member.part, []).append(cut)
     layers, controlled, prunable, controlled_macs, prunable_macs = [], 0, 0, 0, 0
     for name in structure.layers:
         part = structure.parts[name]
@@ -82,7 +85,7 @@ def coverage(
         size = part.weights * 4
         controlled += size
         controlled_macs += macs
-        if name in cut_by:
+        if name in cuts:
             prunable += size
             prunable_macs += macs
         layers.append(
@@ -91,7 +94,14 @@ def coverage(
                 "kind": part.kind,
                 "weights": part.weights,
                 "macs": macs,
-                "groups": sorted(set(cut_by.get(name, []))),
+                "groups": sorted({cut["group"] for cut in cuts.get(name, [])}),
+                "inputs": part.inputs,
+                "outputs": part.outputs,
+                "convolution_groups": part.groups,
+                "kernel": part.kernel,
+                "bias": part.bias,
+                "dtype": part.dtype,
+                "cuts": cuts.get(name, []),
             }
         )
     groups = tuple(

@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compressors.configuration import Configuration
@@ -29,6 +30,8 @@ from compressors.structure import Part, Shape, Structure, nonzeros, weight_count
 FORMAT = "leanfront-1"
 CHECK = 16
 """Characters of the checksum: hexadecimal digits."""
+Run = tuple[str, str, int, int]
+"""An entry that has no place yet: its name, form, count and bits."""
 BYTES = {
     "complex128": 16,
     "complex64": 8,
@@ -110,7 +113,12 @@ def layout(structure: Structure, configuration: Configuration, target: str = "")
 
 def memory_bytes(structure: Structure, configuration: Configuration) -> int:
     """Bytes of the data section alone: `layout(...).memory_bytes` without placing entries."""
-    return sum((count * bits + 7) // 8 for _, _, count, bits in _runs(structure, configuration))
+    return run_bytes(_runs(structure, configuration))
+
+
+def run_bytes(runs: Iterable[Run]) -> int:
+    """Bytes of runs, each padded to a whole one."""
+    return sum((count * bits + 7) // 8 for _, _, count, bits in runs)
 
 
 def index_bits(total: int) -> int:
@@ -137,9 +145,6 @@ def header(configuration: Configuration, target: str, data: int, check: str = "0
     return text + b" " * (-len(text) % 8)
 
 
-Run = tuple[str, str, int, int]
-
-
 def _runs(structure: Structure, configuration: Configuration) -> list[Run]:
     shapes = structure.shapes(configuration)
     gone = structure.cut_parameters(configuration)
@@ -147,7 +152,7 @@ def _runs(structure: Structure, configuration: Configuration) -> list[Run]:
     for name, part in structure.parts.items():
         shape = shapes[name]
         if part.is_layer:
-            runs += _layer_runs(part, shape, configuration)
+            runs += layer_runs(part, shape, configuration)
         elif part.kind == "shortcut" and (shape.inputs, shape.outputs) != (part.inputs, part.outputs):
             runs.append((f"{name}.index", "int16", shape.outputs, 16))
         if part.folded:
@@ -166,7 +171,14 @@ def _runs(structure: Structure, configuration: Configuration) -> list[Run]:
     return runs
 
 
-def _layer_runs(part: Part, shape: Shape, configuration: Configuration) -> list[Run]:
+def layer_runs(part: Part, shape: Shape, configuration: Configuration) -> list[Run]:
+    """What a layer stores: its weights, which of them they are, its bias, its input's quantiser.
+
+    Args:
+        part: the layer, as the dense model has it.
+        shape: that the configuration leaves of it.
+        configuration: canonical.
+    """
     name = part.name
     total = weight_count(shape.inputs, shape.outputs, shape.groups, part.kernel)
     sparsity = configuration.sparsity.get(name)

@@ -7,6 +7,7 @@ E[e_o^2] follows from the moments of the layer's input, so no model is run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from compressors import solvers
 from compressors.bank import Bank, Choice
+from compressors.configuration import Configuration
 from compressors.criteria import Saliency
 from compressors.structure import Structure
 
@@ -58,6 +60,29 @@ class Sensitivities:
                 )
             },
         }
+
+    def of_layer(self, layer: str, configuration: Configuration) -> float | None:
+        """Predicted loss of what a configuration does to a layer's weights and input; None where it is not known.
+
+        Bits of inputs count where they were a choice: where all candidates have the same, nobody predicted it.
+        """
+        losses: list[float | None] = []
+        bits = configuration.weight_bits.get(layer)
+        if bits is not None:
+            table = self.weights.get(layer, {})
+            losses.append(table.get(bits, 0.0 if table and bits >= 16 else None))
+        sparsity = configuration.sparsity.get(layer)
+        if sparsity is not None:
+            losses.append(self.sparsity.get(layer, {}).get(sparsity))
+        width = configuration.activation_bits.get(layer)
+        if width is not None and (self.activations or not self.weights):
+            losses.append(self.activations.get(layer, {}).get(width))
+        return _total(losses)
+
+    def of_group(self, group: str, kept: int) -> float | None:
+        """Predicted loss of keeping so many units of a channel group, at least 1; None where it is not known."""
+        table = self.channels.get(group, ())
+        return _total([table[kept - 1] if kept <= len(table) else None])
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Sensitivities:
@@ -157,6 +182,15 @@ def _activations(bank: Bank, saliency: Saliency, layer: str, widths: Sequence[in
     assert isinstance(power, Tensor)
     # Uniform noise of one step over the square root of twelve on every input.
     return {width: 0.5 * float(power * (RANGE * spread / 2**width) ** 2 / 12) for width in widths}
+
+
+def _total(losses: Sequence[float | None]) -> float | None:
+    total = 0.0
+    for loss in losses:
+        if loss is None or not math.isfinite(loss):
+            return None
+        total += max(loss, 0.0)  # below nothing only by rounding, as the samplers read it
+    return total
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

@@ -58,6 +58,14 @@ class Part:
         """Number of weights of a layer."""
         return weight_count(self.inputs, self.outputs, self.groups, self.kernel)
 
+    def shape(self, inputs: int, outputs: int) -> Shape:
+        """Its channel counts where that many are left on each side."""
+        if self.kind in CONSUMERS:
+            return Shape(inputs, outputs, self.groups)
+        # One-sided modules are cut once, whichever side the graph names.
+        cut = min(inputs, outputs)
+        return Shape(cut, cut, cut if self.kind == "depthwise" else self.groups)
+
 
 def weight_count(inputs: int, outputs: int, groups: int, kernel: int) -> int:
     """Weights of a convolution or linear map: outputs x (inputs / groups) x kernel."""
@@ -186,15 +194,7 @@ class Structure:
                     inputs[member.part] -= gone
                 else:
                     outputs[member.part] -= gone
-        shapes = {}
-        for name, part in self.parts.items():
-            if part.kind not in CONSUMERS:
-                # One-sided modules are cut once, whichever side the graph names.
-                cut = min(inputs[name], outputs[name])
-                shapes[name] = Shape(cut, cut, cut if part.kind == "depthwise" else part.groups)
-            else:
-                shapes[name] = Shape(inputs[name], outputs[name], part.groups)
-        return shapes
+        return {name: part.shape(inputs[name], outputs[name]) for name, part in self.parts.items()}
 
     def cut_parameters(self, configuration: Configuration) -> dict[str, int]:
         """Bare parameters -> entries cut from their cut dimension."""

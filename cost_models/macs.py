@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from compressors import Configuration, Shape
+from compressors.layer_costs import layer_macs
 from compressors.structure import nonzeros, weight_count
 from cost_models.batch import Batch, Both, Floats
 from cost_models.profile import Profile, removed
@@ -98,9 +99,7 @@ class MacModel:
 
     def layer(self, path: str, shape: Shape) -> float:
         """Multiply-adds of one layer cut to `shape`."""
-        part = self.structure.parts[path]
-        weights = weight_count(shape.inputs, shape.outputs, shape.groups, part.kernel)
-        return self.layers[path] * weights / part.weights
+        return layer_macs(self.layers[path], self.structure.parts[path], shape)
 
 
 def bops(profile: Profile) -> Cost:

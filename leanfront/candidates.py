@@ -13,11 +13,12 @@ import search as searching
 from compressors import Compressor
 from compressors.calibration import SAMPLES
 from leanfront.exporting import require_format
+from leanfront.layers import layers_json
 from leanfront.recovering import recover_one, settings_of
 from leanfront.verifying import Verifier
-from search import Recoverer, Verification
+from search import Recoverer, SearchRecord, Verification
 from targets import Target
-from targets.errors import TargetError
+from targets.errors import TargetError, UsageError
 
 _NO_TARGET = "this candidate does not know its target; open its search with target=..."
 
@@ -30,6 +31,7 @@ class Candidate(searching.Candidate):
     samples: Callable[[], int] | None = field(default=None, repr=False)
     verifier: Callable[[], Verifier] | None = field(default=None, repr=False)
     recoverer: Callable[[str], Recoverer] | None = field(default=None, repr=False)
+    record: Callable[[], SearchRecord] | None = field(default=None, repr=False)
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The compressed model in eval mode: of its kept file, or built anew from the target where none is kept.
@@ -105,6 +107,21 @@ class Candidate(searching.Candidate):
         wanted = settings_of(epochs, seed, **settings)
         attempt = recover_one(self.recoverer(device), self, wanted, minutes, progress=progress)
         return self if attempt.gained is None else self._own(attempt.gained)
+
+    def layers(self) -> dict[str, Any]:
+        """What is left of each layer and channel group, what it costs, and what that is predicted to lose.
+
+        The LAYERS object of the API (`GET /candidates/{id}/layers`).
+
+        Raises:
+            NotFoundError: the search's layers are not known.
+            UsageError: the candidate was not taken from a search.
+        """
+        if self.record is None:
+            raise UsageError(
+                "this candidate does not know its search; take it from leanfront.open_search(NAME)"
+            )
+        return layers_json(self, self.record())
 
     def _own(self, found: searching.Candidate) -> Candidate:
         """Another candidate of the same search, which knows what this one knows."""

@@ -76,6 +76,11 @@ class RemoteCandidate(Candidate):
             client.work(path, {"format": format}, timeout)
         return client.file(path, {"format": format})
 
+    def layers(self) -> dict[str, Any]:
+        """See `Candidate.layers`. Raises `NotFoundError` where the search's layers are not known."""
+        found: dict[str, Any] = self._server().get(f"/candidates/{self.id}/layers").json()
+        return found
+
     def verify(self, *, timeout: float | None = None) -> Verification:
         """Have a worker verify the candidate, and wait for what comes of it.
 

@@ -311,6 +311,7 @@ class SearchResult:
                     samples=lambda: self.samples,
                     verifier=self.verifier,
                     recoverer=self.recoverer,
+                    record=lambda: self.record,
                 )
             )
         return own

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
 
-from compressors import Bank, Compressor, Sensitivities, sensitivities
+from compressors import Bank, Compressor, Configuration, Sensitivities, sensitivities
 from compressors.bank import Choice
 from compressors.sensitivity import QUADS, RANGE, SOLVED_WIDTHS
 from targets import Target
@@ -121,3 +123,33 @@ def test_what_is_not_asked_for_is_empty(compressor: Compressor, bank: Bank) -> N
     plain: Any = sensitivities(bank, compressor.materials.saliency, bits=(4,))
     assert plain.sparsity == plain.activations == {}
     assert set(plain.weights["conv1"]) == {4}
+
+
+def test_losses_of_a_configuration() -> None:
+    found = Sensitivities(
+        channels={"group": (4.0, -1e-9, 0.0)},
+        weights={"a": {2: 3.0, 4: 1.0}, "b": {4: math.nan}},
+        sparsity={"a": {0.5: 0.25, "2:4": 0.5}},
+        activations={"a": {8: 0.125}},
+    )
+
+    def loss(layer: str, told: Sensitivities = found, **choices: Any) -> float | None:
+        named: dict[str, Any] = {name: {layer: value} for name, value in choices.items()}
+        return told.of_layer(layer, Configuration(**named))
+
+    assert loss("a") == loss("b") == loss("unheard") == 0
+    assert loss("a", weight_bits=4) == 1
+    assert loss("a", weight_bits=2, sparsity="2:4", activation_bits=8) == 3.625
+    assert loss("a", sparsity=0.5) == 0.25
+    assert loss("a", weight_bits=16) == 0
+    for choice in ({"weight_bits": 3}, {"sparsity": 0.9}, {"activation_bits": 4}):
+        assert loss("a", **choice) is None  # not of the space
+        assert loss("unheard", **choice) is None
+    assert loss("b", weight_bits=4) is None  # not finite
+    # Inputs of eight bits everywhere are no choice of a search; without any prediction nothing is known.
+    fixed = replace(found, activations={})
+    assert loss("a", fixed, weight_bits=4, activation_bits=8) == 1
+    assert loss("a", Sensitivities({}, {}, {}, {}), activation_bits=8) is None
+    assert [found.of_group("group", kept) for kept in (1, 2, 3)] == [4, 0, 0]
+    assert found.of_group("group", 4) is None
+    assert found.of_group("unheard", 1) is None
