@@ -100,6 +100,40 @@ class RemoteSearch:
         pages = self._client.pages(f"{self._path}/frontier", parameters)
         return Candidates(candidate_of(each, self._client) for page in pages for each in page["candidates"])
 
+    def columns(self, *names: str) -> dict[str, Any]:
+        """All candidates, failed and stopped ones too, in lists of one length, by id.
+
+        Args:
+            names: measurements, each a ``name`` (of the validation split, or a cost) or ``name:split``; without any,
+                the objectives.
+
+        Returns:
+            ``ids``, ``trials``, ``states``, ``on_frontier``, ``parents``, and ``columns``: of each name its ``unit``,
+            ``value``, ``low`` and ``high``.
+
+        Raises:
+            UsageError: neither a candidate nor the dense model has it measured.
+        """
+        parameters = {"limit": 10 * PAGE} | ({"columns": ",".join(names)} if names else {})
+        first, *rest = self._client.pages(f"{self._path}/candidates", parameters)
+        found: dict[str, Any] = {key: value for key, value in first.items() if key != "next"}
+        for page in rest:
+            for key in ("ids", "trials", "states", "on_frontier", "parents"):
+                found[key] += page[key]
+            for name, column in found["columns"].items():
+                for key in ("value", "low", "high"):
+                    column[key] += page["columns"][name][key]
+        return found
+
+    def progress(self, points: int = 60) -> dict[str, Any]:
+        """How the frontier grew: ``trials``, and by then ``hypervolume``, ``hypervolume_log2``, ``frontier_size``.
+
+        Args:
+            points: places along the trials at most, 2 to 200.
+        """
+        found: dict[str, Any] = self._client.get(f"{self._path}/progress", {"points": points}).json()
+        return found
+
     def selection(
         self,
         *,

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from audit import KINDS
-from leanfront.audit_text import is_whole, tables_of, with_versions
+from leanfront.chapters import Chapter, chapter_of, documents_of, kinds_in_order, title_of
 from leanfront.files import require_html, whole
 from storage import AuditRecord
 from targets.errors import UsageError
 
 if TYPE_CHECKING:
-    from leanfront.figures import Document, Drawing, Piece
+    from leanfront.figures import Card, Drawing, Gallery, Piece
     from leanfront.tables import Table
 
 
@@ -58,41 +57,15 @@ def report_html(records: Iterable[AuditRecord]) -> str:
         raise UsageError(f"a report is of one search, not of {', '.join(names)}")
     counter = _Counter()
     sections = [
-        _section(kind, list(group), counter) for kind, group in groupby(given, key=lambda each: each.kind)
+        _section(chapter_of(kind, list(group)), counter)
+        for kind, group in groupby(given, key=lambda each: each.kind)
     ]
     candidates = sorted({each.candidate for each in given if each.candidate is not None})
     of = [f"candidate {each}" for each in candidates]
     about = "" if any(each.candidate is None for each in given) else f" of {', '.join(of)}"
     title = f"Audit{about} of search '{names[0]}'"
-    links = [(f"kind-{each.kind}", _title(each.kind)) for each in _firsts(given)]
+    links = [(f"kind-{each.kind}", title_of(each.kind)) for each in _firsts(given)]
     return page(title, _made(given), links, sections, counter.figures)
-
-
-def documents_of(records: Sequence[AuditRecord]) -> list[tuple[str, Document]]:
-    """(heading, document with ``versions``) of records of one kind: the search's first.
-
-    Args:
-        records: of one search and kind, at most one of the search as a whole.
-    """
-    own = {each.candidate: each for each in records if each.candidate is not None}
-    found: list[tuple[str, Document]] = []
-    for record in (each for each in records if each.candidate is None):
-        versions = [_filled(version, own, record.kind) for version in record.document.get("versions", ())]
-        shown = {version.get("candidate") for version in versions}
-        own = {candidate: each for candidate, each in own.items() if candidate not in shown}
-        found.append(("", {**record.document, "versions": versions}))
-    return found + [
-        (f"Candidate {candidate}", with_versions(each.document)) for candidate, each in own.items()
-    ]
-
-
-def _filled(version: Mapping[str, Any], own: Mapping[int, AuditRecord], kind: str) -> Mapping[str, Any]:
-    """A version's findings with what the search's document leaves out of them."""
-    record = own.get(version.get("candidate", 0))
-    if record is None or kind not in KINDS:
-        return version
-    left = {key: record.document[key] for key in KINDS[kind].heavy if key in record.document}
-    return {**left, **version}
 
 
 class _Counter:
@@ -103,30 +76,23 @@ class _Counter:
 
     def add(self, drawing: Drawing) -> str:
         identifier = f"figure-{len(self.figures) + 1}"
-        # The template is the page's, which follows the reader's colours.
-        figure = drawing.figure.to_plotly_json()
-        figure["layout"].pop("template", None)
-        text = json.dumps(figure, sort_keys=True, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(drawing.plotly(), sort_keys=True, allow_nan=False, separators=(",", ":"))
         # Nothing in a script element may look like its end.
         self.figures.append((identifier, text.replace("<", "\\u003c")))
         return identifier
 
 
-def _section(kind: str, records: Sequence[AuditRecord], counter: _Counter) -> str:
-    from leanfront.figures import PARTS
-
-    part = PARTS.get(kind)
-    lines = [f'<section id="kind-{escape(kind)}"><h2>{escape(_title(kind))}</h2>']
-    if part is not None:
-        lines.append(f"<p>{escape(part.reading)}</p>")
-    if kind in KINDS:
-        lines.append(f'<p class="source">Source: {escape(KINDS[kind].source)}.</p>')
-    for heading, document in documents_of(records):
-        if heading:
-            lines.append(f"<h3>{escape(heading)}</h3>")
-        lines += [_table(each) for each in tables_of(kind, document)]
-        if part is not None and is_whole(kind, document):
-            lines += _pieces(part.pieces(document), counter)
+def _section(chapter: Chapter, counter: _Counter) -> str:
+    lines = [f'<section id="kind-{escape(chapter.kind)}"><h2>{escape(chapter.title)}</h2>']
+    if chapter.reading:
+        lines.append(f"<p>{escape(chapter.reading)}</p>")
+    if chapter.source:
+        lines.append(f'<p class="source">Source: {escape(chapter.source)}.</p>')
+    for section in chapter.sections:
+        if section.heading:
+            lines.append(f"<h3>{escape(section.heading)}</h3>")
+        lines += [_table(each) for each in section.tables]
+        lines += _pieces(section.pieces, counter)
     return "\n".join([*lines, "</section>"])
 
 
@@ -146,11 +112,11 @@ def _grid(pieces: Sequence[Piece], counter: _Counter) -> list[str]:
 
 
 def _piece(piece: Piece, counter: _Counter) -> str:
-    from leanfront.figures import Fragment
+    from leanfront.figures import Gallery
 
     title = escape(piece.title)
-    if isinstance(piece, Fragment):
-        return f'<figure class="wide"><figcaption>{title}</figcaption>{piece.markup}</figure>'
+    if isinstance(piece, Gallery):
+        return f'<figure class="wide"><figcaption>{title}</figcaption>{_gallery(piece)}</figure>'
     identifier = counter.add(piece)
     height = int(piece.figure.layout.height)
     return (
@@ -158,6 +124,20 @@ def _piece(piece: Piece, counter: _Counter) -> str:
         f'<div class="plot" id="{identifier}" role="img" aria-label="{escape(piece.alt)}" '
         f'style="height:{height}px"></div><p class="alt">{escape(piece.alt)}</p></figure>'
     )
+
+
+def _gallery(gallery: Gallery) -> str:
+    cards = "".join(_card(each) for each in gallery.cards)
+    note = f"<p>{escape(gallery.note)}</p>" if gallery.note else ""
+    return note + (f'<ul class="gallery">{cards}</ul>' if cards else "")
+
+
+def _card(card: Card) -> str:
+    picture = '<div class="nothing">no image</div>'
+    if card.image is not None:
+        picture = f'<img src="{escape(card.image)}" alt="{escape(card.alt)}" loading="lazy">'
+    rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in card.rows)
+    return f"<li>{picture}<dl>{rows}</dl></li>"
 
 
 def _table(table: Table) -> str:
@@ -183,7 +163,7 @@ def _made(records: Sequence[AuditRecord]) -> str:
         versions = [v["version"] for _, document in documents_of([record]) for v in document["versions"]]
         said = ", ".join(part for part in (record.created, f"leanfront {record.release}".strip()) if part)
         rows.append(
-            f"<dt>{escape(_title(record.kind))}</dt><dd>{escape(said)}<br>versions: "
+            f"<dt>{escape(title_of(record.kind))}</dt><dd>{escape(said)}<br>versions: "
             f"{escape(', '.join(map(str, versions)) or 'the dense model alone')}<br><code>{escape(how)}</code></dd>"
         )
     return f"<details><summary>How these audits were made</summary><dl>{''.join(rows)}</dl></details>"
@@ -194,12 +174,6 @@ def _firsts(records: Sequence[AuditRecord]) -> list[AuditRecord]:
     return [next(group) for _, group in groupby(records, key=lambda each: each.kind)]
 
 
-def _title(kind: str) -> str:
-    return KINDS[kind].title if kind in KINDS else kind
-
-
 def _place(kind: str) -> int:
-    """Kinds in the order that they are best read in, then those that have no figures."""
-    from leanfront.figures import PARTS
-
-    return list(PARTS).index(kind) if kind in PARTS else len(PARTS)
+    known = kinds_in_order()
+    return known.index(kind) if kind in known else len(known)

@@ -15,9 +15,11 @@ from objectives.budget import Budget
 from objectives.selection import Selection
 from search.candidate import Candidate, SearchRecord, TrialRecord
 from search.verification import Verification
-from storage import audits, candidates, frontier, pages, selection, trials
+from storage import audits, candidates, columns, frontier, pages, selection, trials
 from storage.audits import AuditRecord
+from storage.columns import Columns
 from storage.database import Database
+from storage.growth import Growth, growth
 from storage.measured import require_measured
 from storage.memory import Known, Memory, Version
 from storage.pages import Neighbours, Page
@@ -143,6 +145,36 @@ class FrontierReader:
         with self.database.reading() as session:
             owner = find_search(session, search, counters=True).id
         return self._pages(owner, failed)
+
+    def columns(self, search: str, *asked: str, after: int = 0, limit: int | None = None) -> Columns:
+        """Candidates of a search in columns, by id, failed and stopped ones too.
+
+        Args:
+            search: name of the search.
+            asked: columns, each a measurement's ``name`` (of the validation split, or a cost) or ``name:split``;
+                without any, the objectives.
+            after: id of the candidate before the first one wanted.
+            limit: how many at most; all by default.
+
+        Raises:
+            NotFoundError: no such search.
+            UsageError: a column that neither a candidate nor the dense model has measured.
+        """
+        with self.database.reading() as session:
+            return columns.read(session, find_search(session, search, counters=True), asked, after, limit)
+
+    def growth(self, search: str, points: int = 60) -> Growth:
+        """How a search's frontier grew with its trials.
+
+        Args:
+            search: name of the search.
+            points: places along the trials at most, two or more.
+
+        Raises:
+            NotFoundError: no such search.
+        """
+        with self.database.reading() as session:
+            return growth(session, find_search(session, search), points)
 
     def recovered(self, search: str, parent: int | None = None) -> list[Candidate]:
         """Candidates that were recovered from others of the search, or from that one, by id; failed ones too.

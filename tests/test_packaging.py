@@ -68,6 +68,14 @@ def test_the_wheel_holds_every_module_and_nothing_else(
         for pattern in ("*.py", "py.typed")
         for path in (ROOT / room).rglob(pattern)
     }
+    # What the server sends of the dashboard, but for caches.
+    dashboard = ROOT / "leanfront" / "dashboard"
+    wanted |= {
+        str(path.relative_to(ROOT).as_posix())
+        for path in dashboard.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+    assert "leanfront/dashboard/vendor/LICENSE.plotly" in wanted
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == wanted
     assert {f"{room}/py.typed" for room in rooms} <= held
@@ -156,7 +164,13 @@ def call(checkout: Path, script: str, *arguments: str, **settings: str) -> tuple
     calls = checkout.parent / "calls"
     calls.write_text("", encoding="utf-8")
     own = {key: value for key, value in os.environ.items() if key not in ("LEANFRONT_VENV", "PYTHON")}
-    own |= {"CALLS": str(calls), "REAL": sys.executable, "VIRTUAL_ENV": "/nowhere", **settings}
+    own |= {
+        "CALLS": str(calls),
+        "REAL": sys.executable,
+        "VIRTUAL_ENV": "/nowhere",
+        "LEANFRONT_BROWSER": "bash",
+        **settings,
+    }
     done = subprocess.run(
         ["bash", str(checkout / script), *arguments],
         cwd=checkout.parent,
@@ -192,6 +206,14 @@ def test_the_tests_install_what_tests_need_which_serves_the_demo(checkout: Path)
     assert calls[-1].endswith(" -m not slow")
     for script in ("scripts/demo", "scripts/check", "scripts/test"):
         assert installs(call(checkout, script)[1]) == []
+
+
+def test_without_a_browser_the_tests_say_what_was_not_run(checkout: Path) -> None:
+    code, calls, said = call(checkout, "scripts/test", LEANFRONT_BROWSER="none")
+    assert code == 0
+    assert calls[-1].startswith("-m pytest ")
+    assert said.rstrip().splitlines()[-1].startswith("NOT RUN: the tests of the dashboard")
+    assert "NOT RUN" not in call(checkout, "scripts/test")[2]
 
 
 def test_the_demo_does_not_serve_the_tests(checkout: Path) -> None:

@@ -55,11 +55,11 @@ def _images(auditor: Auditor, places: list[int]) -> list[str | None]:
     return [png_address(image) for image in pictures.images]
 
 
-def png_address(image: Tensor) -> str:
-    """An image uint8 (c, h, w) as ``data:image/png;base64,...``, `LARGEST` pixels at most."""
+def png_address(image: Tensor, largest: int = LARGEST) -> str:
+    """An image uint8 (c, h, w) as ``data:image/png;base64,...``; its longer side is at most so many pixels."""
     array = image[:3].permute(1, 2, 0).numpy() if image.shape[0] >= 3 else image[0].numpy()
     shown = Image.fromarray(array)
-    shown.thumbnail((LARGEST, LARGEST))
+    shown.thumbnail((largest, largest))
     buffer = io.BytesIO()
     shown.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

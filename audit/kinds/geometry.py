@@ -17,7 +17,7 @@ from audit.contestants import Contestant, contestants, nonzero_weights
 from audit.fragility import Fragility, fragility
 from audit.geometries import Geometries, deviations, explained, means
 from audit.geometry import MEASURES, Geometry, Head, features, geometry, head
-from audit.kinds.exemplars import png_address
+from audit.kinds.exemplars import LARGEST, png_address
 from audit.kinds.kind import Findings, Kind, entry, register
 from audit.occlusion import occlusion, patch_of
 from audit.options import SEVERITIES, TICKETS, AuditOptions
@@ -43,6 +43,8 @@ TOP = 20
 """Classes that are told apart where there are more."""
 LISTED = 24
 """Samples of a list at most."""
+SMALL = 32
+"""Pixels of the longer side of a sample's image where it is not among those that the gallery shows."""
 COVERED = 6
 """Samples whose images are covered patch by patch."""
 CONTROL = "random"
@@ -268,12 +270,14 @@ def _listed(lists: dict[str, Any]) -> list[int]:
 
 
 def _images(auditor: Auditor, scene: Scene, lists: dict[str, Any]) -> dict[str, str]:
-    """Sample -> its image, of as many as the gallery has; none where inputs are no images."""
+    """Sample -> its image, those that the gallery shows the largest; none where inputs are no images."""
     clean = scene.data[0]
     if not isinstance(clean, Pictures):
         return {}
+    large = set(_listed(lists)[: auditor.options.gallery])
     return {
-        str(place): png_address(clean.images[place]) for place in _listed(lists)[: auditor.options.gallery]
+        str(place): png_address(image, LARGEST if place in large else SMALL)
+        for place, image in enumerate(clean.images)
     }
 
 

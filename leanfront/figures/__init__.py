@@ -1,4 +1,4 @@
-"""Figures of audits, by kind: from an audit's document to plotly figures and pieces of HTML."""
+"""Figures of audits, by kind: from an audit's document to plotly figures and galleries."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from leanfront.figures import (
     limits,
     robustness,
 )
-from leanfront.figures.drawing import Document, Drawing, Fragment, Piece
+from leanfront.figures.drawing import Card, Document, Drawing, Gallery, Piece
 
-__all__ = ["PARTS", "Document", "Drawing", "Fragment", "Part", "Piece"]
+__all__ = ["PARTS", "Card", "Document", "Drawing", "Gallery", "Part", "Piece"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What figures of a report are made of: drawings, fragments, and what all drawings share."""
+"""What figures of audits are made of: drawings, galleries, and what all drawings share."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DIVERGING = [[0.0, VERMILION], [0.5, "#f7f7f7"], [1.0, BLUE]]
 """Losses are vermilion, gains blue."""
 DENSE = "dense"
 IMAGE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
-"""The only addresses of images that a report shows."""
+"""The only addresses of images that are shown: nothing is fetched."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A plotly figure in a report.
+    """A plotly figure of an audit.
 
     Args:
-        title: markup is escaped where it is written.
+        title: text.
         figure: texts in it are `label`-led.
         alt: what it shows, in words.
         small: whether several of its like may stand side by side.
@@ -42,23 +42,48 @@ class Drawing:
     small: bool = False
     fold: str = ""
 
+    def plotly(self) -> dict[str, Any]:
+        """The figure's ``data`` and ``layout``, without a template: whoever shows it brings the reader's colours."""
+        figure = self.figure.to_plotly_json()
+        return {
+            "data": figure["data"],
+            "layout": {k: v for k, v in figure["layout"].items() if k != "template"},
+        }
+
 
 @dataclass(frozen=True)
-class Fragment:
-    """A piece of a report that is no plotly figure.
+class Card:
+    """A sample in a gallery.
 
     Args:
-        title: as of a drawing.
-        markup: HTML, in which what users named is escaped.
+        image: as a data URI; None where there is none.
+        alt: what the image shows, text.
+        rows: (what, value) of it, text.
+    """
+
+    image: str | None
+    alt: str
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Samples side by side.
+
+    Args:
+        title: text.
+        cards: the samples.
+        note: text; why there are no cards, for one.
         fold: as of a drawing.
     """
 
     title: str
-    markup: str
+    cards: Sequence[Card] = ()
+    note: str = ""
     fold: str = ""
 
 
-Piece = Drawing | Fragment
+Piece = Drawing | Gallery
 
 
 def marks(place: int) -> dict[str, str]:
@@ -228,11 +253,9 @@ def heat(
     return figure
 
 
-def address(image: object, alt: str) -> str:
-    """An image that a document carries as markup, or a place that says that there is none: nothing is fetched."""
-    if isinstance(image, str) and IMAGE.fullmatch(image):
-        return f'<img src="{image}" alt="{html.escape(alt)}" loading="lazy">'
-    return '<div class="nothing">no image</div>'
+def picture(image: object) -> str | None:
+    """An image that a document carries, if it is one: an address of elsewhere is none."""
+    return image if isinstance(image, str) and IMAGE.fullmatch(image) else None
 
 
 def reach(values: Iterable[float | None], digits: int = 3) -> str:

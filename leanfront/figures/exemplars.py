@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from leanfront.figures.drawing import (
@@ -11,15 +10,16 @@ from leanfront.figures.drawing import (
     GREY,
     ORANGE,
     VERMILION,
+    Card,
     Document,
     Drawing,
-    Fragment,
+    Gallery,
     Piece,
-    address,
     bars,
     blank,
     by_version,
     label,
+    picture,
     reach,
     versions_of,
 )
@@ -82,18 +82,16 @@ def _subsets(name: str, version: Mapping[str, Any]) -> Drawing:
     return Drawing(f"Accuracy on PIE and not: {name}", figure, f"{name}: {told}.", small=True)
 
 
-def _gallery(name: str, version: Mapping[str, Any]) -> Fragment:
-    cards = "".join(_card(entry) for entry in version["gallery"])
+def _gallery(name: str, version: Mapping[str, Any]) -> Gallery:
     shown = f"{len(version['gallery'])} of {version['count']} exemplars, those that populations differ on most first"
-    return Fragment(f"Gallery: {shown}", f'<ul class="gallery">{cards}</ul>', fold=name)
+    return Gallery(f"Gallery: {shown}", [_card(entry) for entry in version["gallery"]], fold=name)
 
 
-def _card(entry: Mapping[str, Any]) -> str:
-    said = {
-        "true": str(entry["truth_name"]),
-        "dense": f"{entry['dense_name']} ({entry['dense_share']:.0%})",
-        "compressed": f"{entry['compressed_name']} ({entry['compressed_share']:.0%})",
-    }
-    alt = f"sample {entry['index']}: " + ", ".join(f"{key} {value}" for key, value in said.items())
-    lines = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in said.items())
-    return f"<li>{address(entry.get('image'), alt)}<dl><dt>sample</dt><dd>{entry['index']:d}</dd>{lines}</dl></li>"
+def _card(entry: Mapping[str, Any]) -> Card:
+    said = [
+        ("true", str(entry["truth_name"])),
+        ("dense", f"{entry['dense_name']} ({entry['dense_share']:.0%})"),
+        ("compressed", f"{entry['compressed_name']} ({entry['compressed_share']:.0%})"),
+    ]
+    alt = f"sample {entry['index']}: " + ", ".join(f"{key} {value}" for key, value in said)
+    return Card(picture(entry.get("image")), alt, [("sample", f"{entry['index']:d}"), *said])

@@ -6,7 +6,6 @@ Source: arXiv 2206.07918.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -16,15 +15,16 @@ from numpy.typing import NDArray
 from audit.arrays import unpacked
 from leanfront.figures.drawing import (
     GREY,
+    Card,
     Document,
     Drawing,
-    Fragment,
+    Gallery,
     Piece,
-    address,
     blank,
     heat,
     label,
     marks,
+    picture,
     reach,
 )
 from leanfront.figures.robustness import alike
@@ -290,7 +290,7 @@ def _confusion(document: Document) -> list[Piece]:
 def _occlusion(document: Document) -> list[Piece]:
     own = document["occlusion"]
     if own.get("reason"):
-        return [Fragment("Attribution by occlusion", f"<p>None: {escape(str(own['reason']))}.</p>")]
+        return [Gallery("Attribution by occlusion", note=f"None: {own['reason']}.")]
     changes = _array(document, "occlusion")[:, :, document["measures"].index("margin")]
     models, samples, height, width = changes.shape
     # One picture of tiles with a gap between them.
@@ -336,24 +336,23 @@ def _samples(document: Document) -> list[Piece]:
     for title, own in document["lists"].items():
         said = f"ratio {title}" if title.replace(".", "").isdigit() else title
         for side in ("fragile", "robust"):
-            cards = "".join(_card(each, names, images) for each in own[side])
+            cards = [_card(each, names, images) for each in own[side]]
             shown = f"{own[f'n_{side}']} {side} samples"
             if own[f"n_{side}"] > len(own[side]):
                 shown += f", {len(own[side])} shown"
-            markup = f'<ul class="gallery">{cards}</ul>' if cards else "<p>None.</p>"
-            found.append(Fragment(f"{said}: {shown}", markup, f"Samples: {said}"))
+            note = "" if cards else "None."
+            found.append(Gallery(f"{said}: {shown}", cards, note, f"Samples: {said}"))
     return found
 
 
-def _card(entry: Mapping[str, Any], names: Mapping[int, str], images: Mapping[str, Any]) -> str:
+def _card(entry: Mapping[str, Any], names: Mapping[int, str], images: Mapping[str, Any]) -> Card:
     name = names.get(entry["label"], str(entry["label"]))
-    lines = {
-        "sample": str(entry["sample"]),
-        "true": name,
-        "margin": f"{entry['margin']:.3g}",
-        "mean drop": "-" if entry["drop"] is None else f"{entry['drop']:.3g}",
-        "lost under": f"{entry['lost']:.0%}",
-    }
-    picture = address(images.get(str(entry["sample"])), f"sample {entry['sample']}: true {name}")
-    told = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in lines.items())
-    return f"<li>{picture}<dl>{told}</dl></li>"
+    rows = [
+        ("sample", str(entry["sample"])),
+        ("true", name),
+        ("margin", f"{entry['margin']:.3g}"),
+        ("mean drop", "-" if entry["drop"] is None else f"{entry['drop']:.3g}"),
+        ("lost under", f"{entry['lost']:.0%}"),
+    ]
+    image = picture(images.get(str(entry["sample"])))
+    return Card(image, f"sample {entry['sample']}: true {name}", rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from leanfront.figures.drawing import (
@@ -15,7 +14,7 @@ from leanfront.figures.drawing import (
     VERMILION,
     Document,
     Drawing,
-    Fragment,
+    Gallery,
     Piece,
     blank,
     by_version,
@@ -208,7 +207,7 @@ def _redundancy(document: Document, suite: str) -> list[Piece]:
 def alike(found: Mapping[str, Any], title: str) -> Piece:
     """The redundancy of corruptions (`audit.redundancy`) as a matrix in the order of its leaves."""
     if "order" not in found:
-        return Fragment(title, f"<p>Not known: {escape(str(found['reason']))}.</p>")
+        return Gallery(title, note=f"Not known: {found['reason']}.")
     matrix, places = found[found["method"]], [found["corruptions"].index(name) for name in found["order"]]
     ordered = [[matrix[row][column] for column in places] for row in places]
     drawn = heat(found["order"], found["order"], ordered, unit=found["method"], around=0.0, ends=(-1.0, 1.0))

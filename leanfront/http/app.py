@@ -12,16 +12,22 @@ from fastapi.openapi.utils import get_openapi
 from leanfront.http import (
     arrays,
     audits,
+    board,
     candidates,
+    columns,
+    dashboard,
+    figures,
     files,
     frontier,
+    layers,
     measuring,
+    progress,
     recovery,
     routes,
     schemas,
     searches,
 )
-from leanfront.http.gate import OPEN, SAFE, Gate
+from leanfront.http.gate import SAFE, Gate, is_open
 from leanfront.http.problems import Problem, install
 from leanfront.http.queries import documented
 from leanfront.http.service import Service
@@ -58,6 +64,8 @@ def create_app(
         title="leanfront",
         version=__version__,
         description=_DESCRIPTION,
+        # The dashboard has a page for it that loads nothing from elsewhere.
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -66,9 +74,25 @@ def create_app(
     )
     app.state.service = service
     install(app)
-    for module in (routes, searches, frontier, measuring, candidates, files, recovery, audits, arrays):
+    for module in (
+        routes,
+        searches,
+        board,
+        frontier,
+        columns,
+        progress,
+        measuring,
+        candidates,
+        layers,
+        files,
+        recovery,
+        audits,
+        arrays,
+        figures,
+    ):
         app.include_router(module.router)
     app.include_router(routes.measured)
+    app.router.routes.extend(dashboard.routes())
     document = _document(app)
     app.openapi = lambda: document  # type: ignore[method-assign]
     app.state.parameters = {
@@ -112,5 +136,5 @@ def _document(app: FastAPI) -> dict[str, Any]:
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            operation["security"] = [{"key": []}, {}] if path in OPEN else [{"key": []}]
+            operation["security"] = [{"key": []}, {}] if is_open(path) else [{"key": []}]
     return document

@@ -11,9 +11,10 @@ import asyncio
 import json
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Response
 
@@ -32,6 +33,7 @@ PATIENCE = 1.0
 """Seconds between two looks at a database that does not answer."""
 _PLACE = re.compile(r"(\d{1,19})(?:-([a-z]+))?")
 
+T = TypeVar("T")
 Run = Callable[..., Awaitable[Any]]
 """Calls a function with arguments in a thread."""
 
@@ -53,7 +55,7 @@ class Hub:
         self._store = store
         self._metrics = metrics
         self._run = run
-        self._channels: dict[int, Channel] = {}
+        self._watches: dict[int, Watch] = {}
         self._open = 0
         self.closing = asyncio.Event()
 
@@ -77,24 +79,34 @@ class Hub:
 
     def join(self, mark: Mark) -> Channel:
         """The channel of a search, with one more follower."""
-        channel = self._channels.get(mark.id)
-        if channel is None:
-            channel = self._channels[mark.id] = Channel(self, mark)
-        channel.followers += 1
+        channel = self.watch(mark.id, lambda: Channel(self, mark))
+        assert isinstance(channel, Channel)
         return channel
 
-    def part(self, channel: Channel) -> None:
+    def watch(self, key: int, make: Callable[[], Watch]) -> Watch:
+        """What is looked at under a key, with one more follower; made where nobody followed it."""
+        found = self._watches.get(key)
+        if found is None:
+            found = self._watches[key] = make()
+        found.followers += 1
+        return found
+
+    def part(self, watch: Watch) -> None:
         """One follower less; the last one ends the poller."""
-        channel.followers -= 1
-        if not channel.followers:
-            channel.stop()
-            if self._channels.get(channel.id) is channel:
-                del self._channels[channel.id]
+        watch.followers -= 1
+        if not watch.followers:
+            watch.stop()
+            if self._watches.get(watch.id) is watch:
+                del self._watches[watch.id]
+
+    async def ask(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Call something that reads from the database, in a poller's thread."""
+        found: T = await self._run(work, self._store, *arguments)
+        return found
 
     async def mark(self, name: str) -> Mark:
         """Look at a search."""
-        found: Mark = await self._run(marks.mark, self._store, name)
-        return found
+        return await self.ask(marks.mark, name)
 
     async def trials(self, name: str, after: int) -> list[TrialEvent]:
         """A page of its trials."""
@@ -104,28 +116,35 @@ class Hub:
     def close(self) -> None:
         """End all streams, now."""
         self.closing.set()
-        for channel in self._channels.values():
-            channel.stop()
+        for watch in self._watches.values():
+            watch.stop()
 
 
-class Channel:
-    """A search that is followed.
+class Watch(ABC):
+    """Something in the database that one poller looks at, however many follow it.
 
     Args:
         hub: asks the database.
-        mark: how far the search is.
+        key: of what is looked at.
+        what: the same in words.
     """
 
-    def __init__(self, hub: Hub, mark: Mark) -> None:
-        self.id = mark.id
-        self.mark: Mark | None = mark
+    def __init__(self, hub: Hub, key: int, what: str) -> None:
+        self.id = key
         self.followers = 0
-        self._name = mark.name
-        self._hub = hub
-        self._latest: deque[TrialEvent] = deque(maxlen=REMEMBERED)
-        self._seen = mark.trials
+        self.hub = hub
+        self._what = what
         self._news = asyncio.Event()
         self._poller = asyncio.get_running_loop().create_task(self._poll())
+
+    @abstractmethod
+    async def look(self) -> bool:
+        """Look at the database; whether there are news. Raises `StorageError`."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing to look at any more."""
+        return False
 
     async def wait(self, seconds: float) -> bool:
         """Wait for news; False when there is none for so long."""
@@ -135,12 +154,6 @@ class Channel:
         except TimeoutError:
             return False
         return True
-
-    async def trials(self, after: int) -> list[TrialEvent]:
-        """The next trials behind one, in order."""
-        if self._latest and self._latest[0].sequence <= after + 1:
-            return [event for event in self._latest if event.sequence > after]
-        return await self._hub.trials(self._name, after)
 
     def stop(self) -> None:
         """End the poller, and wake everyone."""
@@ -153,27 +166,62 @@ class Channel:
         self._news = asyncio.Event()
 
     async def _poll(self) -> None:
-        while self.mark is not None:
-            await asyncio.sleep(self._hub.settings.poll_seconds)
+        while not self.ended:
+            await asyncio.sleep(self.hub.settings.poll_seconds)
             try:
-                mark = await self._hub.mark(self._name)
-                while self._seen < mark.trials:
-                    found = await self._hub.trials(self._name, self._seen)
-                    if not found:
-                        break
-                    self._latest.extend(found)
-                    self._seen = found[-1].sequence
-            except NotFoundError:
-                mark = None
+                news = await self.look()
             except StorageError as error:
-                log.warning("following search %s: %s", self._name, error)
+                log.warning("following %s: %s", self._what, error)
                 await asyncio.sleep(PATIENCE)
                 continue
-            if mark is not None and mark.id != self.id:
-                mark = None  # deleted, and another made under its name
-            if mark != self.mark:
-                self.mark = mark
+            if news:
                 self._tell()
+
+
+class Channel(Watch):
+    """A search that is followed.
+
+    Args:
+        hub: asks the database.
+        mark: how far the search is.
+    """
+
+    def __init__(self, hub: Hub, mark: Mark) -> None:
+        super().__init__(hub, mark.id, f"search {mark.name}")
+        self.mark: Mark | None = mark
+        self._name = mark.name
+        self._latest: deque[TrialEvent] = deque(maxlen=REMEMBERED)
+        self._seen = mark.trials
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has been deleted."""
+        return self.mark is None
+
+    async def trials(self, after: int) -> list[TrialEvent]:
+        """The next trials behind one, in order."""
+        if self._latest and self._latest[0].sequence <= after + 1:
+            return [event for event in self._latest if event.sequence > after]
+        return await self.hub.trials(self._name, after)
+
+    async def look(self) -> bool:
+        """Look at the search and its new trials; whether there are news."""
+        mark: Mark | None
+        try:
+            mark = await self.hub.mark(self._name)
+            while self._seen < mark.trials:
+                found = await self.hub.trials(self._name, self._seen)
+                if not found:
+                    break
+                self._latest.extend(found)
+                self._seen = found[-1].sequence
+        except NotFoundError:
+            mark = None
+        if mark is not None and mark.id != self.id:
+            mark = None  # deleted, and another made under its name
+        news = mark != self.mark
+        self.mark = mark
+        return news
 
 
 class Place:

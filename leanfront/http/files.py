@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from leanfront.exporting import FORMATS
-from leanfront.http import schemas
+from leanfront.http import file_schemas, schemas
 from leanfront.http.answers import Answer, has_tag
 from leanfront.http.problems import Problem
 from leanfront.http.queueing import ACCEPTED, accepted
@@ -103,6 +103,32 @@ def _read_range(request: Request, size: int) -> None:
             f"the file has {size} bytes: {asked} is not in it",
             headers={"Content-Range": f"bytes */{size}"},
         )
+
+
+@router.get(
+    "/artifacts",
+    response_model=list[file_schemas.File],
+    responses={**problems("not-found", "storage"), **_UNCHANGED},
+)
+async def artifacts(request: Request, service: Ours, id: CandidateId) -> Response:
+    """Which of a candidate's files there are, in each format that can be made."""
+    return (await service.read(_artifacts, service, id)).response(request)
+
+
+def _artifacts(service: Service, identifier: int) -> Answer:
+    service.store.candidate(identifier)
+    found: list[Any] = [_file(service, identifier, format) for format in _FORMATS]
+    return Answer.of(found)
+
+
+def _file(service: Service, identifier: int, format: str) -> dict[str, Any]:
+    record = service.shelf.find(identifier, format)
+    there = record is not None and record.digest in service.shelf.folder
+    return {
+        "format": format,
+        "bytes": record.bytes if record and there else None,
+        "sha256": record.digest if record and there else None,
+    }
 
 
 @router.post(

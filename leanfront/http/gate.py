@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from leanfront.http.dashboard import FOLDERS, PAGES
 from leanfront.http.metrics import Metrics
 from leanfront.http.problems import Problem
 from leanfront.http.settings import Settings
@@ -22,9 +23,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = frozenset({"/api/v1/health", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
-"""Addresses that need no key: they tell nothing of the searches."""
-STREAM = "/api/v1/searches/{name}/events"
+_OPEN = frozenset({"/api/v1/health", "/openapi.json", *(path for path in PAGES if "{" not in path)})
+STREAMS = frozenset({"/api/v1/events", "/api/v1/searches/{name}/events"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _BEARER = re.compile(rb"bearer +([!-~]+) *", re.IGNORECASE)
@@ -95,7 +95,7 @@ class Gate:
             self._metrics.running.set(self._running)
             seconds = time.perf_counter() - begin
             route = getattr(scope.get("route"), "path", None) or "none"
-            self._metrics.request(method, route, status, None if route == STREAM else seconds)
+            self._metrics.request(method, route, status, None if route in STREAMS else seconds)
             client = scope.get("client")
             log.info(
                 "request",
@@ -116,7 +116,7 @@ class Gate:
             raise Problem("overloaded", "too many requests are running; try again in a moment")
         if settings.keys:
             scope["state"]["known"] = self._has_key(headers)
-            if not scope["state"]["known"] and scope["path"] not in OPEN:
+            if not scope["state"]["known"] and not is_open(scope["path"]):
                 raise _unauthorized(headers)
         else:
             scope["state"]["known"] = True
@@ -158,6 +158,11 @@ class Gate:
                 f"the body did not arrive within {self._settings.body_seconds:g} s",
                 headers={"Connection": "close"},
             ) from None
+
+
+def is_open(path: str) -> bool:
+    """Whether an address needs no key: it tells nothing of the searches. Pages ask for a key themselves."""
+    return path in _OPEN or path.startswith(FOLDERS)
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:

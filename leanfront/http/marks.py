@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from objectives import Objective
 from search import ENDED
 from storage import FrontierStore
 from storage.searches import find_search
-from storage.tables import SearchRow, table
+from storage.tables import CandidateRow, SearchRow, table
 
 # Columns of the table: those of its class would cost each query more than the database takes for it.
 _SEARCHES = table(SearchRow).c
+_CANDIDATES = table(CandidateRow).c
 _COLUMNS = select(
     _SEARCHES.id,
     _SEARCHES.name,
@@ -30,6 +33,8 @@ _COLUMNS = select(
 )
 # Made once: putting a statement together costs more than running it.
 _NAMED = _COLUMNS.where(_SEARCHES.name == bindparam("name"))
+_SINCE = _COLUMNS.where(_SEARCHES.id >= bindparam("first")).order_by(_SEARCHES.id)
+_LAST = select(func.max(_CANDIDATES.id)).where(_CANDIDATES.search_id == bindparam("search"))
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,15 @@ class Mark:
         return {"state": self.state, "message": self.message, "trials": self.trials}
 
 
+@dataclass(frozen=True)
+class About:
+    """What never changes of a search; see `search.SearchRecord`."""
+
+    target: str
+    registered: str | None
+    created: datetime
+
+
 def mark(store: FrontierStore, name: str) -> Mark:
     """The mark of a search. Raises `NotFoundError`, naming the searches that exist."""
     # A session would cost more than the query.
@@ -87,6 +101,28 @@ def newest(store: FrontierStore, limit: int) -> list[Mark]:
     """The marks of the searches that were made last."""
     with store.database.reading() as session:
         return [_mark(row) for row in session.execute(_COLUMNS.order_by(_SEARCHES.id.desc()).limit(limit))]
+
+
+def since(store: FrontierStore, first: int) -> list[Mark]:
+    """The marks of the search with that id and of all later ones, oldest first."""
+    with store.database.single() as connection:
+        return [_mark(row) for row in connection.execute(_SINCE, {"first": first})]
+
+
+def about(store: FrontierStore, ids: Sequence[int]) -> dict[int, About]:
+    """What never changes of searches, by id; those that are not there are left out."""
+    if not ids:
+        return {}
+    columns = _SEARCHES.id, _SEARCHES.target, _SEARCHES.settings["registered"].as_string(), _SEARCHES.created
+    with store.database.single() as connection:
+        rows = connection.execute(select(*columns).where(_SEARCHES.id.in_(ids)))
+        return {identifier: About(*rest) for identifier, *rest in rows}
+
+
+def last_candidate(store: FrontierStore, search: int) -> int:
+    """The largest id of the candidates of the search with that id; 0 without any."""
+    with store.database.single() as connection:
+        return connection.execute(_LAST, {"search": search}).scalar() or 0
 
 
 def names_like(store: FrontierStore, stem: str) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -9,18 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from audit import KINDS, AuditOptions, Auditor, Configured, StoppedError
 from audit.arrays import unpacked
 from audit.contestants import contestants, lamp_shares
 from audit.fragility import fragility
 from audit.geometries import Geometries, explained
+from audit.kinds.exemplars import png_address
+from audit.kinds.geometry import SMALL
 from audit.tickets import kept_weights
 from compressors import Configuration, Saliency, derive
 from compressors.outputs import outputs
 from leanfront.audit_text import tables_of
 from targets import Target
 from targets.errors import UsageError
+from targets.pictures import Pictures, quantised
 
 RATIOS = (0.3, 0.6)
 OPTIONS = AuditOptions(
@@ -125,9 +131,7 @@ def test_tables_are_those_of_the_measures(found: Any, arrays: Mapping[str, np.nd
     np.testing.assert_allclose(traces, [row[0] for row in document["accuracy"]])
 
 
-def test_lists_name_robust_and_fragile_samples_with_their_images(
-    found: Any, arrays: Mapping[str, np.ndarray]
-) -> None:
+def test_lists_name_robust_and_fragile_samples(found: Any, arrays: Mapping[str, np.ndarray]) -> None:
     document, margins = found.document, arrays["measures"][:, 0, 2].astype(float)
     assert list(document["lists"]) == ["all", "without random", "0.3", "0.6"]
     assert document["lists"]["all"]["models"] == [1, 2, 3, 4]
@@ -138,8 +142,28 @@ def test_lists_name_robust_and_fragile_samples_with_their_images(
         assert own["n_fragile"] == len(expected.fragile)
         assert {each["sample"] for each in own["fragile"]} <= set(expected.fragile)
     assert document["lists"]["all"]["n_fragile"] > 0
-    assert len(document["images"]) == OPTIONS.gallery
-    assert all(image.startswith("data:image/png;base64,") for image in document["images"].values())
+
+
+def test_every_sample_has_its_image(digits: Target, found: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    images = found.document["images"]
+    assert list(images) == [str(place) for place in range(60)]
+    assert digits.pixels is not None
+    chosen = digits.splits[found.document["split"]].subset(arrays["positions"])
+    for place, (pixels, _) in enumerate(Pictures.of(chosen, digits.pixels).batches(1)):
+        expected = quantised(digits.pixels.of(pixels))[0, 0].numpy()
+        np.testing.assert_array_equal(read(images[str(place)]), expected)
+
+
+def test_images_beside_the_gallery_are_small() -> None:
+    image = torch.zeros(3, 40, 80, dtype=torch.uint8)
+    assert read(png_address(image, SMALL)).shape == (16, 32, 3)
+    assert read(png_address(image)).shape == (40, 80, 3)
+
+
+def read(address: str) -> np.ndarray:
+    start = "data:image/png;base64,"
+    assert address.startswith(start)
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix(start)))))
 
 
 def test_maps_link_all_representations(found: Any) -> None:

@@ -17,9 +17,10 @@ from click.testing import CliRunner, Result
 import leanfront
 from audit import KINDS
 from leanfront.audit_text import TABLES, tables_of
+from leanfront.chapters import documents_of
 from leanfront.cli import main
 from leanfront.figures import PARTS
-from leanfront.report import documents_of, report_html
+from leanfront.report import report_html
 from storage import AuditRecord, FrontierStore
 from targets import Target, resolve
 from targets.errors import UsageError

@@ -77,6 +77,7 @@ def test_no_query_scans_candidates(store: FrontierStore, build: Any, monkeypatch
         "frontier_page": lambda: store.frontier_page("mine", limit=10, order_by="heat"),
         "frontier, before": lambda: store.frontier("mine", weak=True, stage="before"),
         "neighbours": lambda: store.neighbours(5),
+        "columns": lambda: store.columns("mine", "accuracy", "heat", after=5, limit=10),
         "select": lambda: store.select("mine", Budget({"memory": 20.0})),
         "select, knee": lambda: store.select("mine", Budget({"memory": 20.0}), strategy="knee"),
         "select, infeasible": lambda: store.select("mine", Budget({"memory": 0.1})),
@@ -105,6 +106,8 @@ def test_no_query_scans_candidates(store: FrontierStore, build: Any, monkeypatch
     # What is not measured is said without going through what is.
     with pytest.raises(UsageError, match="measured are accuracy, file_bytes, fog, heat, macs, memory_bytes"):
         store.select("mine", Budget({"nothing": 1.0}))
+    with pytest.raises(UsageError, match="measured are accuracy, file_bytes, fog, heat, macs, memory_bytes"):
+        store.columns("mine", "nothing")
     # Where a widened frontier would be too large, lists are walked in the index's order.
     monkeypatch.setattr(wide, "MOST", -1)
     monkeypatch.setattr(nearest, "STEP", 5)

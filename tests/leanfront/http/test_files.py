@@ -108,6 +108,13 @@ def test_what_a_client_has_is_not_sent_again(url: str, mine: RemoteSearch) -> No
         assert (head.status_code, head.content) == (200, b"")
         for name in ("etag", "content-length", "content-disposition", "repr-digest"):
             assert head.headers[name] == whole.headers[name]
+        listed = client.get(f"{address(candidate)}s").json()
+        assert listed[0] == {
+            "format": "safetensors",
+            "bytes": len(whole.content),
+            "sha256": hashlib.sha256(whole.content).hexdigest(),
+        }
+        assert listed[1:] == [{"format": each, "bytes": None, "sha256": None} for each in ("onnx", "pt2")]
 
 
 @pytest.mark.parametrize(

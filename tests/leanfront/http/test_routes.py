@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 import leanfront
 from leanfront.cli import main
 from leanfront.handlers import Place
-from leanfront.http import audit_schemas, schemas
+from leanfront.http import audit_schemas, column_schemas, figure_schemas, file_schemas, layer_schemas, schemas
 from leanfront.registry import Registry
 from leanfront.runner import Runner
 from storage import FrontierStore
@@ -42,15 +42,23 @@ ANSWERS = [
     ("/searches/mine/knee", schemas.Feasible),
     ("/searches/mine/hypervolume", schemas.Hypervolume),
     ("/searches/mine/coverage", schemas.Coverage),
+    ("/searches/mine/candidates", column_schemas.Columns),
+    ("/searches/mine/candidates?columns=accuracy:validation,file_bytes&limit=2", column_schemas.Columns),
+    ("/searches/mine/progress", column_schemas.Progress),
     ("/candidates/1", schemas.Candidate),
     ("/candidates/1/configuration", schemas.Configuration),
     ("/candidates/1/neighbours", schemas.Neighbours),
+    ("/candidates/1/layers", layer_schemas.Layers),
     ("/candidates/1/verification", schemas.Verification),
+    ("/candidates/1/artifacts", list[file_schemas.File]),
     ("/candidates/1/recoveries", list[schemas.Candidate]),
     ("/candidates/1/audits", list[audit_schemas.AuditRow]),
     ("/candidates/1/audits/classes", audit_schemas.Audit),
     ("/searches/mine/audits", list[audit_schemas.AuditRow]),
     ("/searches/mine/audits/classes", audit_schemas.Audit),
+    ("/audits/kinds", list[figure_schemas.AuditKind]),
+    ("/candidates/1/audits/classes/figures", figure_schemas.AuditFigures),
+    ("/searches/mine/audits/classes/figures", figure_schemas.AuditFigures),
     ("/searches/mine/select?max_mce=1.2", schemas.Infeasible),
     ("/compare?ids=1,2,3", schemas.Comparison),
     ("/jobs/1", schemas.Job),
@@ -76,6 +84,7 @@ def test_every_address_of_the_document_is_tried_above(file_client: httpx2.Client
     }
     # These have tests of their own: an audit of the kinds that they show takes its time.
     others = {
+        f"{API}/events",
         f"{API}/searches/{{name}}/events",
         f"{API}/candidates/{{id}}/artifact",
         f"{API}/searches/{{name}}/limits",

@@ -1,0 +1,110 @@
+"""Pictures of the dashboard, as docs/dashboard.md shows them.
+
+python docs/make_screenshots.py
+
+Makes a search on the built-in digits with its audits in a folder of its own (minutes), serves it, and takes
+pictures in Chromium (`LEANFRONT_BROWSER`, or on the path). `--database URL --search NAME` shows another one; its
+files are found by `LEANFRONT_ARTIFACTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from playwright.sync_api import Page
+
+# The tests' own browser; as a script only this folder is on the path.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import leanfront
+from leanfront.http import Server
+from storage import FrontierStore
+from tests.chromium import launched
+
+FOLDER = Path(__file__).parent
+WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+SETTLED = 2500
+"""Milliseconds until charts have been drawn and have stopped moving."""
+
+
+def made(folder: Path) -> tuple[str, str]:
+    """Address of a database with an audited search, and the search's name."""
+    os.environ["LEANFRONT_ARTIFACTS"] = str(folder / "artifacts")
+    url = f"sqlite:///{folder}/leanfront.db"
+    found = leanfront.search(
+        "digits", name="digits", trials=150, recover=3, recover_minutes=0.5, database=url
+    )
+    members = [each.id for each in found.frontier()]
+    some = [members[round(share * (len(members) - 1))] for share in (0.25, 0.5, 0.75)]
+    kinds = ("classes", "exemplars", "calibration", "robustness", "limits", "bounds", "capacity", "geometry")
+    found.audit(*some, kinds=kinds, models=4, samples=200, levels=("pruning",))
+    return url, "digits"
+
+
+@contextmanager
+def served(url: str) -> Iterator[str]:
+    """Address of a server on a database."""
+    with FrontierStore(url) as store:
+        server = Server(store, port=0)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+            thread.join()
+
+
+def views(url: str, name: str) -> list[tuple[str, str, str, dict[str, int]]]:
+    """(file, address, colour scheme, size) of the pictures."""
+    with FrontierStore(url) as store:
+        members = sorted(store.frontier(name), key=lambda each: each.value("memory_bytes") or 0.0)
+        dense = next(each.value for each in store.search(name).dense if each.name == "memory_bytes")
+    middle, near, far = (members[round(share * (len(members) - 1))] for share in (0.5, 0.25, 0.75))
+    budget = f"max_memory_bytes={round(dense / 20)}"
+    four = f"{near.id},{middle.id},{far.id}"
+    return [
+        ("searches", "/", "light", WIDE),
+        ("frontier", f"/searches/{name}?{budget}", "light", WIDE),
+        ("frontier-dark", f"/searches/{name}?{budget}", "dark", PHONE),
+        ("candidate", f"/candidates/{middle.id}", "light", WIDE),
+        ("compare", f"/compare?ids={four}", "light", WIDE),
+        ("audits", f"/searches/{name}/audits/classes", "light", WIDE),
+        ("exemplars", f"/searches/{name}/audits/exemplars", "light", WIDE),
+        ("geometry", f"/searches/{name}/geometry", "dark", WIDE),
+    ]
+
+
+def take(page: Page, file: str, address: str) -> None:
+    """One picture."""
+    page.goto(address)
+    page.wait_for_timeout(SETTLED)
+    place = FOLDER / f"dashboard-{file}.png"
+    page.screenshot(path=place)
+    click.echo(f"{place.name}: {place.stat().st_size:,} bytes")
+
+
+@click.command()
+@click.option("--database", help="URL of a database with an audited search.")
+@click.option("--search", "name", default="digits", show_default=True)
+def main(database: str | None, name: str) -> None:
+    """Take them."""
+    with tempfile.TemporaryDirectory() as folder:
+        if database is None:
+            database, name = made(Path(folder))
+        with served(database) as url, launched() as browser:
+            for file, address, scheme, size in views(database, name):
+                context = browser.new_context(base_url=url, viewport=size, color_scheme=scheme)
+                take(context.new_page(), file, address)
+                context.close()
+
+
+if __name__ == "__main__":
+    main()

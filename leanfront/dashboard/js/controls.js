@@ -1,0 +1,103 @@
+/** Controls for the fields of a request, made of what the API's own document says: they cannot drift from it. */
+
+import { add, fill, h, unique } from "./dom.js";
+import { label } from "./format.js";
+import { field, select } from "./ui.js";
+
+/**
+ * The control for one field of a request.
+ * @param {string} name of the field
+ * @param {object} schema of the OpenAPI document
+ * @param {object} [options]
+ * @param {string} [options.title] what it is called here
+ * @param {function(*): string} [options.text] what a choice is called
+ * @param {boolean} [options.required]
+ * @returns {{element: Element, value: function(): *, refuse: function(string): void, focus: function(): void}}
+ *   `value` is null where nothing was given; `refuse` says what is wrong with it, "" nothing
+ */
+export function control(name, schema, { title = named(name), text = String, required = false } = {}) {
+  const whole = { ...schema, ...schema.anyOf?.find(({ type }) => type !== "null") };
+  const kind = KINDS.find(({ fits }) => fits(whole));
+  // The document is written in Markdown.
+  return kind.make(title, { ...whole, description: (schema.description ?? "").replaceAll("`", "") }, text, required);
+}
+
+/** Whether a value is what the server takes by itself. */
+export function isDefault(value, schema) {
+  return JSON.stringify(value) === JSON.stringify(schema.default ?? null);
+}
+
+function named(name) {
+  const said = label(name);
+  return said[0].toUpperCase() + said.slice(1);
+}
+
+/** What a schema looks like, and the control for it; the first that fits is taken. */
+const KINDS = [
+  { fits: ({ items }) => items?.enum !== undefined, make: several },
+  { fits: (schema) => schema.enum !== undefined, make: one },
+  { fits: ({ type }) => type === "integer" || type === "number", make: number },
+  { fits: () => true, make: line },
+];
+
+function several(title, schema, text) {
+  const chosen = schema.default ?? [];
+  const boxes = schema.items.enum.map((each) => h("input", { type: "checkbox", checked: chosen.includes(each) }));
+  const help = h("small", { id: unique("help") }, schema.description);
+  const element = h(
+    "fieldset",
+    { "aria-describedby": help.id },
+    h("legend", {}, title),
+    boxes.map((box, place) => h("label", { class: "check" }, box, ` ${text(schema.items.enum[place])}`)),
+    help,
+  );
+  return {
+    element,
+    value: () => schema.items.enum.filter((_, place) => boxes[place].checked),
+    ...refusable(element, element, () => boxes[0].focus()),
+  };
+}
+
+function one(title, schema, text, required) {
+  // A choice of nothing leaves it to the server.
+  const options = schema.enum.map((each, place) => [String(place), each === null ? "by itself" : text(each)]);
+  const first = Math.max(schema.enum.indexOf(schema.default ?? null), 0);
+  const made = select(options, String(first), () => {}, { required });
+  const element = field(title, made, schema.description);
+  return { element, value: () => schema.enum[Number(made.value)], ...refusable(element, made) };
+}
+
+function number(title, schema, _text, required) {
+  const whole = schema.type === "integer";
+  const input = h("input", {
+    type: "number",
+    step: whole ? 1 : "any",
+    min: schema.minimum ?? schema.exclusiveMinimum,
+    max: schema.maximum ?? (schema.exclusiveMaximum - (whole ? 1 : 0) || null),
+    value: schema.default ?? "",
+    required: required || schema.default !== undefined,
+  });
+  const element = field(title, input, schema.description);
+  return { element, value: () => (input.value === "" ? null : Number(input.value)), ...refusable(element, input) };
+}
+
+function line(title, schema, _text, required) {
+  const input = h("input", { type: "text", maxlength: schema.maxLength, value: schema.default ?? "", required });
+  const element = field(title, input, schema.description);
+  return { element, value: () => input.value || null, ...refusable(element, input) };
+}
+
+/** How a control shows that the server refused it. */
+function refusable(element, control, focus = () => control.focus()) {
+  const said = h("small", { id: unique("refusal"), class: "wrong" });
+  const before = control.getAttribute("aria-describedby");
+  add(element, said);
+  return {
+    focus,
+    refuse(detail) {
+      fill(said, detail);
+      control.setAttribute("aria-invalid", String(detail !== ""));
+      control.setAttribute("aria-describedby", [before, detail && said.id].filter(Boolean).join(" "));
+    },
+  };
+}

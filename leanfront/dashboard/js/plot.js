@@ -1,0 +1,156 @@
+/** Charts: plotly, in the colours of the page, drawn under a policy that forbids inline styles and eval. */
+
+import { h } from "./dom.js";
+
+const BUNDLE = "/assets/vendor/plotly-strict-4.1.1.min.js";
+/** The id of the style sheet for maps, which the bundle would write into the page if nothing had it. */
+const MAPS = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
+
+/** Of the palette of Okabe and Ito, told apart with any colour vision, and a grey; as in leanfront/figures/drawing.py. */
+export const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#9aa5b1"];
+export const [BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY] = COLOURS;
+/** Beside the colours, so that nothing is told by colour alone. */
+export const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "star", "cross"];
+export const DIVERGING = [
+  [0, VERMILION],
+  [0.5, "#f7f7f7"],
+  [1, BLUE],
+];
+
+const drawn = new Map();
+let loaded = null;
+
+/** Colour and symbol of one of several; they repeat together only after 49. */
+export function marks(place) {
+  const turn = Math.floor(place / COLOURS.length);
+  const colour = place % COLOURS.length;
+  return { color: COLOURS[colour], symbol: SYMBOLS[(colour + turn) % SYMBOLS.length] };
+}
+
+/** What users named, as plotly shows it: it reads tags and entities. */
+export function plain(text) {
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** A colour of the page's style, by the name of its variable. */
+export function shade(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+/** Whether the browser has WebGL: without it, points are drawn one by one. */
+export function hasWebGL() {
+  hasWebGL.known ??= document.createElement("canvas").getContext("webgl") !== null;
+  return hasWebGL.known;
+}
+
+/** Load plotly, once. */
+export function plotly() {
+  loaded ??= new Promise((resolve, reject) => {
+    obey();
+    document.head.append(
+      h("meta", { id: MAPS }),
+      h("script", {
+        src: BUNDLE,
+        on: { load: () => resolve(window.Plotly), error: () => reject(new Error("the charts' code did not arrive")) },
+      }),
+    );
+  });
+  return loaded;
+}
+
+/** A style attribute that a script writes is an inline style to the policy; the same text as properties is not. */
+function obey() {
+  const write = Element.prototype.setAttribute;
+  Element.prototype.setAttribute = function setAttribute(name, value) {
+    if (name === "style") this.style.cssText = value;
+    else write.call(this, name, value);
+  };
+}
+
+/** A place for a chart. */
+export function canvas(height = 380, properties = {}) {
+  const { class: kind = "", ...rest } = properties;
+  return h("div", { class: `plot ${kind}`.trim(), style: { height: `${height}px` }, ...rest });
+}
+
+/**
+ * Draw a chart, or draw it anew with other content.
+ * @param {Element} place from `canvas`
+ * @param {Array<object>} traces plotly's; texts in them are `plain`
+ * @param {object} layout plotly's; its colours are the page's
+ * @param {object} [options]
+ * @param {string} [options.alt] what it shows, in words
+ * @param {object} [options.config] plotly's
+ * @returns {Promise<Element>} the place, which has plotly's `on`
+ */
+export async function draw(place, traces, layout, { alt = "", config = {} } = {}) {
+  const library = await plotly();
+  if (alt) {
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", alt);
+  }
+  drawn.set(place, { traces, layout, config });
+  await library.react(
+    place,
+    traces,
+    { ...layout, template: template() },
+    {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: "hover",
+      showSendToCloud: false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+      ...config,
+    },
+  );
+  return place;
+}
+
+/** Change a drawn chart's layout alone: nothing else is drawn anew. */
+export async function relayout(place, changes) {
+  if (!drawn.has(place)) return;
+  Object.assign(drawn.get(place).layout, changes);
+  await (await plotly()).relayout(place, changes);
+}
+
+/** Take a chart away. */
+export async function clear(place) {
+  drawn.delete(place);
+  (await plotly()).purge(place);
+}
+
+/** Save a chart as a PNG file. */
+export async function png(place, filename) {
+  const library = await plotly();
+  await library.downloadImage(place, { format: "png", filename, width: place.clientWidth, height: place.clientHeight, scale: 2 });
+}
+
+function template() {
+  const axis = { gridcolor: shade("grid"), zerolinecolor: shade("line"), linecolor: shade("line") };
+  const bar = { bgcolor: "rgba(0,0,0,0)", color: shade("soft"), activecolor: shade("text") };
+  const hover = { bgcolor: shade("back"), bordercolor: shade("line"), font: { color: shade("text") } };
+  const scene = { ...axis, backgroundcolor: shade("card"), color: shade("text") };
+  return {
+    layout: {
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      colorway: COLOURS,
+      xaxis: { ...axis, automargin: true },
+      yaxis: { ...axis, automargin: true },
+      scene: { xaxis: scene, yaxis: scene, zaxis: scene },
+      font: { color: shade("text"), family: "system-ui, sans-serif", size: 12 },
+      hoverlabel: hover,
+      modebar: bar,
+    },
+  };
+}
+
+async function redraw() {
+  for (const [place, { traces, layout, config }] of drawn) {
+    if (place.isConnected) await draw(place, traces, layout, { config });
+    else drawn.delete(place);
+  }
+}
+
+addEventListener("leanfront-theme", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

@@ -1,0 +1,155 @@
+"""The pages of the dashboard and their assets: files of ours that tell nothing, so that they need no key."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import mimetypes
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from fastapi import Request, Response
+from starlette.routing import BaseRoute, Route
+
+from leanfront.http.answers import has_tag
+from leanfront.http.problems import Problem
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "font-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What a browser lets a page do: run our own files, ask our own server, and show images that documents carry."""
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+PAGES = {
+    "/": "index.html",
+    "/searches/{name}": "search.html",
+    "/searches/{name}/audits": "audits.html",
+    "/searches/{name}/audits/{kind}": "audits.html",
+    "/searches/{name}/geometry": "geometry.html",
+    "/candidates/{id}": "candidate.html",
+    "/candidates/{id}/audits": "audits.html",
+    "/candidates/{id}/audits/{kind}": "audits.html",
+    "/compare": "compare.html",
+    "/docs": "docs.html",
+}
+"""Address -> file. What an address says after its path is the page's own state."""
+FOLDERS = ("/assets/", "/searches/", "/candidates/")
+"""Starts of addresses that belong to the dashboard alone."""
+_OURS = ("js", "style", "vendor")
+_SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
+_REVALIDATE = "no-cache"
+_FOR_EVER = "public, max-age=31536000, immutable"
+_PACKED = ".gz"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file as it is sent.
+
+    Args:
+        kind: its media type.
+        packed: gzipped.
+        lasting: whether its name changes with its content.
+    """
+
+    kind: str
+    packed: bytes
+    lasting: bool
+
+    @cached_property
+    def plain(self) -> bytes:
+        """For the few clients that take nothing gzipped."""
+        return gzip.decompress(self.packed)
+
+    @cached_property
+    def tag(self) -> str:
+        """Its entity tag."""
+        return f'W/"{hashlib.sha256(self.packed).hexdigest()[:32]}"'
+
+    def response(self, request: Request) -> Response:
+        """The answer to a request: 304 where the client has it already."""
+        headers = {
+            **HEADERS,
+            "ETag": self.tag,
+            "Vary": "Accept-Encoding",
+            "Cache-Control": _FOR_EVER if self.lasting else _REVALIDATE,
+        }
+        if has_tag(request.headers.get("if-none-match"), self.tag.removeprefix("W/")):
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(
+                self.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=self.kind
+            )
+        return Response(self.plain, headers=headers, media_type=self.kind)
+
+
+@cache
+def page(file: str) -> Asset:
+    """A page of the dashboard."""
+    return _asset(_root() / file)
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """All assets by their path below ``/assets/``."""
+    found = {
+        f"{folder}/{file.name.removesuffix(_PACKED)}": _asset(file)
+        for folder in _OURS
+        for file in _files(_root() / folder)
+    }
+    # Swagger UI as a package carries it: the framework's own page would load it from elsewhere.
+    swagger = resources.files("fastapi_swagger") / "resources"
+    return found | {f"swagger/{name}": _asset(swagger / name) for name in _SWAGGER}
+
+
+def _root() -> Traversable:
+    return resources.files("leanfront.dashboard")
+
+
+def _files(folder: Traversable) -> Iterator[Traversable]:
+    suffixes = (".js", ".css", ".svg", _PACKED)
+    return (each for each in folder.iterdir() if each.is_file() and each.name.endswith(suffixes))
+
+
+def _asset(file: Traversable) -> Asset:
+    content, name = file.read_bytes(), file.name.removesuffix(_PACKED)
+    packed = content if name != file.name else gzip.compress(content, mtime=0)
+    kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
+    return Asset(kind or "application/octet-stream", packed, lasting=name != file.name)
+
+
+def _page_route(path: str, file: str) -> Route:
+    async def endpoint(request: Request) -> Response:
+        return page(file).response(request)
+
+    return _route(path, endpoint)
+
+
+async def _send_asset(request: Request) -> Response:
+    found = assets().get(request.path_params["path"])
+    if found is None:
+        raise Problem("not-found", "there is no such asset")
+    return found.response(request)
+
+
+def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+    async def measured(request: Request) -> Response:
+        # The framework does so for routes of its own: measurements and the log name them.
+        request.scope["route"] = route
+        return await endpoint(request)
+
+    route = Route(path, measured, methods=["GET"], include_in_schema=False)
+    return route
+
+
+def routes() -> list[BaseRoute]:
+    """The dashboard's routes. They take any query, unlike the API's: it is their state."""
+    pages = [_page_route(path, file) for path, file in PAGES.items()]
+    return [*pages, _route("/assets/{path:path}", _send_asset)]

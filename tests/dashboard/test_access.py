@@ -1,0 +1,70 @@
+"""Whoever reads a page: with a screen reader, the keyboard, little colour vision, in the dark, or on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import httpx2
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.dashboard.browser import Watch
+
+Open = Callable[..., AbstractContextManager[tuple[Page, Watch]]]
+PAGES: dict[str, str] = {
+    "searches": "/",
+    "frontier": "/searches/digits?max_memory_bytes=8000",
+    "infeasible": "/searches/digits?max_memory_bytes=1",
+    "audits": "/searches/digits/audits",
+    "classes": "/searches/digits/audits/classes",
+    "exemplars": "/searches/digits/audits/exemplars",
+    "geometry": "/searches/digits/geometry",
+    "candidate": "/candidates/{first}",
+    "compare": "/compare?ids={first},{last}",
+    "unknown": "/searches/nothing",
+}
+WIDTHS = (375, 1280)
+
+
+@pytest.fixture(scope="module")
+def addresses(showcase: str) -> dict[str, str]:
+    """Page -> address on the showcase."""
+    found = httpx2.get(f"{showcase}/api/v1/searches/digits/frontier").json()["candidates"]
+    return {name: path.format(first=found[0]["id"], last=found[-1]["id"]) for name, path in PAGES.items()}
+
+
+@pytest.fixture(params=("light", "dark"))
+def shown(request: pytest.FixtureRequest, open_page: Open, showcase: str) -> Iterator[Callable[[str], Page]]:
+    """Opens addresses in one of the two colour schemes, on a phone's width first."""
+    options: dict[str, Any] = {"color_scheme": request.param, "viewport": {"width": WIDTHS[0], "height": 800}}
+    with open_page(showcase, **options) as (page, watch):
+        watch.allow("404")
+
+        def show(address: str) -> Page:
+            page.set_viewport_size({"width": WIDTHS[0], "height": 800})
+            page.goto(address)
+            # Streams of events keep the network busy for ever.
+            expect(page.locator("h1")).to_be_visible()
+            expect(page.locator("[aria-busy=true]")).to_have_count(0)
+            return page
+
+        yield show
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_everybody_can_use_it(name: str, addresses: dict[str, str], shown: Callable[[str], Page]) -> None:
+    page = shown(addresses[name])
+    expect(page.locator("h1")).to_have_count(1)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{wide} pixels of the page are out of sight at a width of {width}"
+        # Contrast, names of controls, roles, order of headings: WCAG 2 to level AA, and what axe recommends.
+        found = Axe().run(page).response["violations"]
+        assert not found, "\n".join(
+            f"{each['id']} ({each['help']}): {', '.join(str(node['html'])[:200] for node in each['nodes'][:3])}"
+            for each in found
+        )

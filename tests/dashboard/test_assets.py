@@ -1,0 +1,110 @@
+"""What the server sends of the dashboard: pages, assets, their headers; and what our scripts may not hold."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from importlib import resources
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+
+from leanfront.http.dashboard import PAGES, POLICY, assets
+
+ROOT = Path(str(resources.files("leanfront.dashboard")))
+SCRIPTS = sorted(ROOT.glob("js/*.js"))
+STYLES = sorted(ROOT.glob("style/*.css"))
+FORBIDDEN = (
+    "innerHTML",
+    "outerHTML",
+    "insertAdjacentHTML",
+    "document.write",
+    "eval(",
+    "new Function",
+    "https:",
+)
+PLOTLY = "4ac841837b31c1bfd2ab140e3a248ddcc6c2106978fbf2c1c18a7aada930a37a"
+"""SHA-256 of plotly.js's strict bundle 4.1.1, as its makers publish it."""
+
+
+def test_pages(showcase: str) -> None:
+    for path, file in PAGES.items():
+        answer = httpx2.get(showcase + path.format(name="x", kind="classes", id=1))
+        assert answer.status_code == 200
+        assert answer.text == (ROOT / file).read_text()
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["content-security-policy"] == POLICY
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_policy_allows_neither_inline_nor_eval() -> None:
+    assert "unsafe" not in POLICY
+    assert POLICY.startswith("default-src 'none'; ")
+
+
+def test_assets_are_sent_once(showcase: str) -> None:
+    with httpx2.Client(base_url=showcase) as client:
+        for path in assets():
+            first = client.get(f"/assets/{path}")
+            assert first.status_code == 200
+            again = client.get(f"/assets/{path}", headers={"If-None-Match": first.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+            unpacked = client.get(f"/assets/{path}", headers={"Accept-Encoding": "identity"})
+            assert "content-encoding" not in unpacked.headers
+            assert unpacked.content == first.content
+        kinds = {
+            path.rpartition(".")[2]: client.get(f"/assets/{path}").headers["content-type"]
+            for path in assets()
+        }
+        assert kinds == {
+            "js": "text/javascript; charset=utf-8",
+            "css": "text/css; charset=utf-8",
+            "svg": "image/svg+xml",
+        }
+        missing = client.get("/assets/../pyproject.toml")
+        assert missing.status_code == 404
+        assert client.get("/assets/js/%2e%2e/__init__.py").status_code == 404
+        assert client.post("/").status_code == 405
+
+
+def test_all_that_pages_name_is_there() -> None:
+    named = {
+        found
+        for page in ROOT.glob("*.html")
+        for found in re.findall(r'(?:src|href)="/assets/([^"]+)"', page.read_text())
+    }
+    named |= {
+        f"js/{found}"
+        for script in SCRIPTS
+        for found in re.findall(r'(?:from|import\() ?"\./([^"]+)"', script.read_text())
+    }
+    assert named <= set(assets())
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_make_no_markup_of_text(script: Path) -> None:
+    text = script.read_text()
+    for forbidden in FORBIDDEN:
+        assert forbidden not in text
+    assert text.count("\n") < 500
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.html")), ids=lambda path: path.name)
+def test_pages_hold_nothing_inline(page: Path) -> None:
+    text = page.read_text()
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", text)
+    assert 'lang="en"' in text
+
+
+def test_the_bundle_is_its_makers() -> None:
+    bundle = next(ROOT.glob("vendor/plotly-strict-*.gz"))
+    assert hashlib.sha256(gzip.decompress(bundle.read_bytes())).hexdigest() == PLOTLY
+    assert f'"/assets/vendor/{bundle.name.removesuffix(".gz")}"' in (ROOT / "js" / "plot.js").read_text()
+
+
+def test_documentation_of_the_api(page: Page) -> None:
+    page.goto("/docs")
+    expect(page.get_by_text("/api/v1/searches/{name}/select").first).to_be_visible()
