@@ -119,8 +119,7 @@ def stored_audit(service: Service, name: str | None, candidate: int | None, kind
     Raises:
         NotFoundError: no such search, candidate or kind, or there was none.
     """
-    if kind not in KINDS:
-        raise NotFoundError(f"there is no kind of audit {kind!r}; there are: {', '.join(KINDS)}")
+    require_kind(kind)
     search = name or service.store.candidate(candidate or 0).search
     service.store.search(search)
     try:
@@ -132,6 +131,12 @@ def stored_audit(service: Service, name: str | None, candidate: int | None, kind
             f'{what} has no audit {kind!r} yet: POST {{"kinds": ["{kind}"]}} to /api/v1/{path}/audits, and a worker '
             "makes it"
         ) from None
+
+
+def require_kind(kind: str) -> None:
+    """Refuse what is no kind of audit: no database need be asked for it. Raises `NotFoundError`."""
+    if kind not in KINDS:
+        raise NotFoundError(f"there is no kind of audit {kind!r}; there are: {', '.join(KINDS)}")
 
 
 def shown(record: AuditRecord) -> dict[str, Any]:

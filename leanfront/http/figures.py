@@ -11,7 +11,7 @@ from audit import KINDS
 from leanfront.chapters import chapter_of, kinds_in_order, reading_of, title_of
 from leanfront.http import marks
 from leanfront.http.answers import Answer
-from leanfront.http.audits import KindName, shown, stored_audit
+from leanfront.http.audits import KindName, require_kind, shown, stored_audit
 from leanfront.http.figure_schemas import AuditFigures, AuditKind
 from leanfront.http.service import CandidateId, Ours, SearchName, Service, problems
 from storage import AuditRecord
@@ -52,6 +52,7 @@ async def figures_of_search(request: Request, service: Ours, name: SearchName, k
 
 
 def _figures(service: Service, name: str | None, candidate: int | None, kind: str) -> Answer:
+    require_kind(kind)
     search = name or service.store.candidate(candidate or 0).search
     key = ("figures", kind, candidate, _made(service, search, candidate, kind))
     known = service.answers.get(key)

@@ -2,7 +2,8 @@
 
 import { h } from "./dom.js";
 import { axisTitle, bytes, count, number, significant } from "./format.js";
-import { canvas, draw, GREY, plain, shade } from "./plot.js";
+import { drawSeen } from "./candidate-shown.js";
+import { canvas, GREY, plain, shade } from "./plot.js";
 import { table } from "./ui.js";
 
 const FLOAT = 32;
@@ -98,7 +99,7 @@ function chart(measure, sets, names, log) {
     yaxis: { type: "category", categoryarray: labels, autorange: "reversed", dtick: 1 },
   };
   const told = sets.map((set, index) => `${set.name}: ${sum(values[index], measure)}`).join("; ");
-  draw(place, traces, layout, { alt: `${measure.title} of ${names.length} layers. ${told}. The table below tells all.` });
+  drawSeen(place, traces, layout, { alt: `${measure.title} of ${names.length} layers. ${told}. The table below tells all.` });
   return h("figure", { dataset: { measure: measure.key } }, h("figcaption", {}, measure.title), place);
 }
 

@@ -56,8 +56,10 @@ export class Card {
     this.row = row;
     if (row.state !== before.state) this.#enter(row.state, before.state);
     fill(this.worth, row.frontier_size ? worth(row) : h("span", { class: "note" }, "no frontier yet"));
-    fill(this.message, row.message);
-    this.message.hidden = !row.message;
+    // "40 trials" is said already.
+    const message = row.message === counted(row.trials) ? null : row.message;
+    fill(this.message, message);
+    this.message.hidden = !message;
     this.message.classList.toggle("wrong", row.state === "failed");
     this.#progress();
     if (this.points && row.trials > (this.points.at(-1)?.trials ?? 0)) this.#grow(row);
@@ -81,7 +83,7 @@ export class Card {
   #progress() {
     const { trials, state } = this.row;
     const goal = UNDER_WAY.includes(state) ? this.goal : undefined;
-    fill(this.trials, goal ? `${trials} of ${goal} trials` : `${trials} ${trials === 1 ? "trial" : "trials"}`);
+    fill(this.trials, goal ? `${trials} of ${goal} trials` : counted(trials));
     this.bar.hidden = !goal;
     if (goal) Object.assign(this.bar, { max: goal, value: Math.min(trials, goal) });
   }
@@ -151,8 +153,7 @@ export class Card {
 
   /** Delete it, once the user has said so. */
   async delete() {
-    const { trials } = this.row;
-    const what = `Its ${trials} ${trials === 1 ? "trial" : "trials"}, candidates, audits and files go with it`;
+    const what = `Its ${counted(this.row.trials)}, candidates, audits and files go with it`;
     if (!(await confirm(`Delete ${this.name}?`, `${what}. This cannot be undone.`, "Delete"))) return;
     await remove(path("searches", this.name));
     say(`${this.name}: deleted`);
@@ -164,6 +165,10 @@ export class Card {
     const found = await find(path("searches", this.name));
     if (found !== null) this.list.put(found);
   }
+}
+
+function counted(trials) {
+  return `${trials} ${trials === 1 ? "trial" : "trials"}`;
 }
 
 function worth({ hypervolume, frontier_size: size }) {

@@ -52,7 +52,9 @@ function noTargets() {
 
 function form({ properties, required }, targets, started) {
   const descriptions = new Map(targets.map(({ name, description }) => [name, description]));
-  const schemas = { ...properties, target: { ...properties.target, enum: [...descriptions.keys()] } };
+  // What the operator says of each is told with its name.
+  const target = { ...properties.target, enum: [...descriptions.keys()], description: "" };
+  const schemas = { ...properties, target };
   const texts = {
     target: (name) => (descriptions.get(name) ? `${name}: ${descriptions.get(name)}` : name),
     ...Object.fromEntries(NAMED.map((name) => [name, label])),
