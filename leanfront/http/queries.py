@@ -101,7 +101,7 @@ def _schema(name: str) -> dict[str, Any]:
             "pattern": _SIZE if size else _COUNT,
             "example": "64KB" if size else "20M",
         }
-    share = {"minimum": 0, "maximum": 1} if name.endswith("accuracy") else {"minimum": -1e9, "maximum": 1e9}
+    share = {"minimum": 0, "maximum": 1} if name.endswith("accuracy") else {}
     return {"type": "number", **share}
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Request, expect
 
 from leanfront.http.keys import Keys
@@ -26,6 +27,18 @@ from tests.leanfront.served import served
 Open = Callable[..., AbstractContextManager[tuple[Page, Watch]]]
 API = "/api/v1"
 TINY = Registry.of(("tiny=tests/tiny.py:target",))
+TRIALS = 12
+WATCH = """() => {
+  const shown = document.querySelector(".search .how");
+  window.seen = "";
+  const watch = new MutationObserver(() => (window.seen += `${shown.textContent};`));
+  watch.observe(shown, {childList: true, subtree: true});
+}"""
+"""Keeps what is said of the first search's trials, however short it stands."""
+FOCUSED = """() => {
+  const {labels, textContent} = document.activeElement;
+  return [...(labels ?? []), {textContent}].map((each) => each.textContent.trim());
+}"""
 KEY = "a-key-of-many-letters"
 
 
@@ -40,8 +53,9 @@ def asked(url: str, path: str, **parameters: Any) -> Any:
     return httpx2.get(f"{url}{API}/{path}", params=parameters).raise_for_status().json()
 
 
-def wait_in_queue(store: FrontierStore, name: str) -> None:
-    store.create_search(queued(name, "tests/tiny.py:target", SearchOptions(trials=9), registered="tiny"))
+def wait_in_queue(store: FrontierStore, name: str, trials: int = 9) -> None:
+    options = SearchOptions(trials=trials)
+    store.create_search(queued(name, "tests/tiny.py:target", options, registered="tiny"))
 
 
 def card(page: Page, name: str) -> Locator:
@@ -79,8 +93,9 @@ def test_the_list_is_the_database(big: str, open_page: Open) -> None:
             str(next(r for r in rows if r["name"] == ODD)["message"])
         )
         assert page.locator("main b, main img, main script").count() == 0
-        odd.get_by_role("link").click()
-        expect(page).to_have_url(re.compile(f"/searches/{re.escape(quote(ODD, safe='()!'))}$"))
+        address = odd.get_by_role("link").get_attribute("href")
+        assert httpx2.get(f"{big}{address}").status_code == 200
+        assert httpx2.get(f"{big}{API}{address}").json()["name"] == ODD
 
 
 def test_what_is_asked_for_is_in_the_address(big: str, open_page: Open) -> None:
@@ -109,36 +124,47 @@ def test_a_search_from_the_keyboard_to_its_end(store: FrontierStore, open_page: 
         expect(page.get_by_text("No search is in this database yet.")).to_be_visible()
         expect(page.get_by_text("leanfront search digits")).to_be_visible()
         page.evaluate("window.before = true")
-        press_to(page, "Start a search", "button")
+        press_to(page, "Start a search")
         page.keyboard.press("Enter")
-        expect(page.get_by_label("Target")).to_be_visible()
+        expect(page.get_by_label("Target", exact=True)).to_be_visible()
         expect(page.get_by_text("No worker runs")).to_be_visible()
         press_to(page, "Name")
         page.keyboard.type("mine")
         press_to(page, "Trials")
         page.keyboard.press("Control+a")
-        page.keyboard.type("25")
+        page.keyboard.type(str(TRIALS))
         press_to(page, "BOPs")
         page.keyboard.press("Space")
-        press_to(page, "Start it", "button")
+        press_to(page, "Start it")
         page.keyboard.press("Enter")
         expect(page.get_by_role("link", name="mine", exact=True)).to_be_focused()
         mine = card(page, "mine")
         expect(mine.locator(".state")).to_have_text("queued")
-        expect(mine).to_contain_text("0 of 25 trials")
+        expect(mine).to_contain_text(f"0 of {TRIALS} trials")
         found = asked(url, "searches/mine")
-        assert (found["goal"], found["objectives"]) == (25, ["accuracy", "macs", "bops", "memory"])
+        assert (found["goal"], found["objectives"]) == (TRIALS, ["accuracy", "macs", "bops", "memory"])
         expect(page.get_by_text("No worker runs")).to_be_visible()
+        page.evaluate(WATCH)
         with working(store, TINY):
             expect(mine.locator(".state")).to_have_text("running")
             expect(page.get_by_text("No worker runs")).to_have_count(0)
-            expect(mine).to_contain_text(re.compile(r"\b[1-9]\d* of 25 trials"))
             expect(mine.get_by_role("progressbar")).to_be_visible()
             expect(mine.locator(".state")).to_have_text("done")
+            wait_in_queue(store, "long", 5000)
+            expect(card(page, "long")).to_contain_text(re.compile(r"running [1-9]\d* of 5000 trials"))
+            card(page, "long").get_by_role("button", name="Cancel").click()
+            expect(card(page, "long").locator(".state")).to_have_text("cancelled")
+            assert asked(url, "searches/long")["state"] == "cancelled"
+            store.delete_search("long")
+        seen = [
+            int(number) for number in re.findall(rf"(\d+) of {TRIALS} trials", page.evaluate("window.seen"))
+        ]
+        assert seen == sorted(seen)
+        assert len(set(seen)) > 2, "the trials were not seen to grow"
         row = asked(url, "searches/mine")
-        expect(mine).to_contain_text("25 trials")
+        expect(mine).to_contain_text(f"{TRIALS} trials")
         expect(mine).to_contain_text(f"{row['frontier_size']} on the frontier")
-        expect(mine.get_by_role("img")).to_have_accessible_name(re.compile("after 25 trials$"))
+        expect(mine.get_by_role("img")).to_have_accessible_name(re.compile(f"after {TRIALS} trials$"))
         expect(mine.get_by_role("progressbar")).to_be_hidden()
         assert page.evaluate("window.before"), "the page was loaded anew"
         mine.get_by_role("button", name="Delete").click()
@@ -150,22 +176,20 @@ def test_a_search_from_the_keyboard_to_its_end(store: FrontierStore, open_page: 
         assert asked(url, "searches") == []
 
 
-def press_to(page: Page, name: str, role: str = "") -> None:
-    """Press the Tab key until the focus is on something of that name."""
+def press_to(page: Page, name: str) -> None:
+    """Press the Tab key until the focus is on a control of that label, or that text."""
     for _ in range(60):
         page.keyboard.press("Tab")
-        focused = page.locator(":focus")
-        labels = focused.evaluate("each => [...(each.labels ?? [])].map(label => label.textContent.trim())")
-        if name in labels or (
-            role and focused.inner_text() == name and focused.evaluate("e => e.localName") == role
-        ):
+        if name in page.evaluate(FOCUSED):
             return
     raise AssertionError(f"the Tab key does not lead to {name}")
 
 
 def test_what_others_do_is_seen(store: FrontierStore, open_page: Open) -> None:
     wait_in_queue(store, "mine")
-    with served(store, TINY) as url, open_page(url) as (page, _):
+    with served(store, TINY) as url, open_page(url) as (page, watch):
+        # It may go while its growth is asked for.
+        watch.allow("/theirs/progress")
         page.goto("/")
         mine = card(page, "mine")
         mine.get_by_role("button", name="Cancel").click()
@@ -217,6 +241,7 @@ def test_refusals_are_shown_at_their_fields(store: FrontierStore, open_page: Ope
         expect(name).to_have_accessible_description(re.compile(f"{re.escape(refused['detail'])}$"))
         expect(name).to_have_attribute("aria-invalid", "true")
         expect(name).to_be_focused()
+        assert not Axe().run(page).response["violations"]
         name.fill("taken")
         form.get_by_text("How it searches").click()
         bits = form.get_by_role("group", name="Weight bits").get_by_role("checkbox")

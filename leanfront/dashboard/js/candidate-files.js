@@ -22,7 +22,11 @@ export function files(candidate) {
 
 async function listed(candidate, refresh) {
   const found = await get(path("candidates", candidate.id, "artifacts"));
-  return h("ul", { class: "plain-list" }, found.map((each) => row(candidate, each, refresh)));
+  return h(
+    "ul",
+    { class: "plain-list" },
+    found.map((each) => row(candidate, each, refresh)),
+  );
 }
 
 function row(candidate, found, refresh) {
@@ -35,7 +39,13 @@ function row(candidate, found, refresh) {
     { dataset: { format } },
     about,
     h("p", {}, bytes(found.bytes), `, ${found.bytes} bytes, SHA-256 `, h("code", { class: "digest" }, sha256)),
-    h("p", {}, button(`Download ${format}`, (event) => take(event.currentTarget, candidate, found, told), { class: "primary" }), " ", told),
+    h(
+      "p",
+      {},
+      button(`Download ${format}`, (event) => take(event.currentTarget, candidate, found, told), { class: "primary" }),
+      " ",
+      told,
+    ),
   );
 }
 
@@ -54,7 +64,10 @@ async function take(control, candidate, { format, sha256 }, told) {
     const digest = await digestOf(found.blob);
     // A file may have been made anew since the page was drawn: the server tells which one it sends.
     if (digest !== null && digest !== found.digest) {
-      fill(told, h("span", { class: "wrong" }, `✗ What arrived is damaged: its SHA-256 is ${digest}. It was not saved.`));
+      fill(
+        told,
+        h("span", { class: "wrong" }, `✗ What arrived is damaged: its SHA-256 is ${digest}. It was not saved.`),
+      );
       return;
     }
     save(found.blob, found.name);

@@ -38,7 +38,15 @@ function tell(place, job, idle) {
     place,
     h("span", { class: `state ${job.state}` }, job.state),
     job.message ? ` ${job.message}` : "",
-    idle ? h("span", { class: "warn" }, " No worker runs that takes it: start one with ", h("code", {}, "leanfront worker"), ".") : "",
+    idle
+      ? h(
+          "span",
+          { class: "warn" },
+          " No worker runs that takes it: start one with ",
+          h("code", {}, "leanfront worker"),
+          ".",
+        )
+      : "",
   );
 }
 

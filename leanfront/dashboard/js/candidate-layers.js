@@ -2,18 +2,46 @@
 
 import { h } from "./dom.js";
 import { axisTitle, bytes, count, number, significant } from "./format.js";
-import { drawSeen } from "./candidate-shown.js";
-import { canvas, GREY, plain, shade } from "./plot.js";
+import { drawSeen, filling } from "./candidate-shown.js";
+import { canvas, GREY, plain } from "./plot.js";
 import { table } from "./ui.js";
 
 const FLOAT = 32;
 
 /** What is drawn of layers: a value each, and that of the dense model where there is one. */
 export const MEASURES = [
-  { key: "kept", title: "Kept channels", axis: "output channels", of: (row) => row.outputs, dense: (row) => row.dense_outputs, long: true },
-  { key: "bits", title: "Weight bits", axis: "bits a weight", of: (row) => row.weight_bits ?? FLOAT, dense: () => FLOAT, long: false },
-  { key: "bytes", title: "Memory", axis: axisTitle("memory_bytes", "byte"), of: (row) => row.bytes, dense: (row) => row.dense_bytes, long: true },
-  { key: "macs", title: "MACs", axis: "MACs of one input", of: (row) => row.macs, dense: (row) => row.dense_macs, long: true },
+  {
+    key: "kept",
+    title: "Kept channels",
+    axis: "output channels",
+    of: (row) => row.outputs,
+    dense: (row) => row.dense_outputs,
+    long: true,
+  },
+  {
+    key: "bits",
+    title: "Weight bits",
+    axis: "bits a weight",
+    of: (row) => row.weight_bits ?? FLOAT,
+    dense: () => FLOAT,
+    long: false,
+  },
+  {
+    key: "bytes",
+    title: "Memory",
+    axis: axisTitle("memory_bytes", "byte"),
+    of: (row) => row.bytes,
+    dense: (row) => row.dense_bytes,
+    long: true,
+  },
+  {
+    key: "macs",
+    title: "MACs",
+    axis: "MACs of one input",
+    of: (row) => row.macs,
+    dense: (row) => row.dense_macs,
+    long: true,
+  },
   { key: "loss", title: "Predicted loss", axis: "nats an image", of: (row) => row.loss, dense: null, long: true },
 ];
 const ROW = 22;
@@ -30,12 +58,10 @@ const FRAME = 110;
  */
 export function bars(sets, { log, keys = MEASURES.map((each) => each.key), share = false }) {
   const names = namesOf(sets);
-  const shown = MEASURES.filter((each) => keys.includes(each.key)).map((each) => (share && each.key === "kept" ? SHARE : each));
-  return h(
-    "div",
-    { class: "figures" },
-    shown.map((measure) => chart(measure, sets, names, log)).filter(Boolean),
+  const shown = MEASURES.filter((each) => keys.includes(each.key)).map((each) =>
+    share && each.key === "kept" ? SHARE : each,
   );
+  return h("div", { class: "figures" }, shown.map((measure) => chart(measure, sets, names, log)).filter(Boolean));
 }
 
 const SHARE = {
@@ -85,7 +111,7 @@ function chart(measure, sets, names, log) {
       x: values[place],
       width,
       offset: -0.4 + place * width,
-      marker: { color: set.colour, pattern: { shape: set.hatch, fgcolor: shade("back"), size: 6 } },
+      marker: filling(set),
       hovertemplate: "%{y}: %{x}<extra>%{fullData.name}</extra>",
     }),
   );
@@ -95,11 +121,17 @@ function chart(measure, sets, names, log) {
     margin: { t: several ? 40 : 10, r: 15, b: 45, l: 60 },
     showlegend: several,
     legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 },
-    xaxis: { title: { text: measure.axis }, type: log && measure.long ? "log" : "linear", ...(log ? {} : { rangemode: "tozero" }) },
+    xaxis: {
+      title: { text: measure.axis },
+      type: log && measure.long ? "log" : "linear",
+      ...(log ? {} : { rangemode: "tozero" }),
+    },
     yaxis: { type: "category", categoryarray: labels, autorange: "reversed", dtick: 1 },
   };
   const told = sets.map((set, index) => `${set.name}: ${sum(values[index], measure)}`).join("; ");
-  drawSeen(place, traces, layout, { alt: `${measure.title} of ${names.length} layers. ${told}. The table below tells all.` });
+  drawSeen(place, traces, layout, {
+    alt: `${measure.title} of ${names.length} layers. ${told}. The table below tells all.`,
+  });
   return h("figure", { dataset: { measure: measure.key } }, h("figcaption", {}, measure.title), place);
 }
 
@@ -145,7 +177,19 @@ export function layerTable(found) {
   const rest = (name, size, work) => [name, "", "", "", "", "", number(size, "byte"), "", number(work, "MAC"), "", ""];
   return table({
     caption: "Layers",
-    header: ["Layer", "Kind", "Inputs", "Outputs", "Bits", "Sparsity", "Memory", "Dense", "MACs", "Dense", "Predicted loss"],
+    header: [
+      "Layer",
+      "Kind",
+      "Inputs",
+      "Outputs",
+      "Bits",
+      "Sparsity",
+      "Memory",
+      "Dense",
+      "MACs",
+      "Dense",
+      "Predicted loss",
+    ],
     rows: [
       ...rows,
       rest("in no layer", found.other_bytes, found.other_macs),
@@ -166,7 +210,16 @@ export function groupTable(found) {
       each.name,
       keptOf(each.kept, each.units),
       each.loss === null ? "–" : significant(each.loss),
-      h("details", {}, h("summary", {}, `${each.members.length} sides`), h("ul", {}, each.members.map((name) => h("li", {}, name)))),
+      h(
+        "details",
+        {},
+        h("summary", {}, `${each.members.length} sides`),
+        h(
+          "ul",
+          {},
+          each.members.map((name) => h("li", {}, name)),
+        ),
+      ),
     ]),
   });
 }

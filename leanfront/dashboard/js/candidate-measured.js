@@ -40,9 +40,14 @@ export function measured(candidate, dense, verification) {
   const splits = [...new Set(own.map((each) => each.split).filter(Boolean))];
   const costs = own.filter((each) => !each.split && !isOfRecovery(each.name));
   const recovery = own.filter((each) => !each.split && isOfRecovery(each.name));
-  const parts = [["Costs", costs], ...splits.map((split) => [`On the ${split} split`, own.filter((each) => each.split === split)])];
+  const parts = [
+    ["Costs", costs],
+    ...splits.map((split) => [`On the ${split} split`, own.filter((each) => each.split === split)]),
+  ];
   return [
-    ...parts.filter(([, rows]) => rows.length).map(([caption, rows]) => tableOf(caption, rows, reference, verification)),
+    ...parts
+      .filter(([, rows]) => rows.length)
+      .map(([caption, rows]) => tableOf(caption, rows, reference, verification)),
     recovery.length
       ? table({
           caption: "Its recovery",
@@ -57,7 +62,14 @@ function tableOf(caption, rows, reference, verification) {
   const exact = rows.every((each) => !each.split);
   return table({
     caption,
-    header: ["Measurement", exact ? "Value" : "Value (95% interval)", "Dense", "Against dense", ...(exact ? [] : ["Samples"]), "In its file"],
+    header: [
+      "Measurement",
+      exact ? "Value" : "Value (95% interval)",
+      "Dense",
+      "Against dense",
+      ...(exact ? [] : ["Samples"]),
+      "In its file",
+    ],
     rows: rows.map((each) => {
       const dense = reference.get(keyOf(each))?.value ?? null;
       const against = each.split ? difference(each.value, dense, each.unit) : ratio(each.value, dense) || "–";
@@ -83,7 +95,10 @@ function mark(measurement, verification) {
   const claim = verification.claims.find(
     (each) => each.name === measurement.name && (each.split ?? null) === (measurement.split ?? null),
   );
-  if (claim) return claim.ok ? h("span", { class: "good" }, "✓ found again") : h("span", { class: "wrong" }, `✗ found ${said(claim.found, claim.unit)}`);
+  if (claim)
+    return claim.ok
+      ? h("span", { class: "good" }, "✓ found again")
+      : h("span", { class: "wrong" }, `✗ found ${said(claim.found, claim.unit)}`);
   const { name, split } = measurement;
   const why = verification.unchecked[split ? `${name} (${split})` : name];
   return h("span", { title: why ?? null }, "not checked");
@@ -106,8 +121,10 @@ export function verified(candidate, verification, again) {
     candidate.state === "failed"
       ? null
       : h("p", {}, order(verification ? "Verify again" : "Verify now", "verify", queue, again));
+  if (verification === null && candidate.state === "failed") return null;
   if (verification === null) {
-    const none = "Nobody has verified this candidate yet: a worker reads its file alone and finds all of these figures again.";
+    const none =
+      "Nobody has verified this candidate yet: a worker reads its file alone and finds all of these figures again.";
     return panel("Verification", { class: "verification" }, h("p", {}, none), action);
   }
   const wrong = verification.claims.filter((each) => !each.ok).length;
@@ -119,7 +136,9 @@ export function verified(candidate, verification, again) {
     h(
       "p",
       { class: verification.ok ? "good" : "wrong" },
-      verification.ok ? `✓ All ${all} claims were found again in its file.` : `✗ ${wrong} of ${all} claims do not hold.`,
+      verification.ok
+        ? `✓ All ${all} claims were found again in its file.`
+        : `✗ ${wrong} of ${all} claims do not hold.`,
     ),
     facts([["verified", `${moment(verification.created)}, by leanfront ${verification.release}`]]),
     h(
@@ -143,7 +162,11 @@ export function verified(candidate, verification, again) {
           "details",
           {},
           h("summary", {}, `${unchecked.length} not checked`),
-          h("ul", {}, unchecked.map(([what, why]) => h("li", {}, `${what}: ${why}`))),
+          h(
+            "ul",
+            {},
+            unchecked.map(([what, why]) => h("li", {}, `${what}: ${why}`)),
+          ),
         )
       : null,
     action,

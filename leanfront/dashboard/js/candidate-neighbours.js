@@ -33,9 +33,13 @@ export async function neighbours(candidate) {
 /** "+0.4 points for 9 KB more memory", "9 KB less memory for 0.1 points". */
 export function sentence(cost, { accuracy, cost: change }, unit, better) {
   const gained = points(accuracy);
-  const accurate = gained === "0" ? "the same accuracy" : `${gained} ${gained === "+1" || gained === "−1" ? "point" : "points"}`;
+  const accurate =
+    gained === "0" ? "the same accuracy" : `${gained} ${gained === "+1" || gained === "−1" ? "point" : "points"}`;
   const amount = `${number(Math.abs(change), unit)} ${change > 0 ? "more" : "less"} ${label(cost)}`;
-  if (better) return change > 0 ? `${accurate} for ${amount}` : `${accurate} and ${change === 0 ? `no more ${label(cost)}` : amount}`;
+  if (better)
+    return change > 0
+      ? `${accurate} for ${amount}`
+      : `${accurate} and ${change === 0 ? `no more ${label(cost)}` : amount}`;
   if (accuracy < 0 && gained !== "0") return `${amount} for ${accurate.slice(1)}`;
   return `${amount} and ${accurate}`;
 }

@@ -1,4 +1,4 @@
-/** A candidate: what it is, what is measured on it, what was done to each layer, its files, and having work done on it. */
+/** A candidate: what it is, what is measured on it, what was done to each layer, its files, and work on it. */
 
 import { find, get, path, post } from "./api.js";
 import { Jobs } from "./audits-jobs.js";
@@ -15,13 +15,26 @@ import { onReturn, place, read, write } from "./state.js";
 import * as tray from "./tray.js";
 import { button, check, empty, facts, field, panel, say, show } from "./ui.js";
 
-const LINKS = [["#measurements", "Measurements"], ["#layers", "Layers"], ["#neighbours", "Neighbours"], ["#files", "Files"], ["#audits", "Audits"]];
+const LINKS = [
+  ["#measurements", "Measurements"],
+  ["#layers", "Layers"],
+  ["#neighbours", "Neighbours"],
+  ["#files", "Files"],
+  ["#audits", "Audits"],
+];
+/** A candidate's state -> the state of jobs that looks like it. */
+const STATES = { complete: "done", failed: "failed", stopped: "cancelled" };
 
 start("Candidate", async (main) => {
   const [, id] = place();
   const candidate = /^[1-9]\d{0,17}$/.test(id) ? await find(path("candidates", id)) : null;
   if (candidate === null) {
-    fill(main, trail(["Searches", "/"], [`Candidate ${id}`]), h("h1", {}, `Candidate ${id}`), empty(`There is no candidate ${id} in this database.`, h("a", { href: "/" }, "All searches")));
+    fill(
+      main,
+      trail(["Searches", "/"], [`Candidate ${id}`]),
+      h("h1", {}, `Candidate ${id}`),
+      empty(`There is no candidate ${id} in this database.`, h("a", { href: "/" }, "All searches")),
+    );
     return;
   }
   document.title = `Candidate ${candidate.id} · ${candidate.search} · leanfront`;
@@ -31,6 +44,7 @@ start("Candidate", async (main) => {
 
 async function page(main, candidate, search) {
   const failed = candidate.state === "failed";
+  const jumps = LINKS.filter(([href]) => !failed || href !== "#neighbours");
   const measurements = h("div", { id: "measurements" });
   const layers = h("div");
   const beside = h("div");
@@ -41,7 +55,15 @@ async function page(main, candidate, search) {
     trail(["Searches", "/"], [candidate.search, link("searches", candidate.search)], [`Candidate ${candidate.id}`]),
     h("h1", {}, `Candidate ${candidate.id}`),
     head(candidate, search),
-    h("nav", { class: "jumps", "aria-label": "On this page" }, h("ul", {}, LINKS.map(([href, text]) => h("li", {}, h("a", { href }, text))))),
+    h(
+      "nav",
+      { class: "jumps", "aria-label": "On this page" },
+      h(
+        "ul",
+        {},
+        jumps.map(([href, text]) => h("li", {}, h("a", { href }, text))),
+      ),
+    ),
     measurements,
     panel("Layers", { id: "layers" }, layers),
     h(
@@ -65,24 +87,53 @@ async function page(main, candidate, search) {
 
 function head(candidate, search) {
   const { on_frontier: member, parent } = candidate;
-  const dense = (name) => search.dense.find((each) => each.name === name && ["validation", null].includes(each.split))?.value ?? null;
+  const dense = (name) =>
+    search.dense.find((each) => each.name === name && ["validation", null].includes(each.split))?.value ?? null;
   const accuracy = candidate.measurements.find((each) => each.name === "accuracy" && each.split === "validation");
-  const cost = (name, unit) =>
-    candidate[name] === null ? null : `${number(candidate[name], unit)} ${ratio(candidate[name], dense(name)) && `(${ratio(candidate[name], dense(name))})`}`;
+  const cost = (name, unit) => {
+    const against = ratio(candidate[name], dense(name));
+    return candidate[name] === null ? null : `${number(candidate[name], unit)}${against ? ` (${against})` : ""}`;
+  };
   return panel(
     "What it is",
     { class: "about" },
-    candidate.reason ? h("p", { class: candidate.state === "failed" ? "failure reason" : "empty reason" }, candidate.reason) : null,
+    candidate.reason
+      ? h("p", { class: candidate.state === "failed" ? "failure reason" : "empty reason" }, candidate.reason)
+      : null,
     facts([
-      ["state", h("span", { class: `state ${candidate.state === "complete" ? "done" : candidate.state === "failed" ? "failed" : "cancelled"}` }, candidate.state)],
-      ["frontier", candidate.state === "failed" ? null : member ? "on it: nothing stored dominates it" : "not on it: another candidate dominates it"],
-      ["accuracy", accuracy ? `${interval(accuracy)}, ${difference(accuracy.value, dense("accuracy"), "1")} against dense` : null],
+      [
+        "state",
+        h(
+          "span",
+          {
+            class: `state ${STATES[candidate.state]}`,
+          },
+          candidate.state,
+        ),
+      ],
+      [
+        "frontier",
+        candidate.state === "failed"
+          ? null
+          : member
+            ? "on it: nothing stored dominates it"
+            : "not on it: another candidate dominates it",
+      ],
+      [
+        "accuracy",
+        accuracy ? `${interval(accuracy)}, ${difference(accuracy.value, dense("accuracy"), "1")} against dense` : null,
+      ],
       ["memory", cost("memory_bytes", "byte")],
       ["MACs", cost("macs", "MAC")],
       ["recovered from", parent === null ? null : h("a", { href: link("candidates", parent) }, `candidate ${parent}`)],
       ["trial", `${candidate.trial}, ${significant(candidate.seconds)} s`],
     ]),
-    h("div", { class: "actions" }, compared(candidate), h("a", { class: "button", href: tray.address(withOwn(candidate.id)) }, "Compare")),
+    h(
+      "div",
+      { class: "actions" },
+      compared(candidate),
+      h("a", { class: "button", href: tray.address(withOwn(candidate.id)) }, "Compare"),
+    ),
   );
 }
 
@@ -112,7 +163,9 @@ async function measurementsOf(candidate, search, again = false) {
     panel(
       "Measurements",
       {},
-      current.measurements.length ? measured(current, search.dense, verification) : empty("Nothing was measured on it."),
+      current.measurements.length
+        ? measured(current, search.dense, verification)
+        : empty("Nothing was measured on it."),
     ),
     verified(current, verification, renew),
   ];
@@ -132,7 +185,9 @@ async function layersOf(candidate) {
     logSwitch(paint),
     charts,
     layerTable(found),
-    found.groups.length ? h("details", {}, h("summary", {}, `${found.groups.length} channel groups`), groupTable(found)) : null,
+    found.groups.length
+      ? h("details", {}, h("summary", {}, `${found.groups.length} channel groups`), groupTable(found))
+      : null,
   ];
 }
 
@@ -148,73 +203,6 @@ function logSwitch(paint) {
   return h("p", {}, label);
 }
 
-async function recoveriesOf(candidate, holder) {
-  const children = await get(path("candidates", candidate.id, "recoveries"));
-  return [
-    children.length
-      ? h("ul", { class: "plain-list" }, children.map((child) => h("li", {}, childOf(candidate, child))))
-      : h("p", {}, "Nobody has trained this candidate on yet."),
-    candidate.state === "failed" || isDense(candidate.configuration) ? null : recovery(candidate, holder),
-  ];
-}
-
-function childOf(candidate, child) {
-  const gained = child.state === "complete" ? `${difference(child.accuracy, candidate.accuracy, "1")} of accuracy` : child.reason;
-  return [h("a", { href: link("candidates", child.id) }, `candidate ${child.id}`), `: ${gained}`];
-}
-
-function isDense({ channels, weight_bits: weights, activation_bits: inputs, sparsity }) {
-  return [channels, weights, inputs, sparsity].every((each) => Object.keys(each ?? {}).length === 0);
-}
-
-function recovery(candidate, holder) {
-  const epochs = h("input", { type: "number", min: 1, max: 100000, step: 1, value: 3, required: true });
-  const queue = () => {
-    if (!epochs.reportValidity()) throw new Error("epochs are a whole number of 1 or more");
-    return post(path("candidates", candidate.id, "recover"), { epochs: Number(epochs.value) });
-  };
-  return h(
-    "div",
-    { class: "row" },
-    field("Epochs of training", epochs),
-    order("Recover", "recover", queue, () => show(holder, () => recoveriesOf(candidate, holder))),
-  );
-}
-
-async function auditsOf(candidate) {
-  const where = path("candidates", candidate.id, "audits");
-  const [kinds, rows, whole] = await Promise.all([get("audits/kinds"), get(where), get(path("searches", candidate.search, "audits"))]);
-  const made = new Map(rows.map((row) => [row.kind, row]));
-  const list = h("ul", { class: "plain-list audits-made", "aria-live": "polite" });
-  const jobs = new Jobs(where, tell, (kind) => {
-    made.set(kind, { created: new Date().toISOString() });
-    tell();
-  });
-  const page = (kind) => link("candidates", candidate.id, "audits", kind);
-  const state = (kind) => {
-    const job = jobs.known.get(kind);
-    if (job) return [h("span", { class: `state ${job.state}` }, job.state), job.message ? ` ${job.message}` : null];
-    if (made.has(kind)) return h("small", {}, moment(made.get(kind).created));
-    return candidate.state === "complete"
-      ? button("Audit now", () => jobs.queue([kind], {}).catch((error) => say(error.message)), { "aria-label": `Audit now: ${kind}` })
-      : h("small", {}, "not made");
-  };
-  function tell() {
-    fill(
-      list,
-      kinds.map(({ kind, title }) => h("li", {}, made.has(kind) ? h("a", { href: page(kind) }, title) : h("span", {}, title), " ", state(kind))),
-    );
-    if (jobs.worked === false) list.append(h("li", { class: "warn" }, "No worker runs that takes audits: start one with ", h("code", {}, "leanfront worker"), "."));
-  }
-  tell();
-  return [
-    candidate.state === "complete" ? null : empty(`It is ${candidate.state}: only complete candidates are audited.`),
-    list,
-    h("p", {}, h("a", { href: link("candidates", candidate.id, "audits") }, "All audits of this candidate, and their options")),
-    h("p", {}, h("a", { href: link("searches", candidate.search, "audits") }, `Audits of the whole search (${whole.length} made)`)),
-  ];
-}
-
 function configuration(candidate) {
   const text = JSON.stringify(candidate.configuration, null, 2);
   const copy = button("Copy", async () => {
@@ -225,5 +213,11 @@ function configuration(candidate) {
       say("This browser does not let the page copy: mark the text and copy it.");
     }
   });
-  return h("details", { class: "panel" }, h("summary", {}, "Configuration as JSON"), h("p", {}, copy), h("pre", { tabindex: 0 }, text));
+  return h(
+    "details",
+    { class: "panel" },
+    h("summary", {}, "Configuration as JSON"),
+    h("p", {}, copy),
+    h("pre", { tabindex: 0 }, text),
+  );
 }

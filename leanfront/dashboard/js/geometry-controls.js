@@ -9,31 +9,40 @@ export function controls(selection) {
   const { findings } = selection;
   const choices = h("div", { class: "row" });
   const boxes = h("fieldset", { class: "classes" });
-  const told = h("p", { class: "count", role: "status", "aria-live": "polite" });
-  const clear = button("Clear selection", () => selection.set({ classes: null, samples: null }));
-  const slot = slots(selection);
-  let before = null;
   selection.follow(() => {
     const focused = choices.contains(document.activeElement) ? document.activeElement.dataset.control : null;
     fill(choices, models(selection), ready(selection));
     if (focused) choices.querySelector(`[data-control="${focused}"]`)?.focus();
     if (!boxes.contains(document.activeElement)) fill(boxes, h("legend", {}, "Classes"), classBoxes(selection));
     else for (const box of boxes.querySelectorAll("input")) box.checked = isChecked(selection, Number(box.value));
+  });
+  return h(
+    "section",
+    { class: "panel controls", "aria-label": "Selection" },
+    choices,
+    slots(selection),
+    findings.classes.size ? boxes : null,
+    range(selection),
+  );
+}
+
+/** What is chosen in words, and a button that takes all samples again; it stays in sight. */
+export function summary(selection) {
+  const { names, ways } = selection.findings;
+  const shown = h("p", {});
+  const told = h("p", { class: "count", role: "status", "aria-live": "polite" });
+  const clear = button("Clear selection", () => selection.set({ classes: null, samples: null }));
+  let before = null;
+  selection.follow(() => {
+    const { a, b, way, measure } = selection;
+    fill(shown, `A ${names[a]} · B ${names[b]} · ${ways[way]} · ${measure}`);
     clear.disabled = !selection.narrowed;
     const text = count(selection);
     // Said once, not at every change of something else.
     if (text !== before) fill(told, text);
     before = text;
   });
-  return h(
-    "section",
-    { class: "panel controls", "aria-label": "Selection" },
-    choices,
-    slot,
-    findings.classes.size ? boxes : null,
-    range(selection),
-    h("div", { class: "row" }, told, clear),
-  );
+  return h("div", { class: "summary" }, told, shown, clear);
 }
 
 function models(selection) {
@@ -66,7 +75,7 @@ function ready(selection) {
     select(
       options,
       chosen < 0 ? "" : String(chosen),
-      (place) => selection.set({ samples: place === "" ? null : sorted(lists[Number(place)][1]) }),
+      (place) => selection.set({ samples: place === "" ? null : sorted(lists[Number(place)][1]), classes: null }),
       { "data-control": "ready" },
     ),
   );

@@ -2,7 +2,10 @@
 
 import { get, path } from "./api.js";
 
-const ARRAYS = ["positions", "labels", "measures", "predicted", "histograms", "class_means", "occlusion"];
+const ARRAYS = ["positions", "labels", "measures", "predicted", "class_means", "occlusion"];
+const BINS = 20;
+/** How far the whiskers of a box plot reach, in heights of the box. */
+const WHISKERS = 1.5;
 export const UNITS = { angle: "degrees", norm: "", margin: "" };
 
 /** A measure with its unit, as axes have it. */
@@ -12,6 +15,8 @@ export function titled(measure) {
 
 /** What an audit found, as the views ask for it. Models, ways, samples and measures are meant by their places. */
 export class Findings {
+  #edges = new Map();
+
   /**
    * Read an audit's arrays.
    * @param {string} search
@@ -79,10 +84,8 @@ export class Findings {
     );
   }
 
-  /** Numbers of samples between the measure's edges, of all samples or of some. */
-  histogram(model, way, measure, samples = null) {
-    if (samples === null) return this.arrays.histograms[model][way][this.measures.indexOf(measure)];
-    const edges = this.edges(measure);
+  /** Numbers of some samples between edges; what lies further out is in the first or the last bin. */
+  histogram(model, way, measure, samples, edges) {
     const values = this.values(model, way, measure);
     const counts = Array(edges.length - 1).fill(0);
     const width = (edges.at(-1) - edges[0]) / counts.length;
@@ -90,15 +93,22 @@ export class Findings {
       const value = values[sample];
       if (value === null) continue;
       const bin = Math.floor((value - edges[0]) / width);
-      // What was stored has fewer digits than the edges.
       counts[Math.max(0, Math.min(counts.length - 1, bin))] += 1;
     }
     return counts;
   }
 
-  /** Edges of a measure's histograms. */
-  edges(measure) {
-    return this.document.edges[measure];
+  /**
+   * Edges of histograms of a measure under some models and ways. They reach as far as the whiskers of a box plot:
+   * a model that is broken altogether has values that would put all others into one bin.
+   */
+  edges(measure, models, ways) {
+    const key = JSON.stringify([measure, models, ways]);
+    if (!this.#edges.has(key)) {
+      const values = models.flatMap((model) => ways.flatMap((way) => this.values(model, way, measure)));
+      this.#edges.set(key, edgesOf(values.filter((value) => value !== null).sort((x, y) => x - y)));
+    }
+    return this.#edges.get(key);
   }
 
   /**
@@ -154,6 +164,16 @@ async function rows(search, name) {
     offset = page.next;
   }
   return found;
+}
+
+function edgesOf(sorted) {
+  if (!sorted.length) sorted = [0];
+  const [lower, upper] = [0.25, 0.75].map((share) => sorted[Math.floor(share * (sorted.length - 1))]);
+  const reach = WHISKERS * (upper - lower);
+  const low = Math.max(sorted[0], lower - reach);
+  const high = Math.min(sorted.at(-1), upper + reach);
+  const step = (high > low ? high - low : 1) / BINS;
+  return Array.from({ length: BINS + 1 }, (_, edge) => low + edge * step);
 }
 
 /** The mean of what is not null; null of nothing. */

@@ -29,11 +29,12 @@ export function evaluation(selection) {
   selection.follow(() => {
     const chosen = selection.chosen;
     const of = selection.narrowed ? `the ${chosen.length} selected samples` : `all ${chosen.length} samples`;
-    fill(caption, `Accuracy on ${of}, and how ${of} spread over the ${selection.measure} (of all: grey)`);
+    const edges = findings.edges(selection.measure, findings.models.map((_, model) => model), findings.ways.map((_, way) => way));
+    fill(caption, `Accuracy on ${of}, and how their ${selection.measure} spreads (grey: of all samples)`);
     columns.forEach((each, place) => each.setAttribute("aria-pressed", String(place === selection.way)));
     cells.forEach(({ own, head }, model) => {
       head.mark();
-      own.forEach((each, way) => each.mark(model, way, chosen));
+      own.forEach((each, way) => each.mark(model, way, chosen, edges));
     });
   });
   return h("div", { class: "table tall", tabindex: 0, role: "region", "aria-label": "Evaluation" }, table);
@@ -61,16 +62,16 @@ export function evaluation(selection) {
     made.append(value, svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, all, part));
     return {
       button: made,
-      mark(row, column, chosen) {
+      mark(row, column, chosen, edges) {
         const share = number(findings.accuracy(row, column, chosen), "1");
         fill(value, share);
         made.setAttribute("aria-label", `${name}, ${way}: accuracy ${share}`);
         const slots = ["a", "b"].filter((slot) => selection[slot] === row && selection.way === column);
         made.setAttribute("aria-pressed", String(slots.length > 0));
-        const counts = findings.histogram(row, column, selection.measure);
+        const counts = findings.histogram(row, column, selection.measure, findings.samples, edges);
         const most = Math.max(...counts, 1);
         all.setAttribute("d", bars(counts, most));
-        const own = selection.narrowed ? findings.histogram(row, column, selection.measure, chosen) : counts;
+        const own = selection.narrowed ? findings.histogram(row, column, selection.measure, chosen, edges) : counts;
         part.setAttribute("d", bars(own, most));
       },
     };

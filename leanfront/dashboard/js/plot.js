@@ -86,7 +86,8 @@ export function canvas(height = 380, properties = {}) {
 export async function draw(place, traces, layout, { alt = "", config = {} } = {}) {
   const library = await plotly();
   if (alt) {
-    place.setAttribute("role", "img");
+    // Not an image: it holds buttons.
+    place.setAttribute("role", "figure");
     place.setAttribute("aria-label", alt);
   }
   drawn.set(place, { traces, layout, config });

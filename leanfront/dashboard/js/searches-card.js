@@ -56,8 +56,8 @@ export class Card {
     this.row = row;
     if (row.state !== before.state) this.#enter(row.state, before.state);
     fill(this.worth, row.frontier_size ? worth(row) : h("span", { class: "note" }, "no frontier yet"));
-    // "40 trials" is said already.
-    const message = row.message === counted(row.trials) ? null : row.message;
+    // Some say only what is there already.
+    const message = [counted(row.trials), row.state].includes(row.message) ? null : row.message;
     fill(this.message, message);
     this.message.hidden = !message;
     this.message.classList.toggle("wrong", row.state === "failed");
@@ -69,7 +69,7 @@ export class Card {
     this.#badge(state);
     const focused = this.actions.contains(document.activeElement);
     fill(this.actions, (ACTIONS[state] ?? []).map((name) => this.#action(name)));
-    if (focused) (this.actions.querySelector("button") ?? this.title).focus();
+    if (focused) this.#refocus();
     if (before === undefined) return;
     if (!UNDER_WAY.includes(state)) say(`${this.name}: ${state}`);
     this.#measure();
@@ -127,12 +127,17 @@ export class Card {
 
   #action(name) {
     const text = name[0].toUpperCase() + name.slice(1);
-    const made = button(text, () => behind(made, () => this[name]()), {
+    const made = button(text, () => behind(made, () => this[name]()).then(() => this.#refocus()), {
       class: name === "delete" ? "danger" : null,
       // Of many in the list, each says what it is about.
       "aria-label": `${text} ${this.name}`,
     });
     return made;
+  }
+
+  /** The button that had the focus is gone: the next one has it, unless something else has. */
+  #refocus() {
+    if (document.activeElement === document.body) (this.actions.querySelector("button:enabled") ?? this.title).focus();
   }
 
   /** Ask it to stop. */

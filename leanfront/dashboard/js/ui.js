@@ -203,6 +203,7 @@ export function save(blob, name) {
 
 /** Run work behind a button that is out of use meanwhile; a failure is said. */
 export async function behind(control, work) {
+  const focused = document.activeElement === control;
   control.disabled = true;
   try {
     return await work();
@@ -212,5 +213,7 @@ export async function behind(control, work) {
     return null;
   } finally {
     control.disabled = false;
+    // A browser takes the focus from what is out of use.
+    if (focused && document.activeElement === document.body) control.focus();
   }
 }

@@ -8,12 +8,12 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx2
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
@@ -348,6 +348,8 @@ def test_schemathesis(
             @given(case=operation.as_strategy(generation_mode=mode))
             def judge(case: Any) -> None:
                 places = case.path_parameters or {}
+                # Clients make the address without end of the one whose search is named "..".
+                assume(case.operation.path != STREAM or unquote(str(places.get("name"))) != "..")
                 if fits and (
                     case.operation.path == STREAM or (case.method != "DELETE" and len(str(places)) % 2)
                 ):
