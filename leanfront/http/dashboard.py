@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
+from string import Template
+from typing import NamedTuple
 
 from fastapi import Request, Response
 from starlette.routing import BaseRoute, Route
@@ -27,19 +29,30 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
+class Page(NamedTuple):
+    """What is in the shell of a page: its title until its module knows a better one, that module, and its style."""
+
+    title: str
+    module: str
+    style: str
+
+
+_AUDITS = Page("Audits", "audits", "audits")
 PAGES = {
-    "/": "index.html",
-    "/searches/{name}": "search.html",
-    "/searches/{name}/audits": "audits.html",
-    "/searches/{name}/audits/{kind}": "audits.html",
-    "/searches/{name}/geometry": "geometry.html",
-    "/candidates/{id}": "candidate.html",
-    "/candidates/{id}/audits": "audits.html",
-    "/candidates/{id}/audits/{kind}": "audits.html",
-    "/compare": "compare.html",
-    "/docs": "docs.html",
+    "/": Page("Searches", "searches", "searches"),
+    "/searches/{name}": Page("Frontier", "explorer", "explorer"),
+    "/searches/{name}/audits": _AUDITS,
+    "/searches/{name}/audits/{kind}": _AUDITS,
+    "/searches/{name}/geometry": Page("Geometry", "geometry", "geometry"),
+    "/candidates/{id}": Page("Candidate", "candidate", "candidate"),
+    "/candidates/{id}/audits": _AUDITS,
+    "/candidates/{id}/audits/{kind}": _AUDITS,
+    "/compare": Page("Compare", "compare", "candidate"),
+    "/docs": Page("API", "docs", "docs"),
 }
-"""Address -> file. What an address says after its path is the page's own state."""
+"""Address -> page. What an address says after its path is the page's own state."""
 FOLDERS = ("/assets/", "/searches/", "/candidates/")
 """Starts of addresses that belong to the dashboard alone."""
 _OURS = ("js", "style", "vendor")
@@ -91,9 +104,10 @@ class Asset:
 
 
 @cache
-def page(file: str) -> Asset:
-    """A page of the dashboard."""
-    return _asset(_root() / file)
+def shell(page: Page) -> Asset:
+    """A page as it is sent: all of them are one shell around a module."""
+    text = Template((_root() / "shell.html").read_text(encoding="utf-8")).substitute(page._asdict())
+    return Asset("text/html", gzip.compress(text.encode(), mtime=0), lasting=False)
 
 
 @cache
@@ -125,9 +139,9 @@ def _asset(file: Traversable) -> Asset:
     return Asset(kind or "application/octet-stream", packed, lasting=name != file.name)
 
 
-def _page_route(path: str, file: str) -> Route:
+def _page_route(path: str, page: Page) -> Route:
     async def endpoint(request: Request) -> Response:
-        return page(file).response(request)
+        return shell(page).response(request)
 
     return _route(path, endpoint)
 
@@ -151,5 +165,5 @@ def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Rou
 
 def routes() -> list[BaseRoute]:
     """The dashboard's routes. They take any query, unlike the API's: it is their state."""
-    pages = [_page_route(path, file) for path, file in PAGES.items()]
+    pages = [_page_route(path, page) for path, page in PAGES.items()]
     return [*pages, _route("/assets/{path:path}", _send_asset)]

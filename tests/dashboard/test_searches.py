@@ -213,6 +213,8 @@ def test_a_stream_that_breaks_off(store: FrontierStore, open_page: Open) -> None
         Fill.search(store, 0, name)
     with served(store, TINY) as url, open_page(url) as (page, watch):
         watch.allow("ERR_FAILED")
+        # It goes while its growth is asked for.
+        watch.allow("/one/progress")
         page.route("**/api/v1/events", lambda route: route.abort())
         page.goto("/")
         expect(page.get_by_text("not live: trying again")).to_be_visible()

@@ -1,19 +1,19 @@
 /** A candidate: what it is, what is measured on it, what was done to each layer, its files, and work on it. */
 
-import { find, get, path, post } from "./api.js";
-import { Jobs } from "./audits-jobs.js";
+import { find, get, path } from "./api.js";
+import { auditsOf } from "./candidate-audits.js";
 import { files } from "./candidate-files.js";
-import { order } from "./candidate-jobs.js";
 import { bars, groupTable, layerTable } from "./candidate-layers.js";
 import { difference, measured, verificationOf, verified } from "./candidate-measured.js";
 import { neighbours } from "./candidate-neighbours.js";
+import { recoveriesOf } from "./candidate-recovery.js";
 import { fill, h } from "./dom.js";
-import { interval, moment, number, ratio, significant } from "./format.js";
+import { interval, number, ratio, significant } from "./format.js";
 import { BLUE } from "./plot.js";
 import { link, start, trail } from "./shell.js";
 import { onReturn, place, read, write } from "./state.js";
 import * as tray from "./tray.js";
-import { button, check, empty, facts, field, panel, say, show } from "./ui.js";
+import { button, check, empty, facts, panel, say, show } from "./ui.js";
 
 const LINKS = [
   ["#measurements", "Measurements"],

@@ -52,8 +52,8 @@ export function measured(found, marked) {
       "p",
       { class: "note" },
       marked
-        ? "★ is the best of its row; ≈ are the best where they cannot be told apart: their intervals overlap, or they are " +
-          "the same. Of metrics without an interval none is marked."
+        ? "★ is the best of its row; ≈ are the best where none stands out: their intervals overlap, or they are " +
+            "the same. Of metrics without an interval none is marked."
         : "The candidates are of different models or data: none is marked as the best.",
     ),
   ];

@@ -55,7 +55,7 @@ function errors(suite, sets) {
       shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: GREY, dash: "dot" } }],
     },
     {
-      alt: `Errors under ${names.length} corruptions for ${told}, 1 where one errs like dense. The table below tells all.`,
+      alt: `Errors under ${names.length} corruptions for ${told}, 1 where one errs like dense. A table tells all.`,
     },
   );
   return h("figure", {}, h("figcaption", {}, `Corruption error: ${SUITES[suite]}`), place);

@@ -3,9 +3,13 @@
 import { fill, h } from "./dom.js";
 import { start } from "./shell.js";
 
-start("API", (main) => {
+start("API", async (main) => {
   const place = h("div", { id: "swagger" });
   fill(main, h("h1", {}, "HTTP API"), place);
+  await Promise.all([
+    arrived(h("link", { rel: "stylesheet", href: "/assets/swagger/swagger-ui.css" })),
+    arrived(h("script", { src: "/assets/swagger/swagger-ui-bundle.js" })),
+  ]);
   window.SwaggerUIBundle({
     domNode: place,
     url: "/openapi.json",
@@ -16,3 +20,11 @@ start("API", (main) => {
     persistAuthorization: true,
   });
 });
+
+function arrived(element) {
+  return new Promise((resolve, reject) => {
+    element.addEventListener("load", resolve);
+    element.addEventListener("error", () => reject(new Error("the documentation's code did not arrive")));
+    document.head.append(element);
+  });
+}

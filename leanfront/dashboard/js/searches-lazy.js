@@ -10,7 +10,7 @@ const observer = new IntersectionObserver(
     for (const { target, isIntersecting } of entries) {
       if (!isIntersecting) continue;
       observer.unobserve(target);
-      queue.push(works.get(target));
+      queue.push(target);
     }
     next();
   },
@@ -30,8 +30,14 @@ export function whenSeen(element, work) {
 
 function next() {
   while (running < AT_ONCE && queue.length) {
+    const target = queue.shift();
+    if (!target.isConnected) {
+      // It may come back.
+      observer.observe(target);
+      continue;
+    }
     running += 1;
-    queue.shift()().finally(() => {
+    works.get(target)().finally(() => {
       running -= 1;
       next();
     });

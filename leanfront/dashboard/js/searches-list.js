@@ -124,6 +124,7 @@ export class SearchList {
     const all = this.rows.size;
     const words = all === 1 ? "search" : "searches";
     this.tools.hidden = all === 0;
+    this.count.hidden = all === 0;
     this.place.hidden = matching === 0;
     const told = matching === all ? `${all} ${words}` : `${matching} of ${all} ${words}`;
     if (this.count.textContent !== told) fill(this.count, told);
