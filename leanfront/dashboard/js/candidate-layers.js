@@ -67,7 +67,7 @@ export function bars(sets, { log, keys = MEASURES.map((each) => each.key), share
 const SHARE = {
   key: "kept",
   title: "Kept channels, share of dense",
-  axis: "share of the dense model's output channels",
+  axis: "share of output channels",
   of: (row) => (row.outputs === null || !row.dense_outputs ? null : row.outputs / row.dense_outputs),
   dense: () => 1,
   long: false,

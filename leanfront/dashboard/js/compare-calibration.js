@@ -33,7 +33,7 @@ export function calibration(sets) {
         number(each.ece_after, "1"),
         each.judged ? `${each.judged} samples` : "–",
       ]),
-      note: "ECE: how far confidence is from accuracy, on average. A temperature is judged on other samples than its own.",
+      note: "ECE: how far confidence is from accuracy. A temperature is judged on other samples than its own.",
     }),
   ];
 }

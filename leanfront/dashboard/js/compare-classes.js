@@ -42,7 +42,7 @@ export function classes(sets) {
         h(
           "li",
           {},
-          `${name}: ${tested.n_down} classes lost more than the mean, ${tested.n_up} lost less or gained (p ≤ .05).`,
+          `${name}: lost more than the mean: ${tested.n_down}; lost less or gained: ${tested.n_up} (p ≤ .05).`,
         ),
       ),
     ),

@@ -52,7 +52,7 @@ export function measured(found, marked) {
       "p",
       { class: "note" },
       marked
-        ? "★ is the best of its row; ≈ are the best where none stands out: their intervals overlap, or they are " +
+        ? "★ is the best of those measured; ≈ where none stands out: their intervals overlap, or they are " +
             "the same. Of metrics without an interval none is marked."
         : "The candidates are of different models or data: none is marked as the best.",
     ),

@@ -31,9 +31,11 @@ start("Compare", async (main) => {
     document.title = `Compare ${now.ids.join(", ")} · leanfront`;
     await show(content, () => page(now.ids, picked, choosing));
   };
-  const choosing = (ids) => {
+  const choosing = async (ids) => {
     choose(ids);
-    return render();
+    await render();
+    // The button that was pressed may be gone.
+    if (document.activeElement === document.body) main.querySelector("form input").focus();
   };
   onReturn(render);
   fill(

@@ -26,9 +26,9 @@ export class Answer {
   /**
    * Ask for the answer to a view's budget; one that is asked for already is given up.
    * @param {object} view
-   * @param {number} [since] when the user did what it answers
+   * @param {number|null} [since] when the user did what it answers, on the clock of events
    */
-  async ask(view, since = performance.now()) {
+  async ask(view, since = null) {
     this.asking?.abort();
     const own = new AbortController();
     this.asking = own;
@@ -47,8 +47,8 @@ export class Answer {
     if (own !== this.asking) return;
     this.#show(answer, view);
     const candidate = answer.candidate ?? answer.nearest;
-    const shown = this.found({ answer: candidate?.id ?? null, nearest: !answer.feasible, binding: answer.binding ?? null });
-    await shown;
+    await this.found({ answer: candidate?.id ?? null, nearest: !answer.feasible, binding: answer.binding ?? null });
+    if (since === null) return;
     requestAnimationFrame(() => performance.measure("leanfront-answer", { start: since, end: performance.now() }));
   }
 

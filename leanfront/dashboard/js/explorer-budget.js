@@ -8,16 +8,19 @@ import { button, field, select } from "./ui.js";
 const STEPS = 500;
 const WORDS = { maximum: "at most", minimum: "at least" };
 
-/** The controls of a budget; `changed(event, push)` is called after the view was changed. */
+/** The controls of a budget, which change a view. */
 export class Budget {
   /**
    * @param {object} data `columns`, `dense`, `names` (measured ones), `costs` (names of those that are costs),
    *   `strategies`, `objectives` (their short names)
-   * @param {object} view is changed
-   * @param {function(Event|null, boolean): void} changed
+   * @param {object} view
+   * @param {object} told
+   * @param {function(Event|null, boolean): void} told.changed called after each change with its event, and whether
+   *   more than the answer hangs on it
+   * @param {function(boolean): void} told.settled called when a change is over, with whether it is one to go back from
    */
-  constructor(data, view, changed) {
-    Object.assign(this, { data, view, changed });
+  constructor(data, view, { changed, settled }) {
+    Object.assign(this, { data, view, changed, settled });
     this.sliders = h("div", { class: "sliders" });
     this.caps = h("div", { class: "caps" });
     this.choice = h("div", { class: "row" });
@@ -76,10 +79,10 @@ export class Budget {
       text.value = own === undefined ? "" : number(Number(own), unit);
       range.setAttribute("aria-valuetext", own === undefined ? "no limit" : text.value);
       fill(wrong);
-      this.changed(event, false, false);
+      this.changed(event, false);
     };
     range.addEventListener("input", slide);
-    range.addEventListener("change", () => this.changed(null, this.#isNew(range), true));
+    range.addEventListener("change", () => this.settled(this.#isNew(range)));
     text.addEventListener("change", (event) => {
       const typed = text.value.trim();
       const limit = amount(typed);
@@ -91,7 +94,7 @@ export class Budget {
       if (typed) this.view.maximum[name] = String(limit);
       else delete this.view.maximum[name];
       shown();
-      return this.changed(event, true, true);
+      return this.#over(event);
     });
     const which = select(costs.map((cost) => [cost, label(cost)]), name, (other) => {
       delete this.view.maximum[name];
@@ -100,7 +103,7 @@ export class Budget {
       if (twin >= 0) both[twin] = name;
       both[place] = other;
       this.view.sliders = both;
-      this.changed(null, true, true, true);
+      this.#over(null, true);
     });
     which.setAttribute("aria-label", `What the ${place ? "second" : "first"} slider governs`);
     text.setAttribute("aria-label", `${label(name)} at most, typed`);
@@ -122,27 +125,27 @@ export class Budget {
     const { view, data } = this;
     const strategy = select(data.strategies, view.strategy, (chosen) => {
       view.strategy = chosen;
-      this.changed(null, true, true);
+      this.#over(null);
       this.#showChoice();
     });
     const order = h("input", { type: "text", value: view.order ?? "", placeholder: data.objectives.join(",") });
     order.addEventListener("change", (event) => {
       view.order = order.value.trim() || null;
-      this.changed(event, true, true);
+      this.#over(event);
     });
     const weights = data.objectives.map((name) => {
       const input = h("input", { type: "number", min: 0, step: "any", value: view.weights[name] ?? "", placeholder: "1" });
       input.addEventListener("change", (event) => {
         if (input.value === "") delete view.weights[name];
         else view.weights[name] = input.value;
-        this.changed(event, true, true);
+        this.#over(event);
       });
       return field(`weight of ${name}`, input);
     });
     const stages = [["after", "after recovery"], ["before", "before recovery"]];
     const stage = select(stages, view.stage, (chosen) => {
       view.stage = chosen;
-      this.changed(null, true, true, true);
+      this.#over(null, true);
     });
     fill(
       this.choice,
@@ -179,7 +182,7 @@ export class Budget {
         return;
       }
       view[side.value][name.value] = String(amount(value.value));
-      this.changed(event, true, true);
+      this.#over(event);
       this.show();
     });
     fill(this.caps, h("h3", {}, "Further limits"), others.length ? h("ul", {}, others) : null, form);
@@ -190,11 +193,16 @@ export class Budget {
     const words = `${label(name)} ${WORDS[side]} ${text}`;
     const remove = () => {
       delete this.view[side][name];
-      this.changed(null, true, true);
+      this.#over(null);
       this.show();
     };
     const binds = h("strong", { class: "binds", hidden: true }, " binds");
     return h("li", { dataset: { limit: name } }, words, binds, " ", button("Remove", remove, { "aria-label": `Remove: ${words}` }));
+  }
+
+  #over(event, whole = false) {
+    this.changed(event, whole);
+    this.settled(true);
   }
 
   /** Whether a slider is moved after something else was: keys that move it step by step are one move. */

@@ -36,7 +36,7 @@ export class Chart {
     const common = {
       hovermode: "closest",
       legend: { orientation: "h", y: solid ? 0 : -0.16, yanchor: "top" },
-      margin: { t: 16, r: 16, b: 16, l: 16 },
+      margin: { t: 32, r: 16, b: 16, l: 16 },
       uirevision: axes.map(({ key, type }) => `${key} ${type}`).join(),
     };
     this.ranges = solid ? null : axes.map((axis) => rangeOf(groups, axis));
@@ -253,7 +253,7 @@ function lineOf({ axis, type, unit, name }, { side, amount }, binding) {
   const at = { [`${axis}0`]: amount, [`${axis}1`]: amount, [`${other}ref`]: "paper", [`${other}0`]: 0, [`${other}1`]: 1 };
   const text = `${side === "maximum" ? "≤" : "≥"} ${number(amount, unit)}`;
   const bound = name === binding;
-  const label = { text: bound ? `${text} binds` : text, textposition: "end", font: { size: 11, color: shade("text") } };
+  const label = { text: bound ? `${text} binds` : text, textposition: "end", textangle: 0, font: { size: 11, color: shade("text") } };
   return { type: "line", ...at, line: { color: VERMILION, width: bound ? 4 : 2, dash: "dash" }, label, layer: "above" };
 }
 

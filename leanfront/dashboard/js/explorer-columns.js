@@ -1,6 +1,6 @@
 /** All candidates of a search, in columns. */
 
-import { get, pages, path } from "./api.js";
+import { pages, path } from "./api.js";
 
 const PAGE = 5000;
 const LISTS = ["ids", "trials", "states", "on_frontier", "parents"];
@@ -152,11 +152,4 @@ export class Columns {
   #address() {
     return path("searches", this.name, "candidates");
   }
-}
-
-/** Columns that a search has, by what is measured of its dense model and of some of its frontier. */
-export async function measured(name, dense) {
-  const page = await get(path("searches", name, "frontier"), { limit: 30, order_by: "accuracy" }).catch(() => ({}));
-  const found = [...dense, ...(page.candidates ?? []).flatMap((each) => each.measurements)];
-  return [...new Set(found.map(({ name: own, split }) => (!split || split === "validation" ? own : `${own}:${split}`)))];
 }

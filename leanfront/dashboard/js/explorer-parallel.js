@@ -49,7 +49,7 @@ export class Parallel {
 
   async #draw() {
     const { found, view } = this;
-    this.place.hidden = !found.length;
+    this.place.hidden = this.choices.hidden = !found.length;
     if (!found.length) {
       fill(this.rows);
       return fill(this.said, empty("No member of the frontier keeps the limits."));

@@ -1,16 +1,17 @@
 /** The frontier of a search: look, slide the budget, take the file. */
 
-import { find, get, path } from "./api.js";
+import { get, path } from "./api.js";
 import { fill, h } from "./dom.js";
-import { follow } from "./events.js";
 import { Answer } from "./explorer-answer.js";
 import { Axes } from "./explorer-axes.js";
 import { Budget } from "./explorer-budget.js";
 import { card } from "./explorer-card.js";
 import { Chart, prepared } from "./explorer-chart.js";
-import { Columns, measured } from "./explorer-columns.js";
+import { Columns } from "./explorer-columns.js";
 import { downloads } from "./explorer-downloads.js";
 import { ended, Head } from "./explorer-head.js";
+import { bounds, costsOf, measured, strategies } from "./explorer-known.js";
+import { Live } from "./explorer-live.js";
 import { Parallel } from "./explorer-parallel.js";
 import { Members } from "./explorer-table.js";
 import { AXES, budget, kept, limits, restored } from "./explorer-view.js";
@@ -18,8 +19,7 @@ import { start, trail } from "./shell.js";
 import { onReturn, place } from "./state.js";
 import { behind, button, empty, failure, loading, panel, say } from "./ui.js";
 
-/** Milliseconds between two drawings of a search that goes on, and after which tables follow a slider. */
-const PERIOD = 1000;
+/** Milliseconds after which tables follow a slider. */
 const LATER = 200;
 
 class Explorer {
@@ -39,7 +39,7 @@ class Explorer {
     this.#lay();
     await first;
     await this.#enrich();
-    this.#listen();
+    this.live.follow(this.search);
     onReturn(() => this.#returned());
   }
 
@@ -50,7 +50,11 @@ class Explorer {
     this.head = new Head(search, () => this.#acted());
     this.chart = new Chart(data, (id) => this.#pick(id));
     this.axes = new Axes(data, () => this.#redraw(true));
-    this.budget = new Budget(data, view, (...change) => this.#limited(...change));
+    this.budget = new Budget(data, view, {
+      changed: (event, whole) => this.#limited(event, whole),
+      settled: (push) => kept(this.view, { push }),
+    });
+    this.live = new Live(this.name, () => this.#refresh());
     this.answer = new Answer(data, (over) => this.#answered(over));
     this.members = new Members(this.columns, (id) => this.#pick(id));
     this.parallel = new Parallel(data, () => kept(this.view, { push: true }));
@@ -62,11 +66,8 @@ class Explorer {
     this.kneeButton = knee;
     const drawing = panel("Frontier", { class: "drawing" }, this.axes.element, this.problem, this.waiting, this.chart.place, h("div", { class: "actions" }, knee, copy));
     this.content = h("div", { class: "explorer" },
-      drawing,
-      h("div", { class: "side" },
-        panel("Budget", {}, this.budget.element),
-        panel("Answer", {}, this.answer.element),
-        panel("Picked candidate", {}, this.picked)),
+      h("div", { class: "side" }, drawing, panel("Picked candidate", { class: "late" }, this.picked)),
+      h("div", { class: "side late" }, panel("Budget", {}, this.budget.element), panel("Answer", {}, this.answer.element)),
     );
     const open = h("details", { open: view.parallel }, h("summary", {}, "Show"), this.parallel.element);
     open.addEventListener("toggle", () => {
@@ -151,51 +152,35 @@ class Explorer {
 
   /** What is shown behind the first chart. */
   async #enrich() {
-    const [names, strategies, bounds] = await Promise.all([
-      measured(this.name, this.search.dense).catch(() => []),
-      known().catch(() => []),
-      find(path("searches", this.name, "audits", "bounds")).catch(() => null),
-    ]);
-    const { data } = this;
+    const { data, search, view } = this;
+    const [names, known, coded] = await Promise.all([measured(this.name, search.dense), strategies(), bounds(this.name)]);
     data.names = [...new Set([...data.names, ...names])];
-    const test = new Set(this.search.dense.filter(({ split }) => split).map(({ name }) => name));
-    const costs = new Set(this.search.dense.filter(({ split }) => !split).map(({ name }) => name));
-    data.costs = [...new Set([...data.costs, ...[...costs].filter((name) => !test.has(name))])];
-    data.strategies = [...new Set([...strategies, ...data.strategies])];
-    for (const { candidate, bound_bytes: bytes } of bounds?.document?.versions ?? []) {
-      if (candidate !== null) data.bounds.set(candidate, bytes);
-    }
+    data.costs = [...new Set([...data.costs, ...costsOf(search.dense)])];
+    data.strategies = known;
+    data.bounds = coded;
     if (!this.shown) return;
-    await this.columns.need(this.view.sliders?.filter((name) => data.costs.includes(name)) ?? []);
-    this.axes.show(this.view);
-    this.budget.show(this.view);
+    await this.columns.need(view.sliders?.filter((name) => data.costs.includes(name)) ?? []);
+    this.axes.show(view);
+    this.budget.show(view);
     this.budget.bind(this.chart.over.binding);
-    if (data.bounds.size) await this.chart.draw(this.view);
-    this.members.show(this.view);
-    if (this.view.knee) await this.#knee(true);
-    if (this.view.parallel) await this.parallel.show(this.view);
+    if (coded.size) await this.chart.draw(view);
+    this.members.show(view);
+    if (view.knee) await this.#knee(true);
+    if (view.parallel) await this.parallel.show(view);
   }
 
-  /** A limit, the strategy or the stage has changed. */
-  async #limited(event, push, settled, whole = false) {
+  /** A limit, the strategy or the stage has changed: the lines move, and the answer is asked for. */
+  async #limited(event, whole) {
     const { view } = this;
-    if (settled) kept(view, { push });
-    if (event || settled) {
-      const since = event?.timeStamp ?? performance.now();
-      this.chart.over.limits = limits(view);
-      if (!settled || event || whole || this.asked !== JSON.stringify(budget(view)) + view.strategy + view.order + JSON.stringify(view.weights)) {
-        this.asked = JSON.stringify(budget(view)) + view.strategy + view.order + JSON.stringify(view.weights);
-        this.answer.ask(view, since);
-      }
-      this.chart.mark({ limits: limits(view) });
-    }
-    if (whole) await this.#redraw(false);
+    this.answer.ask(view, event?.timeStamp ?? null);
+    this.chart.mark({ limits: limits(view) });
     clearTimeout(this.later);
-    this.later = setTimeout(() => this.#follow(), LATER);
+    if (whole) await this.#redraw(false);
+    this.later = setTimeout(() => this.#rest(), LATER);
   }
 
   /** Tables follow a slider when it rests. */
-  async #follow() {
+  async #rest() {
     await this.columns.need(limits(this.view).map(({ name }) => name));
     this.members.show(this.view);
     if (this.view.parallel) this.parallel.show(this.view);
@@ -276,36 +261,14 @@ class Explorer {
     await this.#redraw(false);
     this.answer.ask(this.view);
     this.#showPicked();
-    await this.#follow();
+    await this.#rest();
   }
 
   // A search that goes on
 
   async #acted() {
     await this.#refresh();
-    this.#listen();
-  }
-
-  async #listen() {
-    if (this.following || ended(this.search)) return;
-    this.following = true;
-    // What is stored already is on the page.
-    const where = `${path("searches", this.name, "events")}?after=${this.search.trials}`;
-    await follow(where, () => this.#soon());
-    this.following = false;
-    await this.#refresh();
-  }
-
-  /** Draw what is new, once a second at most. */
-  #soon() {
-    if (this.waits) return;
-    this.waits = true;
-    const since = performance.now() - (this.refreshed ?? -Infinity);
-    setTimeout(async () => {
-      await this.#refresh();
-      this.refreshed = performance.now();
-      this.waits = false;
-    }, Math.max(0, PERIOD - since));
+    this.live.follow(this.search);
   }
 
   async #refresh() {
@@ -329,13 +292,6 @@ class Explorer {
       return say(error.message);
     }
   }
-}
-
-/** Names of the strategies, as the API's own document lists them. */
-async function known() {
-  const answer = await fetch("/openapi.json");
-  const { parameters } = (await answer.json()).paths["/api/v1/searches/{name}/select"].get;
-  return parameters.find(({ name }) => name === "strategy").schema.enum;
 }
 
 start("Frontier", async (main) => {
