@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from tests.leanfront.filling import Fill
 PATH = f"/searches/{NAME}/geometry"
 MODEL = "lamp-0.9"
 WAY = "contrast 3"
-ALL = (slice(None),)
 
 
 class Audit:
@@ -44,7 +42,8 @@ class Audit:
         self.predicted = self.array("predicted")
 
     def array(self, name: str) -> NDArray[Any]:
-        rows, offset = [], 0
+        rows: list[Any] = []
+        offset: int | None = 0
         while offset is not None:
             page = httpx2.get(f"{self._url}/arrays/{name}", params={"offset": offset}).json()
             rows += page["rows"]
@@ -68,7 +67,7 @@ def audit(showcase: str) -> Audit:
 
 
 @pytest.fixture
-def geometry(page: Page) -> Iterator[Page]:
+def geometry(page: Page) -> Page:
     """The page with all charts drawn."""
     drawn(page, "")
     return page
@@ -243,7 +242,9 @@ def test_attribution_and_images(page: Page, audit: Audit) -> None:
     changes = audit.array("occlusion").astype(float)
     measure = audit.document["measures"].index("angle")
     for shown_map, row in zip(maps.all(), (0, 2), strict=True):
-        told = [float(each.text_content().split(": ")[1]) for each in shown_map.locator("title").all()]
+        told = [
+            float((each.text_content() or "").split(": ")[1]) for each in shown_map.locator("title").all()
+        ]
         np.testing.assert_allclose(told, changes[row, 0, measure].ravel(), rtol=6e-3)
     images = page.locator("#samples img")
     expect(images).to_have_count(1)
@@ -276,11 +277,12 @@ def test_a_search_without_the_audit_queues_it(open_page: Open, serve: Serve, tmp
         Fill.search(store, 12, "new", target="digits")
     with serve(tmp_path) as url, open_page(url) as (page, _):
         page.goto("/searches/new/geometry")
-        page.get_by_role("button", name="Audit now").click()
+        with page.expect_response(lambda answer: answer.request.method == "POST") as heard:
+            page.get_by_role("button", name="Audit now").click()
         expect(page.get_by_text("The audit is queued")).to_be_visible()
         expect(page.get_by_text("No worker runs")).to_be_visible()
-        jobs = httpx2.get(f"{url}/api/v1/jobs", params={"search": "new"}).json()
-        (job,) = [each for each in jobs["jobs"] if each["kind"] == "audit"]
-        assert job["parameters"]["kinds"] == ["geometry"]
+        job = httpx2.get(f"{url}/api/v1/jobs/{heard.value.json()['id']}").json()
+        assert (job["kind"], job["search"], job["state"]) == ("audit", "new", "queued")
+        assert heard.value.request.post_data_json == {"kinds": ["geometry"]}
         page.reload()
         expect(page.get_by_text("The audit is queued")).to_be_visible()

@@ -1,8 +1,7 @@
 /** How to audit: the options that the API's own document tells, with its defaults. */
 
-import { h, unique } from "./dom.js";
-import { label } from "./format.js";
-import { field, select } from "./ui.js";
+import { control, isDefault } from "./controls.js";
+import { h } from "./dom.js";
 
 const ALL = ["candidates", "levels", "split"];
 const COMPARED = ["population", "models"];
@@ -38,82 +37,7 @@ export async function form(kinds, single) {
     values() {
       if (!element.reportValidity()) return null;
       const found = controls.map(([name, each]) => [name, each.value()]);
-      return Object.fromEntries(
-        found.filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(properties[name].default ?? null)),
-      );
+      return Object.fromEntries(found.filter(([name, value]) => !isDefault(value, properties[name])));
     },
   };
-}
-
-function control(name, schema) {
-  const type = Object.keys(CONTROLS).find((each) => CONTROLS[each].fits(schema));
-  // The document is written in Markdown.
-  const description = schema.description.replaceAll("`", "");
-  return CONTROLS[type].make(title(name), { ...schema, description });
-}
-
-function title(name) {
-  const said = label(name);
-  return said[0].toUpperCase() + said.slice(1);
-}
-
-/** What a schema looks like, and the control for it; the first that fits. */
-const CONTROLS = {
-  several: { fits: (schema) => schema.items?.enum !== undefined, make: several },
-  numbers: { fits: (schema) => schema.items !== undefined, make: numbers },
-  one: { fits: (schema) => schema.enum !== undefined, make: one },
-  number: { fits: () => true, make: number },
-};
-
-function several(text, schema) {
-  const boxes = schema.items.enum.map((each) =>
-    h("input", { type: "checkbox", id: unique("option"), checked: (schema.default ?? []).includes(each) }),
-  );
-  const help = h("small", { id: unique("help") }, schema.description);
-  return {
-    element: h(
-      "fieldset",
-      { "aria-describedby": help.id },
-      h("legend", {}, text),
-      schema.items.enum.map((each, place) => h("label", { class: "check" }, boxes[place], ` ${each}`)),
-      help,
-    ),
-    value: () => schema.items.enum.filter((_, place) => boxes[place].checked),
-  };
-}
-
-function numbers(text, schema) {
-  const input = h("input", {
-    type: "text",
-    inputmode: "numeric",
-    placeholder: "17, 23",
-    pattern: "\\s*(\\d+\\s*(,\\s*\\d+\\s*)*)?",
-    title: "numbers, with commas between them",
-  });
-  return {
-    element: field(text, input, schema.description),
-    value: () => (input.value.match(/\d+/g) ?? []).map(Number),
-  };
-}
-
-function one(text, schema) {
-  let chosen = schema.default ?? null;
-  // A choice of nothing leaves it to the server.
-  const options = schema.enum.map((each) => (each === null ? ["", "by itself"] : [each, each]));
-  const made = select(options, chosen ?? "", (value) => {
-    chosen = value || null;
-  });
-  return { element: field(text, made, schema.description), value: () => chosen };
-}
-
-function number(text, schema) {
-  const input = h("input", {
-    type: "number",
-    min: schema.minimum,
-    max: schema.maximum,
-    step: 1,
-    required: true,
-    value: schema.default,
-  });
-  return { element: field(text, input, schema.description), value: () => Number(input.value) };
 }

@@ -1,9 +1,9 @@
 /** Audits that are queued or running: they are followed until they end, over a reload of the page, too. */
 
 import { get, path, post, Problem } from "./api.js";
+import { ENDED, worked } from "./jobs.js";
 
 const PERIOD = 2000;
-const ENDED = ["done", "failed", "cancelled"];
 
 /** The audits under way of a search or a candidate. */
 export class Jobs {
@@ -65,7 +65,7 @@ export class Jobs {
     try {
       for (const [kind, job] of this.#open()) await this.#ask(kind, job);
       const waits = this.#open().some(([, job]) => job.state === "queued");
-      this.worked = waits ? await worked() : null;
+      this.worked = waits ? await worked("audit") : null;
     } catch (error) {
       // The server may be away for a while: what is queued there stays.
       if (!(error instanceof Problem)) throw error;
@@ -99,9 +99,4 @@ export class Jobs {
     if (open.length) sessionStorage.setItem(this.stored, JSON.stringify(open));
     else sessionStorage.removeItem(this.stored);
   }
-}
-
-async function worked() {
-  const { workers } = await get("health");
-  return workers ? workers.some((each) => each.kinds.includes("audit")) : null;
 }

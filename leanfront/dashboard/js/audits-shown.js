@@ -2,9 +2,9 @@
 
 import { h } from "./dom.js";
 import { parse } from "./format.js";
-import { canvas, draw } from "./plot.js";
+import { canvas, drawSeen } from "./plot.js";
 import { link } from "./shell.js";
-import { failure, table } from "./ui.js";
+import { table } from "./ui.js";
 
 /**
  * The elements of an audit's figures.
@@ -65,12 +65,10 @@ function piece(each) {
   const caption = h("figcaption", {}, each.title);
   if (each.type === "gallery") return h("figure", { class: "wide" }, caption, gallery(each));
   const place = canvas(each.figure.layout.height);
-  whenSeen(place, () =>
-    draw(place, each.figure.data, each.figure.layout, {
-      alt: each.alt,
-      config: { displayModeBar: each.small ? false : "hover" },
-    }).catch((error) => place.replaceChildren(failure(error))),
-  );
+  drawSeen(place, each.figure.data, each.figure.layout, {
+    alt: each.alt,
+    config: { displayModeBar: each.small ? false : "hover" },
+  });
   return h("figure", { class: each.small ? "small" : "wide" }, caption, place, h("p", { class: "alt" }, each.alt));
 }
 
@@ -85,23 +83,4 @@ function card({ image, alt, rows }) {
     image ? h("img", { src: image, alt, loading: "lazy" }) : h("div", { class: "nothing" }, "no image"),
     h("dl", { class: "facts" }, rows.map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)])),
   );
-}
-
-const waiting = new Map();
-const watch = new IntersectionObserver(
-  (entries) => {
-    for (const { target, isIntersecting } of entries) {
-      if (!isIntersecting) continue;
-      watch.unobserve(target);
-      waiting.get(target)?.();
-      waiting.delete(target);
-    }
-  },
-  { rootMargin: "400px" },
-);
-
-/** A page has hundreds of figures: each is drawn when it is about to be seen. */
-function whenSeen(place, work) {
-  waiting.set(place, work);
-  watch.observe(place);
 }

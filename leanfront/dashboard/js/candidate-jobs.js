@@ -2,10 +2,10 @@
 
 import { get, path, Problem } from "./api.js";
 import { fill, h } from "./dom.js";
+import { ENDED, worked } from "./jobs.js";
 import { button, failure } from "./ui.js";
 
 const PERIOD = 700;
-const ENDED = ["done", "failed", "cancelled"];
 
 /**
  * A button that queues work, and the words that follow it.
@@ -63,15 +63,5 @@ async function followed(first, kind, heard) {
       // A server that is away for a while keeps what is queued.
       if (!(error instanceof Problem) || error.status === 404) throw error;
     }
-  }
-}
-
-async function worked(kind) {
-  try {
-    const { workers } = await get("health");
-    return !workers || workers.some((each) => each.kinds.includes(kind));
-  } catch (error) {
-    if (error instanceof Problem) return true;
-    throw error;
   }
 }

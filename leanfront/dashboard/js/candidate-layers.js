@@ -2,8 +2,7 @@
 
 import { h } from "./dom.js";
 import { axisTitle, bytes, count, number, significant } from "./format.js";
-import { drawSeen, filling } from "./candidate-shown.js";
-import { canvas, GREY, plain } from "./plot.js";
+import { GREY, canvas, drawSeen, filling, plain } from "./plot.js";
 import { table } from "./ui.js";
 
 const FLOAT = 32;

@@ -1,9 +1,8 @@
 /** Whether candidates know what they know: reliability diagrams over one another, and scores. */
 
-import { drawSeen } from "./candidate-shown.js";
 import { h } from "./dom.js";
 import { number, significant } from "./format.js";
-import { canvas, GREY, plain } from "./plot.js";
+import { GREY, canvas, drawSeen, plain } from "./plot.js";
 import { table } from "./ui.js";
 
 /** Diagrams and table of calibration audits. */

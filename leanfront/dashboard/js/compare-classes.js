@@ -1,9 +1,8 @@
 /** Which classes paid: the change of each class's recall, candidates side by side. */
 
-import { drawSeen, filling } from "./candidate-shown.js";
 import { h } from "./dom.js";
 import { signed } from "./format.js";
-import { canvas, plain } from "./plot.js";
+import { canvas, drawSeen, filling, plain } from "./plot.js";
 import { table } from "./ui.js";
 
 /** Classes drawn; of more those that changed most. */

@@ -1,9 +1,8 @@
 /** What corruptions and noise do to candidates, side by side. */
 
-import { drawSeen, filling } from "./candidate-shown.js";
 import { h } from "./dom.js";
 import { interval, label, number, significant } from "./format.js";
-import { canvas, GREY, plain } from "./plot.js";
+import { GREY, canvas, drawSeen, filling, plain } from "./plot.js";
 import { table } from "./ui.js";
 
 const SUITES = { c_like: "C-like corruptions", published: "published corruptions" };

@@ -35,6 +35,7 @@ function named(name) {
 /** What a schema looks like, and the control for it; the first that fits is taken. */
 const KINDS = [
   { fits: ({ items }) => items?.enum !== undefined, make: several },
+  { fits: ({ type }) => type === "array", make: numbers },
   { fits: (schema) => schema.enum !== undefined, make: one },
   { fits: ({ type }) => type === "integer" || type === "number", make: number },
   { fits: () => true, make: line },
@@ -56,6 +57,20 @@ function several(title, schema, text) {
     value: () => schema.items.enum.filter((_, place) => boxes[place].checked),
     ...refusable(element, element, () => boxes[0].focus()),
   };
+}
+
+function numbers(title, schema, _text, required) {
+  const input = h("input", {
+    type: "text",
+    inputmode: "numeric",
+    placeholder: "17, 23",
+    pattern: "\\s*(\\d+\\s*(,\\s*\\d+\\s*)*)?",
+    title: "numbers, with commas between them",
+    value: (schema.default ?? []).join(", "),
+    required,
+  });
+  const element = field(title, input, schema.description);
+  return { element, value: () => (input.value.match(/\d+/g) ?? []).map(Number), ...refusable(element, input) };
 }
 
 function one(title, schema, text, required) {

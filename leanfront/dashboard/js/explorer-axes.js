@@ -2,6 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { defaultScale } from "./explorer-chart.js";
+import { keepingFocus } from "./explorer-focus.js";
 import { named } from "./explorer-table.js";
 import { AXES } from "./explorer-view.js";
 import { button, field, select } from "./ui.js";
@@ -17,9 +18,8 @@ export class Axes {
 
   /** Show what a view holds. */
   show(view) {
-    const held = document.activeElement?.id;
-    fill(this.element, AXES.slice(0, view.solid ? 3 : 2).map((axis) => this.#axis(view, axis)), this.#solid(view));
-    if (held) document.getElementById(held)?.focus();
+    const axes = AXES.slice(0, view.solid ? 3 : 2);
+    keepingFocus(() => fill(this.element, axes.map((axis) => this.#axis(view, axis)), this.#solid(view)));
   }
 
   #axis(view, axis) {
@@ -35,7 +35,10 @@ export class Axes {
       const other = type === "log" ? "linear" : "log";
       view.scale[axis] = other === defaultScale(columns.columns.get(view[axis])?.split) ? null : other;
       this.changed();
-    }, { id: `scale-${axis}`, "aria-pressed": String(type === "log"), "aria-label": `logarithmic: ${LABELS[axis].toLowerCase()}` });
+    });
+    log.id = `scale-${axis}`;
+    log.setAttribute("aria-pressed", String(type === "log"));
+    log.setAttribute("aria-label", `log: ${LABELS[axis].toLowerCase()}`);
     return h("div", { class: "axis" }, field(LABELS[axis], chosen), log);
   }
 

@@ -2,6 +2,7 @@
 
 import { add, fill, h } from "./dom.js";
 import { label, number } from "./format.js";
+import { keepingFocus } from "./explorer-focus.js";
 import { amount } from "./explorer-view.js";
 import { button, field, select } from "./ui.js";
 
@@ -32,10 +33,11 @@ export class Budget {
   show(view = this.view) {
     this.view = view;
     this.governed = this.#governed();
-    this.rows = this.governed.map((name, place) => this.#slider(name, place));
-    fill(this.sliders, this.rows.map(({ element }) => element));
-    this.#showChoice();
-    this.#showCaps();
+    keepingFocus(() => {
+      fill(this.sliders, this.governed.map((name, place) => this.#slider(name, place)));
+      this.#showChoice();
+      this.#showCaps();
+    });
   }
 
   /** Mark the limit that binds; null for none. */
@@ -61,8 +63,9 @@ export class Budget {
     const unit = column?.unit ?? dense.find((each) => each.name === name)?.unit ?? "";
     const [least, most] = span(column, dense.find((each) => each.name === name && !each.split)?.value);
     const at = (value) => Math.round((STEPS * Math.log(value / least)) / Math.log(most / least));
-    const range = h("input", { type: "range", min: 0, max: STEPS, step: 1, "aria-label": `${label(name)} at most` });
-    const text = h("input", { type: "text", inputmode: "text", autocomplete: "off", spellcheck: "false", placeholder: "no limit" });
+    const range = h("input", { type: "range", id: `slide-${place}`, min: 0, max: STEPS, step: 1 });
+    range.setAttribute("aria-label", `${label(name)} at most`);
+    const text = h("input", { type: "text", id: `limit-${place}`, autocomplete: "off", placeholder: "no limit" });
     const wrong = h("small", { class: "wrong", role: "alert" });
     const shown = () => {
       const limit = amount(this.view.maximum[name]);
@@ -105,12 +108,13 @@ export class Budget {
       this.view.sliders = both;
       this.#over(null, true);
     });
+    which.id = `governs-${place}`;
     which.setAttribute("aria-label", `What the ${place ? "second" : "first"} slider governs`);
     text.setAttribute("aria-label", `${label(name)} at most, typed`);
     shown();
     const reach = `${number(least, unit)} to ${number(most, unit)}`;
     const binds = h("strong", { class: "binds", hidden: true }, "binds");
-    const element = h(
+    return h(
       "div",
       { class: "limit", dataset: { limit: name } },
       h("div", { class: "row" }, which, " ≤ ", text, binds),
@@ -118,7 +122,6 @@ export class Budget {
       h("small", {}, `candidates: ${reach}`),
       wrong,
     );
-    return { element };
   }
 
   #showChoice() {
@@ -126,8 +129,8 @@ export class Budget {
     const strategy = select(data.strategies, view.strategy, (chosen) => {
       view.strategy = chosen;
       this.#over(null);
-      this.#showChoice();
-    });
+      keepingFocus(() => this.#showChoice());
+    }, { id: "strategy" });
     const order = h("input", { type: "text", value: view.order ?? "", placeholder: data.objectives.join(",") });
     order.addEventListener("change", (event) => {
       view.order = order.value.trim() || null;
@@ -146,7 +149,7 @@ export class Budget {
     const stage = select(stages, view.stage, (chosen) => {
       view.stage = chosen;
       this.#over(null, true);
-    });
+    }, { id: "stage" });
     fill(
       this.choice,
       field("Choose by", strategy),
@@ -159,20 +162,16 @@ export class Budget {
   #showCaps() {
     const { view, data } = this;
     const others = ["minimum", "maximum"].flatMap((side) =>
-      Object.keys(view[side]).filter((name) => side === "minimum" || !this.governed.includes(name)).map((name) => this.#cap(side, name)),
+      Object.keys(view[side])
+        .filter((name) => side === "minimum" || !this.governed.includes(name))
+        .map((name) => this.#cap(side, name)),
     );
     const side = select(Object.entries(WORDS), "minimum", () => {}, { "aria-label": "At least or at most" });
     const metrics = data.names.filter((name) => !name.includes(":"));
-    const name = select(metrics.map((each) => [each, label(each)]), metrics[0], () => {}, { "aria-label": "Measurement to limit" });
+    const name = select(metrics.map((each) => [each, label(each)]), metrics[0], () => {}, { id: "cap-name" });
+    name.setAttribute("aria-label", "Measurement to limit");
     const value = h("input", { type: "text", "aria-label": "Limit", placeholder: "0.9", size: 8, required: true });
-    const form = h(
-      "form",
-      { class: "row" },
-      name,
-      side,
-      value,
-      h("button", { type: "submit" }, "Add limit"),
-    );
+    const form = h("form", { class: "row" }, name, side, value, h("button", { type: "submit", id: "cap-add" }, "Add limit"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (amount(value.value) === null) {
@@ -195,9 +194,11 @@ export class Budget {
       delete this.view[side][name];
       this.#over(null);
       this.show();
+      document.getElementById("cap-name").focus();
     };
     const binds = h("strong", { class: "binds", hidden: true }, " binds");
-    return h("li", { dataset: { limit: name } }, words, binds, " ", button("Remove", remove, { "aria-label": `Remove: ${words}` }));
+    const away = button("Remove", remove, { "aria-label": `Remove: ${words}` });
+    return h("li", { dataset: { limit: name } }, words, binds, " ", away);
   }
 
   #over(event, whole = false) {

@@ -7,6 +7,11 @@ import { link } from "./shell.js";
 import { chosen, MOST, onChange, toggle } from "./tray.js";
 import { behind, button, facts, save, say } from "./ui.js";
 
+const VERIFIED = new Map([
+  [true, "✓ its file holds what is claimed"],
+  [false, "✗ its file does not hold all that is claimed"],
+]);
+
 /** A candidate's measurement as the search looks at it: a cost, or of the validation split. */
 export function measurementOf(candidate, name) {
   return candidate.measurements.find((each) => each.name === name && (!each.split || each.split === "validation"));
@@ -17,7 +22,8 @@ export function sentence(candidate, objectives, dense) {
   const parts = objectives.map((name) => {
     const own = measurementOf(candidate, name);
     if (!own) return `${label(name)} not measured`;
-    const less = own.split ? "" : ratio(own.value, dense.find((each) => each.name === name && !each.split)?.value);
+    const model = dense.find((each) => each.name === name && !each.split);
+    const less = own.split ? "" : ratio(own.value, model?.value);
     return `${label(name)} ${own.split ? interval(own) : number(own.value, own.unit)}${less ? ` (${less} than dense)` : ""}`;
   });
   return `Candidate ${candidate.id}: ${parts.join(", ")}.`;
@@ -31,6 +37,7 @@ export function sentence(candidate, objectives, dense) {
  */
 export function card(candidate, objectives, dense, ...more) {
   const first = objectives.map((name) => [name, measurementOf(candidate, name)]);
+  const { parent } = candidate;
   const rest = candidate.measurements.filter((each) => !first.some(([, own]) => own === each));
   return h(
     "div",
@@ -38,8 +45,8 @@ export function card(candidate, objectives, dense, ...more) {
     h("h3", {}, h("a", { href: link("candidates", candidate.id) }, `Candidate ${candidate.id}`)),
     facts([
       ...first.map(([name, own]) => [label(name), own ? said(own, dense) : "not measured"]),
-      ["recovered from", candidate.parent === null ? null : h("a", { href: link("candidates", candidate.parent) }, `candidate ${candidate.parent}`)],
-      ["verified", candidate.verified === null ? null : candidate.verified ? "✓ its file holds what is claimed" : "✗ its file does not hold all that is claimed"],
+      ["recovered from", parent === null ? null : h("a", { href: link("candidates", parent) }, `candidate ${parent}`)],
+      ["verified", VERIFIED.get(candidate.verified)],
       [candidate.state, candidate.reason],
     ]),
     rest.length

@@ -1,13 +1,16 @@
 /** The chart of the frontier: candidates, intervals, the dense model, limits, and rings around what is chosen. */
 
 import { axisTitle, label, number } from "./format.js";
-import { BLUE, canvas, draw, GREEN, GREY, hasWebGL, ORANGE, plain, plotly, png, PURPLE, relayout, shade, VERMILION } from "./plot.js";
 import { AXES } from "./explorer-view.js";
+import { BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION } from "./plot.js";
+import { canvas, draw, hasWebGL, plain, plotly, png, relayout, shade } from "./plot.js";
 
 const HEIGHT = 520;
 /** Beyond so many, each point of the frontier is no longer an element of its own. */
 const MANY = 400;
 const MARGIN = 0.05;
+/** In three dimensions plotly's z goes up. */
+const SOLID = { x: "x", y: "z", z: "y" };
 
 /** The chart; a candidate that is clicked is given to `pick`. */
 export class Chart {
@@ -39,14 +42,10 @@ export class Chart {
       margin: { t: 32, r: 16, b: 16, l: 16 },
       uirevision: axes.map(({ key, type }) => `${key} ${type}`).join(),
     };
-    this.ranges = solid ? null : axes.map((axis) => rangeOf(groups, axis));
+    const named = (made) => Object.fromEntries(axes.map((axis) => [`${axis.axis}axis`, made(axis)]));
     const layout = solid
-      ? { ...common, scene: Object.fromEntries(axes.map((axis) => [`${axis.axis}axis`, axisOf(axis)])) }
-      : {
-          ...common,
-          ...Object.fromEntries(axes.map((axis, place) => [`${axis.axis}axis`, { ...axisOf(axis), ...this.ranges[place] }])),
-          shapes: this.#shapes(),
-        };
+      ? { ...common, scene: { aspectmode: "cube", ...named((axis) => ({ ...axisOf(axis), dtick: null })) } }
+      : { ...common, ...named((axis) => ({ ...axisOf(axis), ...rangeOf(groups, axis) })), ...this.#drawnOver() };
     await draw(this.place, traces, layout, { alt: this.#alt(axes, groups), config: { scrollZoom: false } });
     this.drawn = true;
     this.#listen();
@@ -56,7 +55,7 @@ export class Chart {
   async mark(over) {
     Object.assign(this.over, over);
     if (!this.drawn) return;
-    if (!this.view.solid) await relayout(this.place, { shapes: this.#shapes() });
+    if (!this.view.solid) await relayout(this.place, this.#drawnOver());
     else if (["answer", "picked", "knee"].some((each) => each in over)) await this.draw(this.view);
   }
 
@@ -79,7 +78,7 @@ export class Chart {
     return AXES.slice(0, view.solid ? 3 : 2).map((axis) => {
       const { name, unit, split } = data.columns.columns.get(view[axis]);
       const type = view.scale[axis] ?? defaultScale(split);
-      return { axis, key: view[axis], name, unit, split, type };
+      return { axis: view.solid ? SOLID[axis] : axis, key: view[axis], name, unit, split, type };
     });
   }
 
@@ -97,15 +96,28 @@ export class Chart {
     const several = !parts.recovered.length ? "frontier" : "frontier, not recovered";
     const groups = [
       { name: "dominated", places: parts.dominated, marker: { color: GREY, size: 5, opacity: 0.4 } },
-      { name: "stopped early (estimate)", places: parts.stopped, marker: { color: ORANGE, size: 6, symbol: "x-thin-open", opacity: 0.8 } },
+      {
+        name: "stopped early (estimate)",
+        places: parts.stopped,
+        marker: { color: ORANGE, size: 6, symbol: "x-thin-open", opacity: 0.8 },
+      },
       { name: several, places: parts.frontier, bars: true, marker: { color: BLUE, size: 8 } },
-      { name: "frontier, recovered", places: parts.recovered, bars: true, marker: { color: GREEN, size: 8, symbol: "square" } },
+      {
+        name: "frontier, recovered",
+        places: parts.recovered,
+        bars: true,
+        marker: { color: GREEN, size: 8, symbol: "square" },
+      },
     ];
-    const found = groups.filter(({ places }) => places.length).map((group) => ({ ...group, ...this.#numbers(group.places, axes) }));
-    const model = axes.map(({ name, split }) => dense.find((each) => each.name === name && each.split === split)?.value ?? null);
+    const found = groups
+      .filter(({ places }) => places.length)
+      .map((group) => ({ ...group, ...this.#numbers(group.places, axes) }));
+    const model = axes.map(
+      ({ name, split }) => dense.find((each) => each.name === name && each.split === split)?.value ?? null,
+    );
     if (!model.includes(null)) {
       const own = { name: "dense model", points: model.map((value) => [value]), ids: [null], said: "dense model" };
-      found.push({ ...own, marker: { color: VERMILION, size: this.view.solid ? 6 : 14, symbol: this.view.solid ? "diamond" : "star" } });
+      found.push({ ...own, marker: { color: VERMILION, size: 14, symbol: this.view.solid ? "diamond" : "star" } });
     }
     const size = axes.findIndex(({ name }) => name === "memory_bytes");
     const known = [...parts.frontier, ...parts.recovered].filter((place) => bounds.has(columns.ids[place]));
@@ -130,12 +142,13 @@ export class Chart {
 
   #trace({ name, ids, points, ends, bars, marker, said = "candidate %{customdata}" }, axes) {
     const lines = axes.map(({ axis, name: own, unit }) => `${plain(label(own))} %{${axis}${formatOf(unit)}}`);
+    const solid = { ...marker, size: Math.max(2, marker.size / 2), symbol: solidSymbol(marker.symbol) };
     const trace = {
       type: this.#kind(ids.length),
       mode: "markers",
       name: plain(name),
       customdata: ids,
-      marker: this.view.solid ? { ...marker, size: Math.max(2, marker.size / 2), symbol: solidSymbol(marker.symbol) } : marker,
+      marker: this.view.solid ? solid : marker,
       hovertemplate: [said, ...lines].join("<br>") + "<extra></extra>",
     };
     axes.forEach(({ axis }, place) => {
@@ -156,7 +169,8 @@ export class Chart {
       if (place === undefined) return [];
       const at = axes.map(({ axis, key }) => [axis, [this.data.columns.value(place, key)]]);
       const marker = { size: 11, symbol: "circle-open", color, line: { width: 3 } };
-      return [{ type: "scatter3d", mode: "markers", name, customdata: [id], marker, hoverinfo: "skip", ...Object.fromEntries(at) }];
+      const trace = { type: "scatter3d", mode: "markers", name, marker, hoverinfo: "skip" };
+      return [{ ...trace, ...Object.fromEntries(at) }];
     };
     const { answer, picked, knee, nearest } = this.over;
     return [
@@ -166,32 +180,43 @@ export class Chart {
     ];
   }
 
-  #shapes() {
+  #drawnOver() {
     const { limits, binding, answer, picked, knee, nearest } = this.over;
     const axes = this.#axes();
-    const lines = limits.flatMap((limit) => axes.filter((axis) => isLimited(axis, limit)).map((axis) => lineOf(axis, limit, binding)));
-    return [
-      ...lines.filter(Boolean),
-      ...this.#ring(knee, 13, { color: PURPLE, width: 2, dash: "dash" }, "knee"),
-      ...this.#ring(picked, 10, { color: shade("text"), width: 2 }, ""),
-      ...this.#ring(answer, 8, { color: VERMILION, width: 3, dash: nearest ? "dot" : "solid" }, nearest ? "nearest" : ""),
-    ];
+    const lines = limits.flatMap((limit) =>
+      axes.filter((axis) => isLimited(axis, limit)).map((axis) => lineOf(axis, limit, binding)),
+    );
+    const rings = [
+      this.#ring(axes, knee, 13, { color: PURPLE, width: 2, dash: "dash" }, "knee"),
+      this.#ring(axes, picked, 10, { color: shade("text"), width: 2 }, ""),
+      this.#ring(axes, answer, 8, { color: VERMILION, width: 3, dash: nearest ? "dot" : "solid" }, nearest ? "nearest" : "answer"),
+    ].filter(Boolean);
+    return {
+      shapes: [...lines.filter(Boolean), ...rings.map(({ shape }) => shape)],
+      annotations: rings.map(({ annotation }) => annotation).filter(Boolean),
+    };
   }
 
-  #ring(id, radius, line, text) {
+  #ring(axes, id, radius, line, text) {
     const place = this.data.columns.places.get(id);
-    if (place === undefined) return [];
-    const [x, y] = this.#axes().map(({ key }) => this.data.columns.value(place, key));
-    if (x === null || y === null) return [];
+    if (place === undefined) return null;
+    const [x, y] = axes.map(({ key }) => this.data.columns.value(place, key));
+    if (x === null || y === null) return null;
     const circle = { type: "circle", xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line };
-    const said = text ? { label: { text, textposition: "top center", padding: radius, font: { color: line.color, size: 12 } } } : {};
-    return [{ ...circle, x0: -radius, x1: radius, y0: -radius, y1: radius, ...said }];
+    const at = (value, { type }) => (type === "log" ? Math.log10(value) : value);
+    const font = { color: shade("text"), size: 12 };
+    const spot = { x: at(x, axes[0]), y: at(y, axes[1]), yshift: radius + 9, showarrow: false };
+    return {
+      shape: { ...circle, x0: -radius, x1: radius, y0: -radius, y1: radius },
+      annotation: text ? { ...spot, text: `${text} ${id}`, font, bgcolor: shade("card"), borderpad: 1 } : null,
+    };
   }
 
   #alt(axes, groups) {
     const names = axes.map(({ name, split }) => label(name) + (split === "test" ? " on test" : ""));
     const said = groups.map(({ name, ids }) => (ids[0] === null ? name : `${ids.length} ${name}`)).join("; ");
-    return `${names[1]} against ${names.filter((_, place) => place !== 1).join(" and ")}: ${said}. The tables below hold the same.`;
+    const others = names.filter((_, place) => place !== 1).join(" and ");
+    return `${names[1]} against ${others}: ${said}. The tables below hold the same.`;
   }
 }
 
@@ -225,7 +250,7 @@ function rangeOf(groups, { axis, type }) {
       }
     }
   }
-  if (least > most) return { range: type === "log" ? [0, 1] : [0, 1], autorange: false };
+  if (least > most) return { range: [0, 1], autorange: false };
   const [low, high] = type === "log" ? [Math.log10(least), Math.log10(most)] : [least, most];
   const room = MARGIN * (high - low) || Math.abs(high) * MARGIN || 1;
   return { range: [low - room, high + room], autorange: false };
@@ -263,5 +288,6 @@ function formatOf(unit) {
 
 function solidSymbol(symbol = "circle") {
   // There are fewer in three dimensions.
-  return { square: "square", diamond: "diamond", "diamond-open": "diamond-open" }[symbol] ?? (symbol.startsWith("x") ? "x" : "circle");
+  if (symbol.startsWith("x")) return "x";
+  return ["square", "diamond", "diamond-open"].includes(symbol) ? symbol : "circle";
 }

@@ -24,10 +24,11 @@ export function downloads(data, view, picture) {
     ["All candidates, JSON", async () => save(json(await all(data)), `${stem}-candidates.json`)],
     ["Chart, PNG", picture],
   ];
-  return h("div", { class: "actions" }, works.map(([text, work]) => {
+  const buttons = works.map(([text, work]) => {
     const made = button(text, () => behind(made, work));
     return made;
-  }));
+  });
+  return h("div", { class: "actions" }, buttons);
 }
 
 /** All members of a frontier, as the API tells them. */

@@ -6,6 +6,7 @@ import { interval, label, moment, significant } from "./format.js";
 import { link } from "./shell.js";
 import { behind, button, confirm, facts, say, table } from "./ui.js";
 
+const FIRST = ["accuracy", "memory_bytes", "macs"];
 const ENDED = ["done", "failed", "cancelled"];
 
 /** Whether a search does no more. */
@@ -34,12 +35,11 @@ export class Head {
       h("span", { class: `state ${search.state}` }, search.state),
       done ? `${search.trials} trials` : [h("progress", { value: search.trials, max: search.goal, "aria-label": "Trials" }), said],
     );
-    const dense = search.dense.filter(({ split }) => split !== "test");
-    const first = ["accuracy", "memory_bytes", "macs"];
+    const first = search.dense.filter(({ name, split }) => split !== "test" && FIRST.includes(name));
     fill(
       this.numbers,
       search.state === "failed"
-        ? h("div", { class: "failure", role: "alert" }, h("p", {}, h("strong", {}, "The search failed"), search.message ? `: ${search.message}` : "."))
+        ? failed(search.message)
         : search.message
           ? h("p", { class: "note message" }, search.message)
           : null,
@@ -48,7 +48,7 @@ export class Head {
         ["objectives", search.objectives.join(", ")],
         ["frontier", `${search.frontier_size} candidates`],
         ["hypervolume", `${significant(search.hypervolume, 4)} (log₂ axes: ${significant(search.hypervolume_log2, 4)})`],
-        ...first.map((name) => [`dense ${label(name)}`, dense.some((each) => each.name === name) ? interval(dense.find((each) => each.name === name)) : null]),
+        ...first.map((each) => [`dense ${label(each.name)}`, interval(each)]),
         ["queued", moment(search.created)],
       ]),
     );
@@ -98,9 +98,15 @@ export class Head {
   }
 }
 
+function failed(message) {
+  const text = h("p", {}, h("strong", {}, "The search failed"), message ? `: ${message}` : ".");
+  return h("div", { class: "failure", role: "alert" }, text);
+}
+
 function coverage(found) {
   const share = (value) => (typeof value === "number" ? `${(100 * value).toFixed(1)} %` : "–");
-  const exclusions = found.exclusions.map((each) => Object.values(each).map((value) => (Array.isArray(value) ? value.join(", ") : String(value))));
+  const cell = (value) => (Array.isArray(value) ? value.join(", ") : String(value));
+  const exclusions = found.exclusions.map((each) => Object.values(each).map(cell));
   return add(
     h("div"),
     facts([

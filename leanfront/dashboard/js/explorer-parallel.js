@@ -83,11 +83,14 @@ export class Parallel {
       if (!log) return { label: plain(shortened(title)), values };
       const shown = values.map((value) => Math.log10(value));
       const ticks = ticksOf(shown);
-      return { label: plain(shortened(title)), values: shown, tickvals: ticks, ticktext: ticks.map((each) => significant(10 ** each)) };
+      const ticktext = ticks.map((each) => significant(10 ** each));
+      return { label: plain(shortened(title)), values: shown, tickvals: ticks, ticktext };
     });
-    const line = { color: colour.values, colorscale: "Viridis", showscale: true, colorbar: { title: { text: plain(colour.title) }, thickness: 14 } };
+    const colorbar = { title: { text: plain(colour.title) }, thickness: 14 };
+    const line = { color: colour.values, colorscale: "Viridis", showscale: true, colorbar };
+    const trace = { type: "parcoords", dimensions, line, labelangle: -20, labelside: "top" };
     const alt = `Parallel coordinates of ${this.found.length} configurations; the table below holds the same.`;
-    await draw(this.place, [{ type: "parcoords", dimensions, line, labelangle: -20, labelside: "top" }], { margin: { t: 90, b: 20, l: 60, r: 20 } }, { alt });
+    await draw(this.place, [trace], { margin: { t: 90, b: 20, l: 60, r: 20 } }, { alt });
   }
 
   #offer(axes, chosen) {
@@ -107,30 +110,34 @@ export class Parallel {
 /** Everything that can be an axis: key -> {title, values, unit, log, split, kind}. */
 function axesOf(found, objectives, coverage) {
   const axes = new Map();
-  const measured = [...new Set([...objectives, ...found[0].measurements.filter(({ split }) => split !== "test").map(({ name }) => name)])];
+  const others = found[0].measurements.filter(({ split }) => split !== "test").map(({ name }) => name);
+  const measured = [...new Set([...objectives, ...others])];
   for (const name of measured) {
     const own = found.map((each) => measurementOf(each, name));
     const { unit = "", split = null } = own.find(Boolean) ?? {};
     const values = own.map((each) => each?.value ?? null);
     if (values.includes(null)) continue;
     const log = !split && values.every((value) => value > 0);
-    axes.set(name, { title: axisTitle(name, unit), values, unit, split, log, kind: objectives.includes(name) ? "objective" : "measured" });
+    const kind = objectives.includes(name) ? "objective" : "measured";
+    axes.set(name, { title: axisTitle(name, unit), values, unit, split, log, kind });
   }
   const layers = layersOf(found, coverage);
   if (layers.length) {
-    const bits = found.map((each) => mean(layers.map(({ name, weights }) => [each.configuration.weight_bits[name] ?? DENSE_BITS, weights])));
-    axes.set("bits", { title: "mean bits", values: bits, unit: "", kind: "whole" });
+    const values = found.map((each) => mean(layers.map(({ name, weights }) => [bitsOf(each, name), weights])));
+    axes.set("bits", { title: "mean bits", values, unit: "", kind: "whole" });
   }
   const groups = groupsOf(found, coverage);
   const share = (each, { name, units }) => (each.configuration.channels[name] ?? units) / units;
   if (groups.length) {
-    axes.set("kept", { title: "kept channels", values: found.map((each) => mean(groups.map((group) => [share(each, group), group.units]))), unit: "1", kind: "whole" });
+    const values = found.map((each) => mean(groups.map((group) => [share(each, group), group.units])));
+    axes.set("kept", { title: "kept channels", values, unit: "1", kind: "whole" });
   }
   for (const group of groups) {
-    axes.set(`channels/${group.name}`, { title: `kept of ${group.name}`, values: found.map((each) => share(each, group)), unit: "1", kind: "part" });
+    const values = found.map((each) => share(each, group));
+    axes.set(`channels/${group.name}`, { title: `kept of ${group.name}`, values, unit: "1", kind: "part" });
   }
   for (const { name } of layers) {
-    const values = found.map((each) => each.configuration.weight_bits[name] ?? DENSE_BITS);
+    const values = found.map((each) => bitsOf(each, name));
     axes.set(`bits/${name}`, { title: `bits of ${name}`, values, unit: "", kind: "part" });
   }
   return axes;
@@ -147,6 +154,10 @@ function usualOf(axes) {
     .map(([key]) => key);
   const chosen = new Set([...first, ...spread.slice(0, Math.max(2, USUAL - first.length))]);
   return all.map(([key]) => key).filter((key) => chosen.has(key));
+}
+
+function bitsOf({ configuration }, layer) {
+  return configuration.weight_bits[layer] ?? DENSE_BITS;
 }
 
 function layersOf(found, coverage) {

@@ -26,7 +26,17 @@ class Explorer {
   constructor(main, name) {
     Object.assign(this, { main, name, view: restored() });
     this.columns = new Columns(name);
-    this.data = { name, columns: this.columns, dense: [], bounds: new Map(), coverage: null, names: [], costs: [], strategies: [this.view.strategy], objectives: [] };
+    this.data = {
+      name,
+      columns: this.columns,
+      dense: [],
+      objectives: [],
+      names: [],
+      costs: [],
+      strategies: [this.view.strategy],
+      bounds: new Map(),
+      coverage: null,
+    };
     this.shown = false;
   }
 
@@ -61,10 +71,13 @@ class Explorer {
     this.picked = h("div", { class: "picked" });
     this.waiting = h("div", {}, loading("Loading the candidates"));
     this.problem = h("div");
-    const knee = button("Knee", () => behind(knee, () => this.#knee(!this.view.knee)), { "aria-pressed": String(view.knee), title: "Beyond it, more cost buys little" });
+    const knee = button("Knee", () => behind(knee, () => this.#knee(!this.view.knee)));
+    knee.setAttribute("aria-pressed", String(view.knee));
+    knee.title = "Beyond it, more cost buys little";
     const copy = button("Copy link", () => behind(copy, () => this.#copy()));
     this.kneeButton = knee;
-    const drawing = panel("Frontier", { class: "drawing" }, this.axes.element, this.problem, this.waiting, this.chart.place, h("div", { class: "actions" }, knee, copy));
+    const below = h("div", { class: "actions" }, knee, copy);
+    const drawing = panel("Frontier", {}, this.axes.element, this.problem, this.waiting, this.chart.place, below);
     this.content = h("div", { class: "explorer" },
       h("div", { class: "side" }, drawing, panel("Picked candidate", { class: "late" }, this.picked)),
       h("div", { class: "side late" }, panel("Budget", {}, this.budget.element), panel("Answer", {}, this.answer.element)),
@@ -141,10 +154,13 @@ class Explorer {
   async #usual() {
     const { view, columns } = this;
     const unknown = await columns.need([view.x, view.y, ...(view.solid ? [view.z] : [])]);
-    if (unknown.length) fill(this.problem, h("p", { class: "warn", role: "alert" }, `Nothing is measured under the name ${unknown.join(", ")}.`));
+    if (unknown.length) {
+      fill(this.problem, h("p", { class: "warn", role: "alert" }, `Nothing is measured as ${unknown.join(", ")}.`));
+    }
     const quality = columns.objectives.find((key) => columns.columns.get(key).split);
     const rest = columns.objectives.filter((key) => key !== quality);
-    const usual = quality ? { x: rest[0], y: quality, z: rest[1] ?? rest[0] } : { x: rest[0], y: rest[1], z: rest[2] ?? rest[1] };
+    const [x, y, z = rest[0]] = quality ? [rest[0], quality, rest[1]] : rest;
+    const usual = { x, y, z };
     for (const axis of AXES) if (!view[axis] || unknown.includes(view[axis])) view[axis] = usual[axis];
     if (view.stage === "before") await columns.needEarly();
     await columns.need(limits(view).map(({ name }) => name));
@@ -228,7 +244,7 @@ class Explorer {
       if (id !== this.view.candidate) return null;
       if (candidate.search !== this.name) return fill(this.picked, empty(`Candidate ${id} is of another search.`));
       const away = button("Let go", () => this.#pick(id));
-      fill(this.picked, card(candidate, this.columns.objectives.length ? this.columns.objectives : ["accuracy", "memory_bytes"], this.search.dense, away));
+      fill(this.picked, card(candidate, this.columns.objectives, this.search.dense, away));
       return say(`Candidate ${id} is picked.`);
     } catch (error) {
       return fill(this.picked, failure(error));
@@ -242,7 +258,8 @@ class Explorer {
     if (!on) return this.chart.mark({ knee: null });
     const found = await get(path("searches", this.name, "knee"), { ...budget(this.view), stage: this.view.stage });
     const candidate = found.candidate ?? null;
-    say(candidate ? `The knee is candidate ${candidate.id}.${found.note ? ` ${found.note}` : ""}` : "No candidate holds the budget: there is no knee.");
+    const note = found.note ? ` ${found.note}` : "";
+    say(candidate ? `The knee is candidate ${candidate.id}.${note}` : "No candidate holds the budget: there is no knee.");
     return this.chart.mark({ knee: candidate?.id ?? null });
   }
 

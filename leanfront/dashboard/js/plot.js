@@ -1,6 +1,8 @@
 /** Charts: plotly, in the colours of the page, drawn under a policy that forbids inline styles and eval. */
 
 import { h } from "./dom.js";
+import { whenSeen } from "./lazy.js";
+import { failure } from "./ui.js";
 
 const BUNDLE = "/assets/vendor/plotly-strict-4.1.1.min.js";
 /** The id of the style sheet for maps, which the bundle would write into the page if nothing had it. */
@@ -105,6 +107,17 @@ export async function draw(place, traces, layout, { alt = "", config = {} } = {}
     },
   );
   return place;
+}
+
+/** Draw a chart, as `draw` does, once its place is about to be seen: before, it may have no width. */
+export function drawSeen(place, traces, layout, options) {
+  whenSeen(place, () => draw(place, traces, layout, options).catch((error) => place.replaceChildren(failure(error))));
+  return place;
+}
+
+/** The filling of one candidate's bars: its colour, and hatching so that nothing is told by colour alone. */
+export function filling({ colour, hatch }) {
+  return { color: colour, pattern: { shape: hatch, fillmode: "overlay", fgcolor: "rgba(255,255,255,0.75)", size: 6 } };
 }
 
 /** Change a drawn chart's layout alone: nothing else is drawn anew. */

@@ -3,7 +3,7 @@
 import { find, path, post, remove } from "./api.js";
 import { add, fill, h } from "./dom.js";
 import { moment, significant } from "./format.js";
-import { whenSeen } from "./searches-lazy.js";
+import { whenSeen } from "./lazy.js";
 import { spark } from "./searches-spark.js";
 import { link } from "./shell.js";
 import { behind, button, confirm, say } from "./ui.js";

@@ -1,7 +1,7 @@
 /** Whether anybody works: searches that are queued wait until a worker takes them. */
 
-import { get, Problem } from "./api.js";
 import { fill, h } from "./dom.js";
+import { worked } from "./jobs.js";
 
 const PERIOD = 4000;
 
@@ -16,19 +16,8 @@ export class Workers {
   async look() {
     clearTimeout(this.timer);
     this.timer = null;
-    this.#tell(this.asked() && !(await this.#there()));
+    this.#tell(this.asked() && !(await worked("search")));
     if (this.asked()) this.timer ??= setTimeout(() => this.look(), PERIOD);
-  }
-
-  async #there() {
-    try {
-      const { workers } = await get("health");
-      // Without a key nothing is told of them.
-      return !workers || workers.some(({ kinds }) => kinds.includes("search"));
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      return true;
-    }
   }
 
   #tell(missing) {

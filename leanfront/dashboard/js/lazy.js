@@ -14,7 +14,7 @@ const observer = new IntersectionObserver(
     }
     next();
   },
-  { rootMargin: "200px" },
+  { rootMargin: "300px" },
 );
 
 /**
