@@ -105,7 +105,7 @@ def test_layers(page: Page, showcase: str) -> None:
         assert drawn["dense"]["x"] == [each[f"dense_{measure}"] for each in found["layers"]]
     kept = traces(page, "kept")[f"candidate {own['id']}"]["x"]
     assert kept == [each["outputs"] for each in found["layers"]]
-    rows = cells(named(page, "Layers"))
+    rows = cells(named(page, "Every layer"))
     assert [row[0] for row in rows] == [*(each["name"] for each in found["layers"]), "in no layer", "all"]
     assert [row[3] for row in rows[:-2]] == [
         f"{each['outputs']} of {each['dense_outputs']}" for each in found["layers"]
@@ -259,7 +259,7 @@ def test_odd_names_are_text(browser: Browser, big: str) -> None:
         expect(page.locator(".verification")).to_contain_text(
             f"✗ {wrong} of {len(claims)} claims do not hold."
         )
-        expect(named(page, "Layers").locator("tbody tr").first).to_contain_text(NONE)
+        expect(named(page, "Every layer").locator("tbody tr").first).to_contain_text(NONE)
         assert page.locator("main b, main img").count() == 0
         page.locator(".trail a").nth(1).click()
         expect(page.locator("h1")).to_contain_text(ODD)

@@ -175,7 +175,7 @@ export function layerTable(found) {
   ]);
   const rest = (name, size, work) => [name, "", "", "", "", "", number(size, "byte"), "", number(work, "MAC"), "", ""];
   return table({
-    caption: "Layers",
+    caption: "Every layer",
     header: [
       "Layer",
       "Kind",

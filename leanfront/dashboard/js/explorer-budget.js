@@ -137,7 +137,8 @@ export class Budget {
       this.#over(event);
     });
     const weights = data.objectives.map((name) => {
-      const input = h("input", { type: "number", min: 0, step: "any", value: view.weights[name] ?? "", placeholder: "1" });
+      const value = view.weights[name] ?? "";
+      const input = h("input", { type: "number", min: 0, step: "any", value, placeholder: "1" });
       input.addEventListener("change", (event) => {
         if (input.value === "") delete view.weights[name];
         else view.weights[name] = input.value;
@@ -171,7 +172,8 @@ export class Budget {
     const name = select(metrics.map((each) => [each, label(each)]), metrics[0], () => {}, { id: "cap-name" });
     name.setAttribute("aria-label", "Measurement to limit");
     const value = h("input", { type: "text", "aria-label": "Limit", placeholder: "0.9", size: 8, required: true });
-    const form = h("form", { class: "row" }, name, side, value, h("button", { type: "submit", id: "cap-add" }, "Add limit"));
+    const submit = h("button", { type: "submit", id: "cap-add" }, "Add limit");
+    const form = h("form", { class: "row" }, name, side, value, submit);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (amount(value.value) === null) {

@@ -24,7 +24,8 @@ export function sentence(candidate, objectives, dense) {
     if (!own) return `${label(name)} not measured`;
     const model = dense.find((each) => each.name === name && !each.split);
     const less = own.split ? "" : ratio(own.value, model?.value);
-    return `${label(name)} ${own.split ? interval(own) : number(own.value, own.unit)}${less ? ` (${less} than dense)` : ""}`;
+    const value = own.split ? interval(own) : number(own.value, own.unit);
+    return `${label(name)} ${value}${less ? ` (${less} than dense)` : ""}`;
   });
   return `Candidate ${candidate.id}: ${parts.join(", ")}.`;
 }

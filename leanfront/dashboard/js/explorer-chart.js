@@ -9,6 +9,7 @@ const HEIGHT = 520;
 /** Beyond so many, each point of the frontier is no longer an element of its own. */
 const MANY = 400;
 const MARGIN = 0.05;
+const CAMERA = { eye: { x: 1.7, y: 1.7, z: 0.8 } };
 /** In three dimensions plotly's z goes up. */
 const SOLID = { x: "x", y: "z", z: "y" };
 
@@ -44,7 +45,7 @@ export class Chart {
     };
     const named = (made) => Object.fromEntries(axes.map((axis) => [`${axis.axis}axis`, made(axis)]));
     const layout = solid
-      ? { ...common, scene: { aspectmode: "cube", ...named((axis) => ({ ...axisOf(axis), dtick: null })) } }
+      ? { ...common, scene: { aspectmode: "cube", camera: CAMERA, ...named((axis) => ({ ...axisOf(axis), dtick: null })) } }
       : { ...common, ...named((axis) => ({ ...axisOf(axis), ...rangeOf(groups, axis) })), ...this.#drawnOver() };
     await draw(this.place, traces, layout, { alt: this.#alt(axes, groups), config: { scrollZoom: false } });
     this.drawn = true;
@@ -153,7 +154,8 @@ export class Chart {
     };
     axes.forEach(({ axis }, place) => {
       trace[axis] = points[place];
-      if (bars && ends[place].low.some((low) => low !== null)) trace[`error_${axis}`] = barsOf(points[place], ends[place]);
+      const ranged = bars && ends[place].low.some((low) => low !== null);
+      if (ranged) trace[`error_${axis}`] = barsOf(points[place], ends[place]);
     });
     return trace;
   }
@@ -186,10 +188,11 @@ export class Chart {
     const lines = limits.flatMap((limit) =>
       axes.filter((axis) => isLimited(axis, limit)).map((axis) => lineOf(axis, limit, binding)),
     );
+    const chosen = { color: VERMILION, width: 3, dash: nearest ? "dot" : "solid" };
     const rings = [
       this.#ring(axes, knee, 13, { color: PURPLE, width: 2, dash: "dash" }, "knee"),
       this.#ring(axes, picked, 10, { color: shade("text"), width: 2 }, ""),
-      this.#ring(axes, answer, 8, { color: VERMILION, width: 3, dash: nearest ? "dot" : "solid" }, nearest ? "nearest" : "answer"),
+      this.#ring(axes, answer, 8, chosen, nearest ? "nearest" : "answer"),
     ].filter(Boolean);
     return {
       shapes: [...lines.filter(Boolean), ...rings.map(({ shape }) => shape)],
@@ -275,10 +278,13 @@ function isLimited({ name, split }, limit) {
 function lineOf({ axis, type, unit, name }, { side, amount }, binding) {
   if (type === "log" && amount <= 0) return null;
   const other = axis === "x" ? "y" : "x";
-  const at = { [`${axis}0`]: amount, [`${axis}1`]: amount, [`${other}ref`]: "paper", [`${other}0`]: 0, [`${other}1`]: 1 };
+  const along = { [`${other}ref`]: "paper", [`${other}0`]: 0, [`${other}1`]: 1 };
+  const at = { [`${axis}0`]: amount, [`${axis}1`]: amount, ...along };
   const text = `${side === "maximum" ? "≤" : "≥"} ${number(amount, unit)}`;
   const bound = name === binding;
-  const label = { text: bound ? `${text} binds` : text, textposition: "end", textangle: 0, font: { size: 11, color: shade("text") } };
+  const place = axis === "x" ? "end" : "start";
+  const font = { size: 11, color: shade("text") };
+  const label = { text: bound ? `${text} binds` : text, textposition: place, textangle: 0, font };
   return { type: "line", ...at, line: { color: VERMILION, width: bound ? 4 : 2, dash: "dash" }, label, layer: "above" };
 }
 

@@ -12,7 +12,7 @@ const MOST = 32;
  * Buttons that save files.
  * @param {object} data `name`, `names` of what is measured
  * @param {function(): object} view
- * @param {function(): Promise<void>} picture saves the chart
+ * @param {function(string): Promise<void>} picture saves the chart
  */
 export function downloads(data, view, picture) {
   const stem = data.name.replace(/[^\w.-]+/g, "-");
@@ -22,7 +22,7 @@ export function downloads(data, view, picture) {
     ["Frontier within the limits, JSON", async () => save(json(await frontier()), `${stem}-frontier.json`)],
     ["All candidates, CSV", async () => save(csvOfColumns(await all(data)), `${stem}-candidates.csv`)],
     ["All candidates, JSON", async () => save(json(await all(data)), `${stem}-candidates.json`)],
-    ["Chart, PNG", picture],
+    ["Chart, PNG", () => picture(stem)],
   ];
   const buttons = works.map(([text, work]) => {
     const made = button(text, () => behind(made, work));

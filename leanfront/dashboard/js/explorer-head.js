@@ -22,18 +22,20 @@ export class Head {
     this.state = h("div", { class: "row", role: "status" });
     this.numbers = h("div");
     this.actions = h("div", { class: "actions" });
-    this.element = h("div", { class: "head" }, h("h1", {}, search.name), this.state, this.numbers, this.actions, this.#coverage());
+    const heading = h("h1", {}, search.name);
+    this.element = h("div", { class: "head" }, heading, this.state, this.numbers, this.actions, this.#coverage());
     this.show(search);
   }
 
   /** Show a search's record. */
   show(search) {
     const done = ended(search);
+    const bar = h("progress", { value: search.trials, max: search.goal, "aria-label": "Trials" });
     const said = `${search.trials} of ${search.goal} trials`;
     fill(
       this.state,
       h("span", { class: `state ${search.state}` }, search.state),
-      done ? `${search.trials} trials` : [h("progress", { value: search.trials, max: search.goal, "aria-label": "Trials" }), said],
+      done ? `${search.trials} trials` : [bar, said],
     );
     const first = search.dense.filter(({ name, split }) => split !== "test" && FIRST.includes(name));
     fill(
@@ -47,7 +49,8 @@ export class Head {
         ["target", search.registered ?? search.target],
         ["objectives", search.objectives.join(", ")],
         ["frontier", `${search.frontier_size} candidates`],
-        ["hypervolume", `${significant(search.hypervolume, 4)} (log₂ axes: ${significant(search.hypervolume_log2, 4)})`],
+        ["hypervolume", significant(search.hypervolume, 4)],
+        ["on log₂ axes", significant(search.hypervolume_log2, 4)],
         ...first.map((each) => [`dense ${label(each.name)}`, interval(each)]),
         ["queued", moment(search.created)],
       ]),
@@ -64,7 +67,8 @@ export class Head {
   #cancel({ job }) {
     const asked = job.state === "cancelling";
     const made = button(asked ? "Stopping…" : "Cancel", async () => {
-      if (!(await confirm("Cancel the search?", "Its trials stay, and it can be resumed.", "Cancel the search"))) return;
+      const sure = await confirm("Cancel the search?", "Its trials stay, and it can be resumed.", "Cancel the search");
+      if (!sure) return;
       await behind(made, async () => {
         await post(path("searches", this.name, "cancel"));
         say("The search is asked to stop.");
@@ -92,7 +96,8 @@ export class Head {
       if (!made.open || content.hasChildNodes()) return;
       fill(content, "Loading…");
       const found = await find(path("searches", this.name, "coverage")).catch((error) => ({ error }));
-      fill(content, found === null ? "Not known yet: no worker has looked at the target." : (found.error?.message ?? coverage(found)));
+      if (found === null) fill(content, "Not known yet: no worker has looked at the target.");
+      else fill(content, found.error?.message ?? coverage(found));
     });
     return made;
   }
@@ -105,14 +110,15 @@ function failed(message) {
 
 function coverage(found) {
   const share = (value) => (typeof value === "number" ? `${(100 * value).toFixed(1)} %` : "–");
+  const both = (bytes, macs) => `${share(bytes)} of the bytes, ${share(macs)} of the MACs`;
   const cell = (value) => (Array.isArray(value) ? value.join(", ") : String(value));
   const exclusions = found.exclusions.map((each) => Object.values(each).map(cell));
   return add(
     h("div"),
     facts([
       ["parameters", String(found.parameters)],
-      ["can be quantised", `${share(found.quantisable_bytes)} of the bytes, ${share(found.quantisable_macs)} of the MACs`],
-      ["can be pruned", `${share(found.prunable_bytes)} of the bytes, ${share(found.prunable_macs)} of the MACs`],
+      ["can be quantised", both(found.quantisable_bytes, found.quantisable_macs)],
+      ["can be pruned", both(found.prunable_bytes, found.prunable_macs)],
       ["channel groups", String(found.groups.length)],
       ["layers", String(found.layers.length)],
     ]),

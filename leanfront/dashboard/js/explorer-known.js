@@ -6,7 +6,8 @@ import { get, path } from "./api.js";
 export async function measured(name, dense) {
   const page = await get(path("searches", name, "frontier"), { limit: 30 });
   const found = [...dense, ...page.candidates.flatMap((each) => each.measurements)];
-  return [...new Set(found.map(({ name: own, split }) => (!split || split === "validation" ? own : `${own}:${split}`)))];
+  const key = ({ name: own, split }) => (!split || split === "validation" ? own : `${own}:${split}`);
+  return [...new Set(found.map(key))];
 }
 
 /** Names of the costs among what the dense model has measured. */
@@ -28,5 +29,6 @@ export async function bounds(name) {
   // What is not there is not asked for.
   if (!audits.some(({ kind }) => kind === "bounds")) return new Map();
   const { document } = await get(`${where}/bounds`);
-  return new Map(document.versions.filter(({ candidate }) => candidate !== null).map((each) => [each.candidate, each.bound_bytes]));
+  const known = document.versions.filter(({ candidate }) => candidate !== null);
+  return new Map(known.map((each) => [each.candidate, each.bound_bytes]));
 }

@@ -103,7 +103,8 @@ export class Parallel {
         return this.#draw();
       }),
     );
-    fill(this.choices, h("summary", {}, `Axes (${chosen.length} of ${axes.size})`), h("div", { class: "row boxes" }, boxes));
+    const summary = h("summary", {}, `Axes (${chosen.length} of ${axes.size})`);
+    fill(this.choices, summary, h("div", { class: "row boxes" }, boxes));
   }
 }
 
@@ -171,7 +172,9 @@ function groupsOf(found, coverage) {
   // Without the coverage, the most that any keeps is taken for all.
   const most = new Map();
   for (const { configuration } of found) {
-    for (const [name, kept] of Object.entries(configuration.channels)) most.set(name, Math.max(kept, most.get(name) ?? 1));
+    for (const [name, kept] of Object.entries(configuration.channels)) {
+      most.set(name, Math.max(kept, most.get(name) ?? 1));
+    }
   }
   return [...most].map(([name, units]) => ({ name, units }));
 }

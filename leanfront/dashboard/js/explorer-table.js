@@ -32,11 +32,13 @@ export class Members {
         const own = columns.measurement(place, key);
         return { text: interval(own), sort: own?.value ?? Infinity };
       });
-      return [{ text: choose, sort: id }, ...values, columns.parents[place] === null ? "" : `from ${columns.parents[place]}`];
+      const parent = columns.parents[place];
+      return [{ text: choose, sort: id }, ...values, parent === null ? "" : `from ${parent}`];
     });
+    const part = shown.length < found.length ? `, the first ${shown.length}` : "";
     const recovered = columns.recovered ? ["recovered"] : [];
     const made = table({
-      caption: `${found.length} of the frontier keep the limits${shown.length < found.length ? `, the first ${shown.length}` : ""}`,
+      caption: `${found.length} of the frontier keep the limits${part}`,
       header: ["candidate", ...keys.map(named), ...recovered],
       rows: recovered.length ? rows : rows.map((row) => row.slice(0, -1)),
       sortable: true,

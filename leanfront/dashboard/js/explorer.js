@@ -5,14 +5,15 @@ import { fill, h } from "./dom.js";
 import { Answer } from "./explorer-answer.js";
 import { Axes } from "./explorer-axes.js";
 import { Budget } from "./explorer-budget.js";
-import { card } from "./explorer-card.js";
 import { Chart, prepared } from "./explorer-chart.js";
 import { Columns } from "./explorer-columns.js";
 import { downloads } from "./explorer-downloads.js";
 import { ended, Head } from "./explorer-head.js";
 import { bounds, costsOf, measured, strategies } from "./explorer-known.js";
+import { Knee } from "./explorer-knee.js";
 import { Live } from "./explorer-live.js";
 import { Parallel } from "./explorer-parallel.js";
+import { Picked } from "./explorer-picked.js";
 import { Members } from "./explorer-table.js";
 import { AXES, budget, kept, limits, restored } from "./explorer-view.js";
 import { start, trail } from "./shell.js";
@@ -41,12 +42,15 @@ class Explorer {
   }
 
   async open() {
+    let laid;
+    this.laid = new Promise((resolve) => (laid = resolve));
     const code = prepared();
     code.catch(() => {});
     const first = this.#load(code);
     first.catch(() => {});
     this.search = await get(path("searches", this.name));
     this.#lay();
+    laid();
     await first;
     await this.#enrich();
     this.live.follow(this.search);
@@ -68,19 +72,24 @@ class Explorer {
     this.answer = new Answer(data, (over) => this.#answered(over));
     this.members = new Members(this.columns, (id) => this.#pick(id));
     this.parallel = new Parallel(data, () => kept(this.view, { push: true }));
-    this.picked = h("div", { class: "picked" });
+    this.picked = new Picked(data, (id) => this.#pick(id));
+    this.knee = new Knee(this.name, () => this.view, (id) => {
+      kept(this.view);
+      this.chart.mark({ knee: id });
+    });
     this.waiting = h("div", {}, loading("Loading the candidates"));
     this.problem = h("div");
-    const knee = button("Knee", () => behind(knee, () => this.#knee(!this.view.knee)));
-    knee.setAttribute("aria-pressed", String(view.knee));
-    knee.title = "Beyond it, more cost buys little";
     const copy = button("Copy link", () => behind(copy, () => this.#copy()));
-    this.kneeButton = knee;
-    const below = h("div", { class: "actions" }, knee, copy);
+    const below = h("div", { class: "actions" }, this.knee.element, copy);
     const drawing = panel("Frontier", {}, this.axes.element, this.problem, this.waiting, this.chart.place, below);
     this.content = h("div", { class: "explorer" },
-      h("div", { class: "side" }, drawing, panel("Picked candidate", { class: "late" }, this.picked)),
-      h("div", { class: "side late" }, panel("Budget", {}, this.budget.element), panel("Answer", {}, this.answer.element)),
+      h("div", { class: "side" }, drawing, panel("Picked candidate", { class: "late" }, this.picked.element)),
+      h(
+        "div",
+        { class: "side late" },
+        panel("Budget", {}, this.budget.element),
+        panel("Answer", {}, this.answer.element),
+      ),
     );
     const open = h("details", { open: view.parallel }, h("summary", {}, "Show"), this.parallel.element);
     open.addEventListener("toggle", () => {
@@ -93,11 +102,10 @@ class Explorer {
     this.rest = h("div", { hidden: true },
       panel("Frontier within the limits", {}, this.members.element),
       panel("Configurations in parallel coordinates", {}, open),
-      panel("Downloads", {}, downloads(data, () => this.view, () => this.chart.save(this.name.replace(/[^\w.-]+/g, "-")))),
+      panel("Downloads", {}, downloads(data, () => this.view, (stem) => this.chart.save(stem))),
     );
     document.title = `${this.name} · leanfront`;
     fill(this.main, trail(["Searches", "/"], [this.name]), this.head.element, this.content, this.rest);
-    this.#showPicked();
   }
 
   /** Read the candidates; the chart is drawn as soon as there is something to draw. */
@@ -110,8 +118,7 @@ class Explorer {
       drawing = this.#first().catch(() => {});
     });
     await code;
-    // The search's record lays the page out.
-    while (!this.chart) await new Promise((resolve) => setTimeout(resolve, 5));
+    await this.laid;
     await drawing;
     if (!this.columns.size) return this.#nothing();
     await this.#first();
@@ -147,6 +154,7 @@ class Explorer {
       this.rest.hidden = false;
       this.budget.show(view);
       this.answer.ask(view);
+      this.picked.show(view.candidate);
     }
   }
 
@@ -169,7 +177,8 @@ class Explorer {
   /** What is shown behind the first chart. */
   async #enrich() {
     const { data, search, view } = this;
-    const [names, known, coded] = await Promise.all([measured(this.name, search.dense), strategies(), bounds(this.name)]);
+    const asked = [measured(this.name, search.dense), strategies(), bounds(this.name)];
+    const [names, known, coded] = await Promise.all(asked);
     data.names = [...new Set([...data.names, ...names])];
     data.costs = [...new Set([...data.costs, ...costsOf(search.dense)])];
     data.strategies = known;
@@ -181,7 +190,7 @@ class Explorer {
     this.budget.bind(this.chart.over.binding);
     if (coded.size) await this.chart.draw(view);
     this.members.show(view);
-    if (view.knee) await this.#knee(true);
+    if (view.knee) await this.knee.show();
     if (view.parallel) await this.parallel.show(view);
   }
 
@@ -200,7 +209,7 @@ class Explorer {
     await this.columns.need(limits(this.view).map(({ name }) => name));
     this.members.show(this.view);
     if (this.view.parallel) this.parallel.show(this.view);
-    if (this.view.knee) await this.#knee(true);
+    if (this.view.knee) await this.knee.show();
   }
 
   async #answered(over) {
@@ -233,52 +242,26 @@ class Explorer {
     for (const each of this.members.element.querySelectorAll("button[data-candidate]")) {
       each.setAttribute("aria-pressed", String(Number(each.dataset.candidate) === this.view.candidate));
     }
-    this.#showPicked();
-  }
-
-  async #showPicked() {
-    const id = this.view.candidate;
-    if (id === null) return fill(this.picked, h("p", { class: "note" }, "Click a point of the chart, or choose one in the table below."));
-    try {
-      const candidate = await get(path("candidates", id));
-      if (id !== this.view.candidate) return null;
-      if (candidate.search !== this.name) return fill(this.picked, empty(`Candidate ${id} is of another search.`));
-      const away = button("Let go", () => this.#pick(id));
-      fill(this.picked, card(candidate, this.columns.objectives, this.search.dense, away));
-      return say(`Candidate ${id} is picked.`);
-    } catch (error) {
-      return fill(this.picked, failure(error));
-    }
-  }
-
-  async #knee(on) {
-    this.view.knee = on;
-    this.kneeButton.setAttribute("aria-pressed", String(on));
-    kept(this.view);
-    if (!on) return this.chart.mark({ knee: null });
-    const found = await get(path("searches", this.name, "knee"), { ...budget(this.view), stage: this.view.stage });
-    const candidate = found.candidate ?? null;
-    const note = found.note ? ` ${found.note}` : "";
-    say(candidate ? `The knee is candidate ${candidate.id}.${note}` : "No candidate holds the budget: there is no knee.");
-    return this.chart.mark({ knee: candidate?.id ?? null });
+    this.picked.show(this.view.candidate);
   }
 
   async #copy() {
     kept(this.view);
-    await navigator.clipboard.writeText(location.href);
-    say("The link is copied.");
+    // Browsers keep the clipboard from pages without TLS.
+    await navigator.clipboard?.writeText(location.href);
+    say(navigator.clipboard ? "The link is copied." : "The address above is the link.");
   }
 
   async #returned() {
     this.view = restored();
     Object.assign(this.chart.over, { limits: limits(this.view), picked: this.view.candidate, knee: null });
     this.parallelPanel.open = this.view.parallel;
-    this.kneeButton.setAttribute("aria-pressed", String(this.view.knee));
     if (!this.shown) return;
     await this.#redraw(false);
     this.answer.ask(this.view);
-    this.#showPicked();
+    this.picked.show(this.view.candidate);
     await this.#rest();
+    if (!this.view.knee) await this.knee.show();
   }
 
   // A search that goes on

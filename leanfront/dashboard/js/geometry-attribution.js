@@ -29,15 +29,15 @@ export function attribution(selection) {
       );
     }
     const changes = samples.flatMap((sample) =>
-      known.flatMap((model) => findings.occlusion(model, sample, selection.measure).flat().filter((value) => value !== null)),
+      known.flatMap((model) => findings.occlusion(model, sample, selection.measure).flat()),
     );
-    const end = quantile(changes.map(Math.abs), COVERED) || 1;
+    const end = quantile(changes.filter((value) => value !== null).map(Math.abs), COVERED) || 1;
     return [
       h(
         "p",
         { class: "note" },
-        `On clean images, patches of ${own.patch} pixels: vermilion where covering one takes from the ${selection.measure}, blue where ` +
-          `it adds; full colour from ${significant(end)} on.`,
+        `On clean images, patches of ${own.patch} pixels: vermilion where covering one takes from the ` +
+          `${selection.measure}, blue where it adds; full colour from ${significant(end)} on.`,
       ),
       known.length < models.length ? missing(own) : null,
       known.length ? h("ul", { class: "maps" }, samples.map((sample) => card(sample, models, end))) : null,
@@ -74,7 +74,8 @@ export function attribution(selection) {
           const values = findings.occlusion(model, sample, selection.measure);
           if (values === null) return null;
           const title = `${letter}: ${findings.names[model]}`;
-          return h("figure", {}, h("figcaption", {}, title), heat(values, end, `${said} under ${title}`), numbers(values));
+          const map = heat(values, end, `${said} under ${title}`);
+          return h("figure", {}, h("figcaption", {}, title), map, numbers(values));
         }),
       ),
     );
@@ -92,10 +93,11 @@ export function image(findings, sample) {
 
 function heat(values, end, said) {
   const [height, width] = [values.length, values[0].length];
-  const flat = values.flatMap((row, y) => row.map((value, x) => ({ value, x, y }))).filter(({ value }) => value !== null);
+  const cells = values.flatMap((row, y) => row.map((value, x) => ({ value, x, y })));
+  const flat = cells.filter(({ value }) => value !== null);
   const worst = flat.reduce((before, each) => (each.value < before.value ? each : before), flat[0]);
   const alt = worst
-    ? `${said}: covering the patch in row ${worst.y + 1}, column ${worst.x + 1} changes it most downwards, by ${significant(worst.value)}`
+    ? `${said}: lowest by ${significant(worst.value)} with the patch in row ${worst.y + 1}, column ${worst.x + 1} covered`
     : `${said}: not known`;
   return svg(
     "svg",
@@ -123,7 +125,11 @@ function numbers(values) {
     "details",
     {},
     h("summary", {}, "numbers"),
-    h("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Changes" }, h("table", {}, h("tbody", {}, rows))),
+    h(
+      "div",
+      { class: "table", tabindex: 0, role: "region", "aria-label": "Changes" },
+      h("table", {}, h("tbody", {}, rows)),
+    ),
   );
 }
 

@@ -99,7 +99,8 @@ function slots(selection) {
 
 function classBoxes(selection) {
   return [...selection.findings.classes].map(([label, name]) => {
-    const box = h("input", { type: "checkbox", value: String(label), id: unique("class"), checked: isChecked(selection, label) });
+    const checked = isChecked(selection, label);
+    const box = h("input", { type: "checkbox", value: String(label), id: unique("class"), checked });
     box.addEventListener("change", () => selection.toggleClass(label));
     return h("label", { class: "check", for: box.id }, box, ` ${name}`);
   });
@@ -112,13 +113,14 @@ function isChecked(selection, label) {
 /** What brushing does, by numbers. */
 function range(selection) {
   const { findings } = selection;
+  const measures = findings.measures.map((each) => [each, titled(each)]);
   let measure = findings.measures[0];
   let model = "b";
   const ends = ["From", "To"].map((text) => [text, h("input", { type: "number", step: "any", required: true })]);
   const form = h(
     "form",
     { class: "row" },
-    field("Measure", select(findings.measures.map((each) => [each, titled(each)]), measure, (value) => (measure = value))),
+    field("Measure", select(measures, measure, (value) => (measure = value))),
     field("Under", select([["a", "model A"], ["b", "model B"]], model, (value) => (model = value))),
     ends.map(([text, input]) => field(text, input)),
     h("button", {}, "Select"),
@@ -127,9 +129,8 @@ function range(selection) {
     event.preventDefault();
     const [low, high] = ends.map(([, input]) => Number(input.value));
     const values = findings.values(selection[model], selection.way, measure);
-    selection.set({
-      samples: findings.samples.filter((sample) => values[sample] !== null && values[sample] >= low && values[sample] <= high),
-    });
+    const within = (value) => value !== null && value >= low && value <= high;
+    selection.set({ samples: findings.samples.filter((sample) => within(values[sample])) });
   });
   return h("details", {}, h("summary", {}, "Select samples by a range"), form);
 }

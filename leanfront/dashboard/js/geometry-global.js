@@ -60,7 +60,11 @@ export function classLines(selection) {
         yaxis: { title: { text: `mean ${titled(measure)}` } },
         legend: { ...below(), y: -0.3 },
       },
-      { alt: `Mean ${measure} of each class, ${findings.ways[way]}, under ${own.map(([, , name]) => name).join(", ")}; the table below has the numbers.` },
+      {
+        alt:
+          `Mean ${measure} of each class, ${findings.ways[way]}, under ${own.map(([, , name]) => name).join(", ")}; ` +
+          "the table below has the numbers.",
+      },
     );
     if (!heard) place.on("plotly_click", ({ points: [point] }) => selection.toggleClass(Number(point.x)));
     heard = true;
@@ -89,29 +93,35 @@ export function density(selection) {
     const own = shownModels(selection);
     const edges = findings.edges(measure, own.map(([, model]) => model), [way]);
     const middles = edges.slice(1).map((edge, bin) => (edge + edges[bin]) / 2);
-    const line = (key, name, counts, dash) => ({
+    const line = (key, model, name, samples, dash) => ({
       x: middles,
-      y: shares(counts),
+      y: shares(findings.histogram(model, way, measure, samples, edges)),
       mode: "lines",
       name: plain(name),
       line: { color: COLOUR[key], width: dash === "dash" ? 1.5 : 2, dash, shape: "hvh" },
     });
-    const traces = own.map(([key, model, name]) => line(key, name, findings.histogram(model, way, measure, findings.samples, edges), DASH[key]));
+    const traces = own.map(([key, model, name]) => line(key, model, name, findings.samples, DASH[key]));
     if (selection.narrowed) {
       const some = own.filter(([key]) => key !== "dense");
       traces.push(
-        ...some.map(([key, model, name]) => line(key, `${name}, selected`, findings.histogram(model, way, measure, chosen, edges), "dash")),
+        ...some.map(([key, model, name]) => line(key, model, `${name}, selected`, chosen, "dash")),
       );
     }
     const said = own.map(([, model, name]) => {
       const values = findings.values(model, way, measure);
       return `${name} ${significant(mean(chosen.map((sample) => values[sample])))}`;
     });
-    fill(told, `Mean ${titled(measure)} of ${selection.narrowed ? "the selected" : "all"} samples: ${said.join("; ")}.`);
+    const which = selection.narrowed ? "the selected" : "all";
+    fill(told, `Mean ${titled(measure)} of ${which} samples: ${said.join("; ")}.`);
     await draw(
       place,
       traces,
-      { margin: ROOM, xaxis: { title: { text: titled(measure) } }, yaxis: { title: { text: "share of samples" } }, legend: { ...below(), y: -0.3 } },
+      {
+        margin: ROOM,
+        xaxis: { title: { text: titled(measure) } },
+        yaxis: { title: { text: "share of samples" } },
+        legend: { ...below(), y: -0.3 },
+      },
       { alt: `How the ${measure} spreads, ${findings.ways[way]}, under ${own.map(([, , name]) => name).join(", ")}.` },
     );
   }
@@ -147,9 +157,11 @@ export function confusion(selection) {
       (others ? row : row.slice(0, -1)).map((samples, answer) => {
         if (!samples.length) return h("td", {}, h("span", { class: "none" }, "0"));
         const part = samples.filter((sample) => selected.has(sample)).length;
-        const made = button(selection.narrowed ? `${part}/${samples.length}` : String(samples.length), () => selection.set({ samples, classes: null }), {
+        const text = selection.narrowed ? `${part}/${samples.length}` : String(samples.length);
+        const said = `${names[truth]} taken for ${header[answer]} by ${slot.toUpperCase()}`;
+        const made = button(text, () => selection.set({ samples, classes: null }), {
           class: `plain cell ${truth === answer ? "right" : "mistake"}`,
-          "aria-label": `${names[truth]} taken for ${header[answer]} by ${slot.toUpperCase()}: ${samples.length} samples, ${part} of them selected`,
+          "aria-label": `${said}: ${samples.length} samples, ${part} of them selected`,
           "aria-pressed": String(samples.join() === chosen),
           "data-cell": `${truth}-${answer}`,
         });
@@ -164,7 +176,7 @@ export function confusion(selection) {
         "table",
         { class: "confusion" },
         h("caption", {}, title),
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "true"), header.map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, ["true", ...header].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, rows.map((cells, truth) => h("tr", {}, h("th", { scope: "row" }, names[truth]), cells))),
       ),
     );

@@ -44,7 +44,8 @@ export function local(selection) {
       {
         alt:
           `Angle against norm of ${chosen.size} samples under ${findings.names[selection.a]} (open) and ` +
-          `${findings.names[selection.b]} (filled), ${findings.ways[selection.way]}. The range above selects samples by numbers.`,
+          `${findings.names[selection.b]} (filled), ${findings.ways[selection.way]}. ` +
+          "The range above selects samples by numbers.",
         config: { modeBarButtonsToRemove: ["zoomIn2d", "zoomOut2d", "autoScale2d"] },
       },
     );
@@ -68,7 +69,9 @@ export function local(selection) {
 
   /** The lines from A to B of the chosen samples. */
   function changes(ends, chosen) {
-    const pairs = selection.a === selection.b ? [] : [...chosen].flatMap((sample) => [ends.a[sample], ends.b[sample], [null, null]]);
+    const moved = selection.a === selection.b ? [] : [...chosen];
+    // The gap keeps the lines of two samples apart.
+    const pairs = moved.flatMap((sample) => [ends.a[sample], ends.b[sample], [null, null]]);
     return {
       x: pairs.map(([norm]) => norm),
       y: pairs.map(([, angle]) => angle),

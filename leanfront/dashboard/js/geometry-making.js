@@ -15,7 +15,8 @@ const KIND = "geometry";
  */
 export function making(search, done) {
   const state = h("div", { role: "status", "aria-live": "polite" });
-  const order = button("Audit now", (event) => behind(event.currentTarget, () => jobs.queue([KIND], {})), { class: "primary" });
+  const queue = (event) => behind(event.currentTarget, () => jobs.queue([KIND], {}));
+  const order = button("Audit now", queue, { class: "primary" });
   const jobs = new Jobs(path("searches", search, "audits"), tell, (kind, ended) => {
     if (kind === KIND && ended === "done") done();
     else tell();
@@ -26,9 +27,10 @@ export function making(search, done) {
     h(
       "p",
       {},
-      "This audit prunes the model by several criteria, at several ratios, and measures where samples lie before the last layer: " +
-        "the angle to their class, the length of their features, and the margin to the next class, clean and corrupted. It shows " +
-        "which criteria are alike, what corruption does to each, and which samples are lost. On a large model it takes a worker hours.",
+      "This audit prunes the model by several criteria, at several ratios, and measures where samples lie before the " +
+        "last layer: the angle to their class, the length of their features, and the margin to the next class, clean " +
+        "and corrupted. It shows which criteria are alike, what corruption does to each, and which samples are lost. " +
+        "On a large model it takes a worker hours.",
     ),
     h("p", {}, h("a", { href: link("searches", search, "audits", KIND) }, "Choose criteria, corruptions and samples")),
     h("div", { class: "actions" }, order),
@@ -40,10 +42,20 @@ export function making(search, done) {
     order.hidden = job !== undefined && ["queued", "running", "cancelling"].includes(job.state);
     fill(
       state,
-      job ? h("p", {}, "The audit is ", h("span", { class: `state ${job.state}` }, job.state), job.message ? ` ${job.message}` : "") : null,
+      job ? h("p", {}, "The audit is ", sign(job.state), job.message ? ` ${job.message}` : "") : null,
       jobs.worked === false
-        ? h("p", { class: "warn" }, "No worker runs that takes audits. Start one with ", h("code", {}, "leanfront worker"), "; what is queued waits for it.")
+        ? h(
+            "p",
+            { class: "warn" },
+            "No worker runs that takes audits. Start one with ",
+            h("code", {}, "leanfront worker"),
+            "; what is queued waits for it.",
+          )
         : null,
     );
   }
+}
+
+function sign(state) {
+  return h("span", { class: `state ${state}` }, state);
 }

@@ -44,11 +44,15 @@ export function similarity(selection) {
       { margin: { l: 10, r: 10, t: 10, b: 10 }, xaxis: axis, yaxis: { ...axis, scaleanchor: "x" }, legend: below() },
       {
         alt:
-          `Map of ${findings.names.length} models, ${findings.ways[selection.way]}: those close to one another have alike ` +
-          `angles, norms and margins. The lists above choose models, too.`,
+          `Map of ${findings.names.length} models, ${findings.ways[selection.way]}: those close to one another have ` +
+          "alike angles, norms and margins. The lists above choose models, too.",
       },
     );
-    if (!heard) place.on("plotly_click", ({ points: [point] }) => point.customdata !== undefined && selection.pick(point.customdata));
+    if (!heard) {
+      place.on("plotly_click", ({ points: [point] }) => {
+        if (point.customdata !== undefined) selection.pick(point.customdata);
+      });
+    }
     heard = true;
   }
 

@@ -21,14 +21,20 @@ export function samples(selection) {
   function show(from = null) {
     const chosen = selection.chosen;
     if (!chosen.length) {
-      fill(place, empty("No sample is selected.", button("Clear selection", () => selection.set({ classes: null, samples: null }))));
+      const clear = button("Clear selection", () => selection.set({ classes: null, samples: null }));
+      fill(place, empty("No sample is selected.", clear));
       return;
     }
     const cards = chosen.slice(0, shown).map(card);
     const rest = chosen.length - cards.length;
     fill(
       place,
-      h("p", { class: "note" }, `${cards.length} of ${chosen.length} shown; images without corruption. Positions in the ${findings.document.split} split.`),
+      h(
+        "p",
+        { class: "note" },
+        `${cards.length} of ${chosen.length} shown; images without corruption. `,
+        `Positions in the ${findings.document.split} split.`,
+      ),
       h("ul", { class: "gallery samples" }, cards),
       rest > 0
         ? button(`Show ${Math.min(PAGE, rest)} more`, () => {
@@ -45,6 +51,7 @@ export function samples(selection) {
   function card(sample) {
     const { a, b, way, measure } = selection;
     const models = a === b ? [["A and B", a]] : [["A", a], ["B", b]];
+    const value = (model) => significant(findings.values(model, way, measure)[sample]);
     return h(
       "li",
       { dataset: { sample } },
@@ -58,7 +65,7 @@ export function samples(selection) {
         ["position", String(findings.arrays.positions[sample])],
         ["true", findings.className(findings.labels[sample])],
         ...models.map(([slot, model]) => [slot, answer(sample, model, way)]),
-        ...models.map(([slot, model]) => [`${measure} ${slot}`, significant(findings.values(model, way, measure)[sample])]),
+        ...models.map(([slot, model]) => [`${measure} ${slot}`, value(model)]),
       ]),
     );
   }

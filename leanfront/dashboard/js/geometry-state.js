@@ -1,4 +1,4 @@
-/** What all views of the geometry look at: two models, a way, a measure, and which samples. It stands in the address. */
+/** What all views of the geometry look at: two models, a way, a measure, which samples. It stands in the address. */
 
 import { onReturn, read, write } from "./state.js";
 
@@ -59,8 +59,8 @@ export class Selection extends EventTarget {
 
   /** Take a class in, or out. */
   toggleClass(label) {
-    const before = this.classes ?? [];
-    const after = before.includes(label) ? before.filter((each) => each !== label) : [...before, label].sort((x, y) => x - y);
+    const others = (this.classes ?? []).filter((each) => each !== label);
+    const after = this.classes?.includes(label) ? others : [...others, label].sort((x, y) => x - y);
     this.set({ classes: after.length ? after : null });
   }
 

@@ -18,18 +18,18 @@ export function evaluation(selection) {
     cells.push({ own, head });
     return h("tr", {}, h("th", { scope: "row" }, head.element), own.map((each) => h("td", {}, each.button)));
   });
-  const columns = findings.ways.map((way, place) => button(way, () => selection.set({ way: place }), { class: "plain" }));
+  const columns = findings.ways.map((name, way) => button(name, () => selection.set({ way }), { class: "plain" }));
   const table = h(
     "table",
     { class: "evaluation" },
     caption,
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "model"), columns.map((each) => h("th", { scope: "col" }, each)))),
+    h("thead", {}, h("tr", {}, ["model", ...columns].map((each) => h("th", { scope: "col" }, each)))),
     h("tbody", {}, rows),
   );
   selection.follow(() => {
     const chosen = selection.chosen;
     const of = selection.narrowed ? `the ${chosen.length} selected samples` : `all ${chosen.length} samples`;
-    const edges = findings.edges(selection.measure, findings.models.map((_, model) => model), findings.ways.map((_, way) => way));
+    const edges = findings.edges(selection.measure, [...findings.models.keys()], [...findings.ways.keys()]);
     fill(caption, `Accuracy on ${of}, and how their ${selection.measure} spreads (grey: of all samples)`);
     columns.forEach((each, place) => each.setAttribute("aria-pressed", String(place === selection.way)));
     cells.forEach(({ own, head }, model) => {
@@ -81,8 +81,8 @@ export function evaluation(selection) {
 function bars(counts, most) {
   const width = WIDTH / counts.length;
   const steps = counts.map((count, place) => {
-    const height = (HEIGHT * count) / most;
-    return count ? `M${(place * width).toFixed(1)} ${HEIGHT}v${(-height).toFixed(1)}h${(width - 0.5).toFixed(1)}V${HEIGHT}z` : "";
+    const [x, height, across] = [place * width, (HEIGHT * count) / most, width - 0.5].map((each) => each.toFixed(1));
+    return count ? `M${x} ${HEIGHT}v-${height}h${across}V${HEIGHT}z` : "";
   });
   return steps.join("");
 }

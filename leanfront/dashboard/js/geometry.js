@@ -18,8 +18,8 @@ import { place } from "./state.js";
 import { panel, show } from "./ui.js";
 
 const READING =
-  "Where samples lie before the last layer, under each criterion, ratio and corruption. Choose two models, A and B, and a " +
-  "corruption; select classes or samples: all views follow, and the address keeps what you chose.";
+  "Where samples lie before the last layer, under each criterion, ratio and corruption. Choose two models, A and B, " +
+  "and a corruption; select classes or samples: all views follow, and the address keeps what you chose.";
 
 start("Geometry", async (main) => {
   const [, search] = place();
@@ -27,7 +27,12 @@ start("Geometry", async (main) => {
   document.title = `Geometry · ${search} · leanfront`;
   fill(
     main,
-    trail(["Searches", "/"], [search, link("searches", search)], ["Audits", link("searches", search, "audits")], ["Geometry"]),
+    trail(
+      ["Searches", "/"],
+      [search, link("searches", search)],
+      ["Audits", link("searches", search, "audits")],
+      ["Geometry"],
+    ),
     h("h1", {}, `Geometry of pruning: ${search}`),
     content,
   );
@@ -51,7 +56,8 @@ function views(search, audit, findings) {
     h(
       "p",
       { class: "source" },
-      `${count} samples of the ${split} split, ${moment(audit.created)}. Source: Understanding robustness lottery, arXiv 2206.07918. `,
+      `${count} samples of the ${split} split, ${moment(audit.created)}. `,
+      "Source: Understanding robustness lottery, arXiv 2206.07918. ",
       h("a", { href: link("searches", search, "audits", "geometry") }, "All its tables and figures"),
     ),
     controls(selection),

@@ -23,7 +23,7 @@ export async function start(title, work) {
   try {
     await work(main);
   } catch (error) {
-    fill(main, failure(error, () => location.reload()));
+    fill(main, h("h1", {}, title), failure(error, () => location.reload()));
   }
 }
 
