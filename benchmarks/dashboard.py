@@ -32,8 +32,7 @@ from storage import FrontierStore
 PAGE = "/searches/it"
 MARKS = {
     "first-contentful-paint": "first paint of anything",
-    "leanfront-drawn": "the frontier is drawn",
-    "leanfront-all": "all candidates are drawn",
+    "leanfront-drawn": "all candidates are drawn",
 }
 ANSWER = "leanfront-answer"
 TIMES = """() => Object.fromEntries(["paint", "mark"].flatMap((kind) => performance.getEntriesByType(kind))

@@ -25,11 +25,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import leanfront
 from leanfront.http import Server
+from leanfront.registry import Registry
 from storage import FrontierStore
 from tests.chromium import launched
 
 FOLDER = Path(__file__).parent
-WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+WIDE, PHONE = {"width": 1280, "height": 1100}, {"width": 390, "height": 844}
 SETTLED = 2500
 """Milliseconds until charts have been drawn and have stopped moving."""
 
@@ -52,7 +53,7 @@ def made(folder: Path) -> tuple[str, str]:
 def served(url: str) -> Iterator[str]:
     """Address of a server on a database."""
     with FrontierStore(url) as store:
-        server = Server(store, port=0)
+        server = Server(store, Registry(), port=0)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

@@ -8,18 +8,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 import leanfront
 from audit import KINDS, AuditOptions, Auditor
 from leanfront.auditing import require_auditable, require_no_paths, spread
-from leanfront.cli import main
 from leanfront.errors import TargetError, UsageError
 from objectives import Measurement
 from search import Candidate
 from storage import FrontierStore, check
 from targets import Target, resolve
+from tests.leanfront.commands import run
 
 SMALL = ("--models", "2", "--samples", "8", "--corruptions", "contrast,gaussian_noise", "--gallery", "2")
 OPTIONS = {"models": 2, "samples": 8, "corruptions": ["contrast", "gaussian_noise"], "gallery": 2}
@@ -41,10 +40,6 @@ def searched(pictured: Target, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def own(searched: Path, tmp_path: Path) -> str:
     return f"sqlite:///{shutil.copytree(searched, tmp_path / 'own')}/leanfront.db"
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
 
 
 def test_what_is_found_is_stored(own: str, pictured: Target) -> None:

@@ -13,17 +13,13 @@ from typing import Any
 
 import optuna
 import pytest
-from click.testing import CliRunner, Result
 
 from leanfront.cli import main
 from leanfront.plot import frontier_figure
 from leanfront.result import SearchResult
 from storage import AuditRecord, FrontierStore
 from targets import builtin_targets
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
+from tests.leanfront.commands import run
 
 
 def answer(*arguments: str) -> Any:

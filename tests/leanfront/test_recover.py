@@ -14,12 +14,10 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 import leanfront
 from compressors import Recovery, derive, recover
 from compressors.artifact import read, write
-from leanfront.cli import main
 from leanfront.database import open_shelf
 from leanfront.recovering import ShelvedFiles
 from leanfront.verifying import PACKED
@@ -28,6 +26,7 @@ from search.attempt import BEFORE, LIMIT, MINUTES, PREDICTED
 from storage import FrontierStore, check
 from targets import Target, resolve
 from targets.errors import ArtifactError, CompressionError, StorageError, TargetError, UsageError
+from tests.leanfront.commands import run
 from tests.leanfront.recoveries import checkpoints, wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -64,10 +63,6 @@ def result(url: str, target: Target) -> leanfront.SearchResult:
 def worst(result: leanfront.SearchResult) -> leanfront.Candidate:
     """The frontier member that has lost the most."""
     return min(result.frontier(), key=lambda candidate: candidate.accuracy or 0)
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
 
 
 def answer(*arguments: str) -> Any:

@@ -12,18 +12,17 @@ from typing import Any
 
 import plotly.io
 import pytest
-from click.testing import CliRunner, Result
 
 import leanfront
 from audit import KINDS
 from leanfront.audit_text import TABLES, tables_of
 from leanfront.chapters import documents_of
-from leanfront.cli import main
 from leanfront.figures import PARTS
 from leanfront.report import report_html
 from storage import AuditRecord, FrontierStore
 from targets import Target, resolve
 from targets.errors import UsageError
+from tests.leanfront.commands import run
 
 EVIL = '<script>alert("x")</script>'
 PICTURED = Path(__file__).with_name("pictured.py")
@@ -73,10 +72,6 @@ class Page(HTMLParser):
         return {
             name: plotly.io.from_json(text) for name, text in self.scripts.items() if name.endswith("-data")
         }
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 import leanfront
 from compressors import derive
-from leanfront.cli import main
 from leanfront.database import open_shelf, open_store
 from leanfront.verifying import PACKED
 from objectives import METRICS
@@ -27,6 +25,7 @@ from search import Claim, Evaluator, Verification, verify
 from storage import FrontierStore
 from targets import Target
 from targets.errors import ArtifactError, TargetError, UsageError
+from tests.leanfront.commands import run
 
 
 @pytest.fixture
@@ -43,10 +42,6 @@ def own(finished: str, tmp_path: Path) -> str:
 @pytest.fixture(scope="module")
 def evaluator(tiny: Target) -> Evaluator:
     return Evaluator(tiny, derive(tiny.model, tiny.example_input))
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
 
 
 def change(url: str, sql: str) -> None:

@@ -193,11 +193,9 @@ export class Chart {
       this.#ring(axes, knee, 13, { color: PURPLE, width: 2, dash: "dash" }, "knee"),
       this.#ring(axes, picked, 10, { color: shade("text"), width: 2 }, ""),
       this.#ring(axes, answer, 8, chosen, nearest ? "nearest" : "answer"),
-    ].filter(Boolean);
-    return {
-      shapes: [...lines.filter(Boolean), ...rings.map(({ shape }) => shape)],
-      annotations: rings.map(({ annotation }) => annotation).filter(Boolean),
-    };
+    ];
+    // Shapes alone: they move in a tenth of the time that annotations take.
+    return { shapes: [...lines, ...rings].filter(Boolean) };
   }
 
   #ring(axes, id, radius, line, text) {
@@ -205,13 +203,12 @@ export class Chart {
     if (place === undefined) return null;
     const [x, y] = axes.map(({ key }) => this.data.columns.value(place, key));
     if (x === null || y === null) return null;
-    const circle = { type: "circle", xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line };
-    const at = (value, { type }) => (type === "log" ? Math.log10(value) : value);
+    const at = { xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y };
     const font = { color: shade("text"), size: 12 };
-    const spot = { x: at(x, axes[0]), y: at(y, axes[1]), yshift: radius + 9, showarrow: false };
+    const over = { textposition: "top center", yanchor: "bottom", textangle: 0 };
     return {
-      shape: { ...circle, x0: -radius, x1: radius, y0: -radius, y1: radius },
-      annotation: text ? { ...spot, text: `${text} ${id}`, font, bgcolor: shade("card"), borderpad: 1 } : null,
+      ...{ type: "path", path: circle(radius), ...at, line },
+      label: text ? { text: `${text} ${id}`, font, ...over } : undefined,
     };
   }
 
@@ -269,6 +266,18 @@ function barsOf(values, { low, high }) {
     thickness: 1,
     width: 0,
   };
+}
+
+/** A circle around an anchor, by four curves: on logarithmic axes plotly takes no corner left of the anchor. */
+function circle(r) {
+  const k = 0.5523 * r;
+  const quarters = [
+    [-r, k, -k, r, 0, r],
+    [k, r, r, k, r, 0],
+    [r, -k, k, -r, 0, -r],
+    [-k, -r, -r, -k, -r, 0],
+  ];
+  return `M${-r},0 ${quarters.map((each) => `C${each.join(",")}`).join(" ")} Z`;
 }
 
 function isLimited({ name, split }, limit) {

@@ -22,6 +22,8 @@ import { behind, button, empty, failure, loading, panel, say } from "./ui.js";
 
 /** Milliseconds after which tables follow a slider. */
 const LATER = 200;
+/** Milliseconds that lines wait for the answer. */
+const PATIENCE = 40;
 
 class Explorer {
   constructor(main, name) {
@@ -198,7 +200,10 @@ class Explorer {
   async #limited(event, whole) {
     const { view } = this;
     this.answer.ask(view, event?.timeStamp ?? null);
-    this.chart.mark({ limits: limits(view) });
+    // The lines move with the answer, in one drawing, unless that takes long.
+    this.chart.over.limits = limits(view);
+    clearTimeout(this.moving);
+    this.moving = setTimeout(() => this.chart.mark({}), PATIENCE);
     clearTimeout(this.later);
     if (whole) await this.#redraw(false);
     this.later = setTimeout(() => this.#rest(), LATER);
@@ -214,6 +219,7 @@ class Explorer {
 
   async #answered(over) {
     this.budget.bind(over.binding);
+    clearTimeout(this.moving);
     await this.chart.mark(over);
   }
 

@@ -97,7 +97,7 @@ function heat(values, end, said) {
   const flat = cells.filter(({ value }) => value !== null);
   const worst = flat.reduce((before, each) => (each.value < before.value ? each : before), flat[0]);
   const alt = worst
-    ? `${said}: lowest by ${significant(worst.value)} with the patch in row ${worst.y + 1}, column ${worst.x + 1} covered`
+    ? `${said}: ${significant(worst.value)} at the lowest, with row ${worst.y + 1}, column ${worst.x + 1} covered`
     : `${said}: not known`;
   return svg(
     "svg",

@@ -1,6 +1,6 @@
 /** The geometry of pruning in six linked views: what is selected in one is what the others show. */
 
-import { find, get, path } from "./api.js";
+import { get, path } from "./api.js";
 import { fill, h } from "./dom.js";
 import { attribution } from "./geometry-attribution.js";
 import { controls, summary } from "./geometry-controls.js";
@@ -40,9 +40,9 @@ start("Geometry", async (main) => {
 
   function open() {
     return show(content, async () => {
-      await get(path("searches", search));
-      const audit = await find(path("searches", search, "audits", "geometry"));
-      if (audit === null) return making(search, open);
+      const made = await get(path("searches", search, "audits"));
+      if (!made.some(({ kind }) => kind === "geometry")) return making(search, open);
+      const audit = await get(path("searches", search, "audits", "geometry"));
       return views(search, audit, await Findings.read(search, audit));
     });
   }
