@@ -16,6 +16,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
 import click
 from playwright.sync_api import Page
@@ -63,31 +65,46 @@ def served(url: str) -> Iterator[str]:
             thread.join()
 
 
-def views(url: str, name: str) -> list[tuple[str, str, str, dict[str, int]]]:
-    """(file, address, colour scheme, size) of the pictures."""
+class View(NamedTuple):
+    """A picture: its file, what is shown, how wide, in which colours, and the part that is scrolled to."""
+
+    file: str
+    address: str
+    size: dict[str, int] = WIDE
+    scheme: str = "light"
+    part: str = "main"
+
+
+def views(url: str, name: str) -> list[View]:
+    """The pictures."""
     with FrontierStore(url) as store:
         members = sorted(store.frontier(name), key=lambda each: each.value("memory_bytes") or 0.0)
         dense = next(each.value for each in store.search(name).dense if each.name == "memory_bytes")
     middle, near, far = (members[round(share * (len(members) - 1))] for share in (0.5, 0.25, 0.75))
-    budget = f"max_memory_bytes={round(dense / 20)}"
-    four = f"{near.id},{middle.id},{far.id}"
+    search = f"/searches/{quote(name, safe='')}"
+    budget = f"{search}?max_memory_bytes={round(dense / 20)}"
     return [
-        ("searches", "/", "light", WIDE),
-        ("frontier", f"/searches/{name}?{budget}", "light", WIDE),
-        ("frontier-dark", f"/searches/{name}?{budget}", "dark", PHONE),
-        ("candidate", f"/candidates/{middle.id}", "light", WIDE),
-        ("compare", f"/compare?ids={four}", "light", WIDE),
-        ("audits", f"/searches/{name}/audits/classes", "light", WIDE),
-        ("exemplars", f"/searches/{name}/audits/exemplars", "light", WIDE),
-        ("geometry", f"/searches/{name}/geometry", "dark", WIDE),
+        View("searches", "/"),
+        View("frontier", budget),
+        View("frontier-dark", budget, PHONE, "dark"),
+        View("candidate", f"/candidates/{middle.id}", part="#layers"),
+        View("compare", f"/compare?ids={near.id},{middle.id},{far.id}"),
+        View("audits", f"{search}/audits/classes"),
+        View("exemplars", f"{search}/audits/exemplars", part="main details"),
+        View("geometry", f"{search}/geometry", scheme="dark", part="main section:nth-of-type(2)"),
     ]
 
 
-def take(page: Page, file: str, address: str) -> None:
+def take(page: Page, view: View) -> None:
     """One picture."""
-    page.goto(address)
+    page.goto(view.address)
     page.wait_for_timeout(SETTLED)
-    place = FOLDER / f"dashboard-{file}.png"
+    part = page.locator(view.part).first
+    if part.evaluate("(part) => part.tagName") == "DETAILS":
+        part.locator("summary").click()
+    part.evaluate("(part) => part.scrollIntoView()")
+    page.wait_for_timeout(SETTLED)
+    place = FOLDER / f"dashboard-{view.file}.png"
     page.screenshot(path=place)
     click.echo(f"{place.name}: {place.stat().st_size:,} bytes")
 
@@ -101,9 +118,9 @@ def main(database: str | None, name: str) -> None:
         if database is None:
             database, name = made(Path(folder))
         with served(database) as url, launched() as browser:
-            for file, address, scheme, size in views(database, name):
-                context = browser.new_context(base_url=url, viewport=size, color_scheme=scheme)
-                take(context.new_page(), file, address)
+            for view in views(database, name):
+                context = browser.new_context(base_url=url, viewport=view.size, color_scheme=view.scheme)
+                take(context.new_page(), view)
                 context.close()
 
 

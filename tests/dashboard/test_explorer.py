@@ -14,13 +14,15 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from click.testing import CliRunner
 from playwright.sync_api import Locator, Page, expect
 
+from leanfront.cli import cli
 from leanfront.registry import Registry
+from objectives import STRATEGIES
 from storage import FrontierStore
 from tests.dashboard.browser import Watch
 from tests.dashboard.showcase import DATABASE, NAME, ODD
-from tests.leanfront.commands import run
 from tests.leanfront.runners import working
 from tests.leanfront.served import served
 

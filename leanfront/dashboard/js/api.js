@@ -139,17 +139,3 @@ export async function file(where, parameters) {
     digest: (answer.headers.get("ETag") ?? "").replaceAll('"', ""),
   };
 }
-
-/** What is told of a file before it is downloaded: {bytes, digest}; null where there is none yet. */
-export async function fileHead(where, parameters) {
-  try {
-    const answer = await ask(where, { method: "HEAD", parameters });
-    return {
-      bytes: Number(answer.headers.get("Content-Length")),
-      digest: (answer.headers.get("ETag") ?? "").replaceAll('"', ""),
-    };
-  } catch (error) {
-    if (error instanceof Problem && error.status === 404) return null;
-    throw error;
-  }
-}

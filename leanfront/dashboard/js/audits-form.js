@@ -29,7 +29,8 @@ export async function form(kinds, single) {
   const { schemas } = (await answer.json()).components;
   const { properties } = schemas[single ? "AuditRequest" : "SearchAuditRequest"];
   const names = new Set([...ALL, ...kinds.flatMap((kind) => OWN[kind] ?? [])]);
-  const controls = [...names].filter((name) => name in properties).map((name) => [name, control(name, properties[name])]);
+  const known = [...names].filter((name) => name in properties);
+  const controls = known.map((name) => [name, control(name, properties[name])]);
   const element = h("form", { class: "options", on: { submit: (event) => event.preventDefault() } });
   element.append(...controls.map(([, each]) => each.element));
   return {

@@ -10,6 +10,7 @@ import { link, start, trail } from "./shell.js";
 import { place } from "./state.js";
 import { behind, button, empty, facts, failure, panel, save, say, show } from "./ui.js";
 
+const SLOW = ["limits", "geometry"];
 const LONG = "Limits and geometry prune a model many times: on a large one that takes a worker hours.";
 const IDLE = "No worker runs that takes audits.";
 
@@ -42,7 +43,10 @@ class Page {
     this.tell();
     if (!kind) this.overview();
     else if (known) await this.one(known);
-    else fill(this.content, empty(`There is no kind of audit “${kind}”.`, h("a", { href: this.address() }, "All kinds")));
+    else {
+      const all = h("a", { href: this.address() }, "All kinds");
+      fill(this.content, empty(`There is no kind of audit “${kind}”.`, all));
+    }
   }
 
   address(...rest) {
@@ -83,7 +87,9 @@ class Page {
     fill(
       this.notice,
       lines.length ? h("ul", {}, lines) : null,
-      idle ? h("p", { class: "warn" }, IDLE, " Start one with ", h("code", {}, "leanfront worker"), "; what is queued waits for it.") : null,
+      idle
+        ? h("p", { class: "warn" }, IDLE, " Start one: ", h("code", {}, "leanfront worker"), "; until then it waits.")
+        : null,
     );
     if (idle && !this.idle) say(IDLE);
     this.idle = idle;
@@ -157,7 +163,7 @@ class Page {
         this.content,
         h("p", {}, reading),
         h("p", { class: "source" }, `Source: ${source}.`),
-        panel("Not made yet", { class: "order" }, kind === "limits" || kind === "geometry" ? h("p", {}, LONG) : null, order("Audit now")),
+        panel("Not made yet", { class: "order" }, SLOW.includes(kind) ? h("p", {}, LONG) : null, order("Audit now")),
       );
       return;
     }
@@ -242,7 +248,8 @@ class Page {
 async function subject(room, id) {
   if (room === "searches") {
     const page = link("searches", id);
-    return { search: id, candidate: null, page, where: path("searches", id, "audits"), trail: [["Searches", "/"], [id, page]] };
+    const steps = [["Searches", "/"], [id, page]];
+    return { search: id, candidate: null, page, where: path("searches", id, "audits"), trail: steps };
   }
   const { search } = await get(path("candidates", id));
   const page = link("candidates", id);

@@ -8,7 +8,7 @@ import { table } from "./ui.js";
 const FLOAT = 32;
 
 /** What is drawn of layers: a value each, and that of the dense model where there is one. */
-export const MEASURES = [
+const MEASURES = [
   {
     key: "kept",
     title: "Kept channels",

@@ -11,7 +11,7 @@ import { empty, table } from "./ui.js";
  * @returns {{best: number|null, close: Array<number>}} the place of the best, null where none is; and the places of
  *   those whose intervals overlap, or that have the same value
  */
-export function bestOf(row) {
+function bestOf(row) {
   const known = row.value.map((value, place) => ({ value, place })).filter(({ value }) => value !== null);
   if (known.length < 2) return { best: null, close: [] };
   const sign = smallerIsBetter(row.name, row.split) ? 1 : -1;

@@ -9,7 +9,7 @@ const HEIGHT = 520;
 /** Beyond so many, each point of the frontier is no longer an element of its own. */
 const MANY = 400;
 const MARGIN = 0.05;
-const CAMERA = { eye: { x: 1.7, y: 1.7, z: 0.8 } };
+const SCENE = { aspectmode: "cube", camera: { eye: { x: 1.7, y: 1.7, z: 0.8 } } };
 /** In three dimensions plotly's z goes up. */
 const SOLID = { x: "x", y: "z", z: "y" };
 
@@ -44,8 +44,9 @@ export class Chart {
       uirevision: axes.map(({ key, type }) => `${key} ${type}`).join(),
     };
     const named = (made) => Object.fromEntries(axes.map((axis) => [`${axis.axis}axis`, made(axis)]));
+    const scene = { aspectmode: "cube", camera: CAMERA };
     const layout = solid
-      ? { ...common, scene: { aspectmode: "cube", camera: CAMERA, ...named((axis) => ({ ...axisOf(axis), dtick: null })) } }
+      ? { ...common, scene: { ...scene, ...named((axis) => ({ ...axisOf(axis), dtick: null })) } }
       : { ...common, ...named((axis) => ({ ...axisOf(axis), ...rangeOf(groups, axis) })), ...this.#drawnOver() };
     await draw(this.place, traces, layout, { alt: this.#alt(axes, groups), config: { scrollZoom: false } });
     this.drawn = true;

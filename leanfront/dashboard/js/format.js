@@ -28,7 +28,7 @@ export function label(name) {
 }
 
 /** Its unit in words, "" for shares. */
-export function unitName(unit) {
+function unitName(unit) {
   return UNITS[unit] ?? unit ?? "";
 }
 
@@ -48,9 +48,13 @@ export function number(value, unit = "") {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (unit === "byte") return bytes(value);
   if (unit === "MAC" || unit === "bit operation") return count(value);
-  if (unit === "1") return value !== 0 && Math.abs(value) < 5e-5 ? value.toExponential(1) : trimmed(value.toFixed(4), 1);
+  if (unit === "1") return isTiny(value) ? value.toExponential(1) : trimmed(value.toFixed(4), 1);
   if (unit === "ms") return `${significant(value)} ms`;
   return unit ? `${significant(value)} ${unitName(unit)}` : significant(value);
+}
+
+function isTiny(value) {
+  return value !== 0 && Math.abs(value) < 5e-5;
 }
 
 function trimmed(text, least) {

@@ -63,7 +63,7 @@ export function failure(error, again = null) {
   return h(
     "div",
     { class: "failure", role: "alert" },
-    h("p", {}, h("strong", {}, known ? error.title : "This page failed"), known && error.detail ? `: ${error.detail}` : ""),
+    h("p", {}, h("strong", {}, known ? error.title : "This page failed"), known && error.detail && `: ${error.detail}`),
     known ? null : h("p", {}, String(error.message ?? error)),
     again ? button("Try again", again) : null,
   );
@@ -178,7 +178,12 @@ export function confirm(title, text, action) {
       { method: "dialog" },
       heading,
       h("p", {}, text),
-      h("div", { class: "actions" }, h("button", { value: "yes", class: "danger" }, action), h("button", { value: "no" }, "Cancel")),
+      h(
+        "div",
+        { class: "actions" },
+        h("button", { value: "yes", class: "danger" }, action),
+        h("button", { value: "no" }, "Cancel"),
+      ),
     ),
   );
   document.body.append(dialog);
