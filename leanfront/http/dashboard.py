@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -60,6 +61,7 @@ _SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
 _REVALIDATE = "no-cache"
 _FOR_EVER = "public, max-age=31536000, immutable"
 _PACKED = ".gz"
+_IMPORT = re.compile(r'from "\./([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,22 @@ class Asset:
         return Response(self.plain, headers=headers, media_type=self.kind)
 
 
+def modules(name: str) -> list[str]:
+    """A module of ours and all that it imports, as paths below ``/assets/``."""
+    found = [f"js/{name}.js"]
+    for path in found:
+        imported = _IMPORT.findall(assets()[path].plain.decode())
+        found += [each for each in dict.fromkeys(f"js/{file}" for file in imported) if each not in found]
+    return found
+
+
 @cache
 def shell(page: Page) -> Asset:
     """A page as it is sent: all of them are one shell around a module."""
-    text = Template((_root() / "shell.html").read_text(encoding="utf-8")).substitute(page._asdict())
+    # Without this a browser would ask for one level of imports after the other.
+    preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{path}">' for path in modules(page.module))
+    template = Template((_root() / "shell.html").read_text(encoding="utf-8"))
+    text = template.substitute(page._asdict(), preloads=preloads)
     return Asset("text/html", gzip.compress(text.encode(), mtime=0), lasting=False)
 
 

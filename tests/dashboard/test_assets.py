@@ -38,6 +38,7 @@ def test_pages(showcase: str) -> None:
         assert f"<title>{page.title} · leanfront</title>" in answer.text
         assert f'src="/assets/js/{page.module}.js"' in answer.text
         assert "$" not in answer.text
+        assert '<link rel="modulepreload" href="/assets/js/api.js">' in answer.text
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert answer.headers["content-security-policy"] == POLICY
         assert answer.headers["x-content-type-options"] == "nosniff"

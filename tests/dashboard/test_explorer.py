@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,19 +16,19 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from click.testing import CliRunner
 from playwright.sync_api import Locator, Page, expect
 
-from leanfront.cli import cli
 from leanfront.registry import Registry
 from objectives import STRATEGIES
 from storage import FrontierStore
 from tests.dashboard.browser import Watch
 from tests.dashboard.showcase import DATABASE, NAME, ODD
+from tests.leanfront.commands import run
 from tests.leanfront.runners import working
 from tests.leanfront.served import served
 
 Open = Callable[..., AbstractContextManager[tuple[Page, Watch]]]
+Serve = Callable[..., AbstractContextManager[str]]
 HERE = f"/searches/{NAME}"
 TINY = Registry.of(("tiny=tests/tiny.py:target",))
 PHONE = {"width": 375, "height": 800}
@@ -81,17 +83,8 @@ def test_sliders_give_what_select_and_the_command_give(
     limits = {name: query[name][0] for name in ("max_memory_bytes", "max_macs")}
     expect_answer(page, chosen(showcase, **limits))
     database = f"sqlite:///{showcase_folder / DATABASE}"
-    told = run(
-        "select",
-        NAME,
-        "--max-memory",
-        limits["max_memory_bytes"],
-        "--max-macs",
-        limits["max_macs"],
-        "--json",
-        "--database",
-        database,
-    )
+    words = ("--max-memory", limits["max_memory_bytes"], "--max-macs", limits["max_macs"], "--json")
+    told = run("select", NAME, *words, "--database", database)
     expect_answer(page, json.loads(told.output)["candidate"]["id"])
 
 
@@ -104,7 +97,7 @@ def test_keys_move_a_slider_and_the_lines(page: Page, showcase: str) -> None:
     expect_answer(page, before)
     for _ in range(30):
         page.keyboard.press("PageDown")
-        if parse_qs(urlsplit(page.url).query)["max_memory_bytes"][0] < "3000":
+        if float(parse_qs(urlsplit(page.url).query)["max_memory_bytes"][0]) < 3000:
             break
     size = parse_qs(urlsplit(page.url).query)["max_memory_bytes"][0]
     after = chosen(showcase, max_memory_bytes=size)
@@ -131,19 +124,14 @@ def test_typed_budgets_caps_and_strategies(page: Page, showcase: str) -> None:
     caps = page.locator(".caps form")
     caps.get_by_label("Measurement to limit").select_option("ece")
     caps.get_by_label("At least or at most").select_option("maximum")
-    least = min(
-        each
-        for each in asked(showcase, f"searches/{NAME}/candidates", columns="ece")["columns"]["ece"]["value"]
-        if each
-    )
+    errors = asked(showcase, f"searches/{NAME}/candidates", columns="ece")["columns"]["ece"]["value"]
+    least = min(each for each in errors if each)
     caps.get_by_label("Limit", exact=True).fill(str(least * 1.5))
     caps.get_by_role("button", name="Add limit").click()
     budget = {"max_memory_bytes": "4KB", "max_macs": "60.6K", "max_ece": least * 1.5}
     expect_answer(page, chosen(showcase, **budget))
     page.get_by_role("button", name="Remove: ECE").click()
-    for strategy in asked(showcase, "../../openapi.json")["paths"]["/api/v1/searches/{name}/select"]["get"][
-        "parameters"
-    ][1]["schema"]["enum"]:
+    for strategy in STRATEGIES:
         page.get_by_label("Choose by").select_option(strategy)
         expect_answer(page, chosen(showcase, max_memory_bytes="4KB", max_macs="60.6K", strategy=strategy))
 
@@ -162,6 +150,20 @@ def test_an_infeasible_budget_names_the_nearest_and_what_binds(page: Page, showc
     open_one = asked(showcase, f"searches/{NAME}/select", max_mce=0.01)["unmeasured"]
     expect(answer(page)).to_contain_text(f"not measured on {len(open_one['candidates'])} candidates")
     expect(page.get_by_role("button", name="Have a worker measure it")).to_be_enabled()
+
+
+def test_what_is_open_is_queued_for_a_worker(
+    showcase_folder: Path, tmp_path: Path, serve: Serve, open_page: Open
+) -> None:
+    shutil.copy(showcase_folder / DATABASE, tmp_path)
+    with serve(tmp_path) as url, open_page(url) as (page, _):
+        page.goto(f"{HERE}?max_mce=0.01&max_memory_bytes=5000")
+        page.get_by_role("button", name="Have a worker measure it").click()
+        said = answer(page).get_by_text("Waiting for a worker")
+        expect(said).to_be_visible()
+        number = re.findall(r"job (\d+)", said.inner_text())[0]
+        job = asked(url, f"jobs/{number}")
+        assert (job["kind"], job["search"], job["state"]) == ("measure", NAME, "queued")
 
 
 def test_the_address_holds_the_view(page: Page, showcase: str, open_page: Open) -> None:

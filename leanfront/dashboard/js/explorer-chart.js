@@ -9,7 +9,7 @@ const HEIGHT = 520;
 /** Beyond so many, each point of the frontier is no longer an element of its own. */
 const MANY = 400;
 const MARGIN = 0.05;
-const SCENE = { aspectmode: "cube", camera: { eye: { x: 1.7, y: 1.7, z: 0.8 } } };
+const CAMERA = { eye: { x: 1.7, y: 1.7, z: 0.8 } };
 /** In three dimensions plotly's z goes up. */
 const SOLID = { x: "x", y: "z", z: "y" };
 
