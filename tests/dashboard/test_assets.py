@@ -97,7 +97,7 @@ def test_scripts_make_no_markup_of_text(script: Path) -> None:
     assert text.count("\n") < 500
 
 
-@pytest.mark.parametrize("page", set(PAGES.values()), ids=lambda page: page.module)
+@pytest.mark.parametrize("page", dict.fromkeys(PAGES.values()), ids=lambda page: page.module)
 def test_pages_hold_nothing_inline(page: Page) -> None:
     text = shell(page).plain.decode()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", text)
