@@ -12,9 +12,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -22,14 +19,13 @@ from urllib.parse import quote
 import click
 from playwright.sync_api import Page
 
-# The tests' own browser; as a script only this folder is on the path.
+# The tests' own browser and server; as a script only this folder is on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import leanfront
-from leanfront.http import Server
-from leanfront.registry import Registry
 from storage import FrontierStore
 from tests.chromium import launched
+from tests.leanfront.served import served
 
 FOLDER = Path(__file__).parent
 WIDE, PHONE = {"width": 1280, "height": 1100}, {"width": 390, "height": 844}
@@ -49,20 +45,6 @@ def made(folder: Path) -> tuple[str, str]:
     kinds = ("classes", "exemplars", "calibration", "robustness", "limits", "bounds", "capacity", "geometry")
     found.audit(*some, kinds=kinds, models=4, samples=200, levels=("pruning",))
     return url, "digits"
-
-
-@contextmanager
-def served(url: str) -> Iterator[str]:
-    """Address of a server on a database."""
-    with FrontierStore(url) as store:
-        server = Server(store, Registry(), port=0)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            yield server.url
-        finally:
-            server.stop()
-            thread.join()
 
 
 class View(NamedTuple):
@@ -117,7 +99,7 @@ def main(database: str | None, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if database is None:
             database, name = made(Path(folder))
-        with served(database) as url, launched() as browser:
+        with FrontierStore(database) as store, served(store) as url, launched() as browser:
             for view in views(database, name):
                 context = browser.new_context(base_url=url, viewport=view.size, color_scheme=view.scheme)
                 take(context.new_page(), view)

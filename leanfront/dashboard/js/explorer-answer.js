@@ -5,6 +5,7 @@ import { fill, h } from "./dom.js";
 import { label, number } from "./format.js";
 import { card, measurementOf, sentence } from "./explorer-card.js";
 import { limits, question } from "./explorer-view.js";
+import { ENDED } from "./jobs.js";
 import { behind, button } from "./ui.js";
 
 const PERIOD = 1500;
@@ -101,7 +102,7 @@ export class Answer {
     const body = { maximum: {}, minimum: {}, strategy: view.strategy, stage: view.stage };
     for (const { side, name, text, amount } of limits(view)) body[side][name] = amount ?? text;
     let job = await post(path("searches", this.data.name, "measure"), body);
-    while (["queued", "running", "cancelling"].includes(job.state)) {
+    while (!ENDED.includes(job.state)) {
       fill(place, `${job.state === "queued" ? "Waiting for a worker" : "A worker measures"} (job ${job.id})…`);
       await new Promise((resolve) => setTimeout(resolve, PERIOD));
       if (!place.isConnected) return;

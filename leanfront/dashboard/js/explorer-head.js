@@ -3,11 +3,11 @@
 import { find, path, post } from "./api.js";
 import { add, fill, h } from "./dom.js";
 import { interval, label, moment, significant } from "./format.js";
+import { ENDED } from "./jobs.js";
 import { link } from "./shell.js";
 import { behind, button, confirm, facts, say, table } from "./ui.js";
 
 const FIRST = ["accuracy", "memory_bytes", "macs"];
-const ENDED = ["done", "failed", "cancelled"];
 
 /** Whether a search does no more. */
 export function ended({ state }) {
