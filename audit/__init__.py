@@ -6,13 +6,13 @@ are pure functions of those answers.
 
 from __future__ import annotations
 
-from audit.answers import Answers
-from audit.auditor import Auditor, StoppedError
-from audit.kinds import KINDS, Findings, Kind, register
-from audit.layer_limits import bounds_of
-from audit.options import PATHS, AuditOptions
-from audit.run import kinds_of, run
-from audit.versions import LEVELS, Configured, Dense, Version, of_candidate
+from leanfront.core.audit.answers import Answers
+from leanfront.core.audit.auditor import Auditor, StoppedError
+from leanfront.core.audit.kinds import KINDS, Findings, Kind, register
+from leanfront.core.audit.kinds.limits.layer_limits import bounds_of
+from leanfront.core.audit.options import PATHS, AuditOptions
+from leanfront.core.audit.runs import kinds_of, run
+from leanfront.core.audit.versions import LEVELS, Configured, Dense, Version, of_candidate
 
 __all__ = [
     "KINDS",

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compressors.bank_cache import BankCache, content_key
-from targets.weights_cache import cache_folder
+from leanfront.core.compressors.statistics.cache import BankCache, content_key
+from leanfront.core.targets.weights_cache import cache_folder
 
 VERSION = 1
 LIMIT = 4 * 1024**3

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from targets.errors import UsageError
+from leanfront.errors import UsageError
 
 DTYPES = ("uint8", "int16", "int32", "float16", "float32")
 """Types that an entry may have; all little-endian, row by row."""

@@ -7,13 +7,13 @@ from functools import cached_property
 
 from torch import nn
 
-from audit.auditor import Auditor
-from audit.entropy import ArtifactEntropy, artifact_entropy
-from audit.member import Member
-from audit.versions import Configured, Dense, Version
-from compressors import Compressed, Configuration, Structure, compressed_of
-from compressors.artifact import Artifact, contents, read, write
-from targets.errors import UsageError
+from leanfront.core.audit.auditor import Auditor
+from leanfront.core.audit.entropy import ArtifactEntropy, artifact_entropy
+from leanfront.core.audit.member import Member
+from leanfront.core.audit.versions import Configured, Dense, Version
+from leanfront.core.compressors import Compressed, Configuration, Structure, compressed_of
+from leanfront.core.compressors.artifact.packed_file import Artifact, contents, read, write
+from leanfront.errors import UsageError
 
 NO_PARAMETERS = ("scale", "zero_point", "bitmap", "index", "pairs")
 """What layers store beside their parameters."""

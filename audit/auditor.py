@@ -8,17 +8,17 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from audit.answers import Answers
-from audit.member import Member
-from audit.options import AuditOptions
-from audit.population import Population, Votes
-from audit.versions import Dense, Version, levels
-from compressors import Compressor, Structure
-from compressors.outputs import batch_size, outputs
-from search.dense import require_split
-from targets import Split, Target
-from targets.errors import UsageError
-from targets.pictures import Pictures
+from leanfront.core.audit.answers import Answers
+from leanfront.core.audit.member import Member
+from leanfront.core.audit.options import AuditOptions
+from leanfront.core.audit.population import Population, Votes
+from leanfront.core.audit.versions import Dense, Version, levels
+from leanfront.core.compressors import Compressor, Structure
+from leanfront.core.compressors.statistics.outputs import batch_size, outputs
+from leanfront.core.search.dense import require_split
+from leanfront.core.targets import Split, Target
+from leanfront.core.targets.pictures import Pictures
+from leanfront.errors import UsageError
 
 Report = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audit.artifacts import Stored
-from audit.auditor import Auditor
-from compressors.outputs import correct
-from objectives.documents import plain
-from targets import Split
-from targets.errors import EvaluationError
+from leanfront.core.audit.artifacts import Stored
+from leanfront.core.audit.auditor import Auditor
+from leanfront.core.compressors.statistics.outputs import correct
+from leanfront.core.objectives.documents import plain
+from leanfront.core.targets import Split
+from leanfront.errors import EvaluationError
 
 SAMPLES = 2000
 """Training samples whose labels are priced; what the others cost is taken to be the same."""

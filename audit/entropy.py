@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from audit.entropy_coder import Integers, encode
-from compressors import Structure
-from compressors.artifact import Artifact, coded_bytes, contents
-from compressors.contents import Values
-from compressors.layout import Entry, layout
-from compressors.structure import weight_count
-from objectives.documents import plain
+from leanfront.core.audit.entropy_coder import Integers, encode
+from leanfront.core.compressors import Structure
+from leanfront.core.compressors.artifact.entries import Values
+from leanfront.core.compressors.artifact.layout import Entry, layout
+from leanfront.core.compressors.artifact.packed_file import Artifact, coded_bytes, contents
+from leanfront.core.compressors.structure.structure import weight_count
+from leanfront.core.objectives.documents import plain
 
 MASKS = ("bitmap", "index", "pairs")
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from targets.errors import UsageError
+from leanfront.errors import UsageError
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Sparsities of Hooker et al."""

@@ -9,11 +9,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from compressors import Compressor, Structure
-from compressors.batch_norm import reestimate
-from compressors.calibration import Calibration
-from search.samplers import derived_seed
-from targets import Target
+from leanfront.core.compressors import Compressor, Structure
+from leanfront.core.compressors.statistics.batch_norm import reestimate
+from leanfront.core.compressors.statistics.calibration import Calibration
+from leanfront.core.search.samplers import derived_seed
+from leanfront.core.targets import Target
 
 
 @dataclass(frozen=True)

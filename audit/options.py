@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from compressors import CRITERIA
-from compressors.configuration import METHODS
-from objectives.corruptions import CORRUPTIONS, MAIN
-from targets.errors import UsageError
+from leanfront.core.compressors import CRITERIA
+from leanfront.core.compressors.configuration import METHODS
+from leanfront.core.objectives.corruptions import CORRUPTIONS, MAIN
+from leanfront.errors import UsageError
 
 POPULATIONS = ("recalibrated", "trained")
 SPLITS = ("validation", "test")
@@ -34,7 +34,7 @@ class AuditOptions:
         levels: sets of compressed versions to compare with, beside the candidates: names in `versions.LEVELS`.
         split: ``validation`` or ``test``; by default ``test`` where the target has one.
         samples: images of the split that are corrupted, made noisy and attacked; all where there are fewer.
-        corruptions: names in `objectives.corruptions.CORRUPTIONS`.
+        corruptions: names in `leanfront.core.objectives.corruptions.CORRUPTIONS`.
         severities: of them, 1 to 5.
         gallery: how many exemplars are shown with their images.
         seed: of everything random.
@@ -44,7 +44,7 @@ class AuditOptions:
         ratios: shares of zero weights at which they are, in (0, 1).
         ticket_samples: training samples that the search for each ticket sees.
         criterion: that ranks what the audit of limits prunes: a name in `compressors.CRITERIA`.
-        method: that makes the weights there: a name in `compressors.configuration.METHODS`.
+        method: that makes the weights there: a name in `leanfront.core.compressors.configuration.METHODS`.
 
     Raises:
         UsageError: a value cannot be used.

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.answers import Answers
-from audit.member import Member
-from audit.versions import Version
-from compressors import Structure
-from compressors.outputs import batch_size, correct, outputs
-from search.dense import require_split
-from search.recipe import Source
-from targets import Target
-from targets.errors import EvaluationError
+from leanfront.core.audit.answers import Answers
+from leanfront.core.audit.member import Member
+from leanfront.core.audit.versions import Version
+from leanfront.core.compressors import Structure
+from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
+from leanfront.core.search.dense import require_split
+from leanfront.core.search.evaluator_spec import Source
+from leanfront.core.targets import Target
+from leanfront.errors import EvaluationError
 
 TOP = 5
 Vote = tuple[NDArray[np.int64], NDArray[np.bool_]]

@@ -12,8 +12,8 @@ from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from objectives.documents import plain
-from targets.errors import UsageError
+from leanfront.core.objectives.documents import plain
+from leanfront.errors import UsageError
 
 Array = NDArray[np.float64]
 

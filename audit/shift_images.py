@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from targets.errors import TargetError
-from targets.images import EXTENSIONS, ImageArchive, ImageTree
-from targets.pixels import Pixels
+from leanfront.core.targets.images import EXTENSIONS, ImageArchive, ImageTree
+from leanfront.core.targets.pixels import Pixels
+from leanfront.errors import TargetError
 
 LARGE = 64
 """Inputs whose shorter side has at least this many pixels are cut out of a larger image."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from audit.shift_images import (
+from leanfront.core.audit.shift_images import (
     ArrayImages,
     ClassImages,
     ClassTree,
@@ -19,9 +19,9 @@ from audit.shift_images import (
     has_images,
     image_array,
 )
-from targets import Split
-from targets.errors import TargetError
-from targets.pixels import Pixels
+from leanfront.core.targets import Split
+from leanfront.core.targets.pixels import Pixels
+from leanfront.errors import TargetError
 
 SEVERITIES = (1, 2, 3, 4, 5)
 LABELS = "labels.npy"

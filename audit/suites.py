@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audit.options import AuditOptions
-from audit.shifts import Shift, corruption_folder
-from objectives.corruptions import corrupt
-from targets import Pixels, Split, Target
-from targets.errors import TargetError
-from targets.pictures import Pictures
-from targets.sampling import balanced
+from leanfront.core.audit.options import AuditOptions
+from leanfront.core.audit.shifts import Shift, corruption_folder
+from leanfront.core.objectives.corruptions import corrupt
+from leanfront.core.targets import Pixels, Split, Target
+from leanfront.core.targets.pictures import Pictures
+from leanfront.core.targets.sampling import balanced
+from leanfront.errors import TargetError
 
 C_LIKE, PUBLISHED = "c_like", "published"
 

@@ -9,17 +9,17 @@ from typing import Protocol
 
 from torch import nn
 
-from audit.gradual import LEVELS as SHARES
-from audit.gradual import GradualPruning
-from audit.member import Member
-from compressors import PRESETS, Configuration, Structure
-from compressors.artifact import read, restore
-from compressors.batch_norm import reestimate
-from compressors.calibration import Calibration
-from compressors.modules import BATCH_NORMS
-from compressors.norm_form import restate
-from search import Candidate
-from targets.errors import UsageError
+from leanfront.core.audit.gradual import LEVELS as SHARES
+from leanfront.core.audit.gradual import GradualPruning
+from leanfront.core.audit.member import Member
+from leanfront.core.compressors import PRESETS, Configuration, Structure
+from leanfront.core.compressors.artifact.packed_file import read, restore
+from leanfront.core.compressors.statistics.batch_norm import reestimate
+from leanfront.core.compressors.statistics.calibration import Calibration
+from leanfront.core.compressors.structure.modules import BATCH_NORMS
+from leanfront.core.compressors.structure.norm_form import restate
+from leanfront.core.search import Candidate
+from leanfront.errors import UsageError
 
 DENSE_NAME = "dense"
 

@@ -33,10 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import leanfront
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
 
 Floats = NDArray[np.float64]
-SERVE = "from leanfront.http.command import serve; serve()"
+SERVE = "from leanfront.cli.serve import serve; serve()"
 BASE = "/api/v1/searches/it"
 
 

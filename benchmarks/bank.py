@@ -25,13 +25,15 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 import leanfront  # isort: split  # sets threads up before torch starts them
-from compressors import Compressor, Configuration, Structure, derive, sequential
-from compressors.folding import fold
-from compressors.materials import Materials
-from compressors.sequential import Recording
-from compressors.slicing import cut
-from search.evaluation import Evaluator
-from targets import Target, resolve
+from leanfront.core.compressors import Compressor, Configuration, Structure
+from leanfront.core.compressors.refit import sequential
+from leanfront.core.compressors.refit.context import Materials
+from leanfront.core.compressors.refit.sequential import Recording
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.compressors.structure.folding import fold
+from leanfront.core.compressors.structure.slicing import cut
+from leanfront.core.search.evaluation import Evaluator
+from leanfront.core.targets import Target, resolve
 
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 CONFIGURATIONS: dict[str, tuple[str, float, int | None]] = {

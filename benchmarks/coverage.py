@@ -81,13 +81,13 @@ def measure(model: str) -> dict[str, Any]:
     import torch
 
     import leanfront  # noqa: F401 - sets threads up
-    from compressors import Compressor, Configuration
-    from compressors.artifact import read, restore, write
-    from compressors.layout import layout
-    from cost_models import count_macs
-    from search.prepare import prepare
-    from search.space import SpaceOptions
-    from targets import Target
+    from leanfront.core.compressors import Compressor, Configuration
+    from leanfront.core.compressors.artifact.layout import layout
+    from leanfront.core.compressors.artifact.packed_file import read, restore, write
+    from leanfront.core.cost_models import count_macs
+    from leanfront.core.search.prepared_target import prepare
+    from leanfront.core.search.space import SpaceOptions
+    from leanfront.core.targets import Target
 
     torch.set_num_threads(1)
     row: dict[str, Any] = {"model": model, "family": family(model), "input": side(model)}

@@ -20,8 +20,8 @@ import click
 import moocore
 import numpy as np
 
-from leanfront.database import open_store
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
+from leanfront.locations import open_store
 
 DROPS = (0.42, 0.2, 0.1)
 COSTS = ("memory_bytes", "macs")

@@ -27,7 +27,7 @@ if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
 import click
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
 
 PAGE = "/searches/it"
 MARKS = {

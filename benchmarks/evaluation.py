@@ -22,7 +22,7 @@ IMAGES = 2048
 def _model() -> Any:
     import torch
 
-    from targets.cifar_resnet import CifarResNet
+    from leanfront.core.targets.cifar_resnet import CifarResNet
 
     torch.manual_seed(0)
     return CifarResNet(20).eval().to(memory_format=torch.channels_last)

@@ -18,12 +18,13 @@ if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
 import click
 import torch
 
-from compressors import Compressor, Configuration, Structure, layout
-from compressors.onnx_file import onnx_session
-from compressors.outputs import batch_size, correct, outputs
-from leanfront.exporting import FORMATS
-from targets import resolve
-from targets.architectures import architecture_name
+from leanfront.core.compressors import Compressor, Configuration, Structure
+from leanfront.core.compressors.artifact.layout import layout
+from leanfront.core.compressors.exchange.formats import FORMATS
+from leanfront.core.compressors.exchange.onnx_file import onnx_session
+from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
+from leanfront.core.targets import resolve
+from leanfront.core.targets.architectures import architecture_name
 
 
 def configurations(structure: Structure) -> dict[str, Configuration]:

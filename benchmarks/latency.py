@@ -25,15 +25,16 @@ if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
 import torch
 from torch import Tensor, nn
 
-from compressors import Configuration, Structure, derive
-from compressors.configuration import FLOAT_BITS
-from cost_models import BACKENDS, LatencyOptions, Profile
-from cost_models.backends import place, stand_in
-from cost_models.latency import LatencyPlan, measured_table
-from cost_models.latency_table import LatencyCost, LatencyFeatures
-from cost_models.timing import in_turn, torch_threads
-from targets import resolve
-from targets.cifar_resnet import CifarResNet
+from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.compressors.configuration import FLOAT_BITS
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.cost_models import BACKENDS, LatencyOptions, Profile
+from leanfront.core.cost_models.backends import place, stand_in
+from leanfront.core.cost_models.latency import LatencyPlan, measured_table
+from leanfront.core.cost_models.latency_table import LatencyCost, LatencyFeatures
+from leanfront.core.cost_models.timing import in_turn, torch_threads
+from leanfront.core.targets import resolve
+from leanfront.core.targets.cifar_resnet import CifarResNet
 
 SECONDS = 2.0
 """For each configuration."""

@@ -20,11 +20,12 @@ import click
 import torch
 
 import leanfront  # isort: split  # sets threads up before torch starts them
-from compressors import Configuration, Recovered, Recovery, Structure, derive, recover
-from cost_models import Profile
-from cost_models.macs import MacModel
-from search.evaluation import Evaluator
-from targets import Target, resolve
+from leanfront.core.compressors import Configuration, Recovered, Recovery, Structure, recover
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.cost_models import Profile
+from leanfront.core.cost_models.macs import MacModel
+from leanfront.core.search.evaluation import Evaluator
+from leanfront.core.targets import Target, resolve
 
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 KEPT = {"layer1": (8, 6, 6), "layer2": (20, 12, 12), "layer3": (56, 48, 24)}

@@ -27,15 +27,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compressors import Configuration, Structure, derive
-from compressors.sensitivity import Sensitivities
-from cost_models import Costs, Profile
-from objectives import hypervolume, resolve
-from search.context import SamplerContext, predicted_losses
-from search.seeds import seeds, uniform_seeds
-from search.space import Space, SpaceOptions, derive_space
-from search.study import SearchStudy
-from targets import resolve as resolve_target
+from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.compressors.refit.sensitivity import Sensitivities
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.cost_models import Costs, Profile
+from leanfront.core.objectives import hypervolume, resolve
+from leanfront.core.search.context import SamplerContext, predicted_losses
+from leanfront.core.search.seeds import seeds, uniform_seeds
+from leanfront.core.search.space import Space, SpaceOptions, derive_space
+from leanfront.core.search.study import SearchStudy
+from leanfront.core.targets import resolve as resolve_target
 
 ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
 DENSE, CHANCE, DROP, IMAGES = 0.88, 0.1, 0.42, 5000

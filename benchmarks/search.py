@@ -47,16 +47,17 @@ import torch
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from torch import nn
 
-from compressors import Configuration, Saliency, derive, quantise_weight
-from compressors.batch_norm import reestimate
-from compressors.calibration import channels_last
-from compressors.criteria import channel_scores, kept_units
-from compressors.slicing import cut
-from cost_models import Costs, Profile
 from leanfront import Target, resolve
-from objectives import hypervolume, nondominated
-from search import Evaluator, Progress, SearchOptions, SpaceOptions, derive_space, start
-from storage import FrontierStore
+from leanfront.core.compressors import Configuration, Saliency, quantise_weight
+from leanfront.core.compressors.pruning.criteria import channel_scores, kept_units
+from leanfront.core.compressors.statistics.batch_norm import reestimate
+from leanfront.core.compressors.statistics.calibration import channels_last
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.compressors.structure.slicing import cut
+from leanfront.core.cost_models import Costs, Profile
+from leanfront.core.objectives import hypervolume, nondominated
+from leanfront.core.search import Evaluator, Progress, SearchOptions, SpaceOptions, derive_space, start
+from leanfront.core.storage import FrontierStore
 
 HERE = Path(__file__).resolve().parent
 DROP = 0.42

@@ -35,13 +35,13 @@ from numpy.typing import NDArray
 from sqlalchemy import select as query
 
 import leanfront
-from compressors import Configuration
-from objectives import Budget, Measurement, resolve
-from objectives.dominance import nondominated
-from objectives.selection import select as choose
-from search.candidate import Candidate, SearchRecord, TrialRecord
-from storage import FrontierStore, candidates
-from storage.tables import CandidateRow
+from leanfront.core.compressors import Configuration
+from leanfront.core.objectives import Budget, Measurement, resolve
+from leanfront.core.objectives.dominance import nondominated
+from leanfront.core.objectives.selection import select as choose
+from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
+from leanfront.core.storage import FrontierStore, candidates
+from leanfront.core.storage.tables import CandidateRow
 
 Floats = NDArray[np.float64]
 OBJECTIVES = ("accuracy", "memory", "macs")

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 import leanfront  # noqa: F401  # isort: split  # sets threads up before torch starts them
-from compressors import Bank, BankCache, Compressor, Configuration
-from compressors.configuration import METHODS
-from compressors.sequential import _Pass
-from targets import Target, resolve
+from leanfront.core.compressors import Bank, BankCache, Compressor, Configuration
+from leanfront.core.compressors.configuration import METHODS
+from leanfront.core.compressors.refit.sequential import _Pass
+from leanfront.core.targets import Target, resolve
 
 EPOCHS = 40
 BATCH = 64

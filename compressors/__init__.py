@@ -1,22 +1,22 @@
 """What a configuration does to a model."""
 
-from compressors.bank import Bank
-from compressors.bank_cache import BankCache
-from compressors.compress import Compressed, Compressor, compress
-from compressors.configuration import Configuration
-from compressors.coverage import Coverage, coverage
-from compressors.criteria import CRITERIA, Criterion, Saliency
-from compressors.derive import derive
-from compressors.layout import Layout, layout
-from compressors.optimisers import OPTIMISERS, Optimiser
-from compressors.presets import PRESETS, preset
-from compressors.quantisers import ActivationQuantiser, Quantised, quantise_weight
-from compressors.rebuild import compressed_of
-from compressors.recovery import Recovered, recover
-from compressors.recovery_settings import Recovery
-from compressors.sensitivity import Sensitivities, sensitivities
-from compressors.structure import ChannelGroup, Member, Part, Shape, Structure
-from compressors.training import Epoch, Progress
+from leanfront.core.compressors.artifact.layout import Layout, layout
+from leanfront.core.compressors.artifact.rebuild import compressed_of
+from leanfront.core.compressors.compressor import Compressed, Compressor, compress
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.compressors.coverage_report import Coverage, coverage
+from leanfront.core.compressors.presets import PRESETS, preset
+from leanfront.core.compressors.pruning.criteria import CRITERIA, Criterion, Saliency
+from leanfront.core.compressors.quantisation.quantisers import ActivationQuantiser, Quantised, quantise_weight
+from leanfront.core.compressors.recovery_settings import Recovery
+from leanfront.core.compressors.refit.bank import Bank
+from leanfront.core.compressors.refit.sensitivity import Sensitivities, sensitivities
+from leanfront.core.compressors.statistics.cache import BankCache
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.compressors.structure.structure import ChannelGroup, Member, Part, Shape, Structure
+from leanfront.core.compressors.training.loop import Epoch, Progress
+from leanfront.core.compressors.training.optimisers import OPTIMISERS, Optimiser
+from leanfront.core.compressors.training.recovery import Recovered, recover
 
 __all__ = [
     "CRITERIA",

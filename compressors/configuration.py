@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from compressors.recovery_settings import Recovery
-from targets.errors import ConfigurationError
+from leanfront.core.compressors.recovery_settings import Recovery
+from leanfront.errors import ConfigurationError
 
 VERSION = 1
 FLOAT_BITS = 32
@@ -44,8 +44,8 @@ class Configuration:
         sparsity: layer -> share of zeroed weights in (0, 1), or ``"2:4"``.
         criterion: name of the pruning criterion that ranks channels and weights.
         method: how kept weights are made: ``rounding`` to the nearest level; ``bank``, the layer's best
-            reproduction under its input's moments (`compressors.bank`); ``sequential``, the same on the inputs
-            the compressed model gives it (`compressors.sequential`). Stored with the method's version.
+            reproduction under its input's moments (`refit/bank.py`); ``sequential``, the same on the inputs the
+            compressed model gives it (`refit/sequential.py`). Stored with the method's version.
         activation_range: how activation ranges are calibrated: minmax, percentile, mse or dynamic.
         seed: seed of criteria that draw random numbers.
         recovery: how it was trained since, one `Recovery.to_json` a training; such weights cannot be made again

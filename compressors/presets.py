@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compressors.configuration import Configuration
-from compressors.structure import Structure
-from targets.errors import UsageError
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.compressors.structure.structure import Structure
+from leanfront.errors import UsageError
 
 
 def _float16(structure: Structure) -> Configuration:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from targets.errors import ConfigurationError
+from leanfront.errors import ConfigurationError
 
 RECIPE = 1
 """Version of the training and of the defaults below: stored candidates name the one they were trained with."""
@@ -24,13 +24,14 @@ class Recovery:
     Args:
         epochs: passes over the training split. The learning rate falls to zero over all of them.
         seed: of the order, the augmentation and dropout.
-        optimiser: a name in `compressors.optimisers.OPTIMISERS`.
+        optimiser: a name in `leanfront.core.compressors.training.optimisers.OPTIMISERS`.
         learning_rate: the highest; the optimiser's own default when None.
         weight_decay: of weights alone, not of norms, biases and scales.
         batch_size: samples a step, 2 or more.
         temperature: softens both models' outputs before they are compared.
         distillation: weight of the dense model's outputs in the loss; the rest is for the labels. In [0, 1].
-        features: weight of the blocks' outputs in the loss, beside the classes': `compressors.features`. 0 for none.
+        features: weight of the blocks' outputs in the loss, beside the classes'
+            (`training/feature_matching.py`). 0 for none.
         ema: decay of the moving average of all weights, whose accuracy is measured beside theirs. In [0, 1).
         patience: epochs without gain after which training stops early; None for never.
         warmup: share of all steps over which the learning rate rises. In [0, 1).

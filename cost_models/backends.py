@@ -13,16 +13,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from compressors import ActivationQuantiser, Configuration, Quantised
-from compressors.activations import attach
-from compressors.calibration import channels_last, innermost_channels
-from compressors.compress import Compressed
-from compressors.modules import weight_of
-from compressors.quantisers import levels
-from compressors.slicing import cut
-from cost_models.profile import Profile
-from cost_models.timing import Run
-from targets.errors import CompressionError, UsageError
+from leanfront.core.compressors import ActivationQuantiser, Configuration, Quantised
+from leanfront.core.compressors.compressor import Compressed
+from leanfront.core.compressors.quantisation.activations import attach
+from leanfront.core.compressors.quantisation.quantisers import levels
+from leanfront.core.compressors.statistics.calibration import channels_last, innermost_channels
+from leanfront.core.compressors.structure.modules import weight_of
+from leanfront.core.compressors.structure.slicing import cut
+from leanfront.core.cost_models.profile import Profile
+from leanfront.core.cost_models.timing import Run
+from leanfront.errors import CompressionError, UsageError
 
 LARGEST_BATCH, MOST_THREADS = 4096, 1024
 
@@ -159,7 +159,7 @@ class OnnxRuntime:
 
     def __init__(self, profile: Profile, options: LatencyOptions) -> None:
         # Slow to import, and needed by no other command.
-        from cost_models.tracing import Tracer
+        from leanfront.core.cost_models.tracing import Tracer
 
         self._profile = profile
         self._threads = options.threads
@@ -168,7 +168,7 @@ class OnnxRuntime:
 
     def run(self, compressed: Compressed) -> Run:
         """A run of a session of its own."""
-        from compressors.onnx_file import onnx_session
+        from leanfront.core.compressors.exchange.onnx_file import onnx_session
 
         content = self._tracer.file(compressed)
         try:

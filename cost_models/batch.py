@@ -10,10 +10,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors import Configuration, Structure
-from compressors.configuration import FLOAT_BITS
-from compressors.layout import BYTES
-from compressors.structure import CONSUMERS
+from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.compressors.artifact.layout import BYTES
+from leanfront.core.compressors.configuration import FLOAT_BITS
+from leanfront.core.compressors.structure.structure import CONSUMERS
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -126,7 +126,7 @@ class Batch:
 
     @cached_property
     def nonzeros(self) -> Integers:
-        """(n, layers) weights stored one by one, as `compressors.structure.nonzeros`."""
+        """(n, layers) weights stored one by one, as `leanfront.core.compressors.structure.structure.nonzeros`."""
         if not self.sparsity.any():
             return self.weights
         rows = self.layer_outputs * self.frame.kernels

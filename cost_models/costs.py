@@ -7,11 +7,20 @@ from functools import cached_property
 
 import numpy as np
 
-from compressors import Configuration
-from cost_models.batch import Batch, BatchedCost, Choice, Encoder, EstimatedCost, Floats, Frame, Integers
-from cost_models.profile import Profile
-from cost_models.registry import COST_MODELS, Cost
-from targets.errors import LeanfrontError, UsageError
+from leanfront.core.compressors import Configuration
+from leanfront.core.cost_models.batch import (
+    Batch,
+    BatchedCost,
+    Choice,
+    Encoder,
+    EstimatedCost,
+    Floats,
+    Frame,
+    Integers,
+)
+from leanfront.core.cost_models.profile import Profile
+from leanfront.core.cost_models.registry import COST_MODELS, Cost
+from leanfront.errors import LeanfrontError, UsageError
 
 
 class Costs:

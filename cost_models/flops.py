@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from targets.errors import EvaluationError
+from leanfront.errors import EvaluationError
 
 with warnings.catch_warnings():
     # fvcore scripts a module when it is imported, which newer torch deprecates.

@@ -10,15 +10,22 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from compressors import BankCache, Configuration, Structure
-from compressors.bank_cache import KeyPart, content_key
-from compressors.configuration import DEFAULT_RANGE, FLOAT_BITS
-from cost_models.backends import BACKENDS, LatencyOptions, place, stand_in
-from cost_models.latency_table import VERSION, LatencyCost, LatencyFeatures, LatencyTable, Timed, fitted
-from cost_models.profile import Profile
-from cost_models.registry import Cost, CostModel, register
-from cost_models.timing import Run, Timing, in_turn, torch_threads
-from targets.errors import EvaluationError, LeanfrontError, StorageError
+from leanfront.core.compressors import BankCache, Configuration, Structure
+from leanfront.core.compressors.configuration import DEFAULT_RANGE, FLOAT_BITS
+from leanfront.core.compressors.statistics.cache import KeyPart, content_key
+from leanfront.core.cost_models.backends import BACKENDS, LatencyOptions, place, stand_in
+from leanfront.core.cost_models.latency_table import (
+    VERSION,
+    LatencyCost,
+    LatencyFeatures,
+    LatencyTable,
+    Timed,
+    fitted,
+)
+from leanfront.core.cost_models.profile import Profile
+from leanfront.core.cost_models.registry import Cost, CostModel, register
+from leanfront.core.cost_models.timing import Run, Timing, in_turn, torch_threads
+from leanfront.errors import EvaluationError, LeanfrontError, StorageError
 
 LATENCY = "latency_ms"
 P50, P95 = "latency_p50_ms", "latency_p95_ms"

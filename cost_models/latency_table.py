@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from compressors import Configuration
-from cost_models.backends import LatencyOptions
-from cost_models.batch import Batch, Encoder, Floats, Frame
-from cost_models.macs import MacModel
-from cost_models.profile import Profile
-from cost_models.timing import Timing
-from targets.errors import StorageError
+from leanfront.core.compressors import Configuration
+from leanfront.core.cost_models.backends import LatencyOptions
+from leanfront.core.cost_models.batch import Batch, Encoder, Floats, Frame
+from leanfront.core.cost_models.macs import MacModel
+from leanfront.core.cost_models.profile import Profile
+from leanfront.core.cost_models.timing import Timing
+from leanfront.errors import StorageError
 
 VERSION = 1
 WIDE, NARROW = 16, 4

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from compressors import Configuration, Shape
-from compressors.layer_costs import layer_macs
-from compressors.structure import nonzeros, weight_count
-from cost_models.batch import Batch, Both, Floats
-from cost_models.profile import Profile, removed
-from cost_models.registry import Cost, CostModel, register
-from targets.errors import EvaluationError
+from leanfront.core.compressors import Configuration, Shape
+from leanfront.core.compressors.artifact.layer_costs import layer_macs
+from leanfront.core.compressors.structure.structure import nonzeros, weight_count
+from leanfront.core.cost_models.batch import Batch, Both, Floats
+from leanfront.core.cost_models.profile import Profile, removed
+from leanfront.core.cost_models.registry import Cost, CostModel, register
+from leanfront.errors import EvaluationError
 
 Count = Callable[[Mapping[str, Shape], Configuration], float]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from compressors import Configuration
-from compressors.configuration import FLOAT_BITS
-from compressors.layout import BYTES, layout
-from compressors.layout import memory_bytes as data_bytes
-from cost_models.allocations import peak, watch
-from cost_models.batch import PATTERN, Batch, Both, Floats, Integers
-from cost_models.profile import Profile
-from cost_models.registry import Cost, CostModel, register
-from targets.errors import EvaluationError
+from leanfront.core.compressors import Configuration
+from leanfront.core.compressors.artifact.layout import BYTES, layout
+from leanfront.core.compressors.artifact.layout import memory_bytes as data_bytes
+from leanfront.core.compressors.configuration import FLOAT_BITS
+from leanfront.core.cost_models.allocations import peak, watch
+from leanfront.core.cost_models.batch import PATTERN, Batch, Both, Floats, Integers
+from leanfront.core.cost_models.profile import Profile
+from leanfront.core.cost_models.registry import Cost, CostModel, register
+from leanfront.errors import EvaluationError
 
 _CHANGED = (
     "changes which tensors the model makes, so its activation memory cannot be predicted; the model's control "
@@ -27,7 +27,7 @@ def memory_bytes(profile: Profile) -> Cost:
 
 
 def memory_many(batch: Batch) -> Floats:
-    """(n,) bytes: `compressors.layout` in arrays, tested to be equal to it."""
+    """(n,) bytes: `leanfront.core.compressors.artifact.layout` in arrays, tested to be equal to it."""
     structure = batch.frame.structure
     total = _layer_bytes(batch).sum(axis=1)
     for column, (name, part) in enumerate(structure.parts.items()):
@@ -144,11 +144,17 @@ register(
         "memory",
         "byte",
         memory_bytes,
-        "data section of the packed artifact (compressors.layout)",
+        "data section of the packed artifact (leanfront.core.compressors.artifact.layout)",
     )
 )
 register(
-    CostModel("file_bytes", "file_size", "byte", file_bytes, "whole packed artifact (compressors.layout)")
+    CostModel(
+        "file_bytes",
+        "file_size",
+        "byte",
+        file_bytes,
+        "whole packed artifact (leanfront.core.compressors.artifact.layout)",
+    )
 )
 register(
     CostModel(

@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from compressors import ChannelGroup, Configuration, Structure
-from compressors.modules import elements_read, watch_inputs
-from compressors.slicing import cut_for_now
-from cost_models.allocations import Allocations, watch
-from cost_models.flops import analyse, unsupported
+from leanfront.core.compressors import ChannelGroup, Configuration, Structure
+from leanfront.core.compressors.structure.modules import elements_read, watch_inputs
+from leanfront.core.compressors.structure.slicing import cut_for_now
+from leanfront.core.cost_models.allocations import Allocations, watch
+from leanfront.core.cost_models.flops import analyse, unsupported
 
 Operation = tuple[str, str]
 """A module's path and an operator that runs in it (not in its children)."""

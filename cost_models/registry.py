@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from compressors import Configuration
-from cost_models.profile import Profile
+from leanfront.core.compressors import Configuration
+from leanfront.core.cost_models.profile import Profile
 
 Cost = Callable[[Configuration], float]
 

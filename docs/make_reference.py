@@ -17,14 +17,14 @@ from typing import Any
 import click
 
 import leanfront
-from audit import KINDS, LEVELS
-from compressors import CRITERIA, OPTIMISERS, PRESETS, Structure
-from cost_models import COST_MODELS
-from leanfront.cli import main as cli
-from objectives import METRICS, STRATEGIES
-from objectives.corruptions import CORRUPTIONS, MAIN
-from search.samplers import SAMPLERS
-from targets import BUILTINS
+from leanfront.cli.main import main as cli
+from leanfront.core.audit import KINDS, LEVELS
+from leanfront.core.compressors import CRITERIA, OPTIMISERS, PRESETS, Structure
+from leanfront.core.cost_models import COST_MODELS
+from leanfront.core.objectives import METRICS, STRATEGIES
+from leanfront.core.objectives.corruptions import CORRUPTIONS, MAIN
+from leanfront.core.search.samplers import SAMPLERS
+from leanfront.core.targets import BUILTINS
 
 REFERENCE = Path(__file__).with_name("reference.md")
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)

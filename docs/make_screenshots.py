@@ -23,7 +23,7 @@ from playwright.sync_api import Page
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import leanfront
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
 from tests.chromium import launched
 from tests.leanfront.served import served
 

@@ -2,19 +2,21 @@
 
 from leanfront import threads as _threads  # isort: split
 
-from compressors import CRITERIA, PRESETS, Configuration, Structure, compress, derive, preset
 from leanfront import errors
-from leanfront.api import open_search, resume, search
-from leanfront.candidates import Candidate, Candidates
-from leanfront.client import Client
-from leanfront.load import load
-from leanfront.report import report
-from leanfront.result import SearchResult
+from leanfront.core.compressors import CRITERIA, PRESETS, Configuration, Structure, preset
+from leanfront.core.compressors.compressor import compress
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.objectives import Budget, Measurement, Selection
+from leanfront.core.search import SearchRecord
+from leanfront.core.targets import Pixels, Split, Target, resolve
+from leanfront.errors import LeanfrontError
+from leanfront.local.candidates import Candidate, Candidates
+from leanfront.local.load import load
+from leanfront.local.search_result import SearchResult
+from leanfront.local.searches import open_search, resume, search
+from leanfront.remote.client import Client
+from leanfront.reports.audit_report import report
 from leanfront.version import __version__
-from objectives import Budget, Measurement, Selection
-from search import SearchRecord
-from targets import Pixels, Split, Target, resolve
-from targets.errors import LeanfrontError
 
 __all__ = [
     "CRITERIA",

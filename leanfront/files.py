@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from targets.errors import StorageError, UsageError
+from leanfront.errors import StorageError, UsageError
 
 
 def require_html(path: str | Path, what: str) -> Path:

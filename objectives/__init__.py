@@ -6,19 +6,19 @@ that choose one candidate (`select`). Costs come from `cost_models`, whose impor
 
 from __future__ import annotations
 
-from compressors.outputs import correct
-from objectives import compared as compared
-from objectives.budget import Budget, parse_count, parse_size
-from objectives.dominance import (
+from leanfront.core.compressors.statistics.outputs import correct
+from leanfront.core.objectives import compared as compared
+from leanfront.core.objectives.budget import Budget, parse_count, parse_size
+from leanfront.core.objectives.dominance import (
     dominates,
     hypervolume,
     nondominated,
     normalised_hypervolume,
     strictly_better,
 )
-from objectives.measurement import SEARCHED_SPLITS, SPLITS, Measurement
-from objectives.metrics import METRICS, Metric, measure, wilson
-from objectives.objective import (
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS, SPLITS, Measurement
+from leanfront.core.objectives.metrics import METRICS, Metric, measure, wilson
+from leanfront.core.objectives.objective import (
     Objective,
     known_objectives,
     lookup,
@@ -28,9 +28,9 @@ from objectives.objective import (
     reference,
     resolve,
 )
-from objectives.point import Point
-from objectives.selection import Selection, select
-from objectives.strategies import STRATEGIES, Strategy
+from leanfront.core.objectives.point import Point
+from leanfront.core.objectives.selection import Selection, select
+from leanfront.core.objectives.strategies import STRATEGIES, Strategy
 
 __all__ = [
     "METRICS",

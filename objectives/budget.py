@@ -12,10 +12,10 @@ from typing import Any, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from cost_models.registry import COST_MODELS
-from objectives.metrics import METRICS
-from objectives.objective import known_objectives, measurement_name
-from targets.errors import UsageError
+from leanfront.core.cost_models.registry import COST_MODELS
+from leanfront.core.objectives.metrics import METRICS
+from leanfront.core.objectives.objective import known_objectives, measurement_name
+from leanfront.errors import UsageError
 
 Quantity = str | float
 """A number, or text that `parse_size` or `parse_count` reads."""

@@ -15,10 +15,10 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from compressors.outputs import correct
-from objectives.checking import checked
-from objectives.documents import plain
-from targets.sampling import stratified
+from leanfront.core.compressors.statistics.outputs import correct
+from leanfront.core.objectives.checking import checked
+from leanfront.core.objectives.documents import plain
+from leanfront.core.targets.sampling import stratified
 
 BINS = 15
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from targets.errors import EvaluationError
+from leanfront.errors import EvaluationError
 
 
 def checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compressors.outputs import correct
-from objectives.checking import checked
-from objectives.documents import plain
-from targets.errors import EvaluationError, UsageError
+from leanfront.core.compressors.statistics.outputs import correct
+from leanfront.core.objectives.checking import checked
+from leanfront.core.objectives.documents import plain
+from leanfront.errors import EvaluationError, UsageError
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Metrics of what compression did beside the loss of accuracy: calibration, classes, exemplars, corruptions, flips.
 
 The first three are computed from the outputs that accuracy is, and of every candidate; the others need outputs on
-images of their own (`objectives.views`), and are of those candidates for which somebody asks.
+images of their own (`leanfront.core.objectives.views`), and are of those candidates for which somebody asks.
 """
 
 from __future__ import annotations
@@ -9,12 +9,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compressors.outputs import correct
-from objectives.calibration import expected_calibration_error
-from objectives.classes import worst_class_drop
-from objectives.metrics import DENSE, Estimate, Metric, register, wilson
-from objectives.robust import first_answers, flip_rate, mean_corruption_error
-from objectives.views import CORRUPTED, CORRUPTED_SAMPLES, NOISY, NOISY_SAMPLES, SEVERITIES, SIGMA, Answers
+from leanfront.core.compressors.statistics.outputs import correct
+from leanfront.core.objectives.calibration import expected_calibration_error
+from leanfront.core.objectives.classes import worst_class_drop
+from leanfront.core.objectives.metrics import DENSE, Estimate, Metric, register, wilson
+from leanfront.core.objectives.robust import first_answers, flip_rate, mean_corruption_error
+from leanfront.core.objectives.views import (
+    CORRUPTED,
+    CORRUPTED_SAMPLES,
+    NOISY,
+    NOISY_SAMPLES,
+    SEVERITIES,
+    SIGMA,
+    Answers,
+)
 
 
 def _ece(logits: Tensor, labels: Tensor) -> Estimate:

@@ -12,7 +12,7 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from objectives.objective import Objective
+from leanfront.core.objectives.objective import Objective
 
 BLOCK = 2**22
 """Comparisons held in memory at once by `nondominated` with `weak`."""

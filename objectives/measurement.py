@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from targets.errors import UsageError
+from leanfront.errors import UsageError
 
 COST_SPLIT = ""
 """The split of costs, which depend on the configuration alone."""

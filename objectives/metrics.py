@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compressors.outputs import correct
-from objectives.checking import require_measurable
-from objectives.measurement import COST_SPLIT, Measurement
-from targets.errors import UsageError
+from leanfront.core.compressors.statistics.outputs import correct
+from leanfront.core.objectives.checking import require_measurable
+from leanfront.core.objectives.measurement import COST_SPLIT, Measurement
+from leanfront.errors import UsageError
 
 CONFIDENCE = 0.95
 """Coverage of every interval that is stored."""
@@ -41,7 +41,7 @@ class Metric:
         chance: number of classes -> the value of a model that guesses: the default hypervolume reference.
         source: where the definition comes from, one line.
         needs: what it is computed from besides: ``dense``, the dense model's logits (N, C) on the same samples; or
-            a view of `objectives.views`, on whose inputs both models are run for it.
+            a view of `leanfront.core.objectives.views`, on whose inputs both models are run for it.
     """
 
     name: str

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cost_models.registry import COST_MODELS
-from objectives.measurement import SEARCHED_SPLITS, Measurement
-from objectives.metrics import METRICS
-from targets.errors import UsageError
+from leanfront.core.cost_models.registry import COST_MODELS
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS, Measurement
+from leanfront.core.objectives.metrics import METRICS
+from leanfront.errors import UsageError
 
 FEWEST, MOST = 2, 6
 """How many objectives a search may have: one has no trade-off, and beyond six nearly every point is

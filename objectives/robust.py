@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compressors.outputs import correct as right
-from objectives.metrics import CONFIDENCE, Estimate, wilson
-from targets.errors import UsageError
+from leanfront.core.compressors.statistics.outputs import correct as right
+from leanfront.core.objectives.metrics import CONFIDENCE, Estimate, wilson
+from leanfront.errors import UsageError
 
 DRAWS = 1000
 """Resamples behind a bootstrap interval."""

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
-from objectives.budget import Budget
-from objectives.objective import Objective
-from objectives.point import P, Point
-from objectives.strategies import STRATEGIES, preference
-from targets.errors import UsageError
+from leanfront.core.objectives.budget import Budget
+from leanfront.core.objectives.objective import Objective
+from leanfront.core.objectives.point import P, Point
+from leanfront.core.objectives.strategies import STRATEGIES, preference
+from leanfront.errors import UsageError
 
 __all__ = ["STRATEGIES", "Point", "Selection", "select"]
 

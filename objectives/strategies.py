@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives.dominance import nondominated
-from objectives.objective import Objective, lookup, measurement_name, minimisation
-from objectives.point import P, Point
-from targets.errors import UsageError
+from leanfront.core.objectives.dominance import nondominated
+from leanfront.core.objectives.objective import Objective, lookup, measurement_name, minimisation
+from leanfront.core.objectives.point import P, Point
+from leanfront.errors import UsageError
 
 RHO = 1e-3
 """Weight of the sum in the augmented Chebyshev scalarisation: small enough to leave the order of clearly

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from targets import Split
-from targets.pictures import Pictures
-from targets.pixels import Pixels
-from targets.sampling import balanced
+from leanfront.core.targets import Split
+from leanfront.core.targets.pictures import Pictures
+from leanfront.core.targets.pixels import Pixels
+from leanfront.core.targets.sampling import balanced
 
 CORRUPTED, NOISY = "corrupted", "noisy"
 SEVERITIES = (1, 3, 5)
@@ -61,7 +61,7 @@ class Answers:
 def _corrupted(split: Split, pixels: Pixels) -> View:
     """The 15 main corruptions at three severities: way ``gaussian_noise/1``."""
     # Half a second of SciPy that processes which evaluate need not wait for.
-    from objectives.corruptions import MAIN, corrupt
+    from leanfront.core.objectives.corruptions import MAIN, corrupt
 
     positions = _some(split, CORRUPTED_SAMPLES, len(MAIN) * len(SEVERITIES))
     chosen = Pictures.of(split.subset(positions), pixels)

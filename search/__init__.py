@@ -1,20 +1,20 @@
 """The search: space, samplers, evaluation, and the driver with its Optuna study."""
 
-from search.attempt import Attempt, RecoveryProgress
-from search.candidate import ENDED, STATES, Candidate, SearchRecord, TrialRecord
-from search.context import SamplerContext
-from search.driver import Driver, Front, Progress
-from search.evaluation import Evaluation, Evaluator
-from search.export import export_study
-from search.options import SearchOptions
-from search.prepare import Prepared, prepare
-from search.promotion import Prediction, Predictor
-from search.recovering import Recoverer, require_recoverable
-from search.run import go_on, queued, reference_of, resume, start
-from search.samplers import SAMPLERS
-from search.space import Space, SpaceOptions, derive_space
-from search.store import Store
-from search.verification import Claim, Verification, verify
+from leanfront.core.search.attempt import Attempt, RecoveryProgress
+from leanfront.core.search.candidate import ENDED, STATES, Candidate, SearchRecord, TrialRecord
+from leanfront.core.search.context import SamplerContext
+from leanfront.core.search.driver import Driver, Front, Progress
+from leanfront.core.search.evaluation import Evaluation, Evaluator
+from leanfront.core.search.export import export_study
+from leanfront.core.search.lifecycle import go_on, queued, reference_of, resume, start
+from leanfront.core.search.options import SearchOptions
+from leanfront.core.search.prepared_target import Prepared, prepare
+from leanfront.core.search.promotion import Prediction, Predictor
+from leanfront.core.search.recovering import Recoverer, require_recoverable
+from leanfront.core.search.samplers import SAMPLERS
+from leanfront.core.search.space import Space, SpaceOptions, derive_space
+from leanfront.core.search.store_protocol import Store
+from leanfront.core.search.verification import Claim, Verification, verify
 
 __all__ = [
     "ENDED",

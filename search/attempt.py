@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compressors import Epoch, Recovery
-from compressors.training import Progress as Training
-from search.candidate import Candidate
+from leanfront.core.compressors import Epoch, Recovery
+from leanfront.core.compressors.training.loop import Progress as Training
+from leanfront.core.search.candidate import Candidate
 
 BEFORE = "accuracy_before"
 """Validation accuracy of what went in; this and the next ones are stored with a recovered candidate."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compressors.configuration import Configuration
-from objectives.measurement import Measurement
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.objectives.measurement import Measurement
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 """Of a search."""

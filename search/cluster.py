@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 import torch
 
-from compressors import Configuration
-from search.evaluation import Evaluation, Evaluator
-from search.racing import Race
-from search.recipe import EvaluatorLostError, EvaluatorRecipe
-from targets.errors import EvaluationError, LeanfrontError, UsageError
+from leanfront.core.compressors import Configuration
+from leanfront.core.search.evaluation import Evaluation, Evaluator
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorRecipe
+from leanfront.core.search.racing import Race
+from leanfront.errors import EvaluationError, LeanfrontError, UsageError
 
 if TYPE_CHECKING:
     from distributed import Client

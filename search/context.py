@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.sensitivity import Sensitivities
-from cost_models import Costs, CostTable
-from objectives import Objective
-from search.space import Parameter, Space
-from search.surrogate import Hyperparameters
+from leanfront.core.compressors.refit.sensitivity import Sensitivities
+from leanfront.core.cost_models import Costs, CostTable
+from leanfront.core.objectives import Objective
+from leanfront.core.search.space import Parameter, Space
+from leanfront.core.search.surrogate import Hyperparameters
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

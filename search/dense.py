@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from compressors.outputs import batch_size, outputs
-from objectives.views import VIEWS, Answers, View
-from targets import Split, Target
-from targets.errors import EvaluationError, UsageError
-from targets.pictures import Pictures
-from targets.pixels import Pixels
+from leanfront.core.compressors.statistics.outputs import batch_size, outputs
+from leanfront.core.objectives.views import VIEWS, Answers, View
+from leanfront.core.targets import Split, Target
+from leanfront.core.targets.pictures import Pictures
+from leanfront.core.targets.pixels import Pixels
+from leanfront.errors import EvaluationError, UsageError
 
 
 class DenseAnswers:

@@ -11,24 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from optuna.trial import Trial
 
-from compressors import Configuration
-from cost_models import Costs
-from objectives import (
-    Objective,
-    minimisation,
-    nondominated,
-    normalised_hypervolume,
-)
-from objectives import objective_values as values_of
-from search.candidate import Candidate, TrialRecord
-from search.evaluation import Evaluation
-from search.evaluators import Evaluators
-from search.latency import cost_measurements
-from search.racing import Race
-from search.recipe import EvaluatorLostError
-from search.space import Space
-from search.store import Store
-from search.study import SearchStudy
+from leanfront.core.compressors import Configuration
+from leanfront.core.cost_models import Costs
+from leanfront.core.objectives import Objective, minimisation, nondominated, normalised_hypervolume
+from leanfront.core.objectives import objective_values as values_of
+from leanfront.core.search.candidate import Candidate, TrialRecord
+from leanfront.core.search.evaluation import Evaluation
+from leanfront.core.search.evaluator_spec import EvaluatorLostError
+from leanfront.core.search.evaluators import Evaluators
+from leanfront.core.search.latency import cost_measurements
+from leanfront.core.search.racing import Race
+from leanfront.core.search.space import Space
+from leanfront.core.search.store_protocol import Store
+from leanfront.core.search.study import SearchStudy
 
 RETRIES = 3
 """How often an evaluation is tried again before the death of what ran it is taken for its own fault."""

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors import Compressed, Compressor, Configuration, Structure
-from compressors.artifact import write
-from compressors.folding import fold
-from compressors.outputs import batch_size, correct, outputs
-from objectives import METRICS, Measurement, measure
-from objectives.metrics import DENSE
-from search.dense import DenseAnswers, require_split
-from search.racing import PairedTest, Race, chunks, pack, permutation, unpack
-from targets import Split, Target
-from targets.architectures import architecture_name
-from targets.errors import EvaluationError, LeanfrontError
+from leanfront.core.compressors import Compressed, Compressor, Configuration, Structure
+from leanfront.core.compressors.artifact.packed_file import write
+from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
+from leanfront.core.compressors.structure.folding import fold
+from leanfront.core.objectives import METRICS, Measurement, measure
+from leanfront.core.objectives.metrics import DENSE
+from leanfront.core.search.dense import DenseAnswers, require_split
+from leanfront.core.search.racing import PairedTest, Race, chunks, pack, permutation, unpack
+from leanfront.core.targets import Split, Target
+from leanfront.core.targets.architectures import architecture_name
+from leanfront.errors import EvaluationError, LeanfrontError
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-"""Where evaluations run: in this process, or elsewhere (`search.pool`, `search.cluster`)."""
+"""Where evaluations run: in this process, or elsewhere (`search/pool.py`, `search/cluster.py`)."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
 from typing import Protocol
 
-from compressors import Configuration
-from search.evaluation import Evaluation, Evaluator
-from search.racing import Race
+from leanfront.core.compressors import Configuration
+from leanfront.core.search.evaluation import Evaluation, Evaluator
+from leanfront.core.search.racing import Race
 
 
 class Evaluators(Protocol):

@@ -13,10 +13,10 @@ from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from objectives import resolve
-from search.candidate import Candidate, SearchRecord, TrialRecord
-from search.store import Store
-from targets.errors import NameTakenError, StorageError, UsageError
+from leanfront.core.objectives import resolve
+from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
+from leanfront.core.search.store_protocol import Store
+from leanfront.errors import NameTakenError, StorageError, UsageError
 
 STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.PRUNED}
 """A candidate's state -> its trial's. Optuna keeps no values of a pruned trial: estimates become attributes."""

@@ -13,11 +13,11 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives import nondominated
-from search.context import LOST, Floats, Integers, Landscape
-from search.improvement import Improvement
-from search.seeds import PRICES, sweep
-from search.surrogate import Hyperparameters, Surrogate, choose
+from leanfront.core.objectives import nondominated
+from leanfront.core.search.context import LOST, Floats, Integers, Landscape
+from leanfront.core.search.improvement import Improvement
+from leanfront.core.search.seeds import PRICES, sweep
+from leanfront.core.search.surrogate import Hyperparameters, Surrogate, choose
 
 FLOORS = (LOST, 0.75, 0.92)
 """Shares of the dense model's lead below which points count for nothing, taken in turn. Volume on logarithms of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives import hypervolume
+from leanfront.core.objectives import hypervolume
 
 Floats = NDArray[np.float64]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from compressors import Configuration
-from cost_models import COST_MODELS, Costs
-from cost_models.backends import place
-from cost_models.latency import P50, P95, measured
-from objectives import Measurement
-from search.prepare import Prepared
-from search.store import Store
-from targets.errors import LeanfrontError
+from leanfront.core.compressors import Configuration
+from leanfront.core.cost_models import COST_MODELS, Costs
+from leanfront.core.cost_models.backends import place
+from leanfront.core.cost_models.latency import P50, P95, measured
+from leanfront.core.objectives import Measurement
+from leanfront.core.search.prepared_target import Prepared
+from leanfront.core.search.store_protocol import Store
+from leanfront.errors import LeanfrontError
 
 EACH = 0.7
 """Seconds that measuring one candidate takes, about: what a search with a time limit keeps free."""

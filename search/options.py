@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from compressors import Recovery
-from compressors.recovery_settings import MOST
-from cost_models import LatencyOptions
-from objectives import METRICS, resolve
-from search.evaluation import metrics_of
-from search.racing import FALSE_ELIMINATION
-from search.samplers import check_sampler
-from search.space import SpaceOptions
-from targets.errors import UsageError
+from leanfront.core.compressors import Recovery
+from leanfront.core.compressors.recovery_settings import MOST
+from leanfront.core.cost_models import LatencyOptions
+from leanfront.core.objectives import METRICS, resolve
+from leanfront.core.search.evaluation import metrics_of
+from leanfront.core.search.racing import FALSE_ELIMINATION
+from leanfront.core.search.samplers import check_sampler
+from leanfront.core.search.space import SpaceOptions
+from leanfront.errors import UsageError
 
 SETTINGS_VERSION = 1
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from compressors import Configuration
-from search.evaluation import Evaluation, Evaluator
-from search.racing import Race
-from search.recipe import EvaluatorLostError, EvaluatorRecipe
-from targets.errors import EvaluationError
+from leanfront.core.compressors import Configuration
+from leanfront.core.search.evaluation import Evaluation, Evaluator
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorRecipe
+from leanfront.core.search.racing import Race
+from leanfront.errors import EvaluationError
 
 STARTS = 20
 """Processes that may die one after another while they start before the pool gives up."""

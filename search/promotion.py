@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from objectives import Objective, normalised_hypervolume
+from leanfront.core.objectives import Objective, normalised_hypervolume
 
 Floats = NDArray[np.float64]
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from compressors import Compressed, Recovered, Recovery, compressed_of
-from compressors import recover as train
-from compressors.artifact import read, write
-from compressors.folding import fold
-from objectives import Measurement, normalised_hypervolume, objective_values, resolve
-from search.attempt import (
+from leanfront.core.compressors import Compressed, Recovered, Recovery, compressed_of
+from leanfront.core.compressors import recover as train
+from leanfront.core.compressors.artifact.packed_file import read, write
+from leanfront.core.compressors.structure.folding import fold
+from leanfront.core.objectives import Measurement, normalised_hypervolume, objective_values, resolve
+from leanfront.core.search.attempt import (
     BEFORE,
     LIMIT,
     MINUTES,
@@ -27,12 +27,12 @@ from search.attempt import (
     last_training,
     uncut,
 )
-from search.candidate import Candidate, SearchRecord
-from search.evaluation import Evaluator, metrics_of
-from search.promotion import Features, Outcome, Prediction, Predictor, ranked
-from search.store import Store
-from targets.architectures import architecture_name
-from targets.errors import ArtifactError, LeanfrontError, StorageError, UsageError
+from leanfront.core.search.candidate import Candidate, SearchRecord
+from leanfront.core.search.evaluation import Evaluator, metrics_of
+from leanfront.core.search.promotion import Features, Outcome, Prediction, Predictor, ranked
+from leanfront.core.search.store_protocol import Store
+from leanfront.core.targets.architectures import architecture_name
+from leanfront.errors import ArtifactError, LeanfrontError, StorageError, UsageError
 
 MOST = 8
 """Candidates that are promoted where no time is given."""

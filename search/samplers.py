@@ -11,9 +11,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.samplers.nsgaii import PolynomialMutation
 
-from search.context import SamplerContext
-from search.frontier_sampler import FrontierSampler
-from targets.errors import UsageError
+from leanfront.core.search.context import SamplerContext
+from leanfront.core.search.frontier_sampler import FrontierSampler
+from leanfront.errors import UsageError
 
 MakeSampler = Callable[[int, SamplerContext], BaseSampler]
 """(seed, context) -> sampler."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.context import LOST, Floats, Integers, Landscape, SamplerContext
-from search.improvement import Improvement
-from search.space import Space
+from leanfront.core.search.context import LOST, Floats, Integers, Landscape, SamplerContext
+from leanfront.core.search.improvement import Improvement
+from leanfront.core.search.space import Space
 
 SHARES = (1.0, 0.875, 0.75, 0.625, 0.5)
 SEEDS = 24

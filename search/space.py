@@ -8,9 +8,15 @@ from typing import Any
 
 from optuna.distributions import IntDistribution
 
-from compressors import CRITERIA, Configuration, Structure
-from compressors.configuration import ACTIVATION_BITS, FLOAT_BITS, METHODS, WEIGHT_BITS, Sparsity
-from targets.errors import UsageError
+from leanfront.core.compressors import CRITERIA, Configuration, Structure
+from leanfront.core.compressors.configuration import (
+    ACTIVATION_BITS,
+    FLOAT_BITS,
+    METHODS,
+    WEIGHT_BITS,
+    Sparsity,
+)
+from leanfront.errors import UsageError
 
 CHANNEL_STEPS = 8
 """Kept channels lie on a grid of eighths of the group, the whole group included."""
@@ -31,7 +37,7 @@ class SpaceOptions:
         activation_bits: ``float`` (weights only), ``8`` (every layer's input at 8 bits) or ``search``.
         sparsity: ``none``, ``unstructured`` or ``2:4``.
         criterion: ranks channels and weights.
-        method: makes the kept weights (`compressors.configuration.METHODS`).
+        method: makes the kept weights (`leanfront.core.compressors.configuration.METHODS`).
         activation_range: rule of activation ranges.
         seed: for criteria that draw.
         bounds: layer, or channel group, -> ``bits``, the lowest width allowed, ``sparsity``, the highest share of

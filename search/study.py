@@ -10,9 +10,9 @@ import optuna
 from optuna.samplers._ga import BaseGASampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.candidate import TrialRecord
-from search.context import SamplerContext
-from search.samplers import derived_seed, sampler
+from leanfront.core.search.candidate import TrialRecord
+from leanfront.core.search.context import SamplerContext
+from leanfront.core.search.samplers import derived_seed, sampler
 
 GENERATION = ":generation"
 """Genetic samplers tag a trial with its generation under an attribute that ends so."""

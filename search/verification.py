@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors import Structure
-from compressors.activations import detach
-from compressors.artifact import Artifact, contents, read, restore
-from compressors.contents import Values
-from compressors.derive import skeleton
-from compressors.folding import fold
-from compressors.modules import weight_of
-from cost_models import analyse, count_macs
-from cost_models.allocations import peak, watch
-from cost_models.profile import operations
-from objectives import METRICS as OBJECTIVES
-from objectives import Measurement
-from search.candidate import Candidate
-from search.evaluation import Evaluator
-from targets.errors import ArtifactError, EvaluationError, UsageError
+from leanfront.core.compressors import Structure
+from leanfront.core.compressors.artifact.entries import Values
+from leanfront.core.compressors.artifact.packed_file import Artifact, contents, read, restore
+from leanfront.core.compressors.quantisation.activations import detach
+from leanfront.core.compressors.structure.derivation import skeleton
+from leanfront.core.compressors.structure.folding import fold
+from leanfront.core.compressors.structure.modules import weight_of
+from leanfront.core.cost_models import analyse, count_macs
+from leanfront.core.cost_models.allocations import peak, watch
+from leanfront.core.cost_models.profile import operations
+from leanfront.core.objectives import METRICS as OBJECTIVES
+from leanfront.core.objectives import Measurement
+from leanfront.core.search.candidate import Candidate
+from leanfront.core.search.evaluation import Evaluator
+from leanfront.errors import ArtifactError, EvaluationError, UsageError
 
 FLIPS = 0.001
 """Share of a split's samples, and at least one sample, by which a count of right ones may differ. On the device

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from storage.artifacts import ArtifactStore
-from storage.audits import AuditRecord
-from storage.database import Database, open_database, upgrade
-from storage.frontier_store import FrontierStore
-from storage.integrity import Report, SearchCheck, check
-from storage.jobs import Job, Jobs, Lease, Runner, runner_name
-from storage.pages import Neighbours, Page, Step
-from storage.reading import ArtifactRecord, FrontierReader
-from storage.searches import require_name
-from storage.shelf import Shelf
-from storage.trials import TrialEvent
+from leanfront.core.storage.artifacts import ArtifactStore
+from leanfront.core.storage.audits import AuditRecord
+from leanfront.core.storage.database import Database, open_database, upgrade
+from leanfront.core.storage.frontier_store import FrontierStore
+from leanfront.core.storage.integrity import Report, SearchCheck, check
+from leanfront.core.storage.jobs import Job, Jobs, Lease, Runner, runner_name
+from leanfront.core.storage.pages import Neighbours, Page, Step
+from leanfront.core.storage.reading import ArtifactRecord, FrontierReader
+from leanfront.core.storage.searches import require_name
+from leanfront.core.storage.shelf import Shelf
+from leanfront.core.storage.trials import TrialEvent
 
 __all__ = [
     "ArtifactRecord",

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from targets.errors import ArtifactError, NotFoundError, StorageError
+from leanfront.errors import ArtifactError, NotFoundError, StorageError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
@@ -115,7 +115,7 @@ class ArtifactStore:
         return place
 
     def remove(self, digest: str) -> None:
-        """Remove an artifact, if it is there; `storage.shelf` knows when that may be done."""
+        """Remove an artifact, if it is there; `leanfront.core.storage.shelf` knows when that may be done."""
         with self._explained("remove from"):
             self._place(digest).unlink(missing_ok=True)
 

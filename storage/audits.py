@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session, defer
 
-from storage import candidates
-from storage.tables import AuditRow, CandidateRow
+from leanfront.core.storage import candidates
+from leanfront.core.storage.tables import AuditRow, CandidateRow
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Row, Select, insert, select
 from sqlalchemy.orm import Session
 
-from search.candidate import Candidate
-from storage.frontier import CHUNK, chunks
-from storage.records import candidate_record, candidate_values, measurement_values
-from storage.tables import (
+from leanfront.core.search.candidate import Candidate
+from leanfront.core.storage.frontier import CHUNK, chunks
+from leanfront.core.storage.records import candidate_record, candidate_values, measurement_values
+from leanfront.core.storage.tables import (
     CandidateRow,
     FrontierRow,
     MeasurementRow,
@@ -19,7 +19,7 @@ from storage.tables import (
     VerificationRow,
     table,
 )
-from targets.errors import NotFoundError, UsageError
+from leanfront.errors import NotFoundError, UsageError
 
 _CANDIDATES = table(CandidateRow)
 _MEASUREMENTS = table(MeasurementRow)

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from objectives.measurement import COST_SPLIT, SEARCHED_SPLITS, SPLITS
-from objectives.objective import measurement_name
-from storage.records import objectives_of
-from storage.tables import CandidateRow, FrontierRow, MeasurementRow, SearchRow, table
-from targets.errors import UsageError
+from leanfront.core.objectives.measurement import COST_SPLIT, SEARCHED_SPLITS, SPLITS
+from leanfront.core.objectives.objective import measurement_name
+from leanfront.core.storage.records import objectives_of
+from leanfront.core.storage.tables import CandidateRow, FrontierRow, MeasurementRow, SearchRow, table
+from leanfront.errors import UsageError
 
 _CANDIDATES = table(CandidateRow).c
 _MEASUREMENTS = table(MeasurementRow).c

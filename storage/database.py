@@ -16,9 +16,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
-from storage import schema
-from storage.failures import UnstorableError, translated, uninterrupted
-from targets.errors import SchemaError, StorageError
+from leanfront.core.storage import schema
+from leanfront.core.storage.failures import UnstorableError, translated, uninterrupted
+from leanfront.errors import SchemaError, StorageError
 
 BUSY_SECONDS = 30.0
 """How long a SQLite transaction waits for another process; ``?timeout=SECONDS`` in the URL overrides it."""

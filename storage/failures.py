@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from targets.errors import LeanfrontError, StorageError
+from leanfront.errors import LeanfrontError, StorageError
 
 SQLITE_ADVICE = {
     "SQLITE_FULL": "is full, or the disk is: nothing of this change was stored; free some space and go on",

@@ -7,7 +7,7 @@ have kept out or marked.
 
 There are two fronts, before and after recovery (`Fronts`): one row says of a candidate whether it is on either.
 
-A copy of the members lies in memory beside it (`storage.memory`), valid for one version of the frontier: vectors
+A copy of the members lies in memory beside it (`storage/memory.py`), valid for one version of the frontier: vectors
 are compared there, and the table is only told what changes.
 """
 
@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from objectives.budget import Budget
-from objectives.objective import Objective
-from search.candidate import STAGES
-from storage.tables import VECTOR, FrontierRow, table
-from targets.errors import UsageError
+from leanfront.core.objectives.budget import Budget
+from leanfront.core.objectives.objective import Objective
+from leanfront.core.search.candidate import STAGES
+from leanfront.core.storage.tables import VECTOR, FrontierRow, table
+from leanfront.errors import UsageError
 
 CHUNK = 500
 """Ids in one statement: SQLite takes 32,766 parameters at most, PostgreSQL 65,535."""

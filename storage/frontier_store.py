@@ -12,15 +12,15 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from objectives.measurement import SEARCHED_SPLITS, Measurement
-from objectives.objective import resolve
-from search.candidate import CANDIDATE_STATES, ENDED, Candidate, SearchRecord, TrialRecord
-from search.store import Store
-from search.verification import Verification
-from storage import audits, candidates, trials
-from storage.audits import AuditRecord
-from storage.database import open_database
-from storage.jobs import (
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS, Measurement
+from leanfront.core.objectives.objective import resolve
+from leanfront.core.search.candidate import CANDIDATE_STATES, ENDED, Candidate, SearchRecord, TrialRecord
+from leanfront.core.search.store_protocol import Store
+from leanfront.core.search.verification import Verification
+from leanfront.core.storage import audits, candidates, trials
+from leanfront.core.storage.audits import AuditRecord
+from leanfront.core.storage.database import open_database
+from leanfront.core.storage.jobs import (
     Jobs,
     Lease,
     end,
@@ -30,9 +30,9 @@ from storage.jobs import (
     search_job,
     set_job_state,
 )
-from storage.memory import Known
-from storage.reading import FrontierReader
-from storage.records import (
+from leanfront.core.storage.memory import Known
+from leanfront.core.storage.reading import FrontierReader
+from leanfront.core.storage.records import (
     measurement_values,
     numbers,
     require_distinct,
@@ -40,8 +40,8 @@ from storage.records import (
     search_row,
     verification_values,
 )
-from storage.searches import find_search, require_name, require_state
-from storage.tables import (
+from leanfront.core.storage.searches import find_search, require_name, require_state
+from leanfront.core.storage.tables import (
     CandidateArtifactRow,
     CandidateRow,
     JobRow,
@@ -49,7 +49,7 @@ from storage.tables import (
     SearchRow,
     VerificationRow,
 )
-from targets.errors import NameTakenError, UsageError
+from leanfront.errors import NameTakenError, UsageError
 
 
 class FrontierStore(FrontierReader, Store):
@@ -57,7 +57,7 @@ class FrontierStore(FrontierReader, Store):
 
     Safe for several threads of one process, and for several processes on one database. Each call is one
     transaction; `record` stores a candidate, its measurements, its trial and the frontier's change together
-    or not at all. See `search.store.Store` for what each method promises.
+    or not at all. See `leanfront.core.search.store_protocol.Store` for what each method promises.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://...``; a fresh database gets its tables.

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from objectives.dominance import nondominated, normalised_hypervolume
-from objectives.objective import Objective
-from storage.records import objectives_of
-from storage.tables import CandidateRow, SearchRow, TrialRow, table
+from leanfront.core.objectives.dominance import nondominated, normalised_hypervolume
+from leanfront.core.objectives.objective import Objective
+from leanfront.core.storage.records import objectives_of
+from leanfront.core.storage.tables import CandidateRow, SearchRow, TrialRow, table
 
 Floats = NDArray[np.float64]
 LARGEST = {5: 2_000, 6: 300}

@@ -11,16 +11,16 @@ import numpy as np
 from sqlalchemy import ColumnElement, exists, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from objectives.dominance import nondominated
-from objectives.objective import minimisation
-from search.candidate import STAGES
-from storage import schema
-from storage.artifacts import ArtifactStore
-from storage.database import Database
-from storage.jobs import SEARCH
-from storage.records import objectives_of
-from storage.shelf import STRAY_SECONDS, needed, strays
-from storage.tables import (
+from leanfront.core.objectives.dominance import nondominated
+from leanfront.core.objectives.objective import minimisation
+from leanfront.core.search.candidate import STAGES
+from leanfront.core.storage import schema
+from leanfront.core.storage.artifacts import ArtifactStore
+from leanfront.core.storage.database import Database
+from leanfront.core.storage.jobs import SEARCH
+from leanfront.core.storage.records import objectives_of
+from leanfront.core.storage.shelf import STRAY_SECONDS, needed, strays
+from leanfront.core.storage.tables import (
     VECTOR,
     ArtifactRow,
     AuditRow,
@@ -33,7 +33,7 @@ from storage.tables import (
     TrialRow,
     VerificationRow,
 )
-from targets.errors import ArtifactError, NotFoundError, StorageError
+from leanfront.errors import ArtifactError, NotFoundError, StorageError
 
 
 @dataclass(frozen=True)

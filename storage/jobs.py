@@ -14,11 +14,11 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from search.candidate import ENDED, STATES
-from storage.database import Database
-from storage.records import plain
-from storage.tables import CandidateRow, JobRow, RunnerRow, SearchRow
-from targets.errors import BusyError, LeaseLostError, NotFoundError, UsageError
+from leanfront.core.search.candidate import ENDED, STATES
+from leanfront.core.storage.database import Database
+from leanfront.core.storage.records import plain
+from leanfront.core.storage.tables import CandidateRow, JobRow, RunnerRow, SearchRow
+from leanfront.errors import BusyError, LeaseLostError, NotFoundError, UsageError
 
 SEARCH = "search"
 """The kind of job that drives a search: there is one a search, and the search's state follows its own."""

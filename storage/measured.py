@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from objectives.budget import Budget
-from objectives.measurement import SEARCHED_SPLITS
-from storage.memory import Known
-from storage.points import complete
-from storage.tables import MeasurementRow
-from targets.errors import UsageError
+from leanfront.core.objectives.budget import Budget
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS
+from leanfront.core.storage.memory import Known
+from leanfront.core.storage.points import complete
+from leanfront.core.storage.tables import MeasurementRow
+from leanfront.errors import UsageError
 
 
 def require_measured(

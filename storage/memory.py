@@ -16,13 +16,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from objectives.objective import Objective
-from search.candidate import Candidate
-from storage import candidates
-from storage.frontier import BothChanges, Front, Fronts, load
-from storage.records import objectives_of
-from storage.searches import find_search
-from storage.tables import SearchRow, table
+from leanfront.core.objectives.objective import Objective
+from leanfront.core.search.candidate import Candidate
+from leanfront.core.storage import candidates
+from leanfront.core.storage.frontier import BothChanges, Front, Fronts, load
+from leanfront.core.storage.records import objectives_of
+from leanfront.core.storage.searches import find_search
+from leanfront.core.storage.tables import SearchRow, table
 
 SEARCHES = 64
 """Searches that are remembered."""

@@ -16,9 +16,9 @@ from typing import Self
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from objectives.budget import TINY, Budget
-from storage.points import StoredPoint, complete, holding, limits, load, of_search
-from storage.tables import CandidateRow, MeasurementRow
+from leanfront.core.objectives.budget import TINY, Budget
+from leanfront.core.storage.points import StoredPoint, complete, holding, limits, load, of_search
+from leanfront.core.storage.tables import CandidateRow, MeasurementRow
 
 STEP = 200
 """Candidates read of every list at a time."""

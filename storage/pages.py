@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from objectives.budget import Budget
-from objectives.measurement import SEARCHED_SPLITS
-from objectives.metrics import METRICS
-from objectives.objective import Objective, measurement_name
-from search.candidate import Candidate, SearchRecord
-from storage.frontier import Front, natural
-from storage.memory import Known
-from storage.tables import FrontierRow, MeasurementRow
-from targets.errors import UsageError
+from leanfront.core.objectives.budget import Budget
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS
+from leanfront.core.objectives.metrics import METRICS
+from leanfront.core.objectives.objective import Objective, measurement_name
+from leanfront.core.search.candidate import Candidate, SearchRecord
+from leanfront.core.storage.frontier import Front, natural
+from leanfront.core.storage.memory import Known
+from leanfront.core.storage.tables import FrontierRow, MeasurementRow
+from leanfront.errors import UsageError
 
 Floats = NDArray[np.float64]
 TIES = ("memory_bytes", "macs", "accuracy")

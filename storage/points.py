@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.util import AliasedClass
 
-from objectives.budget import Budget
-from objectives.measurement import SEARCHED_SPLITS
-from storage.tables import CandidateRow, MeasurementRow
-from targets.errors import UsageError
+from leanfront.core.objectives.budget import Budget
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS
+from leanfront.core.storage.tables import CandidateRow, MeasurementRow
+from leanfront.errors import UsageError
 
 FEW = 2_000
 """Where no more candidates than this hold some limit, they are looked at one by one."""
@@ -116,7 +116,7 @@ def load(
     """The points of some candidates, by id.
 
     Args:
-        ids: of the candidates: at most `storage.frontier.CHUNK`, or a query.
+        ids: of the candidates: at most `leanfront.core.storage.frontier.CHUNK`, or a query.
         names: measurements to load; None for all.
     """
     # Their search is not asked for: SQLite would go through all that is measured in it.

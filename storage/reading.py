@@ -11,26 +11,33 @@ from typing import Self, cast
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from objectives.budget import Budget
-from objectives.selection import Selection
-from search.candidate import Candidate, SearchRecord, TrialRecord
-from search.verification import Verification
-from storage import audits, candidates, columns, frontier, pages, selection, trials
-from storage.audits import AuditRecord
-from storage.columns import Columns
-from storage.database import Database
-from storage.growth import Growth, growth
-from storage.measured import require_measured
-from storage.memory import Known, Memory, Version
-from storage.pages import Neighbours, Page
-from storage.records import search_record, trial_record, verification_record
-from storage.searches import find_search
-from storage.selection import is_of_front
-from storage.tables import ArtifactRow, CandidateRow, SearchRow, TrialRow, VerificationRow, table
-from storage.trials import TrialEvent
-from storage.unmeasured import missing_metrics, unmeasured
-from storage.wide import WideFronts
-from targets.errors import NotFoundError
+from leanfront.core.objectives.budget import Budget
+from leanfront.core.objectives.selection import Selection
+from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
+from leanfront.core.search.verification import Verification
+from leanfront.core.storage import audits, candidates, columns, frontier, pages, selection, trials
+from leanfront.core.storage.audits import AuditRecord
+from leanfront.core.storage.columns import Columns
+from leanfront.core.storage.database import Database
+from leanfront.core.storage.growth import Growth, growth
+from leanfront.core.storage.measured import require_measured
+from leanfront.core.storage.memory import Known, Memory, Version
+from leanfront.core.storage.pages import Neighbours, Page
+from leanfront.core.storage.records import search_record, trial_record, verification_record
+from leanfront.core.storage.searches import find_search
+from leanfront.core.storage.selection import is_of_front
+from leanfront.core.storage.tables import (
+    ArtifactRow,
+    CandidateRow,
+    SearchRow,
+    TrialRow,
+    VerificationRow,
+    table,
+)
+from leanfront.core.storage.trials import TrialEvent
+from leanfront.core.storage.unmeasured import missing_metrics, unmeasured
+from leanfront.core.storage.wide import WideFronts
+from leanfront.errors import NotFoundError
 
 _PAGE = 500
 NAMED = 16

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from compressors.configuration import Configuration
-from objectives.measurement import SEARCHED_SPLITS, Measurement
-from objectives.objective import Objective
-from search.candidate import Candidate, SearchRecord, TrialRecord
-from search.verification import Claim, Verification
-from storage.tables import SearchRow, TrialRow, VerificationRow, now
-from targets.errors import UsageError
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS, Measurement
+from leanfront.core.objectives.objective import Objective
+from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
+from leanfront.core.search.verification import Claim, Verification
+from leanfront.core.storage.tables import SearchRow, TrialRow, VerificationRow, now
+from leanfront.errors import UsageError
 
 
 def objectives_of(row: SearchRow) -> tuple[Objective, ...]:

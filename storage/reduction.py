@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives.objective import Objective
-from objectives.strategies import FEWEST_FOR_KNEE, RHO, extreme, knee_distances
+from leanfront.core.objectives.objective import Objective
+from leanfront.core.objectives.strategies import FEWEST_FOR_KNEE, RHO, extreme, knee_distances
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]

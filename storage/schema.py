@@ -12,8 +12,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from storage.tables import Base
-from targets.errors import SchemaError
+from leanfront.core.storage.tables import Base
+from leanfront.errors import SchemaError
 
 SCRIPTS = Path(__file__).resolve().parent / "migrations"
 """The migrations: beside this file, wherever the package is installed."""

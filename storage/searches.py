@@ -7,9 +7,9 @@ import unicodedata
 from sqlalchemy import select
 from sqlalchemy.orm import Session, load_only
 
-from search.candidate import STATES
-from storage.tables import SearchRow
-from targets.errors import NotFoundError, UsageError
+from leanfront.core.search.candidate import STATES
+from leanfront.core.storage.tables import SearchRow
+from leanfront.errors import NotFoundError, UsageError
 
 LONGEST_NAME = 100
 _LISTED = 20

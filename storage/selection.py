@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from objectives import selection as rules
-from objectives.budget import TINY, Budget
-from objectives.dominance import nondominated
-from objectives.objective import Objective
-from objectives.strategies import STRATEGIES
-from storage import nearest
-from storage.frontier import Front, chunks, decides
-from storage.frontier import natural as natural_values
-from storage.memory import Known
-from storage.points import StoredPoint, capped, complete, limits, load, with_accuracy
-from storage.reduction import REDUCTIONS
-from storage.wide import Wide, WideFronts
+from leanfront.core.objectives import selection as rules
+from leanfront.core.objectives.budget import TINY, Budget
+from leanfront.core.objectives.dominance import nondominated
+from leanfront.core.objectives.objective import Objective
+from leanfront.core.objectives.strategies import STRATEGIES
+from leanfront.core.storage import nearest
+from leanfront.core.storage.frontier import Front, chunks, decides
+from leanfront.core.storage.frontier import natural as natural_values
+from leanfront.core.storage.memory import Known
+from leanfront.core.storage.points import StoredPoint, capped, complete, limits, load, with_accuracy
+from leanfront.core.storage.reduction import REDUCTIONS
+from leanfront.core.storage.wide import Wide, WideFronts
 
 FRONT_ONLY = frozenset({"knee", "chebyshev"})
 """Strategies that choose among the nondominated of those within the budget."""

@@ -17,13 +17,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from storage import candidates
-from storage.artifacts import ArtifactStore
-from storage.database import Database
-from storage.reading import ArtifactRecord, artifact_record
-from storage.searches import find_search
-from storage.tables import ArtifactRow, CandidateArtifactRow, CandidateRow, SearchRow
-from targets.errors import NotFoundError
+from leanfront.core.storage import candidates
+from leanfront.core.storage.artifacts import ArtifactStore
+from leanfront.core.storage.database import Database
+from leanfront.core.storage.reading import ArtifactRecord, artifact_record
+from leanfront.core.storage.searches import find_search
+from leanfront.core.storage.tables import ArtifactRow, CandidateArtifactRow, CandidateRow, SearchRow
+from leanfront.errors import NotFoundError
 
 DENSE = "dense"
 """Kind of the dense weights of a search; files of candidates have their format's name for a kind."""

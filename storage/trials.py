@@ -11,12 +11,12 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from objectives.objective import Objective, minimisation, objective_values
-from search.candidate import Candidate, TrialRecord
-from storage import candidates, frontier
-from storage.records import plain
-from storage.tables import CandidateRow, SearchRow, TrialRow, now, table
-from targets.errors import UsageError
+from leanfront.core.objectives.objective import Objective, minimisation, objective_values
+from leanfront.core.search.candidate import Candidate, TrialRecord
+from leanfront.core.storage import candidates, frontier
+from leanfront.core.storage.records import plain
+from leanfront.core.storage.tables import CandidateRow, SearchRow, TrialRow, now, table
+from leanfront.errors import UsageError
 
 Entry = tuple[TrialRecord | None, Candidate, bytes | None]
 """A trial, what came of it, and its packed correctness; no trial has made a recovered candidate."""

@@ -7,12 +7,12 @@ from collections.abc import Collection
 from sqlalchemy import Exists, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from objectives.budget import Budget
-from objectives.measurement import SEARCHED_SPLITS
-from objectives.metrics import METRICS
-from storage.memory import Known
-from storage.points import limits, of_stage
-from storage.tables import CandidateRow, MeasurementRow
+from leanfront.core.objectives.budget import Budget
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS
+from leanfront.core.objectives.metrics import METRICS
+from leanfront.core.storage.memory import Known
+from leanfront.core.storage.points import limits, of_stage
+from leanfront.core.storage.tables import CandidateRow, MeasurementRow
 
 
 def missing_metrics(known: Known, budget: Budget) -> tuple[str, ...]:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session, aliased
 
-from objectives.measurement import SEARCHED_SPLITS
-from storage.memory import Known
-from storage.points import of_stage
-from storage.tables import CandidateRow, MeasurementRow
+from leanfront.core.objectives.measurement import SEARCHED_SPLITS
+from leanfront.core.storage.memory import Known
+from leanfront.core.storage.points import of_stage
+from leanfront.core.storage.tables import CandidateRow, MeasurementRow
 
 Floats = NDArray[np.float64]
 Limited = tuple[str, bool]

@@ -1,6 +1,10 @@
 """What is compressed: targets, their data splits, and what a reference on the command line means."""
 
-from targets.errors import (
+from leanfront.core.targets.pixels import Pixels
+from leanfront.core.targets.reference import BUILTINS, builtin_targets, check_reference, resolve
+from leanfront.core.targets.split import Split
+from leanfront.core.targets.target import Target
+from leanfront.errors import (
     ArtifactError,
     CompressionError,
     ConfigurationError,
@@ -14,10 +18,6 @@ from targets.errors import (
     TargetError,
     UsageError,
 )
-from targets.pixels import Pixels
-from targets.reference import BUILTINS, builtin_targets, check_reference, resolve
-from targets.split import Split
-from targets.target import Target
 
 __all__ = [
     "BUILTINS",

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from targets import cifar_resnet, digits, torchvision_models
-from targets.errors import TargetError
-from targets.target import Target
+from leanfront.core.targets import cifar_resnet, digits, torchvision_models
+from leanfront.core.targets.target import Target
+from leanfront.errors import TargetError
 
 _NAME = re.compile(r"(?P<head>[^:?]+)(:(?P<model>[^?]*))?(\?(?P<options>.*))?", re.DOTALL)
 _OPTION = re.compile(r"(?P<key>classes|transform_input)=(?P<value>[1-9][0-9]{0,4})")
@@ -52,7 +52,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         torchvision_models.architecture, (3, torchvision_models.SIZE, torchvision_models.SIZE), 1000
     ),
 }
-"""Name of a built-in target, as in `targets.reference.BUILTINS` -> its network."""
+"""Name of a built-in target, as in `leanfront.core.targets.reference.BUILTINS` -> its network."""
 
 
 def architecture_name(target: Target) -> str:

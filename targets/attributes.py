@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from targets.errors import TargetError
-from targets.split import Split
+from leanfront.core.targets.split import Split
+from leanfront.errors import TargetError
 
 Attributes = dict[str, dict[str, tuple[str, ...]]]
 """Split name -> attribute name -> one value a sample, as text."""

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from targets.augmentation import CropAndFlip
-from targets.errors import TargetError
-from targets.images import ImageArchive, ImageTree, PixelTransform
-from targets.option_values import RETRAINING, training_device, whole
-from targets.pad_shortcut import PadShortcut
-from targets.pixels import Pixels
-from targets.sampling import balanced, stratified
-from targets.split import Split
-from targets.target import Target
-from targets.training_from_scratch import Recipe, ScratchTraining
-from targets.weights import load_weights
+from leanfront.core.targets.augmentation import CropAndFlip
+from leanfront.core.targets.images import ImageArchive, ImageTree, PixelTransform
+from leanfront.core.targets.option_values import RETRAINING, training_device, whole
+from leanfront.core.targets.pad_shortcut import PadShortcut
+from leanfront.core.targets.pixels import Pixels
+from leanfront.core.targets.sampling import balanced, stratified
+from leanfront.core.targets.split import Split
+from leanfront.core.targets.target import Target
+from leanfront.core.targets.training_from_scratch import Recipe, ScratchTraining
+from leanfront.core.targets.weights import load_weights
+from leanfront.errors import TargetError
 
 DEPTHS = (20, 32, 44, 56)
 MEAN = (0.485, 0.456, 0.406)

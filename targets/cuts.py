@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from targets.errors import TargetError
-from targets.sampling import balanced
-from targets.split import Split
+from leanfront.core.targets.sampling import balanced
+from leanfront.core.targets.split import Split
+from leanfront.errors import TargetError
 
 CALIBRATION_SAMPLES = 512
 CUT_SEED = 0

@@ -13,14 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from targets.option_values import whole
-from targets.pixels import Pixels
-from targets.retraining import Step
-from targets.sampling import stratified
-from targets.split import Split
-from targets.target import Target
-from targets.training_from_scratch import Recipe, train
-from targets.weights_cache import cache_folder, fill, read_weights, unfit, weights_of, write_weights
+from leanfront.core.targets.option_values import whole
+from leanfront.core.targets.pixels import Pixels
+from leanfront.core.targets.retraining import Step
+from leanfront.core.targets.sampling import stratified
+from leanfront.core.targets.split import Split
+from leanfront.core.targets.target import Target
+from leanfront.core.targets.training_from_scratch import Recipe, train
+from leanfront.core.targets.weights_cache import (
+    cache_folder,
+    fill,
+    read_weights,
+    unfit,
+    weights_of,
+    write_weights,
+)
 
 OPTIONS = {"seed": "seed of the training, default 0; the splits stay the same"}
 RECIPE = 1

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from targets.errors import TargetError
+from leanfront.errors import TargetError
 
 
 def class_scores(model: nn.Module, inputs: Tensor, what: str) -> Tensor:

@@ -6,8 +6,8 @@ import copy
 
 from torch import nn
 
-from targets.attention import open_attention
-from targets.errors import TargetError
+from leanfront.core.targets.attention import open_attention
+from leanfront.errors import TargetError
 
 
 def private_copy(model: nn.Module) -> nn.Module:

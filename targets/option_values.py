@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from targets.errors import UsageError
+from leanfront.errors import UsageError
 
 RETRAINING = {
     "epochs": "passes over train when it is trained anew for a population, default {epochs}",

@@ -7,8 +7,8 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 
-from targets.errors import TargetError
-from targets.split import Split
+from leanfront.core.targets.split import Split
+from leanfront.errors import TargetError
 
 NATURAL_SHARE = 0.01
 """Equal content in up to this share of the smaller split is taken for duplicates the data came with."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from targets.pixels import Pixels
-from targets.split import Split
+from leanfront.core.targets.pixels import Pixels
+from leanfront.core.targets.split import Split
 
 LEVELS = 255
 READ = 256

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from targets.errors import TargetError
+from leanfront.errors import TargetError
 
 TOLERANCE = 0.01
 """How far outside [0, 1] an input's pixels may lie: rounding, or an interpolation that overshoots."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from targets import cifar_resnet, digits, torchvision_models, user_file
-from targets.errors import UsageError
-from targets.target import Target
+from leanfront.core.targets import cifar_resnet, digits, torchvision_models, user_file
+from leanfront.core.targets.target import Target
+from leanfront.errors import UsageError
 
 _FILE = re.compile(r"^(?P<path>.+\.py)(?::(?P<function>[^:?]*))?$")
 

@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from targets.errors import LeanfrontError, TargetError, UsageError
-from targets.forward import class_scores, logits_alone
-from targets.model_copy import private_copy
-from targets.weights_cache import cache_folder, fill, read_weights, unfit, weights_of, write_weights
+from leanfront.core.targets.forward import class_scores, logits_alone
+from leanfront.core.targets.model_copy import private_copy
+from leanfront.core.targets.weights_cache import (
+    cache_folder,
+    fill,
+    read_weights,
+    unfit,
+    weights_of,
+    write_weights,
+)
+from leanfront.errors import LeanfrontError, TargetError, UsageError
 
 if TYPE_CHECKING:
-    from targets.target import Target
+    from leanfront.core.targets.target import Target
 
 Step = Callable[[nn.Module, float], None]
 """Called after every optimiser step with the model and the progress in (0, 1]; it may change the weights."""

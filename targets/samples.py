@@ -21,7 +21,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from targets.errors import LeanfrontError, TargetError
+from leanfront.errors import LeanfrontError, TargetError
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from targets.errors import TargetError, UsageError
-from targets.samples import Samples, samples_of
+from leanfront.core.targets.samples import Samples, samples_of
+from leanfront.errors import TargetError, UsageError
 
 CACHE_LIMIT = 2 * 1024**3
 """Bytes of inputs that a split may keep in memory; larger ones are read batch by batch."""

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from targets.attributes import Attributes, checked_attributes, chosen_attributes
-from targets.cuts import cut_calibration
-from targets.errors import TargetError
-from targets.forward import class_scores, logits_alone
-from targets.model_copy import private_copy
-from targets.overlap import check_disjoint
-from targets.pixels import Pixels, check_pixels
-from targets.retraining import Step, check_retrain, retrained
-from targets.samples import as_float32
-from targets.split import Split
-from targets.weights_cache import raw_bytes, unfit, weights_of
+from leanfront.core.targets.attributes import Attributes, checked_attributes, chosen_attributes
+from leanfront.core.targets.cuts import cut_calibration
+from leanfront.core.targets.forward import class_scores, logits_alone
+from leanfront.core.targets.model_copy import private_copy
+from leanfront.core.targets.overlap import check_disjoint
+from leanfront.core.targets.pixels import Pixels, check_pixels
+from leanfront.core.targets.retraining import Step, check_retrain, retrained
+from leanfront.core.targets.samples import as_float32
+from leanfront.core.targets.split import Split
+from leanfront.core.targets.weights_cache import raw_bytes, unfit, weights_of
+from leanfront.errors import TargetError
 
 TASKS = ("classification",)
 PROBE_BATCH = 64
@@ -34,7 +34,7 @@ class Target:
 
     Attributes:
         model: a private copy in eval mode on the CPU, floating parameters as float32, attention with heads that
-            can be cut (`targets.attention`). The caller's model is never touched; whoever changes this one must
+            can be cut (`targets/attention.py`). The caller's model is never touched; whoever changes this one must
             copy it first.
         example_input: (1, ...) one input, on the CPU.
         calibration: statistics are estimated on it.

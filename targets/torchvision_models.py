@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from targets.augmentation import CropAndFlip
-from targets.cifar_resnet import tree_splits
-from targets.errors import TargetError, UsageError
-from targets.images import ImageArchive, PixelTransform
-from targets.option_values import RETRAINING, training_device, whole
-from targets.pixels import Pixels
-from targets.target import Target
-from targets.training_from_scratch import Recipe, ScratchTraining
-from targets.weights import load_weights
+from leanfront.core.targets.augmentation import CropAndFlip
+from leanfront.core.targets.cifar_resnet import tree_splits
+from leanfront.core.targets.images import ImageArchive, PixelTransform
+from leanfront.core.targets.option_values import RETRAINING, training_device, whole
+from leanfront.core.targets.pixels import Pixels
+from leanfront.core.targets.target import Target
+from leanfront.core.targets.training_from_scratch import Recipe, ScratchTraining
+from leanfront.core.targets.weights import load_weights
+from leanfront.errors import TargetError, UsageError
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -12,9 +12,9 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from targets.errors import TargetError
-from targets.retraining import Step
-from targets.split import CACHE_LIMIT, Split
+from leanfront.core.targets.retraining import Step
+from leanfront.core.targets.split import CACHE_LIMIT, Split
+from leanfront.errors import TargetError
 
 VERSION = 1
 """Of the loop: raised whenever the same recipe gives other weights, so that kept ones are not taken for them."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from targets.errors import TargetError, UsageError
-from targets.target import Target
+from leanfront.core.targets.target import Target
+from leanfront.errors import TargetError, UsageError
 
 _loaded: dict[str, tuple[int, int]] = {}
 """Module name -> (modification time in ns, size) of the file it was made from."""

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from targets.errors import TargetError
+from leanfront.errors import TargetError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts store the state dict beside their other state."""

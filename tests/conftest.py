@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from storage import FrontierStore
-from targets import Target, resolve
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target, resolve
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 POSTGRES = Path(__file__).with_name("postgres.py")

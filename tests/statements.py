@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
 
 
 def statements(store: FrontierStore, call: Callable[[], object]) -> list[tuple[str, Any]]:

@@ -95,7 +95,7 @@ def project_table() -> dict[str, Any]:
 
 
 def test_imports_are_seen_in_functions_under_aliases_and_relative() -> None:
-    code = "import os, storage.tables as t\ndef f():\n    from leanfront.api import search\n    from . import x\n"
+    code = "import os, leanfront.core.storage.tables as t\ndef f():\n    from leanfront.local.searches import search\n    from . import x\n"
     assert list(imported(code, "targets")) == [(1, "os"), (1, "storage"), (3, "leanfront"), (4, "targets")]
 
 

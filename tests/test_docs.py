@@ -20,14 +20,14 @@ import click
 import pytest
 
 import leanfront
-from audit import KINDS, LEVELS
-from compressors import CRITERIA, OPTIMISERS, PRESETS
-from cost_models import COST_MODELS
-from leanfront.cli import main as cli
-from objectives import METRICS, STRATEGIES
-from objectives.corruptions import CORRUPTIONS
-from search import SAMPLERS
-from targets import BUILTINS
+from leanfront.cli.main import main as cli
+from leanfront.core.audit import KINDS, LEVELS
+from leanfront.core.compressors import CRITERIA, OPTIMISERS, PRESETS
+from leanfront.core.cost_models import COST_MODELS
+from leanfront.core.objectives import METRICS, STRATEGIES
+from leanfront.core.objectives.corruptions import CORRUPTIONS
+from leanfront.core.search import SAMPLERS
+from leanfront.core.targets import BUILTINS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -197,7 +197,7 @@ def test_the_operations_page_runs_as_it_stands(tmp_path: Path) -> None:
 TRY_ADDITIONS = """
 from compressors import Compressor, Configuration, Recovery, recover
 import leanfront
-from leanfront.cli import main
+from leanfront.cli.main import main
 
 result = leanfront.search(
     "digits", trials=14, criterion="linf", sampler="restless", objectives="accuracy,brier,energy", bits=(3, 8)
@@ -218,7 +218,7 @@ recovered = recover(compressor, rough, Recovery(epochs=2, batch_size=32, optimis
 assert recovered.after > recovered.before, recovered
 
 import torch
-from objectives.corruptions import corrupt
+from leanfront.core.objectives.corruptions import corrupt
 
 grey = torch.full((2, 1, 8, 8), 0.6)
 assert torch.allclose(corrupt("darker", grey, 3, [0, 1]), grey - 0.3, atol=1 / 255)
@@ -319,7 +319,7 @@ def test_every_registered_name_is_documented(title: str, names: dict[str, object
 
 
 def test_every_exit_code_and_environment_variable_is_documented(reference: str) -> None:
-    from leanfront.cli import DONE, FAILED, INFEASIBLE, INTERRUPTED, WRONG_USAGE
+    from leanfront.cli.main import DONE, FAILED, INFEASIBLE, INTERRUPTED, WRONG_USAGE
 
     for code in (DONE, FAILED, WRONG_USAGE, INFEASIBLE, INTERRUPTED):
         assert f"\n| {code} | " in reference
@@ -360,9 +360,9 @@ def keys(value: object) -> set[str]:
 
 
 def test_the_documented_candidate_has_the_keys_of_a_real_one(reference: str) -> None:
-    from compressors import Configuration
-    from objectives import Measurement
-    from search import Candidate, SearchRecord
+    from leanfront.core.compressors import Configuration
+    from leanfront.core.objectives import Measurement
+    from leanfront.core.search import Candidate, SearchRecord
 
     configuration = Configuration(channels={"conv1": 12}, weight_bits={"conv1": 4, "linear": 8})
     real = Candidate(

@@ -5,7 +5,7 @@ import os
 import torch
 from torch import nn
 
-from targets import Pixels, Target
+from leanfront.core.targets import Pixels, Target
 
 
 class Net(nn.Module):

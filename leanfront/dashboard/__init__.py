@@ -1,4 +1,4 @@
 """The dashboard: static pages, ES modules and styles that ask the HTTP API and nothing else.
 
-``leanfront/http/dashboard.py`` serves them; ``vendor/README.md`` says where what is not ours comes from.
+``leanfront/http/pages.py`` serves them; ``vendor/README.md`` says where what is not ours comes from.
 """

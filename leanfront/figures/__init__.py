@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from leanfront.figures import (
-    bounds,
-    calibration,
-    capacity,
-    classes,
-    exemplars,
-    geometry,
-    limits,
-    robustness,
-)
-from leanfront.figures.drawing import Card, Document, Drawing, Gallery, Piece
+from leanfront.core.audit.drawing import Card, Document, Drawing, Gallery, Piece
+from leanfront.core.audit.kinds.bounds import figures as bounds
+from leanfront.core.audit.kinds.calibration import figures as calibration
+from leanfront.core.audit.kinds.capacity import figures as capacity
+from leanfront.core.audit.kinds.classes import figures as classes
+from leanfront.core.audit.kinds.exemplars import figures as exemplars
+from leanfront.core.audit.kinds.geometry import figures as geometry
+from leanfront.core.audit.kinds.limits import figures as limits
+from leanfront.core.audit.kinds.robustness import figures as robustness
 
 __all__ = ["PARTS", "Card", "Document", "Drawing", "Gallery", "Part", "Piece"]
 

@@ -9,32 +9,42 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
-from leanfront.http import (
-    arrays,
-    audits,
-    board,
-    candidates,
-    columns,
-    dashboard,
-    figures,
-    files,
-    frontier,
-    layers,
-    measuring,
-    progress,
-    recovery,
-    routes,
-    schemas,
-    searches,
-)
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
+from leanfront.http import board
+from leanfront.http import pages as dashboard
 from leanfront.http.gate import SAFE, Gate, is_open
 from leanfront.http.problems import Problem, install
 from leanfront.http.queries import documented
+from leanfront.http.routes import (
+    audit_arrays as arrays,
+)
+from leanfront.http.routes import (
+    audit_figures as figures,
+)
+from leanfront.http.routes import (
+    audits,
+    candidates,
+    columns,
+    files,
+    frontier,
+    layers,
+    progress,
+    searches,
+)
+from leanfront.http.routes import (
+    measurements as measuring,
+)
+from leanfront.http.routes import (
+    recoveries as recovery,
+)
+from leanfront.http.routes import (
+    service as routes,
+)
+from leanfront.http.schemas import objects as schemas
 from leanfront.http.service import Service
 from leanfront.http.settings import Settings
-from leanfront.registry import Registry
 from leanfront.version import __version__
-from storage import FrontierStore
 
 _DESCRIPTION = """From a trained PyTorch model and a budget to the compressed version to ship.
 

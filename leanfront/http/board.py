@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request, Response
 
-from leanfront.http import marks
+from leanfront.core.search import SearchRecord
+from leanfront.core.storage import FrontierStore, marks
+from leanfront.core.storage.marks import About, Mark
 from leanfront.http.events import EventStream, Hub, Watch, event
-from leanfront.http.marks import About, Mark
 from leanfront.http.service import Ours, problems
-from search import SearchRecord
-from storage import FrontierStore
 
 router = APIRouter(prefix="/api/v1", tags=["searches"])
 NEWEST = 100

@@ -18,13 +18,12 @@ from typing import Any, TypeVar
 
 from fastapi import Response
 
-from leanfront.http import marks
-from leanfront.http.marks import Mark
+from leanfront.core.storage import FrontierStore, TrialEvent, marks
+from leanfront.core.storage.marks import Mark
+from leanfront.errors import NotFoundError, StorageError
 from leanfront.http.metrics import Metrics
 from leanfront.http.problems import Problem
 from leanfront.http.settings import LARGEST_ID, Settings
-from storage import FrontierStore, TrialEvent
-from targets.errors import NotFoundError, StorageError
 
 PAGE = 200
 REMEMBERED = 1_000

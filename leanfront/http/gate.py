@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from leanfront.http.dashboard import FOLDERS, PAGES
 from leanfront.http.metrics import Metrics
+from leanfront.http.pages import FOLDERS, PAGES
 from leanfront.http.problems import Problem
 from leanfront.http.settings import Settings
 

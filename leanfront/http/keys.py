@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from targets.errors import UsageError
+from leanfront.errors import UsageError
 
 VARIABLE = "LEANFRONT_API_KEYS"
 SHORT = 16

@@ -8,10 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from leanfront.http import marks
+from leanfront.core.storage import FrontierStore, marks
+from leanfront.errors import StorageError
 from leanfront.version import __version__
-from storage import FrontierStore
-from targets.errors import StorageError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LISTED = 200

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from targets.errors import (
+from leanfront.errors import (
     ArtifactError,
     BusyError,
     ConfigurationError,

@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 
 from fastapi import Query, Request
 
-from cost_models import COST_MODELS
+from leanfront.core.cost_models import COST_MODELS
+from leanfront.core.objectives import METRICS, Budget, known_objectives
+from leanfront.errors import UsageError
 from leanfront.http.problems import Problem
-from objectives import METRICS, Budget, known_objectives
-from targets.errors import UsageError
 
 Stage = Annotated[
     Literal["before", "after"],

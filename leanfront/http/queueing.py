@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import Response
 from sqlalchemy import select
 
+from leanfront.core.storage import FrontierStore, Job
+from leanfront.core.storage.tables import JobRow, SearchRow
 from leanfront.http.answers import answered
 from leanfront.http.service import ok
-from storage import FrontierStore, Job
-from storage.tables import JobRow, SearchRow
 
 ACCEPTED = ok("Queued, or waiting already", Location="Address of the job.")
 """For the OpenAPI document."""

@@ -13,13 +13,13 @@ from types import FrameType
 
 import uvicorn
 
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
+from leanfront.errors import UsageError
 from leanfront.http.app import create_app
 from leanfront.http.gate import is_loopback
 from leanfront.http.keys import SHORT, VARIABLE, Keys
 from leanfront.http.settings import Settings
-from leanfront.registry import Registry
-from storage import FrontierStore
-from targets.errors import UsageError
 
 LEVELS = ("debug", "info", "warning", "error")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}

@@ -10,16 +10,16 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Path, Request
 
-from leanfront.database import open_shelf
+from leanfront.core.storage import FrontierStore, require_name
+from leanfront.core.storage.searches import LONGEST_NAME
+from leanfront.core.targets.registry import Registry
+from leanfront.errors import NotFoundError, UsageError
 from leanfront.http.answers import Answers
 from leanfront.http.events import Hub
 from leanfront.http.metrics import Metrics
 from leanfront.http.problems import KINDS, MEDIA_TYPE
 from leanfront.http.settings import LARGEST_ID, Settings
-from leanfront.registry import Registry
-from storage import FrontierStore, require_name
-from storage.searches import LONGEST_NAME
-from targets.errors import NotFoundError, UsageError
+from leanfront.locations import open_shelf
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,8 +6,14 @@ figures on them are comparable among models, but not with published figures on t
 
 from __future__ import annotations
 
-from objectives.corruptions import blur, digital, noise, weather
-from objectives.corruptions.registry import CORRUPTIONS, SEVERITIES, Corruption, corrupt, register
+from leanfront.core.objectives.corruptions import blur, digital, noise, weather
+from leanfront.core.objectives.corruptions.registry import (
+    CORRUPTIONS,
+    SEVERITIES,
+    Corruption,
+    corrupt,
+    register,
+)
 
 MAIN = (
     "gaussian_noise",

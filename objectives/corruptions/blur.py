@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
-from objectives.corruptions.registry import Corruption, Generators, Images
+from leanfront.core.objectives.corruptions.registry import Corruption, Generators, Images
 
 SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
 

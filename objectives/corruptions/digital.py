@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from objectives.corruptions.colour import as_many, as_rgb
-from objectives.corruptions.registry import Corruption, Generators, Images
+from leanfront.core.objectives.corruptions.colour import as_many, as_rgb
+from leanfront.core.objectives.corruptions.registry import Corruption, Generators, Images
 
 SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives.corruptions.registry import Corruption, Generators, Images
+from leanfront.core.objectives.corruptions.registry import Corruption, Generators, Images
 
 SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
 

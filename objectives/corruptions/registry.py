@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from targets.errors import UsageError
+from leanfront.errors import UsageError
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALL = 64

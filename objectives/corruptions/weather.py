@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, correlate, distance_transform_edt, uniform_filter
 
-from objectives.corruptions.blur import moved, smooth, zoomed
-from objectives.corruptions.colour import as_many, as_rgb, grey
-from objectives.corruptions.registry import Corruption, Generators, Images
+from leanfront.core.objectives.corruptions.blur import moved, smooth, zoomed
+from leanfront.core.objectives.corruptions.colour import as_many, as_rgb, grey
+from leanfront.core.objectives.corruptions.registry import Corruption, Generators, Images
 
 SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
 ICE = np.array([0.80, 0.92, 1.0], dtype=np.float32)[:, None, None]

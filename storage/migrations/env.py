@@ -1,11 +1,11 @@
-"""Run by alembic for every migration; `storage.database` hands the connection over."""
+"""Run by alembic for every migration; `leanfront.core.storage.database` hands the connection over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from storage.schema import VERSION_TABLE, is_ours
-from storage.tables import Base
+from leanfront.core.storage.schema import VERSION_TABLE, is_ours
+from leanfront.core.storage.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

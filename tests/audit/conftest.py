@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from audit import Answers
-from compressors import Structure, derive
-from targets import Target, resolve
+from leanfront.core.audit import Answers
+from leanfront.core.compressors import Structure
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.targets import Target, resolve
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import Answers
-from audit.answers import compact
+from leanfront.core.audit import Answers
+from leanfront.core.audit.answers import compact
 
 CLOSE = 5e-4
 """Of the distance to the largest logit: what is said to be kept."""

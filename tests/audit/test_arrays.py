@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from audit.arrays import packed, unpacked
-from targets.errors import UsageError
+from leanfront.core.audit.arrays import packed, unpacked
+from leanfront.errors import UsageError
 
 
 @pytest.mark.parametrize(

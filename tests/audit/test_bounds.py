@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from audit import AuditOptions, Auditor, Configured
-from audit.answers import Answers
-from audit.artifacts import stored
-from audit.kinds import KINDS
-from compressors import Compressor, Configuration
-from compressors.artifact import write
-from leanfront.audit_text import tables_of
-from targets import Target
-from targets.errors import UsageError
+from leanfront.core.audit import AuditOptions, Auditor, Configured
+from leanfront.core.audit.answers import Answers
+from leanfront.core.audit.artifacts import stored
+from leanfront.core.audit.kinds import KINDS
+from leanfront.core.compressors import Compressor, Configuration
+from leanfront.core.compressors.artifact.packed_file import write
+from leanfront.core.targets import Target
+from leanfront.errors import UsageError
+from leanfront.reports.audit_text import tables_of
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from audit.description_length import Described, described, label_bits, shortest, turns
-from targets.errors import EvaluationError
+from leanfront.core.audit.description_length import Described, described, label_bits, shortest, turns
+from leanfront.errors import EvaluationError
 
 
 def test_labels_cost_what_the_model_gives_them() -> None:

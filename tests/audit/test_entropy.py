@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from audit.entropy import artifact_entropy, binary_entropy, entropy, sparse_bound
-from audit.entropy_coder import decode, encode, frequencies
-from compressors import Compressor, Configuration
-from compressors.artifact import Artifact, contents, read, write
-from targets import Target
+from leanfront.core.audit.entropy import artifact_entropy, binary_entropy, entropy, sparse_bound
+from leanfront.core.audit.entropy_coder import decode, encode, frequencies
+from leanfront.core.compressors import Compressor, Configuration
+from leanfront.core.compressors.artifact.packed_file import Artifact, contents, read, write
+from leanfront.core.targets import Target
 
 
 def laplacian(count: int, scale: float, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from audit.gradual import (
+from leanfront.core.audit.gradual import (
     LEVELS,
     GradualPruning,
     achieved_sparsity,
@@ -20,9 +20,10 @@ from audit.gradual import (
     prunable,
     schedule,
 )
-from targets import Target, UsageError
-from targets import digits as digits_module
-from targets.weights_cache import weights_of
+from leanfront.core.targets import Target
+from leanfront.core.targets import digits as digits_module
+from leanfront.core.targets.weights_cache import weights_of
+from leanfront.errors import UsageError
 
 DIGITS_WEIGHTS = ["conv1.weight", "conv2.weight", "block.conv1.weight", "block.conv2.weight", "conv3.weight"]
 """All but norms and the classifier."""

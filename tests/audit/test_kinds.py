@@ -16,13 +16,22 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 
-from audit import KINDS, Answers, AuditOptions, Auditor, Configured, Findings, StoppedError, Version
-from audit.kinds.exemplars import LARGEST, png_address
-from compressors import Configuration, Structure
-from compressors.outputs import outputs
-from objectives.calibration import calibration
-from targets import Target
-from targets.errors import TargetError, UsageError
+from leanfront.core.audit import (
+    KINDS,
+    Answers,
+    AuditOptions,
+    Auditor,
+    Configured,
+    Findings,
+    StoppedError,
+    Version,
+)
+from leanfront.core.audit.kinds.exemplars.audit import LARGEST, png_address
+from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.compressors.statistics.outputs import outputs
+from leanfront.core.objectives.calibration import calibration
+from leanfront.core.targets import Target
+from leanfront.errors import TargetError, UsageError
 
 MODELS = 4
 STATISTICS = ("classes", "exemplars", "calibration")
@@ -405,9 +414,9 @@ def test_nothing_is_computed_twice(
 
     options = AuditOptions(**WAYS)  # type: ignore[arg-type]
     auditor = Auditor(digits, digits_structure, [Unmade()], options, samples=256, answers=cache)
-    from audit.kinds.robustness import _suite
-    from audit.suites import c_like
-    from targets.sampling import balanced
+    from leanfront.core.audit.kinds.robustness.audit import _suite
+    from leanfront.core.audit.suites import c_like
+    from leanfront.core.targets.sampling import balanced
 
     positions = balanced(auditor.data.labels, 40, seed=0, share=1.0)
     assert digits.pixels is not None

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import audit
-from audit import Answers, AuditOptions, Auditor, Configured, bounds_of, kinds_of
-from compressors import Configuration, Structure
-from leanfront.audit_text_limits import limits_tables
-from leanfront.bounding import read_bounds
-from leanfront.cli import main
-from search.space import SpaceOptions, derive_space
-from storage import FrontierStore
-from targets import Target
-from targets.errors import NotFoundError, UsageError
+from leanfront.actions.space_bounds import read_bounds
+from leanfront.cli.main import main
+from leanfront.core import audit
+from leanfront.core.audit import Answers, AuditOptions, Auditor, Configured, bounds_of, kinds_of
+from leanfront.core.audit.kinds.limits.tables import limits_tables
+from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.search.space import SpaceOptions, derive_space
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target
+from leanfront.errors import NotFoundError, UsageError
 
 UNITS = {"conv1": 8, "conv3": 16}
 OPTIONS = AuditOptions(samples=60, method="rounding", criterion="l1", corruptions=("fog", "contrast"))

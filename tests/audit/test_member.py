@@ -6,9 +6,9 @@ from collections import Counter
 
 import torch
 
-from audit.member import Member
-from compressors import Structure
-from targets import Target
+from leanfront.core.audit.member import Member
+from leanfront.core.compressors import Structure
+from leanfront.core.targets import Target
 
 
 def member(target: Target, structure: Structure, index: int | None, seed: int = 0) -> Member:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from audit import AuditOptions, kinds_of
-from audit.kinds import KINDS, Kind, register
-from objectives.corruptions import CORRUPTIONS, MAIN
-from targets.errors import UsageError
+from leanfront.core.audit import AuditOptions, kinds_of
+from leanfront.core.audit.kinds import KINDS, Kind, register
+from leanfront.core.objectives.corruptions import CORRUPTIONS, MAIN
+from leanfront.errors import UsageError
 
 
 def test_the_defaults_are_the_literatures() -> None:

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from audit import Answers, Configured, Dense, Version
-from audit.member import Member
-from audit.population import Population, Votes
-from compressors import Configuration, Structure
-from targets import Target, resolve
-from targets.digits import retrain
-from targets.errors import EvaluationError, TargetError
+from leanfront.core.audit import Answers, Configured, Dense, Version
+from leanfront.core.audit.member import Member
+from leanfront.core.audit.population import Population, Votes
+from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.targets import Target, resolve
+from leanfront.core.targets.digits import retrain
+from leanfront.errors import EvaluationError, TargetError
 
 WEAK = Configured("weak", Configuration(weight_bits=dict.fromkeys(("conv1", "conv2", "conv3"), 2)))
 HALF = Configured("half", Configuration(channels={"conv1": 3, "conv3": 4}))

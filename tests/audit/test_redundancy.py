@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from audit.redundancy import effects, redundancy
-from targets.errors import UsageError
+from leanfront.core.audit.redundancy import effects, redundancy
+from leanfront.errors import UsageError
 
 NAMES = ("blur", "noise", "zoom", "speckle", "fog")
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from audit.shift_images import Fit
-from audit.shifts import ARRAYS, IMAGES, Shift, corruption_folder, data_shift, match_classes
-from targets import TargetError
-from targets.pixels import Pixels
-from targets.torchvision_models import CentreCrop
+from leanfront.core.audit.shift_images import Fit
+from leanfront.core.audit.shifts import ARRAYS, IMAGES, Shift, corruption_folder, data_shift, match_classes
+from leanfront.core.targets.pixels import Pixels
+from leanfront.core.targets.torchvision_models import CentreCrop
+from leanfront.errors import TargetError
 
 CLASSES = ("ant", "bee", "cat", "dog")
 COLOUR = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from audit import AuditOptions
-from audit.suites import Suite, c_like, published
-from objectives.corruptions import corrupt
-from targets import Pixels, Split, Target
-from targets.errors import TargetError
-from targets.pictures import Pictures
+from leanfront.core.audit import AuditOptions
+from leanfront.core.audit.suites import Suite, c_like, published
+from leanfront.core.objectives.corruptions import corrupt
+from leanfront.core.targets import Pixels, Split, Target
+from leanfront.core.targets.pictures import Pictures
+from leanfront.errors import TargetError
 
 OPTIONS = AuditOptions(corruptions=("gaussian_noise", "contrast"), severities=(2, 5), samples=12)
 SOME = torch.tensor([3, 40, 77, 8])

@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from audit import LEVELS, Configured, Dense, of_candidate
-from audit.gradual import achieved_sparsity
-from audit.member import Member
-from audit.versions import Gradual, levels
-from compressors import Compressed, Compressor, Configuration, Recovery, Structure, recover
-from compressors.artifact import write
-from search import Candidate
-from targets import Target, resolve
-from targets.errors import UsageError
-from targets.weights_cache import weights_of
+from leanfront.core.audit import LEVELS, Configured, Dense, of_candidate
+from leanfront.core.audit.gradual import achieved_sparsity
+from leanfront.core.audit.member import Member
+from leanfront.core.audit.versions import Gradual, levels
+from leanfront.core.compressors import Compressed, Compressor, Configuration, Recovery, Structure, recover
+from leanfront.core.compressors.artifact.packed_file import write
+from leanfront.core.search import Candidate
+from leanfront.core.targets import Target, resolve
+from leanfront.core.targets.weights_cache import weights_of
+from leanfront.errors import UsageError
 
 SAMPLES = 64
 HALF = Configuration(channels={"conv1": 4}, weight_bits={"conv2": 4})

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from targets import Target
-from targets.attention import open_attention
-from targets.pad_shortcut import PadShortcut
+from leanfront.core.targets import Target
+from leanfront.core.targets.attention import open_attention
+from leanfront.core.targets.pad_shortcut import PadShortcut
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from compressors import Compressor, Configuration, layout
-from compressors.artifact import checksum, read, restore, write
-from compressors.layout import FORMAT, Layout
-from targets.errors import ArtifactError
+from leanfront.core.compressors import Compressor, Configuration
+from leanfront.core.compressors.artifact.layout import FORMAT, Layout, layout
+from leanfront.core.compressors.artifact.packed_file import checksum, read, restore, write
+from leanfront.errors import ArtifactError
 
 
 class Made:

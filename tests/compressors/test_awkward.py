@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from compressors import Compressor, Configuration, Structure, derive, layout
-from compressors.artifact import read, restore, write
-from compressors.configuration import METHODS
-from compressors.modules import CONVOLUTIONS
-from cost_models import Profile, count_macs, unsupported
-from cost_models.macs import MacModel
-from targets import Target, TargetError
-from targets.errors import CompressionError
+from leanfront.core.compressors import Compressor, Configuration, Structure
+from leanfront.core.compressors.artifact.layout import layout
+from leanfront.core.compressors.artifact.packed_file import read, restore, write
+from leanfront.core.compressors.configuration import METHODS
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.compressors.structure.modules import CONVOLUTIONS
+from leanfront.core.cost_models import Profile, count_macs, unsupported
+from leanfront.core.cost_models.macs import MacModel
+from leanfront.core.targets import Target
+from leanfront.errors import CompressionError, TargetError
 from tests import awkward
 from tests.awkward import MODELS, Awkward
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressors import Configuration
-from compressors.configuration import ACTIVATION_BITS, ACTIVATION_RANGES, WEIGHT_BITS
-from targets import ConfigurationError
+from leanfront.core.compressors import Configuration
+from leanfront.core.compressors.configuration import ACTIVATION_BITS, ACTIVATION_RANGES, WEIGHT_BITS
+from leanfront.errors import ConfigurationError
 
 NAMES = st.text(min_size=1, max_size=6)
 SPARSITIES = st.one_of(
@@ -189,7 +189,7 @@ def test_the_digest_never_changes() -> None:
 
 def test_another_process_agrees() -> None:
     program = (
-        "import sys; from compressors.configuration import Configuration; "
+        "import sys; from leanfront.core.compressors.configuration import Configuration; "
         "print(Configuration.from_json(sys.argv[1]).digest)"
     )
     done = subprocess.run(

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from compressors import PRESETS, Configuration, derive, preset
-from targets import UsageError
+from leanfront.core.compressors import PRESETS, Configuration, preset
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.errors import UsageError
 
 
 def test_the_three_schemes(nets: Any) -> None:

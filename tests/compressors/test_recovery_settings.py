@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressors import Compressor, Configuration, Recovery, compressed_of, layout
-from compressors.artifact import read, write
-from compressors.recovery_settings import RECIPE
-from targets.errors import CompressionError, ConfigurationError
+from leanfront.core.compressors import Compressor, Configuration, Recovery, compressed_of
+from leanfront.core.compressors.artifact.layout import layout
+from leanfront.core.compressors.artifact.packed_file import read, write
+from leanfront.core.compressors.recovery_settings import RECIPE
+from leanfront.errors import CompressionError, ConfigurationError
 
 PLAIN = Configuration(channels={"conv1": 4}, weight_bits={"conv2": 3}, method="sequential")
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torchvision.models import densenet, mobilenetv2, mobilenetv3, resnet, shufflenetv2, vision_transformer
 
-from compressors import Compressor, Configuration, Structure
-from cost_models import Profile
-from targets import Target
+from leanfront.core.compressors import Compressor, Configuration, Structure
+from leanfront.core.cost_models import Profile
+from leanfront.core.targets import Target
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cost_models.allocations import Allocations, peak, watch
+from leanfront.core.cost_models.allocations import Allocations, peak, watch
 
 X = torch.zeros(1, 100)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compressors import Configuration, Structure
-from cost_models import Costs, CostTable, Profile
-from cost_models.batch import BatchedCost, Encoder
+from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.cost_models import Costs, CostTable, Profile
+from leanfront.core.cost_models.batch import BatchedCost, Encoder
 
 BATCHED = ("macs", "bops", "sparse_macs", "memory_bytes", "activation_memory_bytes")
 

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from compressors import Compressed, Configuration, derive
-from cost_models import COST_MODELS, Costs, Profile, count_macs
-from cost_models.memory import measured_activation_bytes
-from targets import EvaluationError, Target, UsageError, resolve
+from leanfront.core.compressors import Compressed, Configuration
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.cost_models import COST_MODELS, Costs, Profile, count_macs
+from leanfront.core.cost_models.memory import measured_activation_bytes
+from leanfront.core.targets import Target, resolve
+from leanfront.errors import EvaluationError, UsageError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cost_models import analyse, count_macs, unsupported
-from targets import EvaluationError
+from leanfront.core.cost_models import analyse, count_macs, unsupported
+from leanfront.errors import EvaluationError
 
 
 class Dot(nn.Module):

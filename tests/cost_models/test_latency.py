@@ -12,16 +12,23 @@ import pytest
 import torch
 from scipy.optimize import nnls
 
-import cost_models.latency as latency_module
-from compressors import BankCache, Configuration
-from compressors.compress import Compressed
-from cost_models import BACKENDS, Costs, LatencyOptions, LatencyTable, Profile
-from cost_models.backends import place, processor
-from cost_models.latency import LATENCY, LatencyPlan, drawn, latency, measured, measured_table
-from cost_models.latency_table import CONSTANT, LatencyCost, LatencyFeatures, Timed, fitted, least_squares
-from cost_models.macs import MacModel
-from cost_models.timing import FEWEST, MOST, TURN, WARM_UP, Run, Timing, in_turn, torch_threads
-from targets.errors import CompressionError, EvaluationError, StorageError, UsageError
+from leanfront.core.compressors import BankCache, Configuration
+from leanfront.core.compressors.compressor import Compressed
+from leanfront.core.cost_models import BACKENDS, Costs, LatencyOptions, LatencyTable, Profile
+from leanfront.core.cost_models import latency as latency_module
+from leanfront.core.cost_models.backends import place, processor
+from leanfront.core.cost_models.latency import LATENCY, LatencyPlan, drawn, latency, measured, measured_table
+from leanfront.core.cost_models.latency_table import (
+    CONSTANT,
+    LatencyCost,
+    LatencyFeatures,
+    Timed,
+    fitted,
+    least_squares,
+)
+from leanfront.core.cost_models.macs import MacModel
+from leanfront.core.cost_models.timing import FEWEST, MOST, TURN, WARM_UP, Run, Timing, in_turn, torch_threads
+from leanfront.errors import CompressionError, EvaluationError, StorageError, UsageError
 
 TORCH = LatencyOptions("torch")
 INTEGERS = LatencyPlan(TORCH, (2, 4, 8), (4, 8, 32))

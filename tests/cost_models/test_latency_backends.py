@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from compressors import ActivationQuantiser, Configuration
-from compressors.onnx_file import onnx_model
-from cost_models import BACKENDS, LatencyOptions, Profile
-from cost_models import tracing as tracing_module
-from cost_models.backends import batch_of, stand_in
-from cost_models.latency import LatencyPlan, drawn
-from cost_models.tracing import Tracer, agrees
+from leanfront.core.compressors import ActivationQuantiser, Configuration
+from leanfront.core.compressors.exchange.onnx_file import onnx_model
+from leanfront.core.cost_models import BACKENDS, LatencyOptions, Profile
+from leanfront.core.cost_models import tracing as tracing_module
+from leanfront.core.cost_models.backends import batch_of, stand_in
+from leanfront.core.cost_models.latency import LatencyPlan, drawn
+from leanfront.core.cost_models.tracing import Tracer, agrees
 
 
 def types(module: nn.Module) -> list[tuple[str, str, int, bool]]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from compressors import Configuration, coverage
-from compressors.layer_costs import layer_costs
-from cost_models import Costs
-from cost_models.macs import MacModel
-from targets import Target
+from leanfront.core.compressors import Configuration
+from leanfront.core.compressors.artifact.layer_costs import layer_costs
+from leanfront.core.compressors.coverage_report import coverage
+from leanfront.core.cost_models import Costs
+from leanfront.core.cost_models.macs import MacModel
+from leanfront.core.targets import Target
 
 
 def with_inputs(subject: Any, configuration: Configuration, seed: int) -> Configuration:

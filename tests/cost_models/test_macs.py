@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from compressors import Configuration
-from cost_models.macs import MacModel, bops, sparse_macs
+from leanfront.core.compressors import Configuration
+from leanfront.core.cost_models.macs import MacModel, bops, sparse_macs
 
 
 @pytest.fixture(scope="module")

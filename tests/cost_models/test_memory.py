@@ -6,9 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from compressors import Configuration
-from compressors.layout import layout
-from cost_models.memory import activation_memory_bytes, file_bytes, measured_activation_bytes, memory_bytes
+from leanfront.core.compressors import Configuration
+from leanfront.core.compressors.artifact.layout import layout
+from leanfront.core.cost_models.memory import (
+    activation_memory_bytes,
+    file_bytes,
+    measured_activation_bytes,
+    memory_bytes,
+)
 
 
 class Widths(nn.Module):

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cost_models import Profile, analyse
-from cost_models.profile import operations
+from leanfront.core.cost_models import Profile, analyse
+from leanfront.core.cost_models.profile import operations
 
 
 class Nested(nn.Module):

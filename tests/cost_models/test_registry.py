@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cost_models import COST_MODELS, CostModel, register
+from leanfront.core.cost_models import COST_MODELS, CostModel, register
 
 
 def model(name: str, alias: str) -> CostModel:

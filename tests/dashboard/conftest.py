@@ -13,7 +13,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
 from tests.chromium import VARIABLE, launched
 from tests.dashboard.browser import PATIENCE, Watch, opened
 from tests.dashboard.showcase import DATABASE, many, once, searched

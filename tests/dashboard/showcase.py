@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import leanfront
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
 from tests.leanfront.filling import Fill
 
 NAME = "digits"

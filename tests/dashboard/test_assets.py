@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page as Shown
 from playwright.sync_api import expect
 
-from leanfront.http.dashboard import PAGES, POLICY, Page, assets, shell
+from leanfront.http.pages import PAGES, POLICY, Page, assets, shell
 
 ROOT = Path(str(resources.files("leanfront.dashboard")))
 SCRIPTS = sorted(ROOT.glob("js/*.js"))

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
 from leanfront.figures import PARTS
-from leanfront.registry import Registry
-from storage import FrontierStore
 from tests.dashboard.browser import opened
 from tests.dashboard.showcase import DATABASE
 from tests.leanfront.filling import Fill

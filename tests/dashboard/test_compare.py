@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from leanfront.registry import Registry
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
 from tests.dashboard.browser import opened
 from tests.dashboard.showcase import DATABASE, ODD
 from tests.leanfront.filling import Fill

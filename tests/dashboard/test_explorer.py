@@ -18,9 +18,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-from leanfront.registry import Registry
-from objectives import STRATEGIES
-from storage import FrontierStore
+from leanfront.core.objectives import STRATEGIES
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
 from tests.dashboard.browser import Watch
 from tests.dashboard.showcase import DATABASE, NAME, ODD
 from tests.leanfront.commands import run

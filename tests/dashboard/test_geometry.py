@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
 from tests.dashboard.conftest import Open, Serve
 from tests.dashboard.showcase import DATABASE, NAME
 from tests.leanfront.filling import Fill

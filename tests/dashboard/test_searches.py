@@ -14,10 +14,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Request, expect
 
+from leanfront.core.search import SearchOptions, queued
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
 from leanfront.http.keys import Keys
-from leanfront.registry import Registry
-from search import SearchOptions, queued
-from storage import FrontierStore
 from tests.dashboard.browser import Watch
 from tests.dashboard.showcase import BIG, ODD
 from tests.leanfront.filling import Fill

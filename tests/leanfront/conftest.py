@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import leanfront
-from targets import Target
+from leanfront.core.targets import Target
 
 COMMAND = Path(sys.executable).with_name("leanfront")
 

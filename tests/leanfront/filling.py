@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from audit.class_impact import class_impact
-from audit.subgroups import long_tail
-from compressors.configuration import Configuration
-from objectives import METRICS, Measurement, resolve
-from search import Candidate, Claim, SearchRecord, TrialRecord, Verification
-from storage import AuditRecord, FrontierStore
+from leanfront.core.audit.kinds.classes.class_impact import class_impact
+from leanfront.core.audit.kinds.classes.subgroups import long_tail
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.objectives import METRICS, Measurement, resolve
+from leanfront.core.search import Candidate, Claim, SearchRecord, TrialRecord, Verification
+from leanfront.core.storage import AuditRecord, FrontierStore
 
 
 class Fill:

@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from targets import Pixels, Target
+from leanfront.core.targets import Pixels, Target
 
 
 def _data() -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from leanfront.handlers import Place
-from leanfront.registry import Registry
-from leanfront.runner import Runner
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
+from leanfront.worker.handlers import Place
+from leanfront.worker.runner import Runner
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

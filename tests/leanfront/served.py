@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
 from leanfront.http import Server, Settings
-from leanfront.registry import Registry
-from storage import FrontierStore
 
 REGISTRY = Registry.of(("digits=digits", "other=models/other.py:target"))
 Serving = Callable[..., AbstractContextManager[str]]

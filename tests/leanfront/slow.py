@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from targets import Target
+from leanfront.core.targets import Target
 
 _specification = importlib.util.spec_from_file_location("tiny", Path(__file__).parents[1] / "tiny.py")
 assert _specification is not None

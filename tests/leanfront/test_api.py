@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import leanfront
+from leanfront.core.targets import Target
 from leanfront.errors import InfeasibleError, NotFoundError, TargetError, UsageError
-from targets import Target
 
 
 def test_everything_named_is_there() -> None:

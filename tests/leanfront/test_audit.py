@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import text
 
 import leanfront
-from audit import KINDS, AuditOptions, Auditor
-from leanfront.auditing import require_auditable, require_no_paths, spread
+from leanfront.actions.audit import require_auditable, require_no_paths, spread
+from leanfront.core.audit import KINDS, AuditOptions, Auditor
+from leanfront.core.objectives import Measurement
+from leanfront.core.search import Candidate
+from leanfront.core.storage import FrontierStore, check
+from leanfront.core.targets import Target, resolve
 from leanfront.errors import TargetError, UsageError
-from objectives import Measurement
-from search import Candidate
-from storage import FrontierStore, check
-from targets import Target, resolve
 from tests.leanfront.commands import run
 
 SMALL = ("--models", "2", "--samples", "8", "--corruptions", "contrast,gaussian_noise", "--gallery", "2")

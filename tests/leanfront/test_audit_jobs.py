@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import leanfront
-from leanfront.handlers import HANDLERS, Place
-from leanfront.runner import Runner
-from search import Candidate
-from storage import AuditRecord, FrontierStore, Job
-from storage.jobs import AUDIT, MEASURE
-from targets import Target, resolve
-from targets.errors import LeaseLostError
+from leanfront.core.search import Candidate
+from leanfront.core.storage import AuditRecord, FrontierStore, Job
+from leanfront.core.storage.jobs import AUDIT, MEASURE
+from leanfront.core.targets import Target, resolve
+from leanfront.errors import LeaseLostError
+from leanfront.worker.handlers import HANDLERS, Place
+from leanfront.worker.runner import Runner
 from tests.leanfront.runners import running, wait_for
 
 PICTURED = Path(__file__).with_name("pictured.py")

@@ -23,11 +23,11 @@ import pytest
 from sqlalchemy import make_url, text
 
 import leanfront
-import search as searching
-from search import SearchOptions
-from storage import ArtifactStore, FrontierStore, Shelf
-from storage.jobs import ATTEMPTS, ENDED, SEARCH, held
-from targets.errors import StorageError
+from leanfront.core import search as searching
+from leanfront.core.search import SearchOptions
+from leanfront.core.storage import ArtifactStore, FrontierStore, Shelf
+from leanfront.core.storage.jobs import ATTEMPTS, ENDED, SEARCH, held
+from leanfront.errors import StorageError
 
 HERE = Path(__file__).parent
 SLOW = f"{HERE / 'slow.py'}:target"

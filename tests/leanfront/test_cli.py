@@ -14,11 +14,11 @@ from typing import Any
 import optuna
 import pytest
 
-from leanfront.cli import main
-from leanfront.plot import frontier_figure
-from leanfront.result import SearchResult
-from storage import AuditRecord, FrontierStore
-from targets import builtin_targets
+from leanfront.cli.main import main
+from leanfront.core.storage import AuditRecord, FrontierStore
+from leanfront.core.targets import builtin_targets
+from leanfront.local.search_result import SearchResult
+from leanfront.reports.plot import frontier_figure
 from tests.leanfront.commands import run
 
 

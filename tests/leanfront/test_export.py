@@ -12,9 +12,9 @@ import torch
 from click.testing import CliRunner
 
 import leanfront
-from leanfront.cli import main
-from targets import Target
-from targets.errors import NotFoundError, StorageError, TargetError, UsageError
+from leanfront.cli.main import main
+from leanfront.core.targets import Target
+from leanfront.errors import NotFoundError, StorageError, TargetError, UsageError
 
 
 def accuracy(module: torch.nn.Module, target: Target) -> float:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import leanfront
-from storage import FrontierStore, check
-from targets import Target
+from leanfront.core.storage import FrontierStore, check
+from leanfront.core.targets import Target
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 import leanfront
-from compressors import Compressed, Compressor, Configuration
-from compressors.artifact import write
-from compressors.calibration import channels_last
-from compressors.folding import fold
-from targets import Target, TargetError, resolve
-from targets.architectures import architecture_name
-from targets.errors import ArtifactError
+from leanfront.core.compressors import Compressed, Compressor, Configuration
+from leanfront.core.compressors.artifact.packed_file import write
+from leanfront.core.compressors.statistics.calibration import channels_last
+from leanfront.core.compressors.structure.folding import fold
+from leanfront.core.targets import Target, resolve
+from leanfront.core.targets.architectures import architecture_name
+from leanfront.errors import ArtifactError, TargetError
 
 
 def small(target: Target) -> tuple[Compressor, Compressed]:

@@ -16,16 +16,17 @@ import pytest
 import torch
 
 import leanfront
-from compressors import Recovery, derive, recover
-from compressors.artifact import read, write
-from leanfront.database import open_shelf
-from leanfront.recovering import ShelvedFiles
-from leanfront.verifying import PACKED
-from search import Evaluator, Recoverer, RecoveryProgress
-from search.attempt import BEFORE, LIMIT, MINUTES, PREDICTED
-from storage import FrontierStore, check
-from targets import Target, resolve
-from targets.errors import ArtifactError, CompressionError, StorageError, TargetError, UsageError
+from leanfront.actions.candidate_files import PACKED
+from leanfront.actions.recovery import ShelvedFiles
+from leanfront.core.compressors import Recovery, recover
+from leanfront.core.compressors.artifact.packed_file import read, write
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.search import Evaluator, Recoverer, RecoveryProgress
+from leanfront.core.search.attempt import BEFORE, LIMIT, MINUTES, PREDICTED
+from leanfront.core.storage import FrontierStore, check
+from leanfront.core.targets import Target, resolve
+from leanfront.errors import ArtifactError, CompressionError, StorageError, TargetError, UsageError
+from leanfront.locations import open_shelf
 from tests.leanfront.commands import run
 from tests.leanfront.recoveries import checkpoints, wait_for
 
@@ -253,14 +254,14 @@ def test_a_candidate_is_stored_with_its_file_or_not_at_all(
         raise StorageError("no more")
 
     with monkeypatch.context() as patch:
-        patch.setattr("storage.shelf.Shelf.link", fails)
+        patch.setattr("leanfront.core.storage.shelf.Shelf.link", fails)
         with pytest.raises(StorageError, match="no more"):
             recoverer.recover(worst, QUICK)
     assert store.recovered("mine") == []
     assert set(shelf.folder) == before
     assert len(checkpoints(url)) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("storage.artifacts.ArtifactStore.put", fails)
+        patch.setattr("leanfront.core.storage.artifacts.ArtifactStore.put", fails)
         with pytest.raises(StorageError, match="no more"):
             recoverer.recover(worst, QUICK)
     assert store.recovered("mine") == []

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 import leanfront
-import search as searching
-from compressors import Recovery
-from leanfront.database import open_shelf
-from leanfront.handlers import Place
-from leanfront.recovering import ShelvedFiles
-from leanfront.runner import Runner
-from search import Candidate, SearchOptions
-from storage import FrontierStore, Job, check
-from storage.jobs import RECOVER, SEARCH
-from targets import Target, resolve
-from targets.errors import LeaseLostError
+from leanfront.actions.recovery import ShelvedFiles
+from leanfront.core import search as searching
+from leanfront.core.compressors import Recovery
+from leanfront.core.search import Candidate, SearchOptions
+from leanfront.core.storage import FrontierStore, Job, check
+from leanfront.core.storage.jobs import RECOVER, SEARCH
+from leanfront.core.targets import Target, resolve
+from leanfront.errors import LeaseLostError
+from leanfront.locations import open_shelf
+from leanfront.worker.handlers import Place
+from leanfront.worker.runner import Runner
 from tests.leanfront.runners import running, wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]

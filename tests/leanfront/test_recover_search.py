@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 import leanfront
-from leanfront.database import open_shelf
-from leanfront.recovering import ShelvedFiles
-from objectives import normalised_hypervolume, objective_values
-from objectives import resolve as resolve_objectives
-from search import Progress, SearchOptions
-from search import start as begin_search
-from storage import FrontierStore, check
-from targets import Target, resolve
-from targets.errors import UsageError
+from leanfront.actions.recovery import ShelvedFiles
+from leanfront.core.objectives import normalised_hypervolume, objective_values
+from leanfront.core.objectives import resolve as resolve_objectives
+from leanfront.core.search import Progress, SearchOptions
+from leanfront.core.search import start as begin_search
+from leanfront.core.storage import FrontierStore, check
+from leanfront.core.targets import Target, resolve
+from leanfront.errors import UsageError
+from leanfront.locations import open_shelf
 from tests.leanfront.recoveries import checkpoints, wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -125,7 +125,7 @@ def test_a_search_interrupted_while_it_recovers_goes_on(
                 signal.raise_signal(signal.SIGINT)
 
     options = SearchOptions(trials=6, sampler="random", recover=6, device="cpu")
-    monkeypatch.setattr("search.run.TELL", 0.0)
+    monkeypatch.setattr("leanfront.core.search.lifecycle.TELL", 0.0)
     with pytest.raises(KeyboardInterrupt):
         begin_search(target, store, "mine", options, files=files, report=interrupts)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

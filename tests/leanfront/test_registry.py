@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from leanfront.registry import Registered, Registry
-from targets.errors import UsageError
+from leanfront.core.targets.registry import Registered, Registry
+from leanfront.errors import UsageError
 
 
 def test_assignments_and_a_file(tmp_path: Path) -> None:

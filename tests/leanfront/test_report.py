@@ -14,14 +14,14 @@ import plotly.io
 import pytest
 
 import leanfront
-from audit import KINDS
-from leanfront.audit_text import TABLES, tables_of
-from leanfront.chapters import documents_of
+from leanfront.core.audit import KINDS
+from leanfront.core.storage import AuditRecord, FrontierStore
+from leanfront.core.targets import Target, resolve
+from leanfront.errors import UsageError
 from leanfront.figures import PARTS
-from leanfront.report import report_html
-from storage import AuditRecord, FrontierStore
-from targets import Target, resolve
-from targets.errors import UsageError
+from leanfront.reports.audit_report import report_html
+from leanfront.reports.audit_text import TABLES, tables_of
+from leanfront.reports.chapters import documents_of
 from tests.leanfront.commands import run
 
 EVIL = '<script>alert("x")</script>'

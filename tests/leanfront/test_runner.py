@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 import leanfront
-import search as searching
-from leanfront.handlers import HANDLERS, Place
-from leanfront.registry import Registry
-from leanfront.runner import Runner
-from search import SearchOptions
-from storage import FrontierStore, check, runner_name
-from storage.jobs import ATTEMPTS, SEARCH
-from targets import Target
-from targets.errors import BusyError, LeaseLostError, UsageError
+from leanfront.core import search as searching
+from leanfront.core.search import SearchOptions
+from leanfront.core.storage import FrontierStore, check, runner_name
+from leanfront.core.storage.jobs import ATTEMPTS, SEARCH
+from leanfront.core.targets import Target
+from leanfront.core.targets.registry import Registry
+from leanfront.errors import BusyError, LeaseLostError, UsageError
+from leanfront.worker.handlers import HANDLERS, Place
+from leanfront.worker.runner import Runner
 
 Start = Callable[..., "subprocess.Popen[str]"]
 LEASE = 2.0
@@ -258,7 +258,7 @@ def test_the_artifact_folder_cannot_be_written(
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
     monkeypatch.setenv("LEANFRONT_ARTIFACTS", str(blocked))
-    monkeypatch.setattr("leanfront.runner.POLL", 0.01)
+    monkeypatch.setattr("leanfront.worker.runner.POLL", 0.01)
     queue(store, "a", f"{tiny_file}:target", 2)
     Runner(store, Place()).run(once=True)
     record = store.search("a")

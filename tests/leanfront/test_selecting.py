@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 import leanfront
-from leanfront.cli import main
-from leanfront.database import open_shelf, open_store
+from leanfront.actions.measured_selection import MOST, unmeasured_text
+from leanfront.actions.measurer import Measurer
+from leanfront.cli.main import main
+from leanfront.core.search import Candidate
+from leanfront.core.targets import Target, resolve
 from leanfront.errors import InfeasibleError, UsageError
-from leanfront.measuring import Measurer
-from leanfront.selecting import MOST, unmeasured_text
-from search import Candidate
-from targets import Target, resolve
+from leanfront.locations import open_shelf, open_store
 
 TRIALS = 14
 

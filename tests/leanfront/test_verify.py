@@ -17,14 +17,14 @@ import pytest
 import torch
 
 import leanfront
-from compressors import derive
-from leanfront.database import open_shelf, open_store
-from leanfront.verifying import PACKED
-from objectives import METRICS
-from search import Claim, Evaluator, Verification, verify
-from storage import FrontierStore
-from targets import Target
-from targets.errors import ArtifactError, TargetError, UsageError
+from leanfront.actions.candidate_files import PACKED
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.objectives import METRICS
+from leanfront.core.search import Claim, Evaluator, Verification, verify
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target
+from leanfront.errors import ArtifactError, TargetError, UsageError
+from leanfront.locations import open_shelf, open_store
 from tests.leanfront.commands import run
 
 
@@ -392,10 +392,10 @@ def test_select_warns_of_what_does_not_hold(own: str) -> None:
 
 def test_blanked_networks_of_many_kinds_are_restored() -> None:
     """Where all that the file does not hold is NaN, nothing may look at the numbers before they are filled in."""
-    from compressors import Compressor, Configuration
-    from compressors.artifact import write
-    from search.verification import _restored
-    from targets.architectures import architecture
+    from leanfront.core.compressors import Compressor, Configuration
+    from leanfront.core.compressors.artifact.packed_file import write
+    from leanfront.core.search.verification import _restored
+    from leanfront.core.targets.architectures import architecture
 
     inputs, labels = torch.randn(24, 3, 32, 32), torch.arange(24) % 2
     for name in ("torchvision:mobilenet_v3_small?classes=2", "cifar10-resnet20"):

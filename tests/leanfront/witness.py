@@ -13,10 +13,10 @@ from typing import Any
 import httpx2
 from sqlalchemy import select
 
-from search import TrialRecord
-from storage import FrontierStore, check
-from storage.jobs import ENDED
-from storage.tables import JobRow, RunnerRow
+from leanfront.core.search import TrialRecord
+from leanfront.core.storage import FrontierStore, check
+from leanfront.core.storage.jobs import ENDED
+from leanfront.core.storage.tables import JobRow, RunnerRow
 
 
 def trials_of(store: FrontierStore, name: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from objectives import Objective, resolve
+from leanfront.core.objectives import Objective, resolve
 
 
 @dataclass(frozen=True)

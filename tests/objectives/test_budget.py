@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives import Budget, parse_count, parse_size
-from targets.errors import UsageError
+from leanfront.core.objectives import Budget, parse_count, parse_size
+from leanfront.errors import UsageError
 
 names = st.sampled_from(["memory_bytes", "macs", "accuracy", "cross_entropy", "latency_p95"])
 limits = st.floats(-1e6, 1e6)

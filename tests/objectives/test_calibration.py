@@ -13,7 +13,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from objectives.calibration import (
+from leanfront.core.objectives.calibration import (
     BINS,
     HIGHEST,
     LOWEST,
@@ -24,7 +24,7 @@ from objectives.calibration import (
     negative_log_likelihood,
     reliability,
 )
-from targets.errors import EvaluationError
+from leanfront.errors import EvaluationError
 
 
 def drawn(n: int, classes: int, seed: int, sharpness: float = 1.0) -> tuple[Tensor, Tensor]:

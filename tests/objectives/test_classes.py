@@ -12,8 +12,8 @@ from scipy.stats import norm
 from sklearn.metrics import confusion_matrix, recall_score
 from torch import Tensor
 
-from objectives.classes import class_recall, class_support, group_recall, worst_class_drop
-from targets.errors import EvaluationError, UsageError
+from leanfront.core.objectives.classes import class_recall, class_support, group_recall, worst_class_drop
+from leanfront.errors import EvaluationError, UsageError
 
 
 def answers(predictions: list[int], classes: int = 2) -> Tensor:

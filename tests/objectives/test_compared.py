@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives import METRICS, measure, wilson
-from objectives.calibration import expected_calibration_error
-from objectives.classes import worst_class_drop
-from objectives.robust import flip_rate
-from objectives.views import CORRUPTED, NOISY, SEVERITIES, Answers
-from targets.errors import EvaluationError, UsageError
+from leanfront.core.objectives import METRICS, measure, wilson
+from leanfront.core.objectives.calibration import expected_calibration_error
+from leanfront.core.objectives.classes import worst_class_drop
+from leanfront.core.objectives.robust import flip_rate
+from leanfront.core.objectives.views import CORRUPTED, NOISY, SEVERITIES, Answers
+from leanfront.errors import EvaluationError, UsageError
 
 
 def answers(*classes: int, of: int = 3) -> Tensor:

@@ -16,10 +16,10 @@ from scipy import ndimage
 from torch import Tensor
 from torchvision.transforms import functional
 
-from objectives.corruptions import CORRUPTIONS, corrupt
-from objectives.corruptions.blur import disk, displaced, moved, zoomed
-from objectives.corruptions.digital import _affine, elastic_transform
-from objectives.corruptions.weather import _equalised, plasma
+from leanfront.core.objectives.corruptions import CORRUPTIONS, corrupt
+from leanfront.core.objectives.corruptions.blur import disk, displaced, moved, zoomed
+from leanfront.core.objectives.corruptions.digital import _affine, elastic_transform
+from leanfront.core.objectives.corruptions.weather import _equalised, plasma
 
 LEVEL = 1 / 255
 GREY = torch.full((40, 3, 32, 32), 0.5)

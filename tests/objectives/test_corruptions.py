@@ -12,9 +12,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from objectives.corruptions import CORRUPTIONS, MAIN, SEVERITIES, Corruption, corrupt, register
-from objectives.corruptions import registry as registry_module
-from targets import UsageError
+from leanfront.core.objectives.corruptions import CORRUPTIONS, MAIN, SEVERITIES, Corruption, corrupt, register
+from leanfront.core.objectives.corruptions import registry as registry_module
+from leanfront.errors import UsageError
 
 NOT_GROWING = {
     ("glass_blur", "small"): "smoothing and rounds do not rise together",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from objectives.documents import plain
+from leanfront.core.objectives.documents import plain
 
 
 @dataclass(frozen=True)

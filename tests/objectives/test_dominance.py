@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from objectives import (
+from leanfront.core.objectives import (
     Objective,
     dominates,
     hypervolume,
@@ -80,7 +80,7 @@ def test_nondominated_equals_brute_force_on_many_points(objectives: int, infinit
 def test_weak_filter_works_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     points = np.random.default_rng(0).integers(0, 5, (50, 3)).astype(float)
     whole = nondominated(points, weak=True)
-    monkeypatch.setattr("objectives.dominance.BLOCK", 1)
+    monkeypatch.setattr("leanfront.core.objectives.dominance.BLOCK", 1)
     assert (nondominated(points, weak=True) == whole).all()
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import objectives
+from leanfront.core import objectives
 
 
 def test_every_public_name_exists_and_is_listed_once() -> None:

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives import SPLITS, Measurement
-from targets.errors import UsageError
+from leanfront.core.objectives import SPLITS, Measurement
+from leanfront.errors import UsageError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

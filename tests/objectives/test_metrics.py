@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
-from objectives import METRICS, Metric, correct, measure, wilson
-from objectives.metrics import register
-from targets.errors import EvaluationError, UsageError
+from leanfront.core.objectives import METRICS, Metric, correct, measure, wilson
+from leanfront.core.objectives.metrics import register
+from leanfront.errors import EvaluationError, UsageError
 
 NAMES = ("accuracy", "top5_accuracy", "cross_entropy")
 

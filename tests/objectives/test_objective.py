@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from cost_models.registry import COST_MODELS
-from objectives import (
+from leanfront.core.cost_models.registry import COST_MODELS
+from leanfront.core.objectives import (
     METRICS,
     Objective,
     known_objectives,
@@ -15,7 +15,7 @@ from objectives import (
     reference,
     resolve,
 )
-from targets.errors import UsageError
+from leanfront.errors import UsageError
 
 
 def test_names_and_aliases_mean_one_objective() -> None:

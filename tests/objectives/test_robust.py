@@ -10,9 +10,9 @@ import torch
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from objectives import wilson
-from objectives.robust import corruption_errors, flip_rate, mean_corruption_error
-from targets.errors import UsageError
+from leanfront.core.objectives import wilson
+from leanfront.core.objectives.robust import corruption_errors, flip_rate, mean_corruption_error
+from leanfront.errors import UsageError
 
 
 def outcomes(*errors: list[int], n: int = 10) -> Tensor:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives import Budget, Objective, Selection, resolve, select
-from targets.errors import UsageError
+from leanfront.core.objectives import Budget, Objective, Selection, resolve, select
+from leanfront.errors import UsageError
 
 NAMES = ("accuracy", "memory_bytes", "macs")
 OBJECTIVES = resolve("accuracy,memory,macs")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from objectives import STRATEGIES, nondominated, resolve, select
-from objectives.strategies import RHO, knee_distances, preference, register
-from targets.errors import UsageError
+from leanfront.core.objectives import STRATEGIES, nondominated, resolve, select
+from leanfront.core.objectives.strategies import RHO, knee_distances, preference, register
+from leanfront.errors import UsageError
 
 TWO = resolve("accuracy,memory")
 THREE = resolve("accuracy,memory,macs")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from objectives import views
-from objectives.corruptions import MAIN, corrupt
-from objectives.views import CORRUPTED, NOISY, SEVERITIES, SIGMA, VIEWS
-from targets import Pixels, Split
+from leanfront.core.objectives import views
+from leanfront.core.objectives.corruptions import MAIN, corrupt
+from leanfront.core.objectives.views import CORRUPTED, NOISY, SEVERITIES, SIGMA, VIEWS
+from leanfront.core.targets import Pixels, Split
 
 PIXELS = Pixels((0.4,), (0.5,))
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compressors import Configuration, Sensitivities, derive
-from cost_models import Costs, Profile
-from objectives import resolve
-from search.context import SamplerContext
-from search.space import SpaceOptions, derive_space
-from targets import Target
+from leanfront.core.compressors import Configuration, Sensitivities
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.cost_models import Costs, Profile
+from leanfront.core.objectives import resolve
+from leanfront.core.search.context import SamplerContext
+from leanfront.core.search.space import SpaceOptions, derive_space
+from leanfront.core.targets import Target
 
 MakeContext = Callable[..., SamplerContext]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from compressors import derive
-from search.context import SamplerContext
-from search.seeds import seeds, uniform_seeds
-from search.space import SpaceOptions, derive_space
-from targets import Target
-from targets.errors import UsageError
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.search.context import SamplerContext
+from leanfront.core.search.seeds import seeds, uniform_seeds
+from leanfront.core.search.space import SpaceOptions, derive_space
+from leanfront.core.targets import Target
+from leanfront.errors import UsageError
 
 BOUNDS = {"conv3": {"keep": 0.5, "bits": 4, "sparsity": 0.55}, "linear": {"bits": 32, "sparsity": 0.1}}
 

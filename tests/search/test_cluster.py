@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressors import Configuration, derive
-from objectives import minimisation, nondominated, resolve
-from search import Progress, SearchOptions, start
-from search.cluster import ClusterEvaluators, place
-from search.driver import objective_values
-from search.recipe import EvaluatorLostError, EvaluatorRecipe, recipe
-from storage import FrontierStore, check
-from targets import Target
-from targets import resolve as resolve_target
-from targets.errors import EvaluationError, UsageError
+from leanfront.core.compressors import Configuration
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.objectives import minimisation, nondominated, resolve
+from leanfront.core.search import Progress, SearchOptions, start
+from leanfront.core.search.cluster import ClusterEvaluators, place
+from leanfront.core.search.driver import objective_values
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorRecipe, recipe
+from leanfront.core.storage import FrontierStore, check
+from leanfront.core.targets import Target
+from leanfront.core.targets import resolve as resolve_target
+from leanfront.errors import EvaluationError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 MILD = Configuration(weight_bits={"conv1": 6})
@@ -177,7 +178,7 @@ def test_without_dask(tiny_recipe: EvaluatorRecipe, monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_imports_dask_before_it_is_asked_for() -> None:
-    code = "import sys, search.run; sys.exit('distributed' in sys.modules)"
+    code = "import sys, leanfront.core.search.lifecycle; sys.exit('distributed' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

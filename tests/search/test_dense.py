@@ -8,17 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from compressors import Configuration, Structure, derive
-from objectives import METRICS, Measurement
-from objectives.robust import mean_corruption_error
-from objectives.views import CORRUPTED, SEVERITIES, VIEWS
-from search import SearchOptions, start
-from search import resume as resume_search
-from search.driver import Front
-from search.evaluation import Evaluation, Evaluator, metrics_of
-from storage import FrontierStore
-from targets import Target, resolve
-from targets.errors import EvaluationError, UsageError
+from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.objectives import METRICS, Measurement
+from leanfront.core.objectives.robust import mean_corruption_error
+from leanfront.core.objectives.views import CORRUPTED, SEVERITIES, VIEWS
+from leanfront.core.search import SearchOptions, start
+from leanfront.core.search import resume as resume_search
+from leanfront.core.search.driver import Front
+from leanfront.core.search.evaluation import Evaluation, Evaluator, metrics_of
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target, resolve
+from leanfront.errors import EvaluationError, UsageError
 
 EVERY = tuple(METRICS)
 ALWAYS = ("accuracy", "top5_accuracy", "cross_entropy", "ece", "worst_class_drop", "pie_rate")
@@ -183,7 +184,7 @@ def test_calibration_as_an_objective(digits: Target, store: FrontierStore) -> No
 
 
 def test_nobody_races_where_more_than_accuracy_is_measured() -> None:
-    from objectives import resolve as resolve_objectives
+    from leanfront.core.objectives import resolve as resolve_objectives
 
     costs = {"memory_bytes": 100.0, "macs": 100.0}
     for names, races in (

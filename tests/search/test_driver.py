@@ -13,17 +13,26 @@ from typing import Any
 
 import pytest
 
-from compressors import Configuration
-from objectives import reference, resolve
-from search import Driver, Front, SamplerContext, SearchRecord, SpaceOptions, prepare
-from search.evaluation import Evaluation, Evaluator
-from search.evaluators import LocalEvaluators
-from search.racing import Race
-from search.recipe import EvaluatorLostError
-from search.study import SearchStudy
-from storage import FrontierStore
-from targets import Target
-from targets.errors import LeaseLostError
+from leanfront.core.compressors import Configuration
+from leanfront.core.objectives import reference, resolve
+from leanfront.core.search import (
+    Driver,
+    Front,
+    SamplerContext,
+    SearchRecord,
+    SpaceOptions,
+)
+from leanfront.core.search import (
+    prepared_target as prepare,
+)
+from leanfront.core.search.evaluation import Evaluation, Evaluator
+from leanfront.core.search.evaluator_spec import EvaluatorLostError
+from leanfront.core.search.evaluators import LocalEvaluators
+from leanfront.core.search.racing import Race
+from leanfront.core.search.study import SearchStudy
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target
+from leanfront.errors import LeaseLostError
 
 Make = Callable[..., Driver]
 OBJECTIVES = ("accuracy", "memory", "macs")

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from compressors import Compressor, Configuration, Structure, derive
-from compressors.folding import fold
-from objectives import METRICS
-from search.evaluation import Evaluation, Evaluator
-from search.racing import Race, chunks, pack, permutation, unpack
-from targets import Split, Target, resolve
+from leanfront.core.compressors import Compressor, Configuration, Structure
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.compressors.structure.folding import fold
+from leanfront.core.objectives import METRICS
+from leanfront.core.search.evaluation import Evaluation, Evaluator
+from leanfront.core.search.racing import Race, chunks, pack, permutation, unpack
+from leanfront.core.targets import Split, Target, resolve
 
 HARSH = Configuration(
     channels={"conv1": 2, "conv3": 3}, weight_bits={"conv1": 2, "conv2": 2, "conv3": 2, "linear": 2}

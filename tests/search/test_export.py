@@ -9,11 +9,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-import search as searching
-from search import SearchOptions, SpaceOptions, export_study, start
-from storage import FrontierStore
-from targets import Target
-from targets.errors import NameTakenError, StorageError, UsageError
+from leanfront.core import search as searching
+from leanfront.core.search import SearchOptions, SpaceOptions, export_study, start
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target
+from leanfront.errors import NameTakenError, StorageError, UsageError
 
 OPTIONS = SearchOptions(trials=30, sampler="random", space=SpaceOptions(criterion="l1", method="rounding"))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from objectives import hypervolume
-from search.improvement import Improvement
+from leanfront.core.objectives import hypervolume
+from leanfront.core.search.improvement import Improvement
 
 
 @pytest.mark.parametrize("costs", [1, 2, 3])

@@ -8,7 +8,7 @@ from types import FrameType
 
 import pytest
 
-from search.interrupting import interruptible
+from leanfront.core.search.interrupting import interruptible
 
 
 def test_the_first_is_noted_and_raised_at_the_end() -> None:

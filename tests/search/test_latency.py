@@ -9,17 +9,26 @@ from typing import Any
 
 import pytest
 
-import cost_models.latency as latency_module
-import search.latency as measuring
-from compressors import Configuration
-from cost_models import LatencyOptions, LatencyTable
-from cost_models.latency import LATENCY, P50, P95
-from objectives import Budget
-from search import SAMPLERS, SearchOptions, SpaceOptions, prepare, resume, start
-from search.latency import measure_frontier
-from storage import FrontierStore
-from targets import Target
-from targets.errors import CompressionError
+from leanfront.core.compressors import Configuration
+from leanfront.core.cost_models import LatencyOptions, LatencyTable
+from leanfront.core.cost_models import latency as latency_module
+from leanfront.core.cost_models.latency import LATENCY, P50, P95
+from leanfront.core.objectives import Budget
+from leanfront.core.search import (
+    SAMPLERS,
+    SearchOptions,
+    SpaceOptions,
+    resume,
+    start,
+)
+from leanfront.core.search import latency as measuring
+from leanfront.core.search import (
+    prepared_target as prepare,
+)
+from leanfront.core.search.latency import measure_frontier
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target
+from leanfront.errors import CompressionError
 
 TORCH = LatencyOptions("torch")
 OBJECTIVES = ("accuracy", "memory", "latency")
@@ -140,7 +149,9 @@ def test_measuring_stops_when_it_should(
 ) -> None:
     answers = iter([False, True])
     prepared = prepare(tiny, SpaceOptions(), OBJECTIVES, TORCH)
-    monkeypatch.setattr("search.run.measure_frontier", lambda *arguments, **named: (True, None))
+    monkeypatch.setattr(
+        "leanfront.core.search.lifecycle.measure_frontier", lambda *arguments, **named: (True, None)
+    )
     start(tiny, store, "a", options(sampler="nsga2", trials=10))
     count = len(store.frontier("a"))
     assert count > 3
@@ -177,7 +188,7 @@ def test_a_queued_search_says_it() -> None:
 
 def test_the_space_says_what_is_measured(tiny: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = []
-    module = sys.modules["search.prepare"]  # the package has a function of that name
+    module = sys.modules["leanfront.core.search.prepared_target"]  # the package has a function of that name
     monkeypatch.setattr(module, "measured_latency", lambda profile, plan: plans.append(plan) or _Known())
     for bits in ("float", "8", "search"):
         prepare(tiny, SpaceOptions((4, 8), bits), OBJECTIVES)

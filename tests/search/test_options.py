@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from compressors import Recovery
-from cost_models import LatencyOptions
-from search import SearchOptions, SpaceOptions
-from targets.errors import UsageError
+from leanfront.core.compressors import Recovery
+from leanfront.core.cost_models import LatencyOptions
+from leanfront.core.search import SearchOptions, SpaceOptions
+from leanfront.errors import UsageError
 
 
 def test_written_and_read_again() -> None:

@@ -14,17 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressors import Configuration, derive
-from objectives import minimisation, nondominated, resolve
-from search import Progress, SearchOptions, run, start
-from search import pool as pools
-from search.driver import objective_values
-from search.pool import PoolEvaluators
-from search.recipe import EvaluatorLostError, recipe
-from storage import FrontierStore, check
-from targets import Target
-from targets import resolve as resolve_target
-from targets.errors import EvaluationError
+from leanfront.core.compressors import Configuration
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.objectives import minimisation, nondominated, resolve
+from leanfront.core.search import Progress, SearchOptions, start
+from leanfront.core.search import lifecycle as run
+from leanfront.core.search import pool as pools
+from leanfront.core.search.driver import objective_values
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, recipe
+from leanfront.core.search.pool import PoolEvaluators
+from leanfront.core.storage import FrontierStore, check
+from leanfront.core.targets import Target
+from leanfront.core.targets import resolve as resolve_target
+from leanfront.errors import EvaluationError
 
 MILD = Configuration(weight_bits={"conv1": 6})
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from objectives import normalised_hypervolume, resolve
-from search.promotion import CASES, NOISE, Features, Outcome, Predictor, expected_gains, ranked
+from leanfront.core.objectives import normalised_hypervolume, resolve
+from leanfront.core.search.promotion import CASES, NOISE, Features, Outcome, Predictor, expected_gains, ranked
 
 OBJECTIVES = resolve("accuracy,memory,macs")
 REFERENCE = {"accuracy": 0.1, "memory": 1000.0, "macs": 1000.0}

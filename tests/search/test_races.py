@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressors import derive
-from objectives import minimisation, nondominated, resolve
-from search import Front, Progress, SearchOptions, SpaceOptions, start
-from search import resume as resume_search
-from search.driver import objective_values
-from search.evaluation import Evaluator
-from storage import FrontierStore, check
-from targets import Target
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.objectives import minimisation, nondominated, resolve
+from leanfront.core.search import Front, Progress, SearchOptions, SpaceOptions, start
+from leanfront.core.search import resume as resume_search
+from leanfront.core.search.driver import objective_values
+from leanfront.core.search.evaluation import Evaluator
+from leanfront.core.storage import FrontierStore, check
+from leanfront.core.targets import Target
 
 # Plain rounding: a race needs candidates that are much worse than others.
 OPTIONS = SearchOptions(trials=60, sampler="random", space=SpaceOptions(criterion="l1", method="rounding"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.racing import PairedTest, chunks, pack, permutation, unpack
+from leanfront.core.search.racing import PairedTest, chunks, pack, permutation, unpack
 
 Bools = NDArray[np.bool_]
 

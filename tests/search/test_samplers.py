@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from optuna.samplers import NSGAIISampler
 
-from objectives import hypervolume
-from search.context import SamplerContext
-from search.frontier_sampler import FrontierSampler
-from search.samplers import sampler
-from search.seeds import seeds
-from search.space import SpaceOptions
-from search.study import SearchStudy
+from leanfront.core.objectives import hypervolume
+from leanfront.core.search.context import SamplerContext
+from leanfront.core.search.frontier_sampler import FrontierSampler
+from leanfront.core.search.samplers import sampler
+from leanfront.core.search.seeds import seeds
+from leanfront.core.search.space import SpaceOptions
+from leanfront.core.search.study import SearchStudy
 
 MakeContext = Callable[..., SamplerContext]
 

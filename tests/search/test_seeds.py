@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from objectives import hypervolume
-from search.context import LOST, SamplerContext, predicted_losses
-from search.seeds import EXPONENT, SCALES, seeds, sweep, uniform_seeds
-from search.space import SpaceOptions
+from leanfront.core.objectives import hypervolume
+from leanfront.core.search.context import LOST, SamplerContext, predicted_losses
+from leanfront.core.search.seeds import EXPONENT, SCALES, seeds, sweep, uniform_seeds
+from leanfront.core.search.space import SpaceOptions
 
 
 def test_sweep_finds_what_enumeration_finds(make_context: Callable[..., SamplerContext]) -> None:

@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from compressors import Configuration, derive
-from search.space import SpaceOptions, channel_grid, derive_space
-from targets import Target
-from targets.errors import UsageError
+from leanfront.core.compressors import Configuration
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.search.space import SpaceOptions, channel_grid, derive_space
+from leanfront.core.targets import Target
+from leanfront.errors import UsageError
 
 
 @pytest.mark.parametrize("units", range(1, 70))

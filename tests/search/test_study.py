@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from objectives import resolve
-from search.candidate import TrialRecord
-from search.context import SamplerContext
-from search.samplers import SAMPLERS, derived_seed, sampler
-from search.seeds import uniform_seeds
-from search.space import Space
-from search.study import SearchStudy
-from targets.errors import UsageError
+from leanfront.core.objectives import resolve
+from leanfront.core.search.candidate import TrialRecord
+from leanfront.core.search.context import SamplerContext
+from leanfront.core.search.samplers import SAMPLERS, derived_seed, sampler
+from leanfront.core.search.seeds import uniform_seeds
+from leanfront.core.search.space import Space
+from leanfront.core.search.study import SearchStudy
+from leanfront.errors import UsageError
 
 OBJECTIVES = resolve("accuracy,memory,macs")
 

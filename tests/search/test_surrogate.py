@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.surrogate import Hyperparameters, Surrogate, choose
+from leanfront.core.search.surrogate import Hyperparameters, Surrogate, choose
 
 SIZES = np.asarray([8] * 6 + [6] * 8)
 KINDS = ["channels"] * 6 + ["weight"] * 8

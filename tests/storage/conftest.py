@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from compressors.configuration import Configuration
-from objectives import METRICS, Measurement, resolve
-from search.candidate import Candidate, SearchRecord, TrialRecord
-from storage import FrontierStore, check
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.objectives import METRICS, Measurement, resolve
+from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
+from leanfront.core.storage import FrontierStore, check
 
 NOBODY = 65534
 KINDS = ("sqlite", "postgresql")

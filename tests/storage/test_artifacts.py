@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import ArtifactStore
-from targets.errors import NotFoundError, StorageError
+from leanfront.core.storage import ArtifactStore
+from leanfront.errors import NotFoundError, StorageError
 
 
 @pytest.fixture

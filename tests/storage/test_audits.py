@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from search.candidate import SearchRecord
-from storage import AuditRecord, FrontierStore, check
-from targets.errors import LeaseLostError, NotFoundError
+from leanfront.core.search.candidate import SearchRecord
+from leanfront.core.storage import AuditRecord, FrontierStore, check
+from leanfront.errors import LeaseLostError, NotFoundError
 
 
 def record(candidate: int | None = None, kind: str = "classes", **more: Any) -> AuditRecord:

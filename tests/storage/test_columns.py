@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from objectives import Measurement
-from search.candidate import Candidate
-from storage import FrontierStore
-from targets.errors import NotFoundError, UsageError
+from leanfront.core.objectives import Measurement
+from leanfront.core.search.candidate import Candidate
+from leanfront.core.storage import FrontierStore
+from leanfront.errors import NotFoundError, UsageError
 
 
 @pytest.fixture

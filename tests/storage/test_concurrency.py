@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-import storage
-from storage import FrontierStore, check
+from leanfront.core import storage
+from leanfront.core.storage import FrontierStore, check
 
 WRITER = Path(__file__).with_name("writer.py")
 ROOT = Path(storage.__file__).resolve().parents[1]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from storage import Database, FrontierStore, check, open_database, schema, upgrade
-from targets.errors import StorageError
+from leanfront.core.storage import Database, FrontierStore, check, open_database, schema, upgrade
+from leanfront.errors import StorageError
 
 
 def pragma(database: Database, name: str) -> Any:
@@ -175,7 +175,7 @@ def test_a_disk_that_is_full_from_the_start(file_url: str, monkeypatch: pytest.M
     def limit(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA max_page_count = 3")
 
-    from storage import database
+    from leanfront.core.storage import database
 
     made = database._engine
 

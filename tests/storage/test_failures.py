@@ -12,10 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, NoResultFound, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from storage import Database, FrontierStore
-from storage.database import open_database
-from storage.failures import SQLITE_ADVICE, translated
-from targets.errors import NotFoundError, StorageError
+from leanfront.core.storage import Database, FrontierStore
+from leanfront.core.storage.database import open_database
+from leanfront.core.storage.failures import SQLITE_ADVICE, translated
+from leanfront.errors import NotFoundError, StorageError
 
 
 def coded(name: str) -> sqlite3.OperationalError:
@@ -127,7 +127,7 @@ def kill(store: FrontierStore) -> None:
 def test_a_frozen_writer_does_not_keep_its_locks(
     postgresql_url: str, build: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.database.IDLE_SECONDS", 0.5)
+    monkeypatch.setattr("leanfront.core.storage.database.IDLE_SECONDS", 0.5)
     with FrontierStore(postgresql_url) as frozen, FrontierStore(postgresql_url) as other:
         other.create_search(build.search(state="queued"))
         claimed = other.jobs.claim("frozen", ["search"], 0.2)

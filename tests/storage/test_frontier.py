@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from objectives import Budget, minimisation, objective_values, resolve
-from objectives.objective import MOST
-from storage import FrontierStore
-from storage.frontier import decides
-from storage.memory import Memory
-from storage.tables import VECTOR, FrontierRow, SearchRow
+from leanfront.core.objectives import Budget, minimisation, objective_values, resolve
+from leanfront.core.objectives.objective import MOST
+from leanfront.core.storage import FrontierStore
+from leanfront.core.storage.frontier import decides
+from leanfront.core.storage.memory import Memory
+from leanfront.core.storage.tables import VECTOR, FrontierRow, SearchRow
 from tests.statements import statements
 
 NAMES = "accuracy,memory,macs,cross_entropy"

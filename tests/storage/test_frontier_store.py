@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from objectives import Budget, Measurement
-from search.store import Store
-from storage import FrontierStore, check, require_name
-from storage.tables import FrontierRow
-from targets.errors import NameTakenError, NotFoundError, StorageError, UsageError
+from leanfront.core.objectives import Budget, Measurement
+from leanfront.core.search.store_protocol import Store
+from leanfront.core.storage import FrontierStore, check, require_name
+from leanfront.core.storage.tables import FrontierRow
+from leanfront.errors import NameTakenError, NotFoundError, StorageError, UsageError
 
 NAMES = [
     "mine",
@@ -366,7 +366,7 @@ def test_the_weak_frontier_has_flags(store: FrontierStore, build: Any) -> None:
 def test_candidates_are_read_in_pages(
     store: FrontierStore, build: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.reading._PAGE", 3)
+    monkeypatch.setattr("leanfront.core.storage.reading._PAGE", 3)
     build.fill(store, [(0.1 * number, number, 1) for number in range(6)])
     seen = []
     for candidate in store.candidates("mine"):

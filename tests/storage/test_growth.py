@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from objectives import normalised_hypervolume, resolve
-from storage import FrontierStore, growth
+from leanfront.core.objectives import normalised_hypervolume, resolve
+from leanfront.core.storage import FrontierStore, growth
 
 REFERENCE = {"accuracy": 0.1, "memory": 100.0, "macs": 100.0}
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from storage import FrontierStore, check
-from targets.errors import StorageError
+from leanfront.core.storage import FrontierStore, check
+from leanfront.errors import StorageError
 
 POINTS = [(0.9, 100, 10), (0.9, 100, 20), (0.5, 50, 50), (0.4, 60, 60)]
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from objectives import Measurement
-from storage import FrontierStore, Job, Lease, check, runner_name
-from storage.jobs import ATTEMPTS, SEARCH
-from storage.tables import Base, JobRow
-from targets.errors import BusyError, LeaseLostError, NameTakenError, NotFoundError, UsageError
+from leanfront.core.objectives import Measurement
+from leanfront.core.storage import FrontierStore, Job, Lease, check, runner_name
+from leanfront.core.storage.jobs import ATTEMPTS, SEARCH
+from leanfront.core.storage.tables import Base, JobRow
+from leanfront.errors import BusyError, LeaseLostError, NameTakenError, NotFoundError, UsageError
 
 KINDS = (SEARCH, "audit")
 

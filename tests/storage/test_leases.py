@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from storage import FrontierStore, Lease
-from storage.jobs import ATTEMPTS, ENDED, SEARCH
-from targets.errors import BusyError, LeaseLostError
+from leanfront.core.storage import FrontierStore, Lease
+from leanfront.core.storage.jobs import ATTEMPTS, ENDED, SEARCH
+from leanfront.errors import BusyError, LeaseLostError
 
 NUMBERS = itertools.count()
 PAST, FUTURE = -1.0, 600.0

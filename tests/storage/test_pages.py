@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from objectives import Budget, Measurement
-from search.candidate import STAGES
-from storage import FrontierStore, memory
-from targets.errors import NotFoundError, UsageError
+from leanfront.core.objectives import Budget, Measurement
+from leanfront.core.search.candidate import STAGES
+from leanfront.core.storage import FrontierStore, memory
+from leanfront.errors import NotFoundError, UsageError
 
 STEPS = [round(0.1 * step, 1) for step in range(11)]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from objectives import Budget, Measurement
-from search.candidate import STAGES
-from storage import FrontierStore, nearest, wide
-from targets.errors import UsageError
+from leanfront.core.objectives import Budget, Measurement
+from leanfront.core.search.candidate import STAGES
+from leanfront.core.storage import FrontierStore, nearest, wide
+from leanfront.errors import UsageError
 from tests.statements import statements
 
 SMALL = {"leanfront_runners", "leanfront_jobs", "leanfront_searches"}
@@ -98,7 +98,7 @@ def test_no_query_scans_candidates(store: FrontierStore, build: Any, monkeypatch
     }
     for name, call in calls.items():
         with monkeypatch.context() as patch:
-            patch.setattr("storage.reading._PAGE", 20)
+            patch.setattr("leanfront.core.storage.reading._PAGE", 20)
             found = statements(store, call)
         assert found, name
         bad = {statement: lines for statement, given in found if (lines := scanned(store, statement, given))}

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from objectives import Measurement
-from storage.records import plain, require_distinct
-from targets.errors import UsageError
+from leanfront.core.objectives import Measurement
+from leanfront.core.storage.records import plain, require_distinct
+from leanfront.errors import UsageError
 
 
 def test_text_that_databases_refuse_is_made_plain() -> None:

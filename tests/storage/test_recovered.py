@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from compressors import Recovery
-from search import Candidate
-from storage import ArtifactStore, FrontierStore, Shelf, check
-from storage.shelf import CHECKPOINT_SECONDS
-from targets.errors import NotFoundError, StorageError
+from leanfront.core.compressors import Recovery
+from leanfront.core.search import Candidate
+from leanfront.core.storage import ArtifactStore, FrontierStore, Shelf, check
+from leanfront.core.storage.shelf import CHECKPOINT_SECONDS
+from leanfront.errors import NotFoundError, StorageError
 
 Link = Callable[[Session, int], None]
 

@@ -17,11 +17,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, inspect
 
-from objectives import resolve
-from storage import Database, FrontierStore, check, open_database, schema, upgrade
-from storage.records import search_row
-from storage.tables import Base
-from targets.errors import SchemaError, StorageError
+from leanfront.core.objectives import resolve
+from leanfront.core.storage import Database, FrontierStore, check, open_database, schema, upgrade
+from leanfront.core.storage.records import search_row
+from leanfront.core.storage.tables import Base
+from leanfront.errors import SchemaError, StorageError
 
 LATEST = schema.head()
 NEXT = f"{int(LATEST) + 1:04d}"

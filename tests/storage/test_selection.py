@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
 
-from objectives import Budget, Measurement, Selection, resolve, select
-from objectives.strategies import STRATEGIES, Strategy
-from storage import FrontierStore, nearest, points, wide
-from storage.memory import Version
-from storage.points import StoredPoint
-from targets.errors import NotFoundError, UsageError
+from leanfront.core.objectives import Budget, Measurement, Selection, resolve, select
+from leanfront.core.objectives.strategies import STRATEGIES, Strategy
+from leanfront.core.storage import FrontierStore, nearest, points, wide
+from leanfront.core.storage.memory import Version
+from leanfront.core.storage.points import StoredPoint
+from leanfront.errors import NotFoundError, UsageError
 from tests.statements import statements
 
 NUMBERS = itertools.count()

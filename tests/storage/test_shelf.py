@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from search.verification import Claim, Verification
-from storage import ArtifactStore, FrontierStore, Shelf, check
-from targets.errors import NotFoundError, StorageError
+from leanfront.core.search.verification import Claim, Verification
+from leanfront.core.storage import ArtifactStore, FrontierStore, Shelf, check
+from leanfront.errors import NotFoundError, StorageError
 
 POINTS = [(0.9, 100.0, 10.0), (0.5, 50.0, 5.0)]
 

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from storage import FrontierStore
-from storage.tables import ArtifactRow, Base, UTCDateTime, now
-from targets.errors import StorageError
+from leanfront.core.storage import FrontierStore
+from leanfront.core.storage.tables import ArtifactRow, Base, UTCDateTime, now
+from leanfront.errors import StorageError
 
 
 def test_times_are_stored_in_utc(store: FrontierStore) -> None:

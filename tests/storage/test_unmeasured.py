@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compressors import Recovery
-from objectives import Budget, Measurement
-from storage import FrontierStore
-from storage.reading import NAMED
-from targets.errors import UsageError
+from leanfront.core.compressors import Recovery
+from leanfront.core.objectives import Budget, Measurement
+from leanfront.core.storage import FrontierStore
+from leanfront.core.storage.reading import NAMED
+from leanfront.errors import UsageError
 
 DENSE = tuple(Measurement(name, 0.5, "validation") for name in ("accuracy", "ece", "cross_entropy"))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import sys
 
-from compressors.configuration import Configuration
-from objectives.measurement import Measurement
-from search.candidate import Candidate, TrialRecord
-from storage import FrontierStore
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.objectives.measurement import Measurement
+from leanfront.core.search.candidate import Candidate, TrialRecord
+from leanfront.core.storage import FrontierStore
 
 
 def main(url: str, search: str, first: int, count: int, keys: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from targets import BUILTINS, Target, UsageError, resolve
-from targets.architectures import ARCHITECTURES, architecture, architecture_name
-from targets.errors import TargetError
+from leanfront.core.targets import BUILTINS, Target, resolve
+from leanfront.core.targets.architectures import ARCHITECTURES, architecture, architecture_name
+from leanfront.errors import TargetError, UsageError
 
 
 def test_every_built_in_target_has_one() -> None:

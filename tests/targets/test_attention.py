@@ -10,8 +10,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import maxvit, swin_transformer
 
-from targets import Target
-from targets.attention import HeadAttention, RelativeAttention, SelfAttention, WindowAttention, open_attention
+from leanfront.core.targets import Target
+from leanfront.core.targets.attention import (
+    HeadAttention,
+    RelativeAttention,
+    SelfAttention,
+    WindowAttention,
+    open_attention,
+)
 
 HIDDEN = torch.tensor([[False] * 5, [False, False, True, True, True]])
 BEFORE = torch.triu(torch.ones(5, 5, dtype=torch.bool), 1)

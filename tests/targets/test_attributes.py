@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from targets import Target, TargetError
+from leanfront.core.targets import Target
+from leanfront.errors import TargetError
 
 
 def data(count: int, seed: int) -> tuple[Tensor, Tensor]:

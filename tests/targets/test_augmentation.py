@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from targets import Target
-from targets.augmentation import CropAndFlip, shifted
-from targets.errors import TargetError
+from leanfront.core.targets import Target
+from leanfront.core.targets.augmentation import CropAndFlip, shifted
+from leanfront.errors import TargetError
 
 
 def test_each_image_is_moved_and_mirrored_by_itself() -> None:

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.datasets import CIFAR10
 
-from targets import Pixels, Target, TargetError, UsageError, resolve
-from targets.cifar_resnet import CifarResNet
-from targets.pad_shortcut import PadShortcut
+from leanfront.core.targets import Pixels, Target, resolve
+from leanfront.core.targets.cifar_resnet import CifarResNet
+from leanfront.core.targets.pad_shortcut import PadShortcut
+from leanfront.errors import TargetError, UsageError
 
 
 def reference(shared_data: Path) -> str:

@@ -9,10 +9,11 @@ import safetensors.torch
 import torch
 from sklearn import datasets
 
-from targets import Target, UsageError, resolve
-from targets import digits as digits_module
-from targets.digits import DigitsNet, build, load_digits, retrain, train_network
-from targets.weights_cache import write_weights
+from leanfront.core.targets import Target, resolve
+from leanfront.core.targets import digits as digits_module
+from leanfront.core.targets.digits import DigitsNet, build, load_digits, retrain, train_network
+from leanfront.core.targets.weights_cache import write_weights
+from leanfront.errors import UsageError
 
 
 def accuracy(target: Target, split: str) -> float:

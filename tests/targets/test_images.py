@@ -15,9 +15,10 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from targets import Split, TargetError
-from targets import images as images_module
-from targets.images import ImageArchive, ImageTree, PixelTransform
+from leanfront.core.targets import Split
+from leanfront.core.targets import images as images_module
+from leanfront.core.targets.images import ImageArchive, ImageTree, PixelTransform
+from leanfront.errors import TargetError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REFERENCE = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from targets.pad_shortcut import PadShortcut
+from leanfront.core.targets.pad_shortcut import PadShortcut
 
 
 @given(channels=st.integers(1, 6), extra=st.integers(0, 7), stride=st.integers(1, 3), side=st.integers(1, 7))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from targets import Pixels, Split
-from targets.pictures import Pictures, quantised
+from leanfront.core.targets import Pixels, Split
+from leanfront.core.targets.pictures import Pictures, quantised
 
 COLOURS = Pixels((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 

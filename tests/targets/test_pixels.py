@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from targets import Pixels, Target, TargetError
+from leanfront.core.targets import Pixels, Target
+from leanfront.errors import TargetError
 
 FIGURES = Pixels((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import targets
-from targets import BUILTINS, Target, UsageError, builtin_targets, resolve
-from targets.reference import Builtin
+from leanfront.core import targets
+from leanfront.core.targets import BUILTINS, Target, builtin_targets, resolve
+from leanfront.core.targets.reference import Builtin
+from leanfront.errors import UsageError
 
 
 def test_builtins() -> None:

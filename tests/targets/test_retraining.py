@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from targets import Target, TargetError, UsageError
-from targets.retraining import Step, recipe_of, takes_step
-from targets.weights_cache import raw_bytes, weights_of
+from leanfront.core.targets import Target
+from leanfront.core.targets.retraining import Step, recipe_of, takes_step
+from leanfront.core.targets.weights_cache import raw_bytes, weights_of
+from leanfront.errors import TargetError, UsageError
 
 STEPS = 6
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targets.sampling import balanced, stratified
+from leanfront.core.targets.sampling import balanced, stratified
 
 label_lists = st.lists(st.integers(0, 4), min_size=1, max_size=80)
 

@@ -20,8 +20,9 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from targets import Split, TargetError, UsageError
-from targets import split as split_module
+from leanfront.core.targets import Split
+from leanfront.core.targets import split as split_module
+from leanfront.errors import TargetError, UsageError
 
 INPUTS = torch.arange(60, dtype=torch.float32).reshape(20, 3)
 LABELS = torch.arange(20) % 4

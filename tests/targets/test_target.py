@@ -20,8 +20,9 @@ from torch.utils.data import Dataset, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from targets import Split, Target, TargetError
-from targets.pad_shortcut import PadShortcut
+from leanfront.core.targets import Split, Target
+from leanfront.core.targets.pad_shortcut import PadShortcut
+from leanfront.errors import TargetError
 
 
 def data(count: int = 40, seed: int = 0, classes: int = 4) -> tuple[Tensor, Tensor]:

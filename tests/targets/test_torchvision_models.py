@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import models, transforms
 
-from targets import Pixels, TargetError, UsageError, resolve
-from targets.torchvision_models import CentreCrop
+from leanfront.core.targets import Pixels, resolve
+from leanfront.core.targets.torchvision_models import CentreCrop
+from leanfront.errors import TargetError, UsageError
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from targets import Split, TargetError
-from targets import training_from_scratch as module
-from targets.augmentation import CropAndFlip
-from targets.training_from_scratch import SCHEDULES, Recipe, ScratchTraining, train
-from targets.weights_cache import weights_of
+from leanfront.core.targets import Split
+from leanfront.core.targets import training_from_scratch as module
+from leanfront.core.targets.augmentation import CropAndFlip
+from leanfront.core.targets.training_from_scratch import SCHEDULES, Recipe, ScratchTraining, train
+from leanfront.core.targets.weights_cache import weights_of
+from leanfront.errors import TargetError
 
 
 def images(count: int = 45, seed: int = 0) -> Split:

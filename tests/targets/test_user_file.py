@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from targets import TargetError, UsageError, resolve, user_file
-from targets.user_file import load
+from leanfront.core.targets import resolve, user_file
+from leanfront.core.targets.user_file import load
+from leanfront.errors import TargetError, UsageError
 
 GOOD = """
     import torch
@@ -125,13 +126,13 @@ def test_its_folder_never_comes_before_our_packages(tmp_path: Path) -> None:
         write(tmp_path / f"{name}.py", "raise RuntimeError('the wrong one')")
     write(tmp_path / "helper_beside.py", "value = 5")
     path = write(
-        tmp_path / "mine.py", "import helper_beside, targets.errors, storage\nvalue = helper_beside.value"
+        tmp_path / "mine.py", "import helper_beside, leanfront.errors, storage\nvalue = helper_beside.value"
     )
     path_before = list(sys.path)
     assert load(str(path)).value == 5
     assert sys.path == path_before
     # In a fresh process none of our packages is imported yet.
-    code = f"from targets.user_file import load; load({str(path)!r}); import search, storage; print('right')"
+    code = f"from leanfront.core.targets.user_file import load; load({str(path)!r}); import search, storage; print('right')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "right\n", done.stderr
 

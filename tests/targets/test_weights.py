@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from targets import TargetError
-from targets.weights import load_weights, read_state
+from leanfront.core.targets.weights import load_weights, read_state
+from leanfront.errors import TargetError
 
 
 def network() -> nn.Sequential:

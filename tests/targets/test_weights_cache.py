@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from targets.pad_shortcut import PadShortcut
-from targets.weights_cache import (
+from leanfront.core.targets.pad_shortcut import PadShortcut
+from leanfront.core.targets.weights_cache import (
     cache_folder,
     fill,
     raw_bytes,

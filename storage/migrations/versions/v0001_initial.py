@@ -10,7 +10,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Written out, not taken from `storage.tables`: those go on changing, this version does not.
+# Written out, not taken from `leanfront.core.storage.tables`: those go on changing, this version does not.
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True)
 

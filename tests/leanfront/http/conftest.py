@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from leanfront.client import Client
-from leanfront.remote_search import RemoteSearch
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
+from leanfront.remote.client import Client
+from leanfront.remote.search import RemoteSearch
 from tests.leanfront.filling import Fill
 from tests.leanfront.served import Serving, served
 

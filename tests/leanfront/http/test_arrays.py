@@ -8,8 +8,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from audit.arrays import packed
-from storage import AuditRecord, FrontierStore
+from leanfront.core.audit.arrays import packed
+from leanfront.core.storage import AuditRecord, FrontierStore
 
 API = "/api/v1"
 VALUES = np.arange(24, dtype=np.float16).reshape(6, 2, 2)

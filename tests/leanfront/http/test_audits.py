@@ -12,20 +12,21 @@ import httpx2
 import pytest
 from pydantic import TypeAdapter
 
-import search as searching
-from audit import PATHS, AuditOptions
-from leanfront.client import Client
-from leanfront.handlers import Place
-from leanfront.http import audit_schemas, schemas
-from leanfront.registry import Registry
-from leanfront.remote_search import RemoteSearch
-from leanfront.result import SearchResult
-from leanfront.runner import Runner
-from search import SearchOptions
-from storage import AuditRecord, FrontierStore
-from storage.jobs import AUDIT, MEASURE
-from targets import resolve
-from targets.errors import LeanfrontError, NotFoundError, UsageError
+from leanfront.core import search as searching
+from leanfront.core.audit import PATHS, AuditOptions
+from leanfront.core.search import SearchOptions
+from leanfront.core.storage import AuditRecord, FrontierStore
+from leanfront.core.storage.jobs import AUDIT, MEASURE
+from leanfront.core.targets import resolve
+from leanfront.core.targets.registry import Registry
+from leanfront.errors import LeanfrontError, NotFoundError, UsageError
+from leanfront.http.schemas import audits as audit_schemas
+from leanfront.http.schemas import objects as schemas
+from leanfront.local.search_result import SearchResult
+from leanfront.remote.client import Client
+from leanfront.remote.search import RemoteSearch
+from leanfront.worker.handlers import Place
+from leanfront.worker.runner import Runner
 from tests.leanfront.runners import working
 
 API = "/api/v1"

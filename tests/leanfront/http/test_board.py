@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from leanfront.http import Keys, board, marks
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore, marks
+from leanfront.http import Keys, board
 from tests.leanfront.http.test_events import events, gauge, until
 
 API = "/api/v1"

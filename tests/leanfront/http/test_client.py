@@ -12,13 +12,8 @@ from typing import Any
 
 import pytest
 
-from leanfront import retrying
-from leanfront.client import Client
-from leanfront.http import Keys
-from leanfront.remote_search import RemoteSearch
-from leanfront.result import SearchResult
-from storage import FrontierStore
-from targets.errors import (
+from leanfront.core.storage import FrontierStore
+from leanfront.errors import (
     BusyError,
     InfeasibleError,
     LeanfrontError,
@@ -28,6 +23,11 @@ from targets.errors import (
     TargetError,
     UsageError,
 )
+from leanfront.http import Keys
+from leanfront.local.search_result import SearchResult
+from leanfront.remote import retries as retrying
+from leanfront.remote.client import Client
+from leanfront.remote.search import RemoteSearch
 
 KEY = "correct-horse-battery-staple"
 

@@ -12,12 +12,12 @@ import httpx2
 import pytest
 
 import leanfront
-from leanfront import remote_search
-from leanfront.client import Client
-from leanfront.http import columns, progress
-from storage import FrontierStore
-from targets import resolve
-from targets.errors import UsageError
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import resolve
+from leanfront.errors import UsageError
+from leanfront.http.routes import columns, progress
+from leanfront.remote import search as remote_search
+from leanfront.remote.client import Client
 
 API = "/api/v1"
 CANDIDATES = f"{API}/searches/mine/candidates"

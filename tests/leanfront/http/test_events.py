@@ -13,9 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from leanfront.http import marks
-from search import TrialRecord
-from storage import FrontierStore
+from leanfront.core.search import TrialRecord
+from leanfront.core.storage import FrontierStore, marks
 
 API = "/api/v1"
 EVENTS = f"{API}/searches/mine/events"

@@ -14,13 +14,13 @@ import pytest
 from pydantic import TypeAdapter
 
 import leanfront
-from audit import KINDS
-from leanfront.audit_text import tables_of
+from leanfront.core.audit import KINDS
+from leanfront.core.audit.drawing import IMAGE
+from leanfront.core.storage import AuditRecord, FrontierStore
+from leanfront.core.targets import Target, resolve
 from leanfront.figures import PARTS
-from leanfront.figures.drawing import IMAGE
-from leanfront.http import figure_schemas
-from storage import AuditRecord, FrontierStore
-from targets import Target, resolve
+from leanfront.http.schemas import audit_figures as figure_schemas
+from leanfront.reports.audit_text import tables_of
 
 API = "/api/v1"
 PICTURED = Path(__file__).parents[1] / "pictured.py"

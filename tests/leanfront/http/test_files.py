@@ -17,18 +17,18 @@ import torch
 from sqlalchemy import text
 
 import leanfront
-import search as searching
-from leanfront.client import Client
-from leanfront.database import open_shelf
-from leanfront.handlers import Place
-from leanfront.keeping import keeper
-from leanfront.registry import Registry
-from leanfront.remote_search import RemoteSearch
-from leanfront.runner import Runner
-from search import SearchOptions
-from storage import FrontierStore, Shelf, check
-from targets import Target
-from targets.errors import ArtifactError, LeanfrontError, NotFoundError, TargetError, UsageError
+from leanfront.actions.search_files import keeper
+from leanfront.core import search as searching
+from leanfront.core.search import SearchOptions
+from leanfront.core.storage import FrontierStore, Shelf, check
+from leanfront.core.targets import Target
+from leanfront.core.targets.registry import Registry
+from leanfront.errors import ArtifactError, LeanfrontError, NotFoundError, TargetError, UsageError
+from leanfront.locations import open_shelf
+from leanfront.remote.client import Client
+from leanfront.remote.search import RemoteSearch
+from leanfront.worker.handlers import Place
+from leanfront.worker.runner import Runner
 
 API = "/api/v1"
 

@@ -19,8 +19,8 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from leanfront.core.storage import FrontierStore, check
 from leanfront.http import Keys
-from storage import FrontierStore, check
 
 API = "/api/v1"
 STRINGS = (

@@ -11,12 +11,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
+from leanfront.errors import UsageError
 from leanfront.http import Keys, Server, Settings
 from leanfront.http.gate import is_loopback
 from leanfront.http.keys import VARIABLE
-from leanfront.registry import Registry
-from storage import FrontierStore
-from targets.errors import UsageError
 
 API = "/api/v1"
 KEY = "correct-horse-battery-staple"

@@ -12,14 +12,14 @@ import pytest
 from pydantic import TypeAdapter
 
 import leanfront
-from compressors import Configuration
-from leanfront.client import Client
-from leanfront.http import layer_schemas
-from leanfront.layers import layers_json
-from search import Candidate, SearchRecord
-from storage import FrontierStore
-from targets import Target
-from targets.errors import NotFoundError, UsageError
+from leanfront.core.compressors import Configuration
+from leanfront.core.search import Candidate, SearchRecord
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target
+from leanfront.errors import NotFoundError, UsageError
+from leanfront.http.schemas import layers as layer_schemas
+from leanfront.remote.client import Client
+from leanfront.reports.layers import layers_json
 
 API = "/api/v1"
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from storage import FrontierStore
+from leanfront.core.storage import FrontierStore
 
 API = "/api/v1"
 FRONTIER = f"{API}/searches/mine/frontier"

@@ -14,9 +14,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from leanfront import errors
+from leanfront.core.storage import FrontierStore
 from leanfront.http.problems import ERRORS, KINDS, TYPE
-from storage import FrontierStore
-from targets import errors
 
 API = "/api/v1"
 SEARCHES = f"{API}/searches"

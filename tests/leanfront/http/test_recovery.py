@@ -10,16 +10,16 @@ import httpx2
 import pytest
 from pydantic import TypeAdapter
 
-import search as searching
-from leanfront.client import Client
-from leanfront.handlers import Place
-from leanfront.http import schemas
-from leanfront.registry import Registry
-from leanfront.remote_search import RemoteSearch
-from leanfront.runner import Runner
-from search import SearchOptions
-from storage import FrontierStore
-from targets.errors import NotFoundError, UsageError
+from leanfront.core import search as searching
+from leanfront.core.search import SearchOptions
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets.registry import Registry
+from leanfront.errors import NotFoundError, UsageError
+from leanfront.http.schemas import objects as schemas
+from leanfront.remote.client import Client
+from leanfront.remote.search import RemoteSearch
+from leanfront.worker.handlers import Place
+from leanfront.worker.runner import Runner
 from tests.leanfront.runners import working
 
 API = "/api/v1"

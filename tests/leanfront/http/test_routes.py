@@ -13,13 +13,30 @@ from click.testing import CliRunner
 from pydantic import TypeAdapter
 
 import leanfront
-from leanfront.cli import main
-from leanfront.handlers import Place
-from leanfront.http import audit_schemas, column_schemas, figure_schemas, file_schemas, layer_schemas, schemas
-from leanfront.registry import Registry
-from leanfront.runner import Runner
-from storage import FrontierStore
-from targets import Target
+from leanfront.cli.main import main
+from leanfront.core.storage import FrontierStore
+from leanfront.core.targets import Target
+from leanfront.core.targets.registry import Registry
+from leanfront.http.schemas import (
+    audit_figures as figure_schemas,
+)
+from leanfront.http.schemas import (
+    audits as audit_schemas,
+)
+from leanfront.http.schemas import (
+    columns as column_schemas,
+)
+from leanfront.http.schemas import (
+    files as file_schemas,
+)
+from leanfront.http.schemas import (
+    layers as layer_schemas,
+)
+from leanfront.http.schemas import (
+    objects as schemas,
+)
+from leanfront.worker.handlers import Place
+from leanfront.worker.runner import Runner
 
 API = "/api/v1"
 

@@ -17,11 +17,11 @@ import httpx2
 import pytest
 from click.testing import CliRunner
 
-from leanfront.http.command import serve
-from storage import FrontierStore
+from leanfront.cli.serve import serve
+from leanfront.core.storage import FrontierStore
 
 API = "/api/v1"
-SERVE = "from leanfront.http.command import serve; serve()"
+SERVE = "from leanfront.cli.serve import serve; serve()"
 Line = dict[str, Any]
 
 

@@ -12,11 +12,11 @@ import httpx2
 import pytest
 
 from leanfront import Client
-from leanfront.cli import main
-from leanfront.result import SearchResult
-from search import Candidate
-from storage import FrontierStore
-from targets.errors import UsageError
+from leanfront.cli.main import main
+from leanfront.core.search import Candidate
+from leanfront.core.storage import FrontierStore
+from leanfront.errors import UsageError
+from leanfront.local.search_result import SearchResult
 
 API = "/api/v1"
 MINE = f"{API}/searches/mine"

@@ -1,0 +1,103 @@
+"""The audit ``capacity``: how much a model can hold, and how much of it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leanfront.core.audit.artifacts import Stored, stored
+from leanfront.core.audit.auditor import Auditor, StoppedError
+from leanfront.core.audit.description_length import TrainingSamples, describe, training_samples
+from leanfront.core.audit.kind import Findings, Kind, entry, register
+from leanfront.core.audit.kinds.capacity.effective_dimension import WIDTHS, effective_dimension, prior_alpha
+from leanfront.core.audit.versions import Dense
+from leanfront.core.compressors.statistics.outputs import batch_size
+from leanfront.core.objectives.documents import plain
+from leanfront.errors import EvaluationError
+
+SAMPLES = 64
+"""Training samples behind a curvature, all in one graph."""
+FEWEST_SAMPLES = 32
+"""Where inputs are so large that a batch has fewer."""
+CURVATURE = "ggn"
+
+
+def audit_capacity(auditor: Auditor) -> Findings:
+    """Non-zero parameters, effective dimension and description length, of the dense model and of each version."""
+    samples = training_samples(auditor)
+    alpha = prior_alpha(auditor.target.model, auditor.structure, samples.total)
+    inputs, labels = _batch(auditor, samples)
+    every = auditor.every
+    found: dict[str, dict[str, Any]] = {}
+    for number, version in enumerate(every):
+        auditor.report("capacity", number, len(every))
+        if auditor.stop():
+            raise StoppedError
+        own = stored(auditor, version)
+        found[version.name] = _capacity(auditor, own, samples, inputs, labels, alpha)
+    document = {
+        "split": samples.split,
+        "samples": len(inputs),
+        "training": samples.to_json(),
+        "curvature": CURVATURE,
+        "alpha": alpha,
+        "alpha_text": "of a Gaussian prior as wide as the dense weights: P / (N sum w^2)",
+        "multiples": list(WIDTHS),
+        "seed": auditor.options.seed,
+        "dense": found.pop(Dense().name),
+    }
+    return Findings(document, {each.name: entry(each, found[each.name]) for each in auditor.versions})
+
+
+def _batch(auditor: Auditor, samples: TrainingSamples) -> tuple[Tensor, Tensor]:
+    """Some of the training samples, spread evenly, on the device."""
+    most = min(SAMPLES, max(FEWEST_SAMPLES, batch_size(auditor.target.example_input)))
+    count = min(most, len(samples.chosen))
+    positions = torch.linspace(0, len(samples.chosen) - 1, count).round().long()
+    inputs, labels = samples.chosen.subset(positions).tensors()
+    return inputs.to(auditor.device), labels.to(auditor.device)
+
+
+def _capacity(
+    auditor: Auditor, own: Stored, samples: TrainingSamples, inputs: Tensor, labels: Tensor, alpha: float
+) -> dict[str, Any]:
+    said, top1 = describe(auditor, own, samples)
+    return {
+        "nonzero_parameters": own.nonzero_parameters,
+        "memory_bytes": own.artifact.memory_bytes,
+        "effective_dimension": _dimension(auditor, own, inputs, labels, alpha),
+        "description": said.to_json(),
+        "training_top1": top1,
+    }
+
+
+def _dimension(auditor: Auditor, own: Stored, inputs: Tensor, labels: Tensor, alpha: float) -> dict[str, Any]:
+    """Of a version, or why it has none."""
+    try:
+        found = effective_dimension(
+            auditor.module(own),
+            auditor.structure,
+            inputs,
+            labels,
+            alpha,
+            curvature=CURVATURE,
+            seed=auditor.options.seed,
+        )
+    except EvaluationError as error:
+        return {"value": None, "reason": str(error)}
+    said: dict[str, Any] = plain(found)
+    return said
+
+
+register(
+    Kind(
+        "capacity",
+        "Capacity",
+        audit_capacity,
+        (),
+        "Maddox et al., Rethinking parameter counting in deep models, 2020",
+        alone=True,
+    )
+)

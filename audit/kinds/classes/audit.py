@@ -1,0 +1,71 @@
+"""The audit ``classes``: which classes, attributes and rare classes paid for compression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from leanfront.core.audit.auditor import Auditor
+from leanfront.core.audit.kind import Findings, Kind, entry, register
+from leanfront.core.audit.kinds.classes.class_impact import class_impact
+from leanfront.core.audit.kinds.classes.subgroups import long_tail, subgroups
+from leanfront.core.audit.population import Votes
+from leanfront.core.audit.population_json import population_json
+from leanfront.errors import UsageError
+
+
+def audit_classes(auditor: Auditor) -> Findings:
+    """Welch's test of every class's recall between the dense and each compressed population.
+
+    Raises:
+        UsageError: a population of one model, which has no variance.
+    """
+    if auditor.options.models < 2:
+        raise UsageError("class impact compares populations: give at least 2 models")
+    target, labels = auditor.target, auditor.data.labels.numpy()
+    votes = auditor.votes
+    dense = votes["dense"]
+    parts = [each.labels for each in (target.train, target.calibration) if each is not None]
+    # Where there are no training samples the split's own frequencies stand for them.
+    trained = torch.cat(parts).numpy() if target.train is not None else labels
+    attributes = target.attributes.get(auditor.split, {})
+    found = {}
+    for version in auditor.versions:
+        own = votes[version.name]
+        impact = class_impact(dense.predictions, own.predictions, labels, target.classes)
+        document: dict[str, Any] = impact.to_json()
+        document["long_tail"] = long_tail(impact, trained).to_json()
+        document["attributes"] = {
+            name: each.to_json()
+            for name, each in subgroups(
+                _hits(dense, labels),
+                _hits(own, labels),
+                attributes,
+                labels=labels if attributes else None,
+                classes=target.classes if attributes else None,
+            ).items()
+        }
+        found[version.name] = entry(version, document)
+    about = {
+        "split": auditor.split,
+        "samples": len(labels),
+        "population": population_json(auditor),
+        "frequencies": "training" if target.train is not None else auditor.split,
+    }
+    return Findings(about, found)
+
+
+def _hits(votes: Votes, labels: Any) -> Any:
+    return votes.predictions == labels
+
+
+register(
+    Kind(
+        "classes",
+        "Class impact",
+        audit_classes,
+        ("worst_class_drop",),
+        "Hooker et al., What do compressed deep neural networks forget?, arXiv 1911.05248",
+    )
+)

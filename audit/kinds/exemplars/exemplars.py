@@ -1,0 +1,382 @@
+"""Exemplars: the samples on which compressed models disagree with dense ones (PIE).
+
+From the predictions of two populations, dense and compressed: modal labels, the samples on which they differ,
+how far that exceeds what two dense populations differ by, and how hard those samples are.
+
+Source: S. Hooker et al., "What do compressed deep neural networks forget?", arXiv 1911.05248; the score without
+ties is the taxicab form of Hooker et al., "Characterising bias in compressed models", arXiv 2010.03058.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from leanfront.core.objectives.documents import plain
+from leanfront.errors import UsageError
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+
+SPLITS = 20
+"""Random halves behind a noise floor."""
+
+GALLERY = 100
+"""Exemplars that a document lists."""
+
+
+@dataclass(frozen=True)
+class Modal:
+    """What a population of K models answers most.
+
+    Args:
+        labels: (N,) the most frequent prediction; of equally frequent ones the largest label.
+        shares: (N,) share of the K models that predict it, in [1 / K, 1].
+        tied: (N,) whether another label is as frequent.
+    """
+
+    labels: Integers
+    shares: Floats
+    tied: Booleans
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """What two populations of the same dense models differ by.
+
+    Args:
+        rate: mean PIE rate between two random halves of the dense population, percent.
+        rate_low, rate_high: the smallest and the largest of the splits.
+        score: mean score between the halves, in [0, 1].
+        matched_rate: mean PIE rate, percent, between one dense half and as many compressed models, made from
+            other dense models where both populations have the same size: to be compared with `rate`, as a
+            rate between whole populations rests on more votes.
+        matched_score: the mean score of those.
+        members: models in each half, K // 2; of an odd K another one is left out each time.
+        splits: number of random halves.
+    """
+
+    rate: float
+    rate_low: float
+    rate_high: float
+    score: float
+    matched_rate: float
+    matched_score: float
+    members: int
+    splits: int
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Accuracy on some of the samples, mean over the models of a population, shares.
+
+    Args:
+        count: number of samples.
+        dense_top1, top1: None without samples.
+        dense_top5, top5: None without samples, or where no top-5 hits were given.
+    """
+
+    count: int
+    dense_top1: float | None
+    top1: float | None
+    dense_top5: float | None
+    top5: float | None
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """The exemplars of one compressed population against the dense one.
+
+    Args:
+        truth: (N,) labels.
+        dense, compressed: modal labels.
+        dense_members, members: K of each population.
+        mask: (N,) whether the sample is an exemplar: the modal labels differ.
+        scores: (N,) taxicab distance between the shares of votes, halved: 0 where both populations vote
+            alike, 1 where they share no label. Ties do not matter to it.
+        ranking: exemplars, by score, then by the dense mode's share, both falling, then by number.
+        subsets: accuracy on ``all`` samples, ``exemplars`` and ``others``.
+        dense_right, compressed_right: exemplars whose dense, compressed mode is the truth.
+        floor: None with fewer than two dense models.
+        floor_reason: why there is no floor.
+    """
+
+    truth: Integers
+    dense: Modal
+    compressed: Modal
+    dense_members: int
+    members: int
+    mask: Booleans
+    scores: Floats
+    ranking: Integers
+    subsets: Mapping[str, Subset]
+    dense_right: int
+    compressed_right: int
+    floor: NoiseFloor | None
+    floor_reason: str | None
+
+    @property
+    def rate(self) -> float:
+        """PIE rate: 100 mean(mask), percent."""
+        return 100 * float(self.mask.mean())
+
+    @property
+    def score(self) -> float:
+        """Mean score over the samples, in [0, 1]."""
+        return float(self.scores.mean())
+
+    def to_json(self, gallery: int = GALLERY) -> dict[str, Any]:
+        """The document: all figures, and the first exemplars of the ranking one by one.
+
+        Args:
+            gallery: number of exemplars listed at most.
+        """
+        count = int(self.mask.sum())
+        return {
+            "samples": len(self.truth),
+            "dense_members": self.dense_members,
+            "members": self.members,
+            "count": count,
+            "rate": self.rate,
+            "score": self.score,
+            "floor": plain(self.floor),
+            "floor_reason": self.floor_reason,
+            "subsets": plain(self.subsets),
+            "dense_right": self.dense_right,
+            "compressed_right": self.compressed_right,
+            "neither_right": count - self.dense_right - self.compressed_right,
+            "dense_ties": int(self.dense.tied.sum()),
+            "compressed_ties": int(self.compressed.tied.sum()),
+            "tied_exemplars": int((self.mask & (self.dense.tied | self.compressed.tied)).sum()),
+            "gallery": [self._entry(int(place)) for place in self.ranking[:gallery]],
+        }
+
+    def _entry(self, place: int) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "index": place,
+            "truth": int(self.truth[place]),
+            "score": float(self.scores[place]),
+        }
+        for name, modal in (("dense", self.dense), ("compressed", self.compressed)):
+            entry[name] = int(modal.labels[place])
+            entry[f"{name}_share"] = float(modal.shares[place])
+            entry[f"{name}_tied"] = bool(modal.tied[place])
+        return entry
+
+
+def modal(predictions: ArrayLike) -> Modal:
+    """The most frequent prediction for each sample; ties go to the largest label.
+
+    Args:
+        predictions: (K, N) integers.
+
+    Raises:
+        UsageError: not such an array, or an empty one.
+
+    Source: Hooker et al. 2019, and the tie rule of their published code.
+    """
+    found = _population("predictions", predictions)
+    votes = _votes(found, found)
+    most = votes.max(axis=0)
+    labels = np.where(votes == most, found, np.iinfo(np.int64).min).max(axis=0)
+    tied = ((votes == most) & (found != labels)).any(axis=0)
+    return Modal(labels, most / len(found), tied)
+
+
+def taxicab(dense: ArrayLike, other: ArrayLike) -> Floats:
+    """How differently two populations vote on each sample: half the taxicab distance of their shares of votes.
+
+    Also called the total variation distance: 0 where the shares are equal, 1 where no label got votes of both.
+
+    Args:
+        dense: (K, N) integers, predictions.
+        other: (L, N) integers, predictions; L may differ from K.
+
+    Returns:
+        (N,) float64 in [0, 1].
+
+    Raises:
+        UsageError: not such arrays, empty ones, or other numbers of samples.
+
+    Source: Hooker et al. 2020, taxicab exemplars; halved to have the range [0, 1].
+    """
+    first, second = _populations(dense, other)
+    return _taxicab(first, second)
+
+
+def noise_floor(
+    dense: ArrayLike, compressed: ArrayLike, *, splits: int = SPLITS, seed: int = 0
+) -> NoiseFloor:
+    """What random halves of the dense population differ by, and what the compressed one does at that size.
+
+    Args:
+        dense: (K, N) integers, predictions; K at least 2.
+        compressed: (L, N) integers, predictions. If L = K, member k must be made from dense member k, or be
+            independent of all.
+        splits: number of random halves, at least 1.
+        seed: of the halves.
+
+    Raises:
+        UsageError: fewer than two dense models, no splits, or arrays that do not fit.
+    """
+    first, second = _populations(dense, compressed)
+    if len(first) < 2:
+        raise UsageError("a noise floor needs two or more dense models: one cannot be split")
+    if splits < 1:
+        raise UsageError(f"a noise floor needs at least one split, not {splits}")
+    random = np.random.default_rng(seed)
+    half = len(first) // 2
+    rates, scores, matched = [], [], []
+    for _ in range(splits):
+        order = random.permutation(len(first))
+        one, two = order[:half], order[half : 2 * half]
+        # A compressed model agrees with the dense model it was made from more than chance has it: take others.
+        apart = two if len(second) == len(first) else random.permutation(len(second))[:half]
+        rates.append(_rate(first[one], first[two]))
+        scores.append(_taxicab(first[one], first[two]).mean())
+        matched.append((_rate(first[one], second[apart]), _taxicab(first[one], second[apart]).mean()))
+    matched_rate, matched_score = np.mean(matched, axis=0)
+    return NoiseFloor(
+        rate=float(np.mean(rates)),
+        rate_low=float(min(rates)),
+        rate_high=float(max(rates)),
+        score=float(np.mean(scores)),
+        matched_rate=float(matched_rate),
+        matched_score=float(matched_score),
+        members=half,
+        splits=splits,
+    )
+
+
+def exemplars(
+    dense: ArrayLike,
+    compressed: ArrayLike,
+    truth: ArrayLike,
+    *,
+    dense_top5: ArrayLike | None = None,
+    top5: ArrayLike | None = None,
+    splits: int = SPLITS,
+    seed: int = 0,
+) -> Exemplars:
+    """Find the samples on which a compressed population answers otherwise than the dense one.
+
+    The truth plays no part in what an exemplar is, only in how hard exemplars are.
+
+    Args:
+        dense: (K, N) integers, predictions of K dense models.
+        compressed: (L, N) integers, predictions of their compressed versions.
+        truth: (N,) integers, labels.
+        dense_top5, top5: (K, N) and (L, N) bool, whether the truth is among a model's first five answers; both
+            or neither.
+        splits: random halves behind the noise floor.
+        seed: of the halves.
+
+    Raises:
+        UsageError: arrays that do not fit each other, or empty ones.
+
+    Source: Hooker et al. 2019, section 2.2.
+    """
+    first, second = _populations(dense, compressed)
+    labels = _integers("truth", truth)
+    if labels.shape != first.shape[1:]:
+        raise UsageError(
+            f"truth must have shape ({first.shape[1]},) as there are so many samples, not {labels.shape}"
+        )
+    hits = {"dense_top1": first == labels, "top1": second == labels}
+    if (dense_top5 is None) != (top5 is None):
+        raise UsageError("give top-5 hits of both populations, or of neither")
+    if dense_top5 is not None and top5 is not None:
+        hits |= {"dense_top5": _hits(dense_top5, first), "top5": _hits(top5, second)}
+    before, after = modal(first), modal(second)
+    mask = before.labels != after.labels
+    scores = _taxicab(first, second)
+    places = np.flatnonzero(mask)
+    order = np.lexsort((places, -before.shares[places], -scores[places]))
+    return Exemplars(
+        truth=labels,
+        dense=before,
+        compressed=after,
+        dense_members=len(first),
+        members=len(second),
+        mask=mask,
+        scores=scores,
+        ranking=places[order],
+        subsets={
+            name: _subset(hits, chosen)
+            for name, chosen in (("all", np.ones_like(mask)), ("exemplars", mask), ("others", ~mask))
+        },
+        dense_right=int((mask & (before.labels == labels)).sum()),
+        compressed_right=int((mask & (after.labels == labels)).sum()),
+        floor=noise_floor(first, second, splits=splits, seed=seed) if len(first) > 1 else None,
+        floor_reason=None if len(first) > 1 else "one dense model cannot be split in two halves",
+    )
+
+
+def _subset(hits: Mapping[str, Booleans], chosen: Booleans) -> Subset:
+    count = int(chosen.sum())
+    names = ("dense_top1", "top1", "dense_top5", "top5")
+    return Subset(
+        count, *(float(hits[name][:, chosen].mean()) if count and name in hits else None for name in names)
+    )
+
+
+def _rate(dense: Integers, other: Integers) -> float:
+    return 100 * float((modal(dense).labels != modal(other).labels).mean())
+
+
+def _votes(answers: Integers, population: Integers) -> Integers:
+    """(L, N): how many of the population (K, N) give each of the answers (L, N). Needs no histogram over classes."""
+    votes = np.zeros(answers.shape, dtype=np.int64)
+    for member in population:
+        votes += answers == member
+    return votes
+
+
+def _taxicab(first: Integers, second: Integers) -> Floats:
+    k, n = len(first), len(second)
+    ordered = np.sort(first, axis=0)
+    fresh = np.ones(ordered.shape, dtype=np.bool_)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    # In units of 1 / (k n), so that integers say exactly whether shares are equal.
+    gaps = np.abs(n * _votes(ordered, first) - k * _votes(ordered, second))
+    distance = (gaps * fresh).sum(axis=0) + k * (_votes(second, first) == 0).sum(axis=0)
+    halved: Floats = distance / (2 * k * n)
+    return halved
+
+
+def _populations(dense: ArrayLike, other: ArrayLike) -> tuple[Integers, Integers]:
+    first, second = _population("dense predictions", dense), _population("compressed predictions", other)
+    if first.shape[1] != second.shape[1]:
+        raise UsageError(
+            f"both populations must answer the same samples, not {first.shape[1]} dense and {second.shape[1]} "
+            f"compressed ones"
+        )
+    return first, second
+
+
+def _population(name: str, values: ArrayLike) -> Integers:
+    found = _integers(name, values)
+    if found.ndim != 2 or not found.size:
+        raise UsageError(f"{name} must have shape (models, samples), at least one of each, not {found.shape}")
+    return found
+
+
+def _integers(name: str, values: ArrayLike) -> Integers:
+    found = np.asarray(values)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise UsageError(f"{name} must be integers, the numbers of classes, not {found.dtype}")
+    return found.astype(np.int64, copy=False)
+
+
+def _hits(values: ArrayLike, predictions: Integers) -> Booleans:
+    found = np.asarray(values)
+    if found.dtype != np.bool_ or found.shape != predictions.shape:
+        raise UsageError(
+            f"top-5 hits must be bool of shape {predictions.shape}, not {found.dtype} of shape {found.shape}"
+        )
+    return found

@@ -1,0 +1,77 @@
+"""Accuracy along an axis of compression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from leanfront.errors import UsageError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve of accuracy against how much is compressed.
+
+    Args:
+        ratios: strictly ascending, 0 for the dense model.
+        accuracies: in [0, 1], one a ratio; the first is what losses are counted from.
+        deviations: standard deviation of each accuracy between seeds, or between resamples; None where unknown.
+
+    Raises:
+        UsageError: fewer than two points, ratios that do not ascend, or values that do not go with them.
+    """
+
+    ratios: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    deviations: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ratios", "accuracies", "deviations"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            found = np.asarray(values, dtype=np.float64)
+            if found.ndim != 1 or len(found) != len(self.ratios) or not np.isfinite(found).all():
+                raise UsageError(
+                    f"a curve has one finite number a ratio: {name} are {found.shape} for {len(self.ratios)} ratios"
+                )
+            object.__setattr__(self, name, tuple(found.tolist()))
+        if len(self.ratios) < 2 or (np.diff(self.ratios) <= 0).any():
+            raise UsageError(f"a curve needs two or more ascending ratios, not {self.ratios}")
+        if self.deviations is not None and min(self.deviations) < 0:
+            raise UsageError(f"a standard deviation is 0 or more, not {min(self.deviations)}")
+
+    @classmethod
+    def of_seeds(cls, ratios: ArrayLike, values: ArrayLike) -> Curve:
+        """The mean over seeds with its deviations.
+
+        Args:
+            ratios: (n,) strictly ascending.
+            values: (k, n) accuracies of k seeds; of one seed no deviation is known.
+        """
+        found = np.atleast_2d(np.asarray(values, dtype=np.float64))
+        spread = tuple(found.std(axis=0, ddof=1).tolist()) if len(found) > 1 else None
+        own = tuple(np.asarray(ratios, dtype=np.float64).tolist())
+        return cls(own, tuple(found.mean(axis=0).tolist()), spread)
+
+    def __len__(self) -> int:
+        return len(self.ratios)
+
+    @property
+    def x(self) -> Floats:
+        """The ratios, (n,)."""
+        return np.asarray(self.ratios, dtype=np.float64)
+
+    @property
+    def y(self) -> Floats:
+        """The accuracies, (n,)."""
+        return np.asarray(self.accuracies, dtype=np.float64)
+
+    @property
+    def noise(self) -> float | None:
+        """One seed's standard deviation: the root of the mean variance over the ratios; None where unknown."""
+        return None if self.deviations is None else float(np.sqrt(np.mean(np.square(self.deviations))))

@@ -1,0 +1,132 @@
+"""Tables of the audit ``limits``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from leanfront.core.audit.table import Table
+
+INDICATORS = ("accuracy", "ece", "generalisation_gap", "agreement", "flip_rate")
+
+
+def limits_tables(document: Mapping[str, Any]) -> list[Table]:
+    """Thresholds by axis, under shift, what changes before accuracy breaks, and what each layer bears."""
+    axes = {name: axis for name, axis in document["axes"].items() if "limits" in axis}
+    return [
+        _thresholds(document, axes),
+        *([] if document["no_shift"] is not None else [_shift(document, axes)]),
+        _indicators(axes),
+        _layers(document["layers"]),
+    ]
+
+
+def _thresholds(document: Mapping[str, Any], axes: Mapping[str, Any]) -> Table:
+    rows = []
+    for name, axis in axes.items():
+        found = axis["limits"]
+        rows.append(
+            [
+                name,
+                found["verdict"],
+                _breakpoint(found),
+                _interval(found["potential"]),
+                _ratio(found["knee"]["value"]),
+                _ratio(found["curvature"]["value"]),
+                f"{found['drop']:.3f}",
+            ]
+        )
+    title = (
+        f"Limits: {document['samples']} {document['split']} samples, criterion {document['criterion']}, method "
+        f"{document['method']}"
+    )
+    told = [f"potential: largest ratio that loses at most {document['delta']:g}; intervals of 95%"]
+    told += [f"{name}: {axis['reason']}" for name, axis in document["axes"].items() if "reason" in axis]
+    told += [
+        f"{each['version']} left out: {each['reason']}"
+        for axis in document["axes"].values()
+        for each in axis["failed"]
+    ]
+    header = ["axis", "verdict", "breakpoint", "potential", "knee", "curvature", "drop"]
+    return Table(title, header, rows, "; ".join(told))
+
+
+def _shift(document: Mapping[str, Any], axes: Mapping[str, Any]) -> Table:
+    names = document["corruptions"]
+    rows = [
+        [
+            name,
+            _ratio(axis["shift"]["potential"]["clean"]),
+            *(_ratio(axis["shift"]["corruptions"][each]["potential"]["value"]) for each in names),
+        ]
+        for name, axis in axes.items()
+    ]
+    first = next(iter(axes.values()), None)
+    if first is not None:
+        accuracies = [first["shift"]["corruptions"][each]["accuracies"][0] for each in names]
+        dense = [first["shift"]["clean"]["accuracies"][0], *accuracies]
+        rows.append(["dense accuracy", *(f"{each:.3f}" for each in dense)])
+    title = (
+        f"Prune potential under shift: {document['shifted_samples']} images, severity {document['severity']}"
+    )
+    told = "a loss is counted from the dense model's accuracy under the same corruption"
+    return Table(title, ["axis", "clean", *names], rows, told)
+
+
+def _indicators(axes: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            name,
+            *(
+                _ratio(axis["indicators"][each]["leaves"]) if each in axis["indicators"] else "-"
+                for each in INDICATORS
+            ),
+            _ratio(axis["limits"]["cliff"]),
+        ]
+        for name, axis in axes.items()
+    ]
+    header = ["axis", *(each.replace("_", " ") for each in INDICATORS), "cliff"]
+    told = "cliff: the breakpoint, or else the prune potential"
+    return Table(
+        "Ratio at which a number leaves the dense model's by more than its noise", header, rows, told
+    )
+
+
+def _layers(layers: Mapping[str, Any]) -> Table:
+    subjects: dict[str, dict[str, str]] = {}
+    for row in layers["limits"]:
+        subjects.setdefault(row["subject"], {})[row["axis"]] = _alone(row)
+    rows = [
+        [name, *(own.get(axis, "-") for axis in ("sparsity", "bits", "channels"))]
+        for name, own in subjects.items()
+    ]
+    told = [f"method {layers['method']}"]
+    if layers["limits"]:
+        delta = layers["limits"][0]["potential"]["delta"]
+        told += [f"the loss of {delta:g} that is allowed is {delta * layers['samples']:.1f} samples"]
+    told += [f"{len(layers['left_out'])} smaller ones were not swept"] if layers["left_out"] else []
+    told += [f"{each['subject']} left out: {each['reason']}" for each in layers["failed"]]
+    title = f"What each layer bears alone: prune potential, {layers['samples']} samples"
+    return Table(title, ["layer or group", "sparsity", "bits", "channels removed"], rows, "; ".join(told))
+
+
+def _alone(row: Mapping[str, Any]) -> str:
+    value = row["potential"]["value"]
+    if row["axis"] != "bits":
+        return _ratio(value) if row["potential"]["reached"] else f">= {_ratio(value)}"
+    within = [bits for bits, ratio in zip(row["values"], row["ratios"], strict=True) if ratio <= value + 1e-9]
+    return f"{min(within):g}" if within else f"> {max(row['values']):g}"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _breakpoint(found: Mapping[str, Any]) -> str:
+    """Where there is one, and a fall."""
+    own = found["segmented"]
+    return _interval(own) if own["exists"] and found["cliff"] is not None else "-"
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    return f"{_ratio(found['value'])} ({_ratio(found['low'])}-{_ratio(found['high'])})"

@@ -1,0 +1,1 @@
+"""The packed file: which bytes hold what, and back into a module."""

@@ -1,0 +1,157 @@
+"""Trace a compressed module into an ONNX graph: its operators as they are, weights as float32.
+
+Quantisers of activations become QuantizeLinear and DequantizeLinear exactly where the module has them.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from typing import Any
+
+import numpy as np
+import onnx_ir
+import torch
+from onnx_ir.passes import common
+from onnxscript import opset21, optimizer
+from torch import Tensor, nn
+
+from leanfront.core.compressors.quantisation.activations import NAME
+from leanfront.core.compressors.quantisation.quantisers import ActivationQuantiser
+from leanfront.errors import CompressionError
+
+OPSET = 21
+"""The first with 4-bit integers."""
+INPUT, OUTPUT = "input", "logits"
+op: Any = opset21
+"""Its functions take tracers here, which their types do not know."""
+
+
+@torch.library.custom_op("leanfront::quantise", mutates_args=())
+def _marker(inputs: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
+    """What a calibrated quantiser does; an operator of its own, so that the tracer leaves it whole."""
+    output: Tensor = torch.fake_quantize_per_tensor_affine(inputs, scale, zero_point, 0, 2**bits - 1)
+    return output
+
+
+@torch.library.custom_op("leanfront::quantise_dynamically", mutates_args=())
+def _dynamic_marker(inputs: Tensor, bits: int) -> Tensor:
+    """What a quantiser with each batch's own range does."""
+    output: Tensor = ActivationQuantiser(bits)(inputs)
+    return output
+
+
+@_marker.register_fake
+@_dynamic_marker.register_fake
+def _like(inputs: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(inputs)
+
+
+class _Marked(nn.Module):
+    """Stands in a quantiser's place while a module is traced."""
+
+    def __init__(self, quantiser: ActivationQuantiser) -> None:
+        super().__init__()
+        self.bits, self.dynamic = quantiser.bits, quantiser.dynamic
+        self.scale, self.zero_point = float(quantiser.scale), int(quantiser.zero_point)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.dynamic:
+            output: Tensor = _dynamic_marker(inputs, self.bits)
+        else:
+            output = _marker(inputs, self.scale, self.zero_point, self.bits)
+        return output
+
+
+def _calibrated(inputs: Any, scale: float, zero_point: int, bits: int) -> Any:
+    step = op.Constant(value=onnx_ir.tensor(np.float32(scale)))
+    zero = op.Constant(value=onnx_ir.tensor(np.uint8(zero_point)))
+    return op.DequantizeLinear(_within(op.QuantizeLinear(inputs, step, zero), bits), step, zero)
+
+
+def _dynamic(inputs: Any, bits: int) -> Any:
+    if bits == 8:
+        integers, step, zero = op.DynamicQuantizeLinear(inputs)
+        return op.DequantizeLinear(integers, step, zero)
+    low = op.Min(op.ReduceMin(inputs, keepdims=0), 0.0)
+    high = op.Max(op.ReduceMax(inputs, keepdims=0), 0.0)
+    step = op.Max(op.Div(op.Sub(high, low), float(2**bits - 1)), float(np.finfo(np.float32).tiny))
+    zero = op.Cast(op.Round(op.Div(op.Neg(low), step)), to=onnx_ir.DataType.UINT8)
+    return op.DequantizeLinear(_within(op.QuantizeLinear(inputs, step, zero), bits), step, zero)
+
+
+def _within(integers: Any, bits: int) -> Any:
+    """Integers of fewer bits travel as uint8, clipped: kernels read no narrower ones."""
+    if bits == 8:
+        return integers
+    return op.Clip(integers, None, op.Constant(value=onnx_ir.tensor(np.uint8(2**bits - 1))))
+
+
+def trace(module: nn.Module, example_input: Tensor) -> onnx_ir.Model:
+    """The graph of a module with a free batch size; initialisers are named as the module's tensors are.
+
+    Args:
+        module: in eval mode.
+        example_input: a batch it accepts, (n, ...).
+
+    Raises:
+        CompressionError: it cannot be traced, or has an operator that ONNX lacks.
+    """
+    module = copy.deepcopy(module).cpu().eval()
+    for layer in list(module.modules()):
+        if isinstance(getattr(layer, NAME, None), ActivationQuantiser):
+            setattr(layer, NAME, _Marked(getattr(layer, NAME)))
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    example = example_input.cpu()
+    # A batch of one would be taken for a constant.
+    inputs = (torch.cat([example, example]) if len(example) == 1 else example,)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                inputs,
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                custom_translation_table={
+                    torch.ops.leanfront.quantise.default: _calibrated,
+                    torch.ops.leanfront.quantise_dynamically.default: _dynamic,
+                },
+                optimize=False,
+                verbose=False,
+            )
+    except Exception as error:  # whatever the tracer stumbles over
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise CompressionError(f"ONNX export cannot trace this model: {reason}") from error
+    assert program is not None
+    return program.model
+
+
+def tidy(model: onnx_ir.Model, weights: Iterable[str]) -> None:
+    """Compute what is constant, share what is the same, in place; some initialisers are left as they are.
+
+    Args:
+        model: as traced.
+        weights: names of initialisers that stay, whatever could be computed from them.
+    """
+    graph = model.graph
+    guarded = [graph.initializers.pop(name) for name in weights if name in graph.initializers]
+    tensors = [value.const_value for value in guarded]
+    # Nothing is computed from inputs.
+    for value in guarded:
+        value.const_value = None
+        graph.inputs.append(value)
+    optimizer.optimize(model)
+    common.CommonSubexpressionEliminationPass()(model)
+    for value, tensor in zip(guarded, tensors, strict=True):
+        graph.inputs.remove(value)
+        value.const_value = tensor
+        assert value.name is not None
+        graph.initializers[value.name] = value

@@ -1,0 +1,1 @@
+"""Which channels and weights stay: criteria, removal one after the other, masks."""

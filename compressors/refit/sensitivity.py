@@ -1,0 +1,197 @@
+"""What single choices are predicted to cost in accuracy, before anything is evaluated.
+
+A change of a layer's output by e costs about 1/2 sum_o F_o E[e_o^2] nats an image, F the Fisher diagonal of the
+layer's outputs (second-order expansion of the loss around the trained model; K-FAC's independence of positions).
+E[e_o^2] follows from the moments of the layer's input, so no model is run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.compressors.pruning.criteria import Saliency
+from leanfront.core.compressors.refit import solvers
+from leanfront.core.compressors.refit.bank import Bank, Choice
+from leanfront.core.compressors.structure.structure import Structure
+
+SOLVED_WIDTHS = 2
+"""Widths that are solved, the smallest ones; each bit more divides the squared error by four."""
+RANGE = 8.0
+"""Standard deviations that an activation's range spans."""
+QUADS = 1.5
+"""What the pattern 2:4 costs against the best half of the weights."""
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """Predicted increase of the cross-entropy (nats an image) of single choices.
+
+    What could not be measured is not named.
+
+    Args:
+        channels: group -> predicted loss when n units are kept, n = 1..units (index n - 1); the last is 0.
+        weights: layer -> weight bits -> predicted loss (16 and 32 bits: 0).
+        sparsity: layer -> share of zeroed weights or ``"2:4"`` -> predicted loss.
+        activations: layer -> activation bits -> predicted loss.
+    """
+
+    channels: Mapping[str, tuple[float, ...]]
+    weights: Mapping[str, Mapping[int, float]]
+    sparsity: Mapping[str, Mapping[float | str, float]]
+    activations: Mapping[str, Mapping[int, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; choices as text."""
+        return {
+            "channels": {name: list(losses) for name, losses in self.channels.items()},
+            **{
+                kind: {name: {str(k): v for k, v in losses.items()} for name, losses in found.items()}
+                for kind, found in (
+                    ("weights", self.weights),
+                    ("sparsity", self.sparsity),
+                    ("activations", self.activations),
+                )
+            },
+        }
+
+    def of_layer(self, layer: str, configuration: Configuration) -> float | None:
+        """Predicted loss of what a configuration does to a layer's weights and input; None where it is not known.
+
+        Bits of inputs count where they were a choice: where all candidates have the same, nobody predicted it.
+        """
+        losses: list[float | None] = []
+        bits = configuration.weight_bits.get(layer)
+        if bits is not None:
+            table = self.weights.get(layer, {})
+            losses.append(table.get(bits, 0.0 if table and bits >= 16 else None))
+        sparsity = configuration.sparsity.get(layer)
+        if sparsity is not None:
+            losses.append(self.sparsity.get(layer, {}).get(sparsity))
+        width = configuration.activation_bits.get(layer)
+        if width is not None and (self.activations or not self.weights):
+            losses.append(self.activations.get(layer, {}).get(width))
+        return _total(losses)
+
+    def of_group(self, group: str, kept: int) -> float | None:
+        """Predicted loss of keeping so many units of a channel group, at least 1; None where it is not known."""
+        table = self.channels.get(group, ())
+        return _total([table[kept - 1] if kept <= len(table) else None])
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Sensitivities:
+        """Read what `to_json` wrote."""
+        return cls(
+            channels={name: tuple(losses) for name, losses in data["channels"].items()},
+            weights={n: {int(k): v for k, v in found.items()} for n, found in data["weights"].items()},
+            sparsity={
+                n: {k if k == "2:4" else float(k): v for k, v in found.items()}
+                for n, found in data["sparsity"].items()
+            },
+            activations={
+                n: {int(k): v for k, v in found.items()} for n, found in data["activations"].items()
+            },
+        )
+
+
+def sensitivities(
+    bank: Bank,
+    saliency: Saliency,
+    *,
+    bits: Sequence[int],
+    sparsity: Sequence[float | str] = (),
+    activation_bits: Sequence[int] = (),
+) -> Sensitivities:
+    """Predict the losses of the given choices for every group and measured layer.
+
+    Args:
+        bank: of the dense model.
+        saliency: of the dense model.
+        bits: weight widths.
+        sparsity: shares and patterns.
+        activation_bits: input widths.
+    """
+    layers = list(bank.moments)
+    return Sensitivities(
+        channels=_channels(saliency, bank.structure),
+        weights={layer: _weights(bank, layer, bits) for layer in layers},
+        sparsity={layer: _sparsity(bank, saliency, layer, sparsity) for layer in layers} if sparsity else {},
+        activations={layer: _activations(bank, saliency, layer, activation_bits) for layer in layers}
+        if activation_bits
+        else {},
+    )
+
+
+def _channels(saliency: Saliency, structure: Structure) -> dict[str, tuple[float, ...]]:
+    found = {}
+    for name, group in structure.groups.items():
+        removal = saliency.removal(group)
+        if removal is None:
+            continue
+        # Kept n of N: the first N - n of the order are gone.
+        losses = [removal.losses[group.units - kept - 1] for kept in range(1, group.units)]
+        found[name] = (*losses, 0.0)
+    return found
+
+
+def _weights(bank: Bank, layer: str, bits: Sequence[int]) -> dict[int, float]:
+    fisher = bank.moments[layer].fisher
+    narrow = sorted(width for width in bits if width <= 8)
+    found = {width: 0.0 for width in bits if width > 8}
+    for place, width in enumerate(narrow):
+        if place < SOLVED_WIDTHS:
+            errors = bank.error(layer, Choice(bits=width)).flatten()
+            found[width] = 0.5 * float((fisher * errors).sum())
+        else:
+            last = narrow[place - 1]
+            found[width] = found[last] * 4.0 ** (last - width)
+    return found
+
+
+def _sparsity(
+    bank: Bank, saliency: Saliency, layer: str, wanted: Sequence[float | str]
+) -> dict[float | str, float]:
+    moments = bank.moments[layer]
+    split = moments.blocks.split(saliency.weight(layer))
+    fisher = moments.fisher.reshape(moments.blocks.groups, -1, 1)
+    losses = []
+    for rows, gram in zip(split, bank.gram(layer), strict=True):
+        losses.append((solvers.removal_losses(rows, gram) * fisher).flatten())
+    total = torch.cat(losses).double().sort().values.cumsum(0)
+    found: dict[float | str, float] = {}
+    for choice in wanted:
+        share = 0.5 if choice == "2:4" else float(choice)
+        gone = min(len(total), round(len(total) * share))
+        loss = 0.5 * float(total[gone - 1]) if gone else 0.0
+        found[choice] = loss * QUADS if choice == "2:4" else loss
+    return found
+
+
+def _activations(bank: Bank, saliency: Saliency, layer: str, widths: Sequence[int]) -> dict[int, float]:
+    moments = bank.moments[layer]
+    split = moments.blocks.split(saliency.weight(layer))
+    fisher = moments.fisher.reshape(moments.blocks.groups, -1)
+    spread = _mean([gram.diagonal(dim1=1, dim2=2).mean() for gram in moments.of(centred=True)]).sqrt()
+    power = sum((fisher * rows.square().sum(-1)).sum() for rows in split)
+    assert isinstance(power, Tensor)
+    # Uniform noise of one step over the square root of twelve on every input.
+    return {width: 0.5 * float(power * (RANGE * spread / 2**width) ** 2 / 12) for width in widths}
+
+
+def _total(losses: Sequence[float | None]) -> float | None:
+    total = 0.0
+    for loss in losses:
+        if loss is None or not math.isfinite(loss):
+            return None
+        total += max(loss, 0.0)  # below nothing only by rounding, as the samplers read it
+    return total
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(values)).mean()

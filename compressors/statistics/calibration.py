@@ -1,0 +1,64 @@
+"""Calibration inputs of one target, loaded once."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from leanfront.core.targets import Target
+
+SAMPLES = 512
+BATCH = 256
+
+
+class Calibration:
+    """The calibration samples that statistics are taken on.
+
+    Args:
+        target: whose calibration split is read.
+        samples: how many, spread evenly over the split.
+        device: where the inputs are put.
+    """
+
+    def __init__(self, target: Target, samples: int = SAMPLES, device: torch.device | str = "cpu") -> None:
+        self.samples = min(samples, len(target.calibration))
+        self.device = torch.device(device)
+        self._target = target
+
+    @cached_property
+    def batches(self) -> list[Tensor]:
+        """Inputs (n, ...) in batches of one size: batch-norm statistics weigh them equally."""
+        split = self._target.calibration
+        positions = torch.linspace(0, len(split) - 1, self.samples).round().long().tolist()
+        size = math.ceil(self.samples / math.ceil(self.samples / BATCH))
+        return [channels_last(inputs) for inputs, _ in split.subset(positions).batches(size, self.device)]
+
+    def spread(self, images: int, elements: int, fewest: int) -> Tensor:
+        """Inputs spread evenly over the samples, as one batch.
+
+        Args:
+            images: most of them.
+            elements: most input elements.
+            fewest: images there are at least, where there are so many samples.
+        """
+        whole = torch.cat(self.batches)
+        count = min(len(whole), images, max(fewest, elements // max(1, whole[0].numel())))
+        return channels_last(whole[torch.linspace(0, len(whole) - 1, count).round().long()])
+
+
+def channels_last(inputs: Tensor) -> Tensor:
+    """Images (n, c, h, w) with channels innermost in memory; anything else as it is."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+
+
+def innermost_channels(module: nn.Module) -> nn.Module:
+    """The module, its image weights with channels innermost in memory: convolutions run about a third faster so.
+
+    Three-dimensional convolutions have a format of their own; a module that has any stays as it is.
+    """
+    if any(tensor.dim() == 5 for tensor in (*module.parameters(), *module.buffers())):
+        return module
+    return module.to(memory_format=torch.channels_last)

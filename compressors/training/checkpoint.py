@@ -1,0 +1,117 @@
+"""Where a training stands, as one file: tensors and facts, bound to what is trained, replaced in one stroke."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from leanfront.core.compressors.statistics.cache import content_key
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training between two steps.
+
+    Args:
+        tensors: by name, on any device.
+        facts: JSON.
+    """
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+def write_checkpoint(path: Path, key: str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint in the place of the one before, all or nothing.
+
+    One that cannot be written is warned of: the training goes on without.
+
+    Args:
+        path: of the file; its folder is made.
+        key: says what is trained; `read_checkpoint` asks for the same.
+        checkpoint: what to keep.
+    """
+    # Copied, since safetensors refuses tensors that share memory.
+    tensors = {
+        name: tensor.detach().cpu().clone().contiguous() for name, tensor in checkpoint.tensors.items()
+    }
+    facts = json.dumps(checkpoint.facts, sort_keys=True)
+    metadata = {"key": key, "facts": facts, "digest": _digest(key, facts, tensors)}
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
+        os.replace(temporary, path)
+    except OSError as error:
+        warnings.warn(
+            f"the checkpoint {path} cannot be written: {error}; training goes on without. Check that the folder "
+            "may be used and the disk has space",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, key: str) -> Checkpoint | None:
+    """The checkpoint of a file; None, with a warning, where it is damaged or of another training.
+
+    Args:
+        path: of the file; None is given in silence where there is none.
+        key: what is trained.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _ignored(path, f"cannot be read: {error}")
+        return None
+    try:
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        found, facts, digest = (metadata[name] for name in ("key", "facts", "digest"))
+        tensors = safetensors.torch.load(content)
+        whole = _digest(found, facts, tensors) == digest
+        read = json.loads(facts)
+    except (
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        RuntimeError,
+        AssertionError,
+        RecursionError,
+    ):
+        # What the two parsers raise for damaged headers.
+        _ignored(path, "is damaged or none of leanfront's")
+        return None
+    if not whole:
+        _ignored(path, "is damaged")
+        return None
+    if found != key:
+        _ignored(path, "is of another target, configuration or settings")
+        return None
+    return Checkpoint(tensors, read)
+
+
+def _ignored(path: Path, why: str) -> None:
+    warnings.warn(f"the checkpoint {path} {why}: training starts anew", RuntimeWarning, stacklevel=3)
+
+
+def _digest(key: str, facts: str, tensors: Mapping[str, Tensor]) -> str:
+    names = sorted(tensors)
+    return content_key(VERSION, key, facts, *names, *(tensors[name] for name in names))

@@ -1,0 +1,1 @@
+"""What is done with stored candidates, whoever asks: verify, measure, recover, audit, export."""

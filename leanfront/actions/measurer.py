@@ -1,0 +1,56 @@
+"""Measuring stored candidates by metrics that nobody asked for when they were evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leanfront.actions.candidate_files import Verifier
+from leanfront.core.compressors.structure.folding import fold
+from leanfront.core.objectives import METRICS
+from leanfront.core.search import Candidate
+from leanfront.core.storage import FrontierStore
+from leanfront.errors import UsageError
+
+SPLIT = "validation"
+"""Where a limit holds, and so where a metric is measured."""
+
+
+class Measurer:
+    """Measures candidates of one search, and stores it.
+
+    Args:
+        store: where the search is.
+        verifier: of its candidates: gives their modules.
+    """
+
+    def __init__(self, store: FrontierStore, verifier: Verifier) -> None:
+        self._store = store
+        self._verifier = verifier
+
+    def measure(self, candidate: Candidate, names: Sequence[str]) -> Candidate:
+        """The candidate with these metrics, measured where they were not.
+
+        Args:
+            candidate: stored and complete.
+            names: of metrics.
+
+        Raises:
+            UsageError: an unknown metric, or a candidate that is not complete.
+            EvaluationError: it cannot be measured.
+        """
+        unknown = [name for name in names if name not in METRICS]
+        if unknown:
+            raise UsageError(f"unknown metric: {', '.join(unknown)}; known: {', '.join(METRICS)}")
+        if candidate.state != "complete" or candidate.id is None:
+            raise UsageError(
+                f"candidate {candidate.id} is {candidate.state}: only complete ones are measured"
+            )
+        missing = [name for name in names if candidate.measurement(name, SPLIT) is None]
+        if not missing:
+            return candidate
+        evaluator = self._verifier.evaluator
+        module = self._verifier.module(candidate, str(evaluator.device))
+        if module is None:
+            module = evaluator.compressor.materialise(candidate.configuration).module
+        fold(module, evaluator.compressor.materials.foldable)
+        return self._store.add_measurements(candidate.id, evaluator.measure(module, SPLIT, missing))

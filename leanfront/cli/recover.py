@@ -1,0 +1,106 @@
+"""``leanfront recover``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+
+import click
+
+from leanfront.actions.recovery import prediction_json, recover_many, settings_of
+from leanfront.cli.options import database_option, json_option
+from leanfront.core.compressors import OPTIMISERS
+from leanfront.core.search import Attempt
+from leanfront.core.search.recovering import MOST, require_recoverable
+from leanfront.core.targets import resolve
+from leanfront.errors import UsageError
+from leanfront.local.search_result import SearchResult
+from leanfront.locations import open_store
+from leanfront.reports import text
+
+FAILED, INTERRUPTED = 1, 130
+
+
+@click.command()
+@click.argument("candidates", metavar="CANDIDATE...|NAME", nargs=-1, required=True)
+@click.option("--epochs", default=3, show_default=True, help="Passes over the training split.")
+@click.option(
+    "--minutes",
+    type=float,
+    help=f"Wall-clock limit of all together; without, all that are named, or a search's {MOST} most promising.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the order, the augmentation and dropout.")
+@click.option("--optimiser", default="adamw", show_default=True, help=f"One of {', '.join(OPTIMISERS)}.")
+@click.option("--learning-rate", type=float, help="The highest; the optimiser's own by default.")
+@click.option("--target", metavar="TARGET", help="Where the search's target is now, if it moved.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@database_option
+@json_option
+def recover(
+    candidates: tuple[str, ...],
+    epochs: int,
+    minutes: float | None,
+    seed: int,
+    optimiser: str,
+    learning_rate: float | None,
+    target: str | None,
+    device: str,
+    database: str | None,
+    as_json: bool,
+) -> None:
+    """Train candidates on, with the dense model as their teacher; each is stored as a new one with its parent.
+
+    CANDIDATEs are numbers, of one search. NAME is a search, of whose frontier the most promising are trained. What
+    was recovered so before is found, not trained again. Exit code 1 when one could not be trained.
+    """
+    settings = settings_of(epochs, seed, optimiser=optimiser, learning_rate=learning_rate)
+    store = open_store(database)
+    known = resolve(target) if target else None
+    every = candidates[0].isdecimal()
+    if every:
+        pool = [store.candidate(_number(each)) for each in dict.fromkeys(candidates)]
+        others = sorted({each.search for each in pool} - {pool[0].search})
+        if others:
+            raise UsageError(
+                f"candidate {pool[0].id} is of search '{pool[0].search}', others of '{others[0]}': recover the "
+                "candidates of one search at a time"
+            )
+        name = pool[0].search
+        for each in pool:
+            require_recoverable(each, store.search(name))
+    elif len(candidates) > 1:
+        raise UsageError("name candidates by their numbers, or one search")
+    else:
+        name = candidates[0]
+        pool = store.frontier(name, stage="before")
+    recoverer = SearchResult(store, name, known).recoverer(device)
+    most = None if every or minutes is not None else MOST
+    attempts: list[Attempt] = []
+    try:
+        attempts = recover_many(recoverer, pool, settings, minutes, all=every, most=most, progress=True)
+    except KeyboardInterrupt:
+        again = shlex.join(["leanfront", *sys.argv[1:]])
+        click.echo(f"\nInterrupted. What was learnt is kept; the same command goes on: {again}", err=True)
+        sys.exit(INTERRUPTED)
+    tried = {attempt.parent.id for attempt in attempts}
+    if every and (rest := [str(each.id) for each in pool if each.id not in tried]):
+        click.echo(f"not begun, for the time would not have been enough: {', '.join(rest)}", err=True)
+    predicted = prediction_json(recoverer, settings)
+    if as_json:
+        shown = {
+            "search": name,
+            "recoveries": [attempt.to_json() for attempt in attempts],
+            "prediction": predicted,
+        }
+        click.echo(json.dumps(shown, indent=2, allow_nan=False))
+    else:
+        click.echo(text.attempts_text(attempts, predicted["error"], predicted["points"]))
+    if any(attempt.error is not None for attempt in attempts):
+        sys.exit(FAILED)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"name candidates by their numbers, or one search: '{text}' is no number")
+    return int(text)

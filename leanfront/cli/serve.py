@@ -1,0 +1,45 @@
+"""``leanfront serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from leanfront.cli.options import database_option
+from leanfront.core.targets.registry import Registry
+from leanfront.http.keys import VARIABLE, Keys
+from leanfront.http.server import LEVELS, Server, log_as_json
+from leanfront.http.settings import Settings
+from leanfront.locations import open_store
+
+
+@click.command()
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help=f"Where to listen; others need {VARIABLE}."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
+@click.option("--target", "targets", metavar="NAME=TARGET", multiple=True, help="A target of the operator's.")
+@click.option("--targets", "targets_file", type=Path, metavar="FILE.toml", help="A file of such targets.")
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least that is told."
+)
+@database_option
+def serve(
+    host: str,
+    port: int,
+    targets: tuple[str, ...],
+    targets_file: Path | None,
+    log_level: str,
+    database: str | None,
+) -> None:
+    """Answer over HTTP until stopped: the API, its document at /docs, measurements at /metrics.
+
+    LEANFRONT_API_KEYS (comma-separated, each in the clear or as sha256:HEX) turns on Authorization: Bearer.
+    Searches are driven by `leanfront worker`.
+    """
+    registry = Registry.of(targets, targets_file)
+    keys = Keys.from_environment()
+    log_as_json(log_level)
+    with open_store(database) as store:
+        Server(store, registry, host=host, port=port, settings=Settings(keys=keys)).run()

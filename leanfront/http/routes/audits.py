@@ -1,0 +1,160 @@
+"""The addresses of audits, of candidates and of searches: queue one, and what the last ones found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Request, Response
+
+from leanfront.actions.audit import require_auditable
+from leanfront.core.audit import KINDS, PATHS
+from leanfront.core.search import Candidate
+from leanfront.core.storage import AuditRecord, Job
+from leanfront.core.storage.jobs import AUDIT
+from leanfront.errors import NotFoundError, UsageError
+from leanfront.http.answers import Answer
+from leanfront.http.problems import Problem
+from leanfront.http.queueing import ACCEPTED, accepted, queue_once
+from leanfront.http.schemas import audits as schemas
+from leanfront.http.schemas.objects import Job as JobAnswer
+from leanfront.http.service import CandidateId, Ours, SearchName, Service, problems
+
+router = APIRouter(prefix="/api/v1", tags=["audits"])
+
+_READING = {**problems("not-found", "storage"), 304: {"description": "What the client has is still true"}}
+_QUEUEING = {**problems("not-found", "unsupported-media-type", "storage", body=True), 202: ACCEPTED}
+
+KindName = Annotated[
+    str,
+    Path(
+        description="Of the audit.",
+        max_length=100,
+        json_schema_extra={"enum": list(KINDS)},
+        examples=["classes"],
+    ),
+]
+
+
+@router.post("/candidates/{id}/audits", status_code=202, response_model=JobAnswer, responses=_QUEUEING)
+async def audit_candidate(service: Ours, id: CandidateId, wanted: schemas.AuditRequest) -> Response:
+    """Have a worker say what compression did to a candidate beside the loss of accuracy, against the dense model."""
+    return accepted(await service.write(_queue_one, service, id, wanted))
+
+
+def _queue_one(service: Service, identifier: int, wanted: schemas.AuditRequest) -> Job:
+    candidate = service.store.candidate(identifier)
+    require_auditable([candidate], candidate.search)
+    return service.store.jobs.queue(
+        AUDIT, candidate.search, candidate=identifier, parameters=wanted.parameters()
+    )
+
+
+@router.post("/searches/{name}/audits", status_code=202, response_model=JobAnswer, responses=_QUEUEING)
+async def audit_search(service: Ours, name: SearchName, wanted: schemas.SearchAuditRequest) -> Response:
+    """Have a worker audit candidates of a search together: those named, or some that are spread over its frontier."""
+    return accepted(await service.write(_queue_many, service, name, wanted))
+
+
+def _queue_many(service: Service, name: str, wanted: schemas.SearchAuditRequest) -> Job:
+    record = service.store.search(name)
+    require_auditable([_named(service, number, each) for number, each in enumerate(wanted.candidates)], name)
+    alone = all(KINDS[kind].alone for kind in wanted.kinds)
+    if not (alone or wanted.candidates or wanted.levels or record.frontier_size):
+        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name levels")
+    return queue_once(service.store, AUDIT, name, wanted.parameters())
+
+
+def _named(service: Service, number: int, identifier: int) -> Candidate:
+    try:
+        return service.store.candidate(identifier)
+    except NotFoundError as error:
+        where = {"pointer": f"#/candidates/{number}", "detail": str(error)}
+        raise Problem("invalid", str(error), [where]) from None
+
+
+@router.get("/candidates/{id}/audits", response_model=list[schemas.AuditRow], responses=_READING)
+async def audits_of_candidate(request: Request, service: Ours, id: CandidateId) -> Response:
+    """What a candidate was audited for, without what was found."""
+    return (await service.read(_rows, service, None, id)).response(request)
+
+
+@router.get("/searches/{name}/audits", response_model=list[schemas.AuditRow], responses=_READING)
+async def audits_of_search(request: Request, service: Ours, name: SearchName) -> Response:
+    """What a search was audited for as a whole, without what was found."""
+    return (await service.read(_rows, service, name, None)).response(request)
+
+
+def _rows(service: Service, name: str | None, candidate: int | None) -> Answer:
+    search = name or service.store.candidate(candidate or 0).search
+    records = service.store.audits(search, candidate, documents=False)
+    found: list[Any] = [shown(record) for record in records]
+    for each in found:
+        del each["document"]
+    return Answer.of(found)
+
+
+@router.get("/candidates/{id}/audits/{kind}", response_model=schemas.Audit, responses=_READING)
+async def audit_of_candidate(request: Request, service: Ours, id: CandidateId, kind: KindName) -> Response:
+    """What the last audit of a kind found of a candidate; 404 where there was none."""
+    return (await service.read(one_audit, service, None, id, kind)).response(request)
+
+
+@router.get("/searches/{name}/audits/{kind}", response_model=schemas.Audit, responses=_READING)
+async def audit_of_search(request: Request, service: Ours, name: SearchName, kind: KindName) -> Response:
+    """What the last audit of a kind found of a search's candidates together; 404 where there was none."""
+    return (await service.read(one_audit, service, name, None, kind)).response(request)
+
+
+def one_audit(service: Service, name: str | None, candidate: int | None, kind: str) -> Answer:
+    """What the last audit of a kind found, of arrays their shapes alone."""
+    return Answer.of(shown(stored_audit(service, name, candidate, kind)))
+
+
+def stored_audit(service: Service, name: str | None, candidate: int | None, kind: str) -> AuditRecord:
+    """The last audit of a kind.
+
+    Raises:
+        NotFoundError: no such search, candidate or kind, or there was none.
+    """
+    require_kind(kind)
+    search = name or service.store.candidate(candidate or 0).search
+    service.store.search(search)
+    try:
+        return service.store.audit(search, kind, candidate)
+    except NotFoundError:
+        what = f"search {search!r}" if candidate is None else f"candidate {candidate}"
+        path = f"searches/{quote(search, safe='')}" if candidate is None else f"candidates/{candidate}"
+        raise NotFoundError(
+            f'{what} has no audit {kind!r} yet: POST {{"kinds": ["{kind}"]}} to /api/v1/{path}/audits, and a worker '
+            "makes it"
+        ) from None
+
+
+def require_kind(kind: str) -> None:
+    """Refuse what is no kind of audit: no database need be asked for it. Raises `NotFoundError`."""
+    if kind not in KINDS:
+        raise NotFoundError(f"there is no kind of audit {kind!r}; there are: {', '.join(KINDS)}")
+
+
+def shown(record: AuditRecord) -> dict[str, Any]:
+    """An AUDIT object as it is told over the network: not where files lie on the worker's machine, and no arrays.
+
+    Those have addresses of their own.
+    """
+    document = dict(record.document)
+    if "arrays" in document:
+        document["arrays"] = {
+            name: {key: each[key] for key in ("shape", "dtype")} for name, each in document["arrays"].items()
+        }
+    parameters = _without_folders(record.parameters)
+    return record.to_json() | {"parameters": parameters, "document": document}
+
+
+def _without_folders(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    named = {path: parameters[path] for path in PATHS if parameters.get(path) is not None}
+    # A path that somebody typed on Windows is one of there.
+    last = {path: PurePath(str(value).replace("\\", "/")).name for path, value in named.items()}
+    return {**parameters, **{path: name or True for path, name in last.items()}}

@@ -1,0 +1,89 @@
+"""The address of all candidates of a search, in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Annotated
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+
+from leanfront.core.storage import marks
+from leanfront.http.answers import Answer
+from leanfront.http.problems import Problem
+from leanfront.http.queries import read_cursor, write_cursor
+from leanfront.http.routes.searches import Cursor, next_link
+from leanfront.http.schemas import columns as schemas
+from leanfront.http.service import Ours, SearchName, Service, ok, problems
+
+router = APIRouter(prefix="/api/v1/searches/{name}", tags=["searches"])
+PAGE = 1_000
+LONGEST_PAGE = 10_000
+MOST = 32
+"""Columns at once."""
+
+
+@router.get(
+    "/candidates",
+    response_model=schemas.Columns,
+    responses={
+        **problems("not-found", "storage"),
+        304: {"description": "What the client has is still true"},
+        200: ok(
+            "A page of the candidates",
+            Link='Address of the next page, rel="next".',
+            ETag="The same for the same answer: send it as `If-None-Match`, and get 304 while nothing has changed.",
+        ),
+    },
+)
+async def candidates(
+    request: Request,
+    service: Ours,
+    name: SearchName,
+    columns: Annotated[
+        str | None,
+        Query(
+            description=f"Measurements, comma-separated, {MOST} at most: each a `name` (of the validation split, or "
+            "a cost) or `name:split`; the search's objectives unless given.",
+            max_length=2_000,
+            examples=["accuracy,memory_bytes,macs"],
+        ),
+    ] = None,
+    limit: Annotated[int, Query(description="Candidates of the page at most.", ge=1, le=LONGEST_PAGE)] = PAGE,
+    cursor: Cursor = None,
+) -> Response:
+    """All candidates, failed and stopped ones too, in columns: what a chart needs of thousands of them."""
+    answer = await service.read(_candidates, service, name, _asked(columns), limit, cursor)
+    return answer.response(request)
+
+
+def _asked(columns: str | None) -> tuple[str, ...]:
+    names = () if columns is None else tuple(dict.fromkeys(each.strip() for each in columns.split(",")))
+    if "" in names or len(names) > MOST:
+        wrong = "a column has no name" if "" in names else f"more than {MOST} columns"
+        raise Problem("invalid", f"columns: {wrong}", [{"parameter": "columns", "detail": wrong}])
+    return names
+
+
+def _candidates(
+    service: Service, name: str, asked: tuple[str, ...], limit: int, cursor: str | None
+) -> Answer:
+    mark = marks.mark(service.store, name)
+    about = ("candidates", mark.id, asked)
+    place = read_cursor(cursor, *about)
+    # A candidate that is dominated leaves the frontier as it is: what is there besides, its id tells.
+    key: Hashable = (*about, mark.frontier, marks.last_candidate(service.store, mark.id), limit, cursor)
+    known = service.answers.get(key)
+    if known is not None:
+        return known
+    page = service.store.columns(name, *asked, after=0 if place is None else int(place[0]), limit=limit)
+    found, headers = page.to_json(), {}
+    if page.last is not None:
+        found["next"] = write_cursor([page.last], *about)
+        query = urlencode({"columns": ",".join(asked), "limit": limit} if asked else {"limit": limit})
+        path = f"/api/v1/searches/{quote(name, safe='')}/candidates"
+        headers["Link"] = next_link(path, query, found["next"])
+    answer = Answer.of(found, headers)
+    # The page may be of a later moment than the key: a state that has passed does not come again.
+    service.answers.put(key, answer)
+    return answer

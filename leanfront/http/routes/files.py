@@ -1,0 +1,182 @@
+"""The addresses of candidates' files, and of what came of verifying candidates."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from leanfront.actions.candidate_files import PACKED
+from leanfront.core.compressors.exchange.formats import FORMATS
+from leanfront.core.storage import ArtifactRecord, Job
+from leanfront.core.storage.jobs import EXPORT, VERIFY
+from leanfront.errors import NotFoundError, UsageError
+from leanfront.http.answers import Answer, has_tag
+from leanfront.http.problems import Problem
+from leanfront.http.queueing import ACCEPTED, accepted
+from leanfront.http.schemas import files as file_schemas
+from leanfront.http.schemas import objects as schemas
+from leanfront.http.service import CandidateId, Ours, Service, ok, problems
+
+router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
+
+_FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
+_RANGE = re.compile(r"bytes=(?:(?P<first>\d{1,18})-(?P<last>\d{0,18})|-(?P<suffix>\d{1,18}))")
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What the client has is still true"}}
+
+Format = Annotated[
+    str, Query(description="Of the file.", max_length=20, json_schema_extra={"enum": _FORMATS})
+]
+
+
+@router.get(
+    "/artifact",
+    response_class=FileResponse,
+    responses={
+        **problems("not-found", "range", "artifact", "storage"),
+        **_UNCHANGED,
+        200: {
+            **ok(
+                "The file",
+                ETag="SHA-256 of the file in hexadecimal digits, in quotes: send it as `If-None-Match`.",
+                Repr_Digest="SHA-256 of the file (RFC 9530).",
+                Content_Disposition="A name for it.",
+                Accept_Ranges="bytes: a part can be asked for with `Range`.",
+            ),
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        206: {"description": "The part asked for with `Range`"},
+    },
+)
+async def artifact(request: Request, service: Ours, id: CandidateId, format: Format = PACKED) -> Response:
+    """A candidate's file. 404 where none has been made: `POST` here has a worker make it.
+
+    Searches keep the packed files (`safetensors`) of the candidates that come onto their frontier.
+    """
+    _require_format(format)
+    found = await service.read(_found, service, id, format)
+    tag = f'"{found.digest}"'
+    headers = {
+        "ETag": tag,
+        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(found.digest)).decode()}:",
+        "Cache-Control": "private, no-cache",
+    }
+    if has_tag(request.headers.get("if-none-match"), tag):
+        return Response(status_code=304, headers=headers)
+    name = await service.read(_name, service, id, format)
+    place = await service.read(service.shelf.folder.require_whole, found.digest, found.bytes)
+    headers["Content-Length"] = str(found.bytes)
+    answer = FileResponse(place, headers=headers, media_type="application/octet-stream", filename=name)
+    if request.scope["state"].get("head"):
+        return Response(headers=dict(answer.headers))
+    _read_range(request, found.bytes)
+    return answer
+
+
+def _found(service: Service, identifier: int, format: str) -> ArtifactRecord:
+    found = service.shelf.find(identifier, format)
+    if found is None or found.digest not in service.shelf.folder:
+        service.store.candidate(identifier)
+        raise NotFoundError(
+            f"candidate {identifier} has no {format} file yet: POST to this address, and a worker makes it"
+        )
+    return found
+
+
+def _name(service: Service, identifier: int, format: str) -> str:
+    search = re.sub(r"[^A-Za-z0-9._-]+", "_", service.store.candidate(identifier).search).strip("._")
+    return f"{search or 'candidate'}-{identifier}.{format}"
+
+
+def _read_range(request: Request, size: int) -> None:
+    """Ignore a part that cannot be read, as HTTP wants it; refuse one that is not there."""
+    asked = request.headers.get("range")
+    match = None if asked is None else _RANGE.fullmatch(asked)
+    backwards = bool(match and match["last"] and int(match["last"]) < int(match["first"]))
+    if asked is not None and (match is None or backwards):
+        request.scope["headers"] = [each for each in request.scope["headers"] if each[0] != b"range"]
+    elif match and (int(match["first"]) >= size if match["first"] else int(match["suffix"]) == 0):
+        raise Problem(
+            "range",
+            f"the file has {size} bytes: {asked} is not in it",
+            headers={"Content-Range": f"bytes */{size}"},
+        )
+
+
+@router.get(
+    "/artifacts",
+    response_model=list[file_schemas.File],
+    responses={**problems("not-found", "storage"), **_UNCHANGED},
+)
+async def artifacts(request: Request, service: Ours, id: CandidateId) -> Response:
+    """Which of a candidate's files there are, in each format that can be made."""
+    return (await service.read(_artifacts, service, id)).response(request)
+
+
+def _artifacts(service: Service, identifier: int) -> Answer:
+    service.store.candidate(identifier)
+    found: list[Any] = [_file(service, identifier, format) for format in _FORMATS]
+    return Answer.of(found)
+
+
+def _file(service: Service, identifier: int, format: str) -> dict[str, Any]:
+    record = service.shelf.find(identifier, format)
+    there = record is not None and record.digest in service.shelf.folder
+    return {
+        "format": format,
+        "bytes": record.bytes if record and there else None,
+        "sha256": record.digest if record and there else None,
+    }
+
+
+@router.post(
+    "/artifact",
+    status_code=202,
+    response_model=schemas.Job,
+    responses={**problems("not-found", "storage", body=True), 202: ACCEPTED},
+)
+async def make(service: Ours, id: CandidateId, format: Format = PACKED) -> Response:
+    """Have a worker make a candidate's file, if there is none that is whole, and verify the candidate."""
+    _require_format(format)
+    return accepted(await service.write(_queue, service, id, EXPORT, {"format": format}))
+
+
+@router.post(
+    "/verify",
+    status_code=202,
+    response_model=schemas.Job,
+    responses={**problems("not-found", "storage", body=True), 202: ACCEPTED},
+)
+async def verify(service: Ours, id: CandidateId) -> Response:
+    """Have a worker find everything that is claimed of a candidate again, in its packed file alone."""
+    return accepted(await service.write(_queue, service, id, VERIFY, {}))
+
+
+def _queue(service: Service, identifier: int, kind: str, parameters: dict[str, str]) -> Job:
+    candidate = service.store.candidate(identifier)
+    if candidate.state == "failed":
+        raise UsageError(f"candidate {identifier} failed, there is nothing to ship: {candidate.reason}")
+    return service.store.jobs.queue(kind, candidate.search, candidate=identifier, parameters=parameters)
+
+
+@router.get(
+    "/verification",
+    response_model=schemas.Verification,
+    responses={**problems("not-found", "storage"), **_UNCHANGED},
+)
+async def verification(request: Request, service: Ours, id: CandidateId) -> Response:
+    """What came of verifying a candidate last; 404 where nobody has."""
+    return (await service.read(_verification, service, id)).response(request)
+
+
+def _verification(service: Service, identifier: int) -> Answer:
+    return Answer.of(service.store.verification(identifier).to_json())
+
+
+def _require_format(format: str) -> None:
+    if format not in _FORMATS:
+        detail = f"unknown format; choose from {', '.join(_FORMATS)}"
+        raise Problem("invalid", f"format: {detail}", [{"parameter": "format", "detail": detail}])

@@ -1,0 +1,30 @@
+"""The address of a candidate's layers."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from leanfront.http.answers import Answer
+from leanfront.http.schemas import layers as layer_schemas
+from leanfront.http.service import CandidateId, Ours, Service, problems
+from leanfront.reports.layers import layers_json
+
+router = APIRouter(prefix="/api/v1", tags=["candidates"])
+
+
+@router.get(
+    "/candidates/{id}/layers",
+    response_model=layer_schemas.Layers,
+    responses={
+        **problems("not-found", "storage"),
+        304: {"description": "What the client has is still true"},
+    },
+)
+async def layers(request: Request, service: Ours, id: CandidateId) -> Response:
+    """What is left of each layer and channel group, what it costs, and what that is predicted to lose."""
+    return (await service.read(_layers, service, id)).response(request)
+
+
+def _layers(service: Service, identifier: int) -> Answer:
+    candidate = service.store.candidate(identifier)
+    return Answer.of(layers_json(candidate, service.store.search(candidate.search)))

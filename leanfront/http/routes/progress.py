@@ -1,0 +1,48 @@
+"""The address of how a search's frontier grew."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from leanfront.core.storage import marks
+from leanfront.http.answers import Answer
+from leanfront.http.schemas import columns as schemas
+from leanfront.http.service import Ours, SearchName, Service, problems
+
+router = APIRouter(prefix="/api/v1/searches/{name}", tags=["searches"])
+POINTS = 60
+MOST_POINTS = 200
+
+
+@router.get(
+    "/progress",
+    response_model=schemas.Progress,
+    responses={
+        **problems("not-found", "storage"),
+        304: {"description": "What the client has is still true"},
+    },
+)
+async def progress(
+    request: Request,
+    service: Ours,
+    name: SearchName,
+    points: Annotated[
+        int, Query(description="Places along the trials at most.", ge=2, le=MOST_POINTS)
+    ] = POINTS,
+) -> Response:
+    """How the frontier of all candidates, recovered ones too, grew with the trials in the order they were stored."""
+    return (await service.read(_progress, service, name, points)).response(request)
+
+
+def _progress(service: Service, name: str, points: int) -> Answer:
+    mark = marks.mark(service.store, name)
+    last = marks.last_candidate(service.store, mark.id)
+    key: Hashable = ("progress", mark.frontier, mark.trials, last, points)
+    known = service.answers.get(key)
+    if known is None:
+        known = Answer.of(service.store.growth(name, points).to_json())
+        service.answers.put(key, known)
+    return known

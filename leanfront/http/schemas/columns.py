@@ -1,0 +1,63 @@
+"""The JSON of candidates in columns and of a search's progress, as the OpenAPI document tells it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from leanfront.core.search.candidate import CANDIDATE_STATES
+
+_VERSION = Field(
+    description="Grows with every change of the frontier, and of what is measured.", examples=[12]
+)
+
+
+class Column(BaseModel):
+    """One measurement of the candidates, in the order of `ids`."""
+
+    name: str = Field(examples=["accuracy"])
+    split: str | None = Field(description="Data it was measured on; null for costs.", examples=["validation"])
+    unit: str = Field(description="Of value, low and high; '1' for shares.", examples=["1"])
+    value: list[float | None] = Field(description="Null where it was not measured.", examples=[[0.87, 0.91]])
+    low: list[float | None] = Field(
+        description="Lower ends of the 95% intervals; null without sampling error.", examples=[[0.85, 0.89]]
+    )
+    high: list[float | None] = Field(description="Upper ends.", examples=[[0.89, 0.93]])
+
+
+class Columns(BaseModel):
+    """Candidates in order of id; every list has one entry a candidate."""
+
+    search: str = Field(examples=["mine"])
+    frontier_version: int = _VERSION
+    ids: list[int] = Field(examples=[[17, 18]])
+    trials: list[int] = Field(description="Numbers of the trials that made them.", examples=[[16, 17]])
+    states: list[str] = Field(
+        json_schema_extra={"items": {"type": "string", "enum": list(CANDIDATE_STATES)}},
+        examples=[["complete", "stopped"]],
+    )
+    on_frontier: list[bool] = Field(
+        description="Whether nothing stored, recovered or not, dominates them.", examples=[[True, False]]
+    )
+    parents: list[int | None] = Field(
+        description="Candidates they were recovered from, or null.", examples=[[None, 4]]
+    )
+    columns: dict[str, Column] = Field(description="Column as it was asked for -> its numbers.")
+    next: str | None = Field(
+        default=None,
+        description="Cursor of the next page; absent on the last. The header Link holds its address.",
+    )
+
+
+class Progress(BaseModel):
+    """How a frontier grew; every list has one entry a place along the trials, and none while the search waits."""
+
+    search: str = Field(examples=["mine"])
+    frontier_version: int = _VERSION
+    trials: list[int] = Field(description="Trials stored by then.", examples=[[1, 100, 200]])
+    hypervolume: list[float] = Field(
+        description="Of the frontier by then, costs divided by the reference.", examples=[[0.1, 0.6, 0.7]]
+    )
+    hypervolume_log2: list[float] = Field(
+        description="The same with costs as log2(reference / cost).", examples=[[0.2, 2.9, 3.2]]
+    )
+    frontier_size: list[int] = Field(description="Members by then.", examples=[[1, 18, 23]])

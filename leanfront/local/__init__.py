@@ -1,0 +1,1 @@
+"""The Python face on a store of this machine."""

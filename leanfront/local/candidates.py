@@ -1,0 +1,179 @@
+"""A search's candidates in Python: what they hold, as modules, files and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from leanfront.actions.candidate_files import Verifier
+from leanfront.actions.recovery import recover_one, settings_of
+from leanfront.core import search as searching
+from leanfront.core.compressors import Compressor
+from leanfront.core.compressors.exchange.formats import require_format
+from leanfront.core.compressors.statistics.calibration import SAMPLES
+from leanfront.core.search import Recoverer, SearchRecord, Verification
+from leanfront.core.targets import Target
+from leanfront.errors import TargetError, UsageError
+from leanfront.reports.layers import layers_json
+
+_NO_TARGET = "this candidate does not know its target; open its search with target=..."
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate(searching.Candidate):
+    """A stored candidate that knows its target, so that it can give the compressed module."""
+
+    target: Callable[[], Target] | None = field(default=None, repr=False)
+    samples: Callable[[], int] | None = field(default=None, repr=False)
+    verifier: Callable[[], Verifier] | None = field(default=None, repr=False)
+    recoverer: Callable[[str], Recoverer] | None = field(default=None, repr=False)
+    record: Callable[[], SearchRecord] | None = field(default=None, repr=False)
+
+    def module(self, device: str = "cpu") -> nn.Module:
+        """The compressed model in eval mode: of its kept file, or built anew from the target where none is kept.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            ArtifactError: the kept file is damaged.
+        """
+        kept = None if self.verifier is None else self.verifier().module(self, device)
+        if kept is not None:
+            return kept
+        compressor = Compressor(self._dense(), device=device, samples=self._calibration())
+        return compressor.materialise(self.configuration).module
+
+    def export(self, path: str | Path) -> Path:
+        """Write it to a file: ``.safetensors``, packed, `file_bytes` long, for `leanfront.load`; ``.onnx``,
+        with integer weights; or ``.pt2``, a `torch.export` program that holds its weights as float32.
+
+        What is written is verified before, and what came of that is stored. It holds the weights of the kept file,
+        where one is kept, and else of one made anew.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            UsageError: another suffix.
+            ArtifactError: what is claimed of the candidate does not hold.
+            LeanfrontError: it cannot be written.
+        """
+        require_format(Path(path))
+        return self._verifier().export(self, Path(path))
+
+    def verify(self) -> Verification:
+        """Find what is claimed of the candidate again, in its packed file alone, and store what came of it.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            UsageError: the candidate failed: nothing is claimed of it.
+        """
+        return self._verifier().verify(self)
+
+    def recover(
+        self,
+        epochs: int = 3,
+        *,
+        minutes: float | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = False,
+        **settings: Any,
+    ) -> Candidate:
+        """Train it on the target's training split, with the dense model as its teacher.
+
+        What comes of it is stored with its file as a new candidate whose parent this one is. Asked again, it is
+        found, not trained again. Interrupted, the same call goes on where it was.
+
+        Args:
+            epochs: passes over the training split.
+            minutes: wall-clock limit; ends with the best so far.
+            seed: of everything random.
+            device: that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            progress: show a progress bar on standard error.
+            settings: others of `compressors.Recovery`: ``optimiser``, ``learning_rate``, ``batch_size``, ...
+
+        Returns:
+            The recovered candidate; this one, where nothing was gained.
+
+        Raises:
+            TargetError: the target this search was made on is not at hand.
+            UsageError: it cannot be recovered, or a value cannot be used.
+            CompressionError: the training failed.
+        """
+        if self.recoverer is None:
+            raise TargetError(_NO_TARGET)
+        wanted = settings_of(epochs, seed, **settings)
+        attempt = recover_one(self.recoverer(device), self, wanted, minutes, progress=progress)
+        return self if attempt.gained is None else self._own(attempt.gained)
+
+    def layers(self) -> dict[str, Any]:
+        """What is left of each layer and channel group, what it costs, and what that is predicted to lose.
+
+        The LAYERS object of the API (`GET /candidates/{id}/layers`).
+
+        Raises:
+            NotFoundError: the search's layers are not known.
+            UsageError: the candidate was not taken from a search.
+        """
+        if self.record is None:
+            raise UsageError(
+                "this candidate does not know its search; take it from leanfront.open_search(NAME)"
+            )
+        return layers_json(self, self.record())
+
+    def _own(self, found: searching.Candidate) -> Candidate:
+        """Another candidate of the same search, which knows what this one knows."""
+        return replace(self, **{each.name: getattr(found, each.name) for each in fields(searching.Candidate)})
+
+    def _verifier(self) -> Verifier:
+        if self.verifier is None:
+            raise TargetError(_NO_TARGET)
+        return self.verifier()
+
+    def _calibration(self) -> int:
+        return SAMPLES if self.samples is None else self.samples()
+
+    def _dense(self) -> Target:
+        if self.target is None:
+            raise TargetError(_NO_TARGET)
+        return self.target()
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+class Candidates(list[C]):
+    """A list of candidates, with a table form."""
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat dictionary a candidate: id, measurements, the configuration as text."""
+        return [flat(candidate) for candidate in self]
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, one row a candidate. Needs pandas (`pip install leanfront[pandas]`)."""
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("to_pandas() needs pandas: pip install 'leanfront[pandas]'") from None
+        return pandas.DataFrame(self.to_records())
+
+
+def flat(candidate: searching.Candidate) -> dict[str, Any]:
+    """A candidate as one flat row; metrics are named split_metric, costs by their own name."""
+    row: dict[str, Any] = {
+        "id": candidate.id,
+        "search": candidate.search,
+        "trial": candidate.number,
+        "on_frontier": candidate.on_frontier,
+        "verified": candidate.verified,
+    }
+    for measurement in candidate.measurements:
+        prefix = f"{measurement.split}_" if measurement.split else ""
+        row[prefix + measurement.name] = measurement.value
+        if measurement.low is not None:
+            row[f"{prefix}{measurement.name}_low"] = measurement.low
+            row[f"{prefix}{measurement.name}_high"] = measurement.high
+    row["configuration"] = candidate.configuration.canonical_text()
+    return row

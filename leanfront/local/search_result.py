@@ -1,0 +1,332 @@
+"""A stored search in Python: its frontier, budget queries, and what can be done with its candidates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from leanfront.actions.audit import audit, choose, default_kinds
+from leanfront.actions.candidate_files import Verifier
+from leanfront.actions.measured_selection import MOST as MOST_MEASURED
+from leanfront.actions.measured_selection import measured_selection, unmeasured_text
+from leanfront.actions.measurer import Measurer
+from leanfront.actions.recovery import ShelvedFiles, recover_many, settings_of
+from leanfront.core import search as searching
+from leanfront.core.audit import AuditOptions
+from leanfront.core.compressors.statistics.calibration import SAMPLES
+from leanfront.core.objectives import Budget, Selection
+from leanfront.core.search import Recoverer, SearchRecord, Verification
+from leanfront.core.search.recovering import MOST
+from leanfront.core.storage import AuditRecord, FrontierStore
+from leanfront.core.targets import Target, resolve
+from leanfront.errors import InfeasibleError, NotFoundError, TargetError
+from leanfront.local.candidates import Candidate, Candidates
+from leanfront.locations import open_shelf
+from leanfront.reports.audit_report import report
+from leanfront.reports.progress import counted, staged
+
+
+class SearchResult:
+    """A stored search: its frontier and the answers to budget queries.
+
+    Args:
+        store: where the search is.
+        name: of the search.
+        target: the target or a function that gives it; None resolves the stored reference when it is needed.
+    """
+
+    def __init__(
+        self, store: FrontierStore, name: str, target: Target | Callable[[], Target] | None = None
+    ) -> None:
+        self._store = store
+        self.name = name
+        self._target = target
+        self._verifiers: dict[str, Verifier] = {}
+
+    @property
+    def record(self) -> SearchRecord:
+        """The search as stored now: state, trials, hypervolume, dense model, coverage."""
+        return self._store.search(self.name)
+
+    def target(self) -> Target:
+        """The search's target.
+
+        Raises:
+            TargetError: it cannot be made again, or is another one by now.
+        """
+        if self._target is None:
+            reference = self.record.target
+            if reference.startswith("python:"):
+                raise TargetError(
+                    f"search '{self.name}' was made on a Python object; open it with target=..."
+                )
+            self._target = resolve(reference)
+        target = self._target if isinstance(self._target, Target) else self._target()
+        self._target = target
+        if target.fingerprint != self.record.fingerprint:
+            raise TargetError(f"the target at hand is not the one search '{self.name}' was made on")
+        return target
+
+    @property
+    def samples(self) -> int:
+        """Calibration samples that its candidates were made with."""
+        return int(self.record.settings.get("samples", SAMPLES))
+
+    def frontier(self, *, weak: bool = False, stage: str = "after", **limits: Any) -> Candidates[Candidate]:
+        """Nondominated candidates within limits, cheapest memory first.
+
+        Args:
+            weak: the weakly nondominated ones too.
+            stage: among the candidates ``before`` recovery, or ``after``: the recovered ones too.
+            limits: arguments of `Budget.of`: ``max_memory="64KB"``, ``max_macs="20M"``, ``min_accuracy=0.9``,
+                and ``maximum`` and ``minimum``, mappings from any measurement's name to its limit.
+        """
+        return self._own(self._store.frontier(self.name, Budget.of(**limits), weak=weak, stage=stage))
+
+    def candidate(self, identifier: int) -> Candidate:
+        """The candidate with that id. Raises `NotFoundError`: this search has none."""
+        found = self._store.candidate(identifier)
+        if found.search != self.name:
+            raise NotFoundError(
+                f"candidate {identifier} is one of search '{found.search}', not of '{self.name}'"
+            )
+        return self._own([found])[0]
+
+    def candidates(self) -> Candidates[Candidate]:
+        """All complete candidates, by id."""
+        return self._own(self._store.candidates(self.name))
+
+    def selection(
+        self,
+        *,
+        strategy: str = "accuracy",
+        stage: str = "after",
+        order: Sequence[str] | None = None,
+        tolerance: float | Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
+        measure: int = MOST_MEASURED,
+        told: Callable[[int, tuple[str, ...]], None] = lambda candidate, metrics: None,
+        **limits: Any,
+    ) -> Selection[Any]:
+        """The whole answer to a budget query, infeasible ones included.
+
+        Args:
+            strategy: accuracy, knee, lexicographic or chebyshev.
+            stage: as in `frontier`.
+            order: lexicographic: objectives, most important first.
+            tolerance: lexicographic: how much counts as equal, in the objective's unit.
+            weights: chebyshev: objective -> weight.
+            measure: candidates at most on which a limited metric is measured now, where it was not: the most
+                accurate first. The answer's `unmeasured` are those that may be a better one and still lack it.
+            told: told before each, the candidate's id and the metrics.
+            limits: as in `frontier`.
+        """
+        budget = Budget.of(**limits)
+
+        def ask() -> Selection[Any]:
+            return self._store.select(
+                self.name,
+                budget,
+                strategy=strategy,
+                stage=stage,
+                order=order,
+                tolerance=tolerance,
+                weights=weights,
+            )
+
+        def measurer() -> Measurer:
+            return Measurer(self._store, self.verifier())
+
+        return measured_selection(ask, self._store, measurer, measure, told)
+
+    def select(self, **limits: Any) -> Candidate:
+        """The candidate to ship within a budget; arguments as in `selection`.
+
+        Raises:
+            InfeasibleError: no candidate holds the budget; the message names the nearest and the binding
+                limit, and `.selection` holds the whole answer.
+        """
+        answer = self.selection(**limits)
+        if not answer.feasible:
+            raise InfeasibleError(infeasible_text(answer), answer)
+        return self._own([answer.candidate])[0]
+
+    def verifier(self, device: str = "auto") -> Verifier:
+        """What verifies the search's candidates, made once.
+
+        Raises:
+            TargetError: the target cannot be made again, or is another one by now.
+        """
+        if device not in self._verifiers:
+            shelf = open_shelf(self._store)
+            verifier = Verifier(self._store, shelf, self.target(), self.samples, device)
+            self._verifiers[device] = verifier
+        return self._verifiers[device]
+
+    def verify(
+        self, *, all: bool = False, device: str = "auto", progress: bool = False
+    ) -> list[Verification]:
+        """Verify the frontier's members, and store what came of it.
+
+        Args:
+            all: every complete candidate.
+            device: where they are evaluated: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            progress: show a progress bar on standard error.
+
+        Raises:
+            TargetError: the target cannot be made again, or is another one by now.
+        """
+        wanted = self.candidates() if all else self.frontier()
+        with counted(len(wanted), "candidate", shown=progress) as done:
+            found = []
+            for verification in self.verifier(device).each(wanted):
+                found.append(verification)
+                done()
+        return found
+
+    def recoverer(self, device: str = "auto") -> Recoverer:
+        """What recovers the search's candidates.
+
+        Raises:
+            TargetError: the target cannot be made again, or is another one by now.
+        """
+        files = ShelvedFiles(self._store, open_shelf(self._store))
+        return Recoverer(self._store, self.name, self.verifier(device).evaluator, files)
+
+    def recover(
+        self,
+        *,
+        epochs: int = 3,
+        minutes: float | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = False,
+        **settings: Any,
+    ) -> Candidates[Candidate]:
+        """Recover members of the frontier, the one with the most expected hypervolume a minute first.
+
+        Those that were recovered so before are passed over. Arguments and errors as of `Candidate.recover`, but:
+
+        Args:
+            minutes: that all together may take; without, the 8 best are recovered.
+
+        Returns:
+            The recovered candidates; those of which nothing was gained are left out.
+        """
+        pool = self._store.frontier(self.name, stage="before")
+        attempts = recover_many(
+            self.recoverer(device),
+            pool,
+            settings_of(epochs, seed, **settings),
+            minutes,
+            all=False,
+            most=MOST if minutes is None else None,
+            progress=progress,
+        )
+        return self._own(each.gained for each in attempts if each.gained is not None)
+
+    def audit(
+        self,
+        *candidates: int,
+        kinds: Sequence[str] | str | None = None,
+        device: str = "auto",
+        workers: int = 1,
+        progress: bool = False,
+        **options: Any,
+    ) -> list[AuditRecord]:
+        """Audit candidates against the dense model, and store what is found.
+
+        Args:
+            candidates: ids; without any, and without `levels`, some that are spread over the frontier.
+            kinds: of audits, names in `leanfront audit --help`; by default classes, exemplars, calibration and, where
+                the target says how its inputs are made of pixels, robustness.
+            device: where models run: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            workers: processes that a population may use.
+            progress: show a progress bar on standard error.
+            options: of `audit.AuditOptions`: ``population``, ``models``, ``levels``, ``split``, ``samples``, ...
+
+        Returns:
+            What was stored: of each kind a record a candidate, and one of the search as a whole.
+
+        Raises:
+            UsageError: an unknown kind or option, or candidates that cannot be audited so.
+            TargetError: the target cannot be made again, is another one by now, or lacks what an audit needs.
+        """
+        wanted = AuditOptions.from_json(options)
+        chosen = choose(self._store, self.name, candidates, wanted)
+        if kinds is None:
+            kinds = default_kinds(self.target())
+        names = [kinds] if isinstance(kinds, str) else kinds
+        with staged(progress) as report:
+            return audit(
+                self, self._store, chosen, names, wanted, device=device, workers=workers, report=report
+            )
+
+    def audits(self, candidate: int | None = None) -> list[AuditRecord]:
+        """What was audited of a candidate, or of the search as a whole."""
+        return self._store.audits(self.name, candidate)
+
+    def report(self, path: str | Path, candidate: int | None = None) -> None:
+        """Write what is stored of audits as one self-contained HTML file.
+
+        Args:
+            path: an ``.html`` file in an existing folder; one that is there is replaced.
+            candidate: whose audits; of the search as a whole by default, with the galleries of its candidates.
+
+        Raises:
+            UsageError: nothing was audited, or the path is of another kind.
+            StorageError: the file cannot be written.
+        """
+        report(self.audited(candidate), path)
+
+    def audited(self, candidate: int | None = None) -> list[AuditRecord]:
+        """What a report shows: `audits`, of the search as a whole with those of the candidates in them."""
+        found = self.audits(candidate)
+        if candidate is not None:
+            return found
+        kinds = {each.kind for each in found}
+        versions = [version for each in found for version in each.document.get("versions", ())]
+        known = sorted({int(v["candidate"]) for v in versions if v.get("candidate") is not None})
+        return [*found, *(own for one in known for own in self.audits(one) if own.kind in kinds)]
+
+    def bounds(self) -> dict[int, float]:
+        """Candidate's id -> bytes that no order-0 code of it goes below, of those in the last audit of bounds."""
+        try:
+            found = self._store.audit(self.name, "bounds").document["versions"]
+        except NotFoundError:
+            return {}
+        return {each["candidate"]: each["bound_bytes"] for each in found if each["candidate"] is not None}
+
+    def _own(self, candidates: Iterable[Any]) -> Candidates[Candidate]:
+        own: Candidates[Candidate] = Candidates()
+        for candidate in candidates:
+            values = {f.name: getattr(candidate, f.name) for f in fields(searching.Candidate)}
+            own.append(
+                Candidate(
+                    **values,
+                    target=self.target,
+                    samples=lambda: self.samples,
+                    verifier=self.verifier,
+                    recoverer=self.recoverer,
+                    record=lambda: self.record,
+                )
+            )
+        return own
+
+
+def infeasible_text(selection: Selection[Any]) -> str:
+    """An infeasible answer as a sentence or two."""
+    nearest = selection.nearest
+    if nearest is None:
+        return "no candidate holds the budget: there is no measured candidate yet"
+    left = f"; {unmeasured_text(selection)}" if selection.unmeasured else ""
+    over = ", ".join(
+        f"{name} off by {value:,.6g}" if math.isfinite(value) else f"{name} was not measured"
+        for name, value in selection.violations.items()
+    )
+    text = f"no candidate holds the budget; the nearest is {nearest.id} ({over}); {selection.binding} binds"
+    floor = (selection.cheapest or {}).get(selection.binding or "")
+    return (text if floor is None else f"{text}; the space reaches no less than {floor:,.6g}") + left

@@ -1,0 +1,182 @@
+"""Candidates of a server: what they hold, and what a worker there does for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leanfront.actions.audit import DEFAULT_KINDS
+from leanfront.actions.candidate_files import PACKED
+from leanfront.actions.recovery import settings_of
+from leanfront.core import search as searching
+from leanfront.core.compressors import Configuration
+from leanfront.core.compressors.exchange.formats import require_format
+from leanfront.core.objectives import Measurement
+from leanfront.core.search import Verification
+from leanfront.core.search.attempt import last_training, uncut
+from leanfront.core.storage import AuditRecord
+from leanfront.errors import ArtifactError, NotFoundError, TargetError, UsageError
+from leanfront.files import whole
+from leanfront.local.candidates import Candidate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from leanfront.remote.client import Client
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteCandidate(Candidate):
+    """A candidate on a server: a worker there makes its files and verifies it."""
+
+    client: Client | None = field(default=None, repr=False)
+
+    def module(self, device: str = "cpu") -> nn.Module:
+        """Not over the network. Raises `TargetError`, which says what to do."""
+        raise TargetError(
+            "the target is with the server's workers: export the candidate, and open the file with leanfront.load"
+        )
+
+    def export(self, path: str | Path, *, timeout: float | None = None) -> Path:
+        """Write the candidate to a file, which a worker of the server's makes where there is none yet.
+
+        Args:
+            path: of the file; its suffix says the format.
+            timeout: seconds to wait for the worker; None for ever.
+
+        Raises:
+            TimeoutError: no worker has made it by then.
+            UsageError: another suffix.
+            ArtifactError: what arrived is not what was sent.
+            LeanfrontError: it cannot be made, or written here.
+        """
+        place = Path(path)
+        require_format(place)
+        content = self.artifact(place.suffix.lower().removeprefix("."), timeout=timeout)
+        with whole(place) as file:
+            file.write(content)
+        return place
+
+    def artifact(self, format: str = PACKED, *, timeout: float | None = None) -> bytes:
+        """The candidate's file in a format; waits for a worker to make it where there is none yet.
+
+        Raises:
+            TimeoutError: no worker has made it by then.
+            UsageError: an unknown format.
+            ArtifactError: what arrived is not what was sent.
+            LeanfrontError: it cannot be made.
+        """
+        client, path = self._server(), f"/candidates/{self.id}/artifact"
+        try:
+            return client.file(path, {"format": format})
+        except (NotFoundError, ArtifactError):
+            # None was made, or it is damaged there.
+            client.work(path, {"format": format}, timeout)
+        return client.file(path, {"format": format})
+
+    def layers(self) -> dict[str, Any]:
+        """See `Candidate.layers`. Raises `NotFoundError` where the search's layers are not known."""
+        found: dict[str, Any] = self._server().get(f"/candidates/{self.id}/layers").json()
+        return found
+
+    def verify(self, *, timeout: float | None = None) -> Verification:
+        """Have a worker verify the candidate, and wait for what comes of it.
+
+        Raises:
+            TimeoutError: no worker has verified it by then.
+            LeanfrontError: it cannot.
+        """
+        client = self._server()
+        client.work(f"/candidates/{self.id}/verify", timeout=timeout)
+        return self.verification()
+
+    def recover(
+        self,
+        epochs: int = 3,
+        *,
+        minutes: float | None = None,
+        seed: int = 0,
+        timeout: float | None = None,
+        **settings: Any,
+    ) -> RemoteCandidate:
+        """Have a worker train the candidate on, and wait for what comes of it; see `Candidate.recover`.
+
+        Args:
+            epochs: passes over the training split.
+            minutes: that the training may take.
+            seed: of everything random.
+            timeout: seconds to wait for the worker; None for ever.
+            settings: none over the network.
+
+        Returns:
+            The recovered candidate; this one, where nothing was gained.
+
+        Raises:
+            TimeoutError: no worker is done by then.
+            UsageError: it cannot be recovered, or a value cannot be used.
+            LeanfrontError: the training failed.
+        """
+        if settings:
+            raise UsageError(f"{', '.join(sorted(settings))}: a server takes epochs, minutes and seed")
+        client, path = self._server(), f"/candidates/{self.id}"
+        wanted = {"epochs": epochs, "seed": seed, "minutes": minutes}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        client.work(f"{path}/recover", timeout=timeout, json=body)
+        found = [candidate_of(each, client) for each in client.get(f"{path}/recoveries").json()]
+        asked = settings_of(epochs, seed)
+        # One that ended by time says after how many steps.
+        own = [each for each in found if last_training(each) == asked]
+        own = own or [each for each in found if uncut(last_training(each)) == asked]
+        return own[-1] if own and own[-1].state == "complete" else self
+
+    def audit(
+        self,
+        *,
+        kinds: Sequence[str] | str = DEFAULT_KINDS,
+        wait: bool = True,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> list[AuditRecord]:
+        """Have a worker audit the candidate against the dense model; arguments and errors as of `RemoteSearch.audit`.
+
+        Returns:
+            Of each kind what it found of this candidate; nothing where it is not waited for.
+        """
+        client, path = self._server(), f"/candidates/{self.id}/audits"
+        names = [kinds] if isinstance(kinds, str) else list(kinds)
+        client.work(path, timeout=timeout, wait=wait, json={"kinds": names, **options})
+        return [AuditRecord(**client.get(f"{path}/{kind}").json()) for kind in (names if wait else ())]
+
+    def audits(self) -> list[AuditRecord]:
+        """What was audited of the candidate."""
+        client, path = self._server(), f"/candidates/{self.id}/audits"
+        return [AuditRecord(**client.get(f"{path}/{row['kind']}").json()) for row in client.get(path).json()]
+
+    def verification(self) -> Verification:
+        """What came of verifying the candidate last. Raises `NotFoundError` where nobody has."""
+        return Verification.from_json(self._server().get(f"/candidates/{self.id}/verification").json())
+
+    def _server(self) -> Client:
+        assert self.client is not None
+        return self.client
+
+
+def candidate_of(data: Mapping[str, Any], client: Client) -> RemoteCandidate:
+    """The candidate that a CANDIDATE object tells of; which channels are kept it does not tell."""
+    plain = searching.Candidate(
+        search=data["search"],
+        number=data["trial"],
+        configuration=Configuration.from_json(data["configuration"]),
+        state=data["state"],
+        reason=data["reason"],
+        measurements=tuple(Measurement.from_json(each) for each in data["measurements"]),
+        on_frontier=data["on_frontier"],
+        parent=data["parent"],
+        seconds=data["seconds"],
+        id=data["id"],
+        verified=data["verified"],
+    )
+    own = {each.name: getattr(plain, each.name) for each in fields(searching.Candidate)}
+    return RemoteCandidate(**own, client=client)

@@ -1,0 +1,42 @@
+"""Refusals of a server as the errors that the Python face raises."""
+
+from __future__ import annotations
+
+import httpx2
+
+from leanfront.errors import (
+    ArtifactError,
+    BusyError,
+    LeanfrontError,
+    NameTakenError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
+
+TYPE = "urn:leanfront:problem:"
+ERRORS: dict[str, type[LeanfrontError]] = {
+    "not-found": NotFoundError,
+    "name-taken": NameTakenError,
+    "busy": BusyError,
+    "artifact": ArtifactError,
+    "invalid": UsageError,
+    "malformed": UsageError,
+    "too-large": UsageError,
+    "storage": StorageError,
+    "overloaded": StorageError,
+}
+"""What a problem's type becomes again on this side; other problems are a `LeanfrontError`."""
+
+
+def error_of(answer: httpx2.Response) -> LeanfrontError:
+    """The error that a refusal tells of."""
+    try:
+        problem = answer.json()
+        kind, detail = str(problem["type"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return LeanfrontError(f"{answer.url} answered {answer.status_code}, and not as this API does")
+    error = ERRORS.get(kind.removeprefix(TYPE), LeanfrontError)
+    return error(
+        detail if issubclass(error, UsageError | NotFoundError) else f"{problem.get('title')}: {detail}"
+    )

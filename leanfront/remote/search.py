@@ -1,0 +1,342 @@
+"""Searches of a server: the verbs of `leanfront.SearchResult`, done by a worker there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx2
+
+from leanfront.actions.audit import DEFAULT_KINDS
+from leanfront.core import search as searching
+from leanfront.core.objectives import Budget, Measurement, Selection
+from leanfront.core.search import SearchRecord
+from leanfront.core.storage import AuditRecord
+from leanfront.errors import InfeasibleError, LeanfrontError, StorageError
+from leanfront.local.candidates import Candidates
+from leanfront.local.search_result import infeasible_text
+from leanfront.remote.candidate import RemoteCandidate, candidate_of
+from leanfront.remote.errors import error_of
+from leanfront.remote.retries import ATTEMPTS, pause
+
+if TYPE_CHECKING:
+    from leanfront.remote.client import Client
+
+ENDED = (*searching.ENDED, "deleted")
+PAGE = 1000
+"""Members of a list that are asked for at once."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a search.
+
+    Args:
+        kind: ``trial``, ``frontier`` or ``state``.
+        data: what is told of it.
+        id: where a stream goes on behind it; None where only the trials before it count.
+    """
+
+    kind: str
+    data: Mapping[str, Any]
+    id: str | None = None
+
+
+class RemoteSearch:
+    """A search on a server: its frontier and the answers to budget queries.
+
+    Args:
+        client: of the server.
+        name: of the search.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+        self._path = f"/searches/{quote(name, safe='')}"
+
+    def __repr__(self) -> str:
+        return f"RemoteSearch({self.name!r} of {self._client.url})"
+
+    def state(self) -> dict[str, Any]:
+        """State and progress, as the server tells them. Raises `NotFoundError`."""
+        found: dict[str, Any] = self._client.get(self._path).json()
+        return found
+
+    @property
+    def record(self) -> SearchRecord:
+        """The search as stored now; of its settings only the wanted number of trials and its target's name."""
+        found = self.state()
+        known = {field.name for field in fields(SearchRecord)} & set(found)
+        own = {name: found[name] for name in known}
+        own["objectives"] = tuple(found["objectives"])
+        own["dense"] = tuple(Measurement.from_json(each) for each in found["dense"])
+        own["settings"] = {"trials": found["goal"], "registered": found["registered"]}
+        return SearchRecord(**own)
+
+    def coverage(self) -> dict[str, Any]:
+        """What of the model the search can compress. Raises `NotFoundError` until a worker has looked."""
+        found: dict[str, Any] = self._client.get(f"{self._path}/coverage").json()
+        return found
+
+    def frontier(
+        self, *, weak: bool = False, stage: str = "after", order_by: str = "memory", **limits: Any
+    ) -> Candidates[RemoteCandidate]:
+        """Nondominated candidates within limits, cheapest memory first.
+
+        Args:
+            weak: the weakly nondominated ones too.
+            stage: among the candidates ``before`` recovery, or ``after``: the recovered ones too.
+            order_by: an objective, or something measured on the frontier: best first.
+            limits: as `leanfront.Budget.of` takes them.
+        """
+        parameters = {**_limits(limits), "stage": stage, "order_by": order_by, "limit": PAGE}
+        if weak:
+            parameters["weak"] = "true"
+        pages = self._client.pages(f"{self._path}/frontier", parameters)
+        return Candidates(candidate_of(each, self._client) for page in pages for each in page["candidates"])
+
+    def columns(self, *names: str) -> dict[str, Any]:
+        """All candidates, failed and stopped ones too, in lists of one length, by id.
+
+        Args:
+            names: measurements, each a ``name`` (of the validation split, or a cost) or ``name:split``; without any,
+                the objectives.
+
+        Returns:
+            ``ids``, ``trials``, ``states``, ``on_frontier``, ``parents``, and ``columns``: of each name its ``unit``,
+            ``value``, ``low`` and ``high``.
+
+        Raises:
+            UsageError: neither a candidate nor the dense model has it measured.
+        """
+        parameters = {"limit": 10 * PAGE} | ({"columns": ",".join(names)} if names else {})
+        first, *rest = self._client.pages(f"{self._path}/candidates", parameters)
+        found: dict[str, Any] = {key: value for key, value in first.items() if key != "next"}
+        for page in rest:
+            for key in ("ids", "trials", "states", "on_frontier", "parents"):
+                found[key] += page[key]
+            for name, column in found["columns"].items():
+                for key in ("value", "low", "high"):
+                    column[key] += page["columns"][name][key]
+        return found
+
+    def progress(self, points: int = 60) -> dict[str, Any]:
+        """How the frontier grew: ``trials``, and by then ``hypervolume``, ``hypervolume_log2``, ``frontier_size``.
+
+        Args:
+            points: places along the trials at most, 2 to 200.
+        """
+        found: dict[str, Any] = self._client.get(f"{self._path}/progress", {"points": points}).json()
+        return found
+
+    def selection(
+        self,
+        *,
+        strategy: str = "accuracy",
+        stage: str = "after",
+        order: Sequence[str] | None = None,
+        tolerance: float | Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
+        measure: int = 0,
+        timeout: float | None = None,
+        **limits: Any,
+    ) -> Selection[RemoteCandidate]:
+        """The whole answer to a budget query; arguments as `leanfront.SearchResult.selection` takes them.
+
+        Args:
+            measure: candidates at most on which a worker measures what is limited and was not measured, where the
+                answer names some; without, none: that is work for a worker.
+            timeout: seconds to wait for it; None for ever.
+
+        Raises:
+            TimeoutError: no worker has measured by then.
+            LeanfrontError: they cannot be measured.
+        """
+        parameters: dict[str, Any] = {**_limits(limits), "stage": stage, "strategy": strategy}
+        if order is not None:
+            parameters["order"] = order if isinstance(order, str) else ",".join(order)
+        if isinstance(tolerance, Mapping):
+            parameters |= {f"tolerance_{name}": value for name, value in tolerance.items()}
+        elif tolerance is not None:
+            parameters["tolerance"] = tolerance
+        parameters |= {f"weight_{name}": value for name, value in (weights or {}).items()}
+        answer = self._selection(strategy, parameters)
+        if not (measure and answer.unmeasured):
+            return answer
+        budget = Budget.of(**limits).to_json()
+        body = {**budget, "strategy": strategy, "stage": stage, "most": measure}
+        self._client.work(f"{self._path}/measure", timeout=timeout, json=body)
+        return self._selection(strategy, parameters)
+
+    def _selection(self, strategy: str, parameters: Mapping[str, Any]) -> Selection[RemoteCandidate]:
+        found = self._client.get(f"{self._path}/select", parameters).json()
+        unmeasured = found.get("unmeasured", {})
+        chosen, nearest = found.get("candidate"), found.get("nearest")
+        return Selection(
+            found["feasible"],
+            strategy,
+            candidate=None if chosen is None else candidate_of(chosen, self._client),
+            nearest=None if nearest is None else candidate_of(nearest, self._client),
+            violations={
+                name: float("inf") if value is None else value
+                for name, value in found.get("violations", {}).items()
+            },
+            binding=found.get("binding"),
+            cheapest=found.get("cheapest"),
+            note=found.get("note"),
+            unmeasured=tuple(unmeasured.get("candidates", ())),
+            unmeasured_metrics=tuple(unmeasured.get("metrics", ())),
+        )
+
+    def select(self, **limits: Any) -> RemoteCandidate:
+        """The candidate to ship within a budget.
+
+        Raises:
+            InfeasibleError: no candidate holds it; the message names the nearest and the binding limit.
+        """
+        answer = self.selection(**limits)
+        if not answer.feasible or answer.candidate is None:
+            raise InfeasibleError(infeasible_text(answer), answer)
+        return answer.candidate
+
+    def audit(
+        self,
+        *candidates: int,
+        kinds: Sequence[str] | str = DEFAULT_KINDS,
+        wait: bool = True,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> list[AuditRecord]:
+        """Have a worker audit candidates against the dense model, and wait for what it finds.
+
+        Args:
+            candidates: ids; without any, and without `levels`, some that are spread over the frontier.
+            kinds: of audits, as `leanfront audit` takes them.
+            wait: for the worker; without, the audit is only queued, and `audits` tells later what it found.
+            timeout: seconds to wait; None for ever.
+            options: ``population``, ``models``, ``levels``, ``split``, ``samples``, ``corruptions``, ``severities``,
+                ``gallery``, ``seed``, as `leanfront.SearchResult.audit` takes them.
+
+        Returns:
+            As `leanfront.SearchResult.audit`: of each kind a record a candidate, and one of the search as a whole.
+            Nothing where it is not waited for.
+
+        Raises:
+            TimeoutError: no worker is done by then.
+            UsageError: an unknown kind or option, or candidates that cannot be audited so.
+            LeanfrontError: the audit failed.
+        """
+        names = [kinds] if isinstance(kinds, str) else list(kinds)
+        body = {"kinds": names, "candidates": list(candidates), **options}
+        self._client.work(f"{self._path}/audits", timeout=timeout, wait=wait, json=body)
+        found: list[AuditRecord] = []
+        for kind in names if wait else ():
+            whole = self._audit(kind)
+            versions = [each.get("candidate") for each in whole.document.get("versions", ())]
+            own = [candidate for candidate in versions if candidate is not None]
+            found += [*(self._audit(kind, each) for each in own), whole]
+        return found
+
+    def audits(self, candidate: int | None = None) -> list[AuditRecord]:
+        """What was audited of a candidate, or of the search as a whole. Raises `NotFoundError`."""
+        rows = self._client.get(f"{self._place(candidate)}/audits").json()
+        return [self._audit(row["kind"], candidate) for row in rows]
+
+    def _audit(self, kind: str, candidate: int | None = None) -> AuditRecord:
+        return AuditRecord(**self._client.get(f"{self._place(candidate)}/audits/{kind}").json())
+
+    def _place(self, candidate: int | None) -> str:
+        return self._path if candidate is None else f"/candidates/{candidate}"
+
+    def cancel(self) -> None:
+        """Ask it to stop; its trials stay."""
+        self._client.send("POST", f"{self._path}/cancel", repeat=True)
+
+    def resume(self) -> None:
+        """Queue it again after it was cancelled or has failed. Raises `BusyError` while it is queued or driven."""
+        self._client.send("POST", f"{self._path}/resume")
+
+    def delete(self) -> None:
+        """Delete it with all that hangs on it. Raises `BusyError` while a process drives it."""
+        self._client.send("DELETE", self._path, repeat=True)
+
+    def events(self, after: str | None = None) -> Iterator[Event]:
+        """What happens to it, from its first trial or behind a place on, until it ends.
+
+        A stream that breaks off is taken up again.
+
+        Raises:
+            NotFoundError: no such search.
+            StorageError: the server has not answered in several attempts.
+        """
+        place, failures = after, 0
+        while True:
+            try:
+                with self._client.stream(f"{self._path}/events", place) as answer:
+                    if answer.status_code == 204:
+                        return
+                    if not answer.is_success:
+                        answer.read()
+                        if answer.status_code != 503 or failures + 1 >= ATTEMPTS:
+                            raise error_of(answer)
+                    else:
+                        for event in _events(answer.iter_lines()):
+                            failures = 0
+                            place = event.id or place
+                            yield event
+                            if event.kind == "state" and event.data["state"] in ENDED:
+                                return
+            except httpx2.TransportError as error:
+                if failures + 1 >= ATTEMPTS:
+                    raise StorageError(f"{self._client.url} does not answer ({error})") from None
+            failures += 1
+            pause(failures)
+
+    def wait(self, timeout: float | None = None) -> SearchRecord:
+        """Wait for its end.
+
+        Args:
+            timeout: seconds; None for ever.
+
+        Raises:
+            TimeoutError: it has not ended by then.
+            LeanfrontError: it has failed, or was deleted.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        wait = 0.1
+        while True:
+            record = self.record
+            if record.state == "failed":
+                raise LeanfrontError(f"search '{self.name}' has failed: {record.message}")
+            if record.state in ENDED:
+                return record
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(f"search '{self.name}' is still {record.state} after {timeout:g} s")
+            time.sleep(wait)
+            wait = min(2 * wait, 2.0)
+
+
+def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits as parameters of an address; what is no limit is refused here, as `Budget.of` does."""
+    measured = (*(limits.get("maximum") or {}), *(limits.get("minimum") or {}))
+    budget = Budget.of(**limits, measured=measured)
+    return {f"max_{name}": repr(value) for name, value in budget.maximum.items()} | {
+        f"min_{name}": repr(value) for name, value in budget.minimum.items()
+    }
+
+
+def _events(lines: Iterator[str]) -> Iterator[Event]:
+    found: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            found[name] = value.removeprefix(" ")
+            continue
+        if "data" in found:
+            yield Event(found.get("event", "message"), json.loads(found["data"]), found.get("id"))
+        found = {}

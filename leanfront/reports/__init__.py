@@ -1,0 +1,1 @@
+"""Documents made readable: terminal text, JSON shapes, plots, HTML."""

@@ -1,0 +1,462 @@
+"""What people read: tables and sentences."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from leanfront.core.compressors import Configuration, Coverage
+from leanfront.core.cost_models.latency import LATENCY
+from leanfront.core.objectives import Measurement
+from leanfront.core.search import Attempt, Candidate, Claim, SearchRecord, Verification
+from leanfront.core.search.attempt import BEFORE, MINUTES
+from leanfront.core.storage import Report
+
+VERIFIED = {True: "yes", False: "NO", None: "-"}
+"""What is shown of a candidate's verification."""
+
+
+def size(value: float | None) -> str:
+    """Bytes in powers of 1000: ``64.2 KB``."""
+    return "-" if value is None else _scaled(value, ("B", "KB", "MB", "GB", "TB"))
+
+
+def count(value: float | None) -> str:
+    """A count with K, M, G: ``20.1 M``."""
+    return "-" if value is None else _scaled(value, ("", "K", "M", "G", "T")).rstrip()
+
+
+def _scaled(value: float, units: Sequence[str]) -> str:
+    step = 0
+    while abs(value) >= 999.95 and step < len(units) - 1:
+        value /= 1000
+        step += 1
+    return f"{value:.0f} {units[step]}" if step == 0 else f"{value:.1f} {units[step]}"
+
+
+def number(measurement: Measurement | None) -> str:
+    """A measurement in its unit."""
+    if measurement is None:
+        return "-"
+    if measurement.unit == "byte":
+        return size(measurement.value)
+    if measurement.unit in ("MAC", "bit operation"):
+        return count(measurement.value)
+    if measurement.unit == "ms":
+        return f"{measurement.value:.3g} ms"
+    return f"{measurement.value:.4f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns, the first one left-aligned, the others right-aligned."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first = cells[0].ljust(widths[0])
+        return "  ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]).rstrip()
+
+    return "\n".join([line(header), line(["-" * w for w in widths]), *(line(row) for row in rows)])
+
+
+def frontier_text(record: SearchRecord, candidates: Sequence[Candidate], stage: str = "after") -> str:
+    """The frontier as a table, dense model first, with what to make of it."""
+    dense = {(m.name, m.split): m for m in record.dense}
+    rows = [
+        [
+            *_row(
+                "dense", dense.get(("accuracy", "validation")), dense.get(("accuracy", "test")), dense, dense
+            ),
+            "",
+        ]
+    ]
+    for candidate in candidates:
+        own = {(m.name, m.split): m for m in candidate.measurements}
+        rows.append(
+            [
+                *_row(
+                    str(candidate.id),
+                    own.get(("accuracy", "validation")),
+                    own.get(("accuracy", "test")),
+                    own,
+                    dense,
+                    "~" if _within_noise(candidate, candidates) else "",
+                ),
+                VERIFIED[candidate.verified],
+            ]
+        )
+    header = ["id", "accuracy", "95% interval", "", "test", "memory", "smaller", "file", "MACs", "fewer"]
+    header += ["latency", "faster"] if (LATENCY, "") in dense else []
+    header.append("verified")
+    lines = [
+        table(header, rows),
+        "",
+        f"{record.name}: {record.trials} trials, {record.frontier_size} on the frontier, hypervolume "
+        f"{record.hypervolume:.4f} (log2 axes {record.hypervolume_log2:.3f}; reference "
+        + ", ".join(f"{name} {_plain(value)}" for name, value in record.reference.items())
+        + ")",
+    ]
+    if stage == "before":
+        lines.append(
+            "The table shows candidates before recovery; size and hypervolume are of the frontier after."
+        )
+    if record.settings.get("latency") is not None:
+        lines.append(latency_text(record.settings["latency"]))
+    noisy = sum(_within_noise(candidate, candidates) for candidate in candidates)
+    if noisy:
+        lines.append(
+            f"~ {noisy} of {len(candidates)}: within the noise (95%) of a cheaper point's accuracy; "
+            "the difference may not be real."
+        )
+    curse = optimism(candidates)
+    if curse is not None:
+        lines.append(
+            f"Validation minus test over the frontier: {100 * curse:+.2f} points (the search chose on validation; "
+            "trust the test column)."
+        )
+    lines += _recovered_text(candidates)
+    if not candidates:
+        lines.append("No candidate is within these limits.")
+    return "\n".join(lines)
+
+
+def latency_text(table: Mapping[str, Any]) -> str:
+    """Where latency was measured, and how wrong its predictions are: of a search's settings."""
+    place, errors = table["place"], table["errors"]
+    threads, batch = (
+        f"{place[what]} {word}{'' if place[what] == 1 else 's'}"
+        for what, word in (("threads", "thread"), ("batch", "input"))
+    )
+    return (
+        f"Latency: {batch} in {place['backend']} {place['release']} on {threads} of {place['processor']}; predicted "
+        f"from {table['configurations']} measured configurations, off by {errors['median']:.1%} in the median and "
+        f"{errors['worst']:.1%} at worst on those it was not fitted to."
+    )
+
+
+def optimism(candidates: Sequence[Candidate]) -> float | None:
+    """Mean of validation minus test accuracy: the winner's curse. None when nothing was tested."""
+    gaps = []
+    for candidate in candidates:
+        validation, test = candidate.value("accuracy", "validation"), candidate.value("accuracy", "test")
+        if validation is not None and test is not None:
+            gaps.append(validation - test)
+    return sum(gaps) / len(gaps) if gaps else None
+
+
+def _within_noise(candidate: Candidate, others: Sequence[Candidate]) -> bool:
+    """Whether some point that costs no more has an accuracy that this one's interval includes."""
+    mine = candidate.measurement("accuracy", "validation")
+    if mine is None or mine.low is None:
+        return False
+    for other in others:
+        theirs = other.measurement("accuracy", "validation")
+        if other is candidate or theirs is None or theirs.value >= mine.value:
+            continue
+        cheaper = all(
+            (a := other.value(name)) is not None and (b := candidate.value(name)) is not None and a <= b
+            for name in ("memory_bytes", "macs")
+        )
+        if cheaper and theirs.value >= mine.low:
+            return True
+    return False
+
+
+def _row(
+    identifier: str,
+    accuracy: Measurement | None,
+    test: Measurement | None,
+    own: dict[tuple[str, str], Measurement],
+    dense: dict[tuple[str, str], Measurement],
+    mark: str = "",
+) -> list[str]:
+    memory, macs, file = (own.get((name, "")) for name in ("memory_bytes", "macs", "file_bytes"))
+    fast = dense.get((LATENCY, ""))
+    interval = "-"
+    if accuracy is not None and accuracy.low is not None and accuracy.high is not None:
+        interval = f"{accuracy.low:.4f}..{accuracy.high:.4f}"
+    return [
+        identifier,
+        number(accuracy),
+        interval,
+        mark,
+        number(test),
+        number(memory),
+        _ratio(dense.get(("memory_bytes", "")), memory),
+        number(file),
+        number(macs),
+        _ratio(dense.get(("macs", "")), macs),
+        *([] if fast is None else [number(own.get((LATENCY, ""))), _ratio(fast, own.get((LATENCY, "")))]),
+    ]
+
+
+def _ratio(dense: Measurement | None, own: Measurement | None) -> str:
+    return "-" if dense is None or own is None or not own.value else f"{dense.value / own.value:.2f}x"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+
+
+def candidate_text(record: SearchRecord, candidate: Candidate) -> str:
+    """One candidate: its measurements beside the dense model's, and its configuration."""
+    dense = {(m.name, m.split): m for m in record.dense}
+    rows = [
+        [
+            f"{m.name} ({m.split})" if m.split else m.name,
+            number(m),
+            f"{m.low:.4f}..{m.high:.4f}" if m.low is not None and m.high is not None else "",
+            number(dense.get((m.name, m.split))),
+        ]
+        for m in sorted(candidate.measurements, key=lambda m: not m.split)
+    ]
+    return "\n".join(
+        [
+            f"candidate {candidate.id} of {record.name}"
+            + (" (on the frontier)" if candidate.on_frontier else ""),
+            *_recovered_lines(candidate),
+            "",
+            table(["measurement", "value", "95% interval", "dense"], rows),
+            "",
+            f"verified: {VERIFIED[candidate.verified]}"
+            + (f" (leanfront verify {candidate.id})" if candidate.verified is None else ""),
+            configuration_text(candidate.configuration),
+        ]
+    )
+
+
+def _recovered_text(candidates: Sequence[Candidate], most: int = 6) -> list[str]:
+    """Which of some candidates were recovered, and what they were before."""
+    found = [
+        f"{each.id} from {each.parent} ({before:.4f} -> {each.accuracy:.4f})"
+        for each in candidates
+        if each.parent is not None and (before := each.value(BEFORE)) is not None
+    ]
+    return [f"Recovered: {_short(found, most)}"] if found else []
+
+
+def _recovered_lines(candidate: Candidate) -> list[str]:
+    before, after = candidate.value(BEFORE), candidate.accuracy
+    if candidate.parent is None or before is None or after is None:
+        return []
+    return [f"recovered from candidate {candidate.parent}: accuracy {before:.4f} -> {after:.4f}"]
+
+
+def verification_text(verification: Verification) -> str:
+    """A candidate's claims, each beside what was found."""
+    rows = [
+        [
+            f"{claim.name} ({claim.split})" if claim.split else claim.name,
+            _claimed(claim.claimed, claim),
+            _claimed(claim.found, claim),
+            f"{claim.tolerance:.2g}" if claim.tolerance else "exact",
+            "yes" if claim.ok else "NO",
+        ]
+        for claim in verification.claims
+    ]
+    lines = [table(["claim", "claimed", "found", "may differ by", "holds"], rows)]
+    if verification.unchecked:
+        lines += ["", "not checked"]
+        lines += [f"  {name}: {why}" for name, why in verification.unchecked.items()]
+    lines += [
+        "",
+        f"candidate {verification.candidate}: all {len(rows)} claims hold"
+        if verification.ok
+        else f"candidate {verification.candidate}: {len(verification.broken)} of {len(rows)} claims do not hold",
+    ]
+    return "\n".join(lines)
+
+
+def verifications_text(verifications: Sequence[Verification]) -> str:
+    """Several verifications, one a line, and how many hold."""
+    if not verifications:
+        return "There is no candidate to verify."
+    rows = [
+        [
+            str(each.candidate),
+            str(len(each.claims)),
+            VERIFIED[each.ok],
+            ", ".join(
+                f"{claim.name} ({claim.split})" if claim.split else claim.name for claim in each.broken
+            ),
+        ]
+        for each in verifications
+    ]
+    held = sum(each.ok for each in verifications)
+    return "\n".join(
+        [
+            table(["candidate", "claims", "verified", "does not hold"], rows),
+            "",
+            f"{held} of {len(verifications)} candidates hold what is claimed of them",
+        ]
+    )
+
+
+def _claimed(value: float | str | None, claim: Claim) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        # Digests differ from their first digits on.
+        return value[:12] if claim.name in ("sha256", "configuration") else value
+    return f"{value:,.0f}" if not claim.split else f"{value:.6f}"
+
+
+def attempt_text(attempt: Attempt) -> str:
+    """What came of recovering a candidate, in a sentence."""
+    parent, own = attempt.parent.id, attempt.candidate
+    if attempt.error is not None:
+        return f"candidate {parent} could not be recovered: {attempt.error}"
+    if own is None:
+        return f"candidate {parent}: no time was left to learn anything"
+    known = " (found, not trained again)" if attempt.found else ""
+    if own.state != "complete":
+        return f"candidate {parent}: {own.reason}{known}"
+    change = f"accuracy {own.value(BEFORE):.4f} -> {own.accuracy:.4f}"
+    return f"candidate {own.id} recovered from {parent}: {change}{known}"
+
+
+def attempts_text(attempts: Sequence[Attempt], error: float | None, points: int) -> str:
+    """Recoveries as a table, and how well their gains were predicted."""
+    rows = []
+    for attempt in attempts:
+        own, predicted = attempt.candidate, attempt.to_json()["predicted"]
+        better = attempt.gained
+        rows.append(
+            [
+                str(attempt.parent.id),
+                "-" if better is None else str(better.id),
+                _share(attempt.parent.accuracy if own is None else own.value(BEFORE)),
+                "-" if better is None else _share(better.accuracy),
+                "-" if better is None else _share(better.value("accuracy", "test")),
+                _share(attempt.gain, signed=True),
+                "-"
+                if predicted is None
+                else f"{predicted['gain']:+.4f} ({predicted['low']:+.4f}..{predicted['high']:+.4f})",
+                "-" if own is None or own.value(MINUTES) is None else f"{own.value(MINUTES):.2f}",
+                "found" if attempt.found else attempt.ended,
+            ]
+        )
+    header = ["of", "id", "before", "after", "test", "gain", "predicted", "minutes", "ended"]
+    lines = (
+        [table(header, rows)] if rows else ["There is no candidate that recovery is expected to gain from."]
+    )
+    for attempt in attempts:
+        if attempt.gained is None:
+            lines.append(attempt_text(attempt))
+    if error is not None:
+        lines.append(
+            f"Gains are predicted within {error:.4f} (root mean square over {points} recoveries, each predicted "
+            "from the others)."
+        )
+    return "\n".join(lines)
+
+
+def _share(value: float | None, *, signed: bool = False) -> str:
+    return "-" if value is None else f"{value:+.4f}" if signed else f"{value:.4f}"
+
+
+def configuration_text(configuration: Configuration) -> str:
+    """A configuration in a few lines."""
+    if configuration.is_dense:
+        return "the dense model"
+    lines = []
+    if configuration.channels:
+        kept = ", ".join(f"{group} {units}" for group, units in configuration.channels.items())
+        lines.append(f"kept channels (by {configuration.criterion}): {kept}")
+    for label, values in (
+        ("weight bits", configuration.weight_bits),
+        ("activation bits", configuration.activation_bits),
+        ("sparsity", configuration.sparsity),
+    ):
+        if values:
+            lines.append(f"{label}: " + ", ".join(f"{layer} {value}" for layer, value in values.items()))
+    return "\n".join(lines)
+
+
+def next_question(record: SearchRecord, database: str | None) -> str:
+    """A command that asks the search something it can be asked: an eighth of the bytes, half of the MACs."""
+    dense = {m.name: m.value for m in record.dense}
+    option = f" --database {shlex.quote(database)}" if database else ""
+    question = f"leanfront select {shlex.quote(record.name)}"
+    question += f" --max-memory {size(dense['memory_bytes'] / 8).replace(' ', '')}"
+    if "macs" in dense:
+        question += f" --max-macs {count(dense['macs'] / 2).replace(' ', '')}"
+    return question + option
+
+
+def searches_text(records: Sequence[SearchRecord]) -> str:
+    """All searches, a line each."""
+    if not records:
+        return "No searches yet. Start one: leanfront search digits"
+    rows = [
+        [
+            r.name,
+            r.target if len(r.target) <= 48 else r.target[:45] + "...",
+            r.state,
+            str(r.trials),
+            str(r.frontier_size),
+            f"{r.hypervolume_log2:.3f}",
+        ]
+        for r in records
+    ]
+    return table(["name", "target", "state", "trials", "frontier", "hypervolume (log2)"], rows)
+
+
+def check_text(report: Report) -> str:
+    """The outcome of a check of the database: searches, then what is wrong."""
+    lines = [f"{report.url}: schema {report.schema or 'none'}, this release's is {report.head}"]
+    if report.searches:
+        rows = [
+            [s.name, str(s.trials), str(s.candidates), str(s.stopped), str(s.failed), str(s.frontier_size)]
+            for s in report.searches
+        ]
+        lines += ["", table(["search", "trials", "candidates", "stopped", "failed", "frontier"], rows), ""]
+    if report.files is None:
+        lines.append("files were not checked: there is no artifact folder here (LEANFRONT_ARTIFACTS)")
+    else:
+        lines.append(f"{report.files} files in the artifact folder")
+    if report.strays:
+        lines.append(f"{report.strays} files or rows of files that nothing needs: --clean removes them")
+    found = "nothing is wrong" if report.ok else f"{len(report.problems)} problem(s):"
+    return "\n".join([*lines, found, *(f"  {problem}" for problem in report.problems)])
+
+
+def coverage_text(coverage: Coverage, cheapest: dict[str, float], cuts: Sequence[str]) -> str:
+    """The coverage report."""
+    lines = [
+        f"{coverage.parameters:,} parameters, {size(coverage.memory_bytes)}, {count(coverage.macs)} MACs",
+        f"bits can be chosen for   {coverage.quantisable_bytes:7.1%} of the bytes, "
+        f"{coverage.quantisable_macs:7.1%} of the MACs",
+        f"channels can be cut from {coverage.prunable_bytes:7.1%} of the bytes, "
+        f"{coverage.prunable_macs:7.1%} of the MACs",
+        f"cheapest configuration: {size(cheapest['memory_bytes'])}, {count(cheapest.get('macs'))} MACs",
+        *cuts,
+        "",
+        f"{len(coverage.groups)} channel groups, each proven: cutting equals silencing",
+    ]
+    if coverage.groups:
+        rows = [
+            [g["name"], str(g["units"]), str(g["channels"]), _short(g["members"])] for g in coverage.groups
+        ]
+        lines += [table(["group", "units", "channels", "cuts"], rows)]
+    lines += ["", f"{len(coverage.layers)} layers whose bits and sparsity can be chosen"]
+    if coverage.layers:
+        rows = [
+            [row["name"], row["kind"], count(row["weights"]), count(row["macs"]), str(len(row["groups"]))]
+            for row in coverage.layers
+        ]
+        lines += [table(["layer", "kind", "weights", "MACs", "groups"], rows)]
+    if coverage.exclusions:
+        lines += ["", "left alone"]
+        lines += [
+            f"  {row['name'] or 'model'} ({row['what']}): {row['reason']}" for row in coverage.exclusions
+        ]
+    if coverage.unsupported:
+        lines += ["", "operators whose MACs are not counted"]
+        lines += [f"  {name} ({calls} calls)" for name, calls in coverage.unsupported.items()]
+    return "\n".join(lines)
+
+
+def _short(members: Sequence[Any], most: int = 6) -> str:
+    shown = ", ".join(str(member) for member in members[:most])
+    return shown if len(members) <= most else f"{shown}, and {len(members) - most} more"

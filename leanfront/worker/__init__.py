@@ -1,0 +1,1 @@
+"""Workers: they take queued jobs from the database and do them."""

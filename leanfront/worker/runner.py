@@ -1,0 +1,155 @@
+"""A runner: takes queued jobs from the database and drives them, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from leanfront.actions.lease_renewal import Holding
+from leanfront.core.storage import FrontierStore, Job, Lease, runner_name
+from leanfront.errors import LeanfrontError, LeaseLostError, StorageError
+from leanfront.version import __version__
+from leanfront.worker.handlers import HANDLERS, Place
+
+POLL = 1.0
+"""Seconds between two looks at an empty queue."""
+LONGEST_PAUSE = 4.0
+"""Seconds after a job that could not be stored before the next one is taken."""
+LONGEST_WAIT = 15.0
+"""Seconds between two looks at a database that does not answer."""
+
+log = logging.getLogger("leanfront.worker.runner")
+
+
+class Runner:
+    """Takes jobs one after the other.
+
+    Args:
+        store: the database.
+        place: where and how to work.
+        name: of the runner; host and process by default.
+    """
+
+    def __init__(self, store: FrontierStore, place: Place, name: str | None = None) -> None:
+        self.name = name or runner_name()
+        self._store = store
+        self._place = place
+        self._stopping = threading.Event()
+        self._wait = POLL
+
+    def stop(self) -> None:
+        """Finish what runs, give the job back, and end `run`."""
+        self._stopping.set()
+
+    def run(self, *, once: bool = False) -> int:
+        """Take jobs until told to stop.
+
+        Args:
+            once: end when the queue is empty.
+
+        Returns:
+            Number of jobs taken.
+        """
+        log.info("runner %s takes %s", self.name, ", ".join(HANDLERS))
+        taken = 0
+        with self._signs_of_life():
+            while not self._stopping.is_set():
+                try:
+                    claimed = self._store.jobs.claim(self.name, tuple(HANDLERS), self._place.lease)
+                    self._wait = POLL
+                except StorageError as error:
+                    log.warning("%s; trying again in %.0f s", error, self._wait)
+                    self._stopping.wait(self._wait)
+                    self._wait = min(2 * self._wait, LONGEST_WAIT)
+                    continue
+                if claimed is not None:
+                    taken += 1
+                    self._do(*claimed)
+                elif once:
+                    break
+                else:
+                    self._stopping.wait(POLL)
+        log.info("runner %s ends after %d jobs", self.name, taken)
+        return taken
+
+    def _do(self, job: Job, lease: Lease) -> None:
+        log.info("job %d: %s %s (attempt %d)", job.id, job.kind, job.search, job.attempts)
+        begin = time.monotonic()
+        jobs = self._store.jobs
+        with Holding(jobs, lease, self._place.lease) as holding:
+
+            def over() -> bool:
+                return holding.over or self._stopping.is_set()
+
+            try:
+                said = HANDLERS[job.kind](job, self._store.under(lease), self._place, over)
+                if said is not None:
+                    with suppress(LeaseLostError):
+                        # A search has ended its job by itself.
+                        jobs.finish(lease, "done", said)
+                elif holding.cancelled:
+                    jobs.finish(lease, "cancelled", "cancelled")
+                elif not holding.over:
+                    jobs.give_back(lease)
+            except StorageError as error:
+                log.warning("job %d: %s", job.id, error)
+                # Where the database cannot be reached the lease runs out, and whoever reaches it goes on.
+                with suppress(StorageError):
+                    jobs.give_back(lease, str(error))
+                # A server that restarts takes a while; every claim is an attempt.
+                self._stopping.wait(min(POLL * 2 ** (job.attempts - 1), LONGEST_PAUSE))
+            except LeanfrontError as error:
+                self._fail(lease, str(error))
+            except Exception as error:
+                log.exception("job %d failed", job.id)
+                self._fail(lease, f"{type(error).__name__}: {error}")
+        log.info("job %d: left after %.1f s", job.id, time.monotonic() - begin)
+
+    def _fail(self, lease: Lease, reason: str) -> None:
+        log.warning("job %d failed: %s", lease.job, reason)
+        with suppress(StorageError):
+            self._store.jobs.finish(lease, "failed", reason)
+
+    @contextmanager
+    def _signs_of_life(self) -> Iterator[None]:
+        """Tell the database now and then that this runner is there."""
+        left = threading.Event()
+
+        def tell() -> None:
+            while True:
+                with suppress(StorageError):
+                    self._store.jobs.present(self.name, __version__, tuple(HANDLERS))
+                if left.wait(self._place.lease / 3):
+                    return
+
+        thread = threading.Thread(target=tell, name="signs of life", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            left.set()
+            thread.join()
+            with suppress(StorageError):
+                self._store.jobs.leave(self.name)
+
+
+@contextmanager
+def stopped_by_signals(runner: Runner) -> Iterator[None]:
+    """SIGTERM and Ctrl-C stop the runner; a second one ends the process at once."""
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        log.info("%s: finishing what runs", signal.Signals(number).name)
+        runner.stop()
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,86 @@
+"""A target made ready: what inspecting and searching it have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from leanfront.core.compressors import Configuration, Coverage, Structure
+from leanfront.core.compressors.configuration import ACTIVATION_BITS, FLOAT_BITS
+from leanfront.core.compressors.coverage_report import coverage
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.cost_models import Costs, LatencyOptions, LatencyTable, Profile
+from leanfront.core.cost_models.latency import LATENCY, LatencyPlan
+from leanfront.core.cost_models.latency import latency as measured_latency
+from leanfront.core.cost_models.latency_table import LatencyCost
+from leanfront.core.cost_models.macs import MacModel
+from leanfront.core.objectives import resolve
+from leanfront.core.search.space import Space, SpaceOptions, derive_space
+from leanfront.core.targets import Target
+from leanfront.core.targets.architectures import architecture_name
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A target made ready: what inspecting and searching it have in common."""
+
+    target: Target
+    structure: Structure
+    space: Space
+    costs: Costs
+    coverage: Coverage
+    latency: LatencyTable | None = None
+
+    @property
+    def dense_costs(self) -> dict[str, float]:
+        """Costs of the dense model."""
+        return self.costs.of(Configuration())
+
+    @property
+    def cheapest(self) -> dict[str, float]:
+        """Costs of the cheapest configuration of the space: no budget below it can be met."""
+        return self.costs.of(self.space.configuration(self.space.cheapest))
+
+
+def prepare(
+    target: Target,
+    options: SpaceOptions,
+    objectives: Sequence[str] = (),
+    latency: LatencyOptions | LatencyTable | None = None,
+) -> Prepared:
+    """Derive structure, space, costs and coverage of a target.
+
+    Args:
+        target: to be compressed.
+        options: of the space.
+        objectives: names; their costs must be available.
+        latency: where latency is to be measured, or a table of it, where it is wanted beyond being an objective.
+
+    Raises:
+        LeanfrontError: the model cannot be handled, or an objective cannot be computed for it.
+    """
+    structure = derive(target.model, target.example_input, seed=options.seed)
+    space = derive_space(structure, options)
+    profile = Profile(target.model, target.example_input, structure, architecture_name(target))
+    required = [o.measurement for o in resolve(objectives) if o.is_cost] if objectives else []
+    predicted = None
+    if latency is not None or LATENCY in required:
+        predicted = _latency(profile, options, latency or LatencyOptions())
+    costs = Costs(profile, required, {} if predicted is None else {LATENCY: predicted})
+    missing = costs.unavailable.get("macs")
+    if missing is None:
+        model = MacModel(profile)
+        report = coverage(structure, model.layers, model.dense, profile.unsupported)
+    else:
+        exclusions = (*structure.exclusions, ("", "MACs", missing))
+        report = coverage(replace(structure, exclusions=exclusions), {}, 0, {})
+    return Prepared(target, structure, space, costs, report, None if predicted is None else predicted.table)
+
+
+def _latency(profile: Profile, space: SpaceOptions, wanted: LatencyOptions | LatencyTable) -> LatencyCost:
+    """Predicted latency, its table measured on what the space allows where there is none."""
+    if isinstance(wanted, LatencyTable):
+        return measured_latency(profile, table=wanted)
+    activations = {"float": (FLOAT_BITS,), "8": (8,), "search": ACTIVATION_BITS}[space.activation_bits]
+    plan = LatencyPlan(wanted, space.bits, activations, space.activation_range, space.seed)
+    return measured_latency(profile, plan)

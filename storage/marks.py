@@ -1,0 +1,138 @@
+"""What a search's answers depend on, in one small query: the whole record holds long settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+
+from leanfront.core.objectives import Objective
+from leanfront.core.search import ENDED
+from leanfront.core.storage import FrontierStore
+from leanfront.core.storage.searches import find_search
+from leanfront.core.storage.tables import CandidateRow, SearchRow, table
+
+# Columns of the table: those of its class would cost each query more than the database takes for it.
+_SEARCHES = table(SearchRow).c
+_CANDIDATES = table(CandidateRow).c
+_COLUMNS = select(
+    _SEARCHES.id,
+    _SEARCHES.name,
+    _SEARCHES.state,
+    _SEARCHES.message,
+    _SEARCHES.trials,
+    _SEARCHES.frontier_size,
+    _SEARCHES.frontier_version,
+    _SEARCHES.hypervolume,
+    _SEARCHES.hypervolume_log2,
+    _SEARCHES.fingerprint,
+    _SEARCHES.objectives,
+)
+# Made once: putting a statement together costs more than running it.
+_NAMED = _COLUMNS.where(_SEARCHES.name == bindparam("name"))
+_SINCE = _COLUMNS.where(_SEARCHES.id >= bindparam("first")).order_by(_SEARCHES.id)
+_LAST = select(func.max(_CANDIDATES.id)).where(_CANDIDATES.search_id == bindparam("search"))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a search is; see `search.SearchRecord`."""
+
+    id: int
+    name: str
+    state: str
+    message: str | None
+    trials: int
+    frontier_size: int
+    frontier_version: int
+    hypervolume: float
+    hypervolume_log2: float
+    fingerprint: str
+    objectives: tuple[Objective, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody drives it any more."""
+        return self.state in ENDED
+
+    @property
+    def frontier(self) -> tuple[Any, ...]:
+        """Changes whenever anything that is said of the frontier does."""
+        return self.id, self.frontier_version, self.hypervolume, self.hypervolume_log2, self.fingerprint
+
+    def frontier_json(self) -> dict[str, Any]:
+        """Data of a ``frontier`` event."""
+        return {
+            "version": self.frontier_version,
+            "size": self.frontier_size,
+            "hypervolume": self.hypervolume,
+            "hypervolume_log2": self.hypervolume_log2,
+        }
+
+    def state_json(self) -> dict[str, Any]:
+        """Data of a ``state`` event."""
+        return {"state": self.state, "message": self.message, "trials": self.trials}
+
+
+@dataclass(frozen=True)
+class About:
+    """What never changes of a search; see `search.SearchRecord`."""
+
+    target: str
+    registered: str | None
+    created: datetime
+
+
+def mark(store: FrontierStore, name: str) -> Mark:
+    """The mark of a search. Raises `NotFoundError`, naming the searches that exist."""
+    # A session would cost more than the query.
+    with store.database.single() as connection:
+        row = connection.execute(_NAMED, {"name": name}).one_or_none()
+    if row is None:
+        with store.database.reading() as session:
+            row = session.execute(_COLUMNS.where(_SEARCHES.id == find_search(session, name).id)).one()
+    return _mark(row)
+
+
+def newest(store: FrontierStore, limit: int) -> list[Mark]:
+    """The marks of the searches that were made last."""
+    with store.database.reading() as session:
+        return [_mark(row) for row in session.execute(_COLUMNS.order_by(_SEARCHES.id.desc()).limit(limit))]
+
+
+def since(store: FrontierStore, first: int) -> list[Mark]:
+    """The marks of the search with that id and of all later ones, oldest first."""
+    with store.database.single() as connection:
+        return [_mark(row) for row in connection.execute(_SINCE, {"first": first})]
+
+
+def about(store: FrontierStore, ids: Sequence[int]) -> dict[int, About]:
+    """What never changes of searches, by id; those that are not there are left out."""
+    if not ids:
+        return {}
+    columns = _SEARCHES.id, _SEARCHES.target, _SEARCHES.settings["registered"].as_string(), _SEARCHES.created
+    with store.database.single() as connection:
+        rows = connection.execute(select(*columns).where(_SEARCHES.id.in_(ids)))
+        return {identifier: About(*rest) for identifier, *rest in rows}
+
+
+def last_candidate(store: FrontierStore, search: int) -> int:
+    """The largest id of the candidates of the search with that id; 0 without any."""
+    with store.database.single() as connection:
+        return connection.execute(_LAST, {"search": search}).scalar() or 0
+
+
+def names_like(store: FrontierStore, stem: str) -> set[str]:
+    """Names of searches that start so."""
+    with store.database.reading() as session:
+        return set(
+            session.scalars(select(_SEARCHES.name).where(_SEARCHES.name.startswith(stem, autoescape=True)))
+        )
+
+
+def _mark(row: Any) -> Mark:
+    fields = row._mapping
+    return Mark(**{**fields, "objectives": tuple(Objective(**each) for each in fields["objectives"])})
