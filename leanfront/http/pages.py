@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+import posixpath
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -33,10 +34,11 @@ HEADERS = {
 
 
 class Page(NamedTuple):
-    """What is in the shell of a page: its title until its module knows a better one, that module, and its style."""
+    """What is in the shell of a page: its title until its script knows a better one, the folder of its modules, in
+    which ``page.js`` is the one that starts it, and its style."""
 
     title: str
-    module: str
+    folder: str
     style: str
 
 
@@ -61,7 +63,8 @@ _SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
 _REVALIDATE = "no-cache"
 _FOR_EVER = "public, max-age=31536000, immutable"
 _PACKED = ".gz"
-_IMPORT = re.compile(r'from "\./([^"]+)"')
+_SENT = (".js", ".css", ".svg", _PACKED)
+_IMPORT = re.compile(r'from "(\.{1,2}/[^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -105,22 +108,29 @@ class Asset:
         return Response(self.plain, headers=headers, media_type=self.kind)
 
 
-def modules(name: str) -> list[str]:
+def modules(path: str) -> list[str]:
     """A module of ours and all that it imports, as paths below ``/assets/``."""
-    found = [f"js/{name}.js"]
-    for path in found:
-        imported = _IMPORT.findall(assets()[path].plain.decode())
-        found += [each for each in dict.fromkeys(f"js/{file}" for file in imported) if each not in found]
+    found = [path]
+    for each in found:
+        found += [other for other in imported(each) if other not in found]
     return found
+
+
+def imported(path: str) -> list[str]:
+    """What a module of ours imports itself, as paths below ``/assets/``: a browser resolves them against its own."""
+    folder = posixpath.dirname(path)
+    named = _IMPORT.findall(assets()[path].plain.decode())
+    return list(dict.fromkeys(posixpath.normpath(posixpath.join(folder, each)) for each in named))
 
 
 @cache
 def shell(page: Page) -> Asset:
-    """A page as it is sent: all of them are one shell around a module."""
+    """A page as it is sent: all of them are one shell around a script."""
     # Without this a browser would ask for one level of imports after the other.
-    preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{path}">' for path in modules(page.module))
+    script = f"js/{page.folder}/page.js"
+    preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{path}">' for path in modules(script))
     template = Template((_root() / "shell.html").read_text(encoding="utf-8"))
-    text = template.substitute(page._asdict(), preloads=preloads)
+    text = template.substitute(page._asdict(), script=script, preloads=preloads)
     return Asset("text/html", gzip.compress(text.encode(), mtime=0), lasting=False)
 
 
@@ -128,9 +138,9 @@ def shell(page: Page) -> Asset:
 def assets() -> dict[str, Asset]:
     """All assets by their path below ``/assets/``."""
     found = {
-        f"{folder}/{file.name.removesuffix(_PACKED)}": _asset(file)
+        path.removesuffix(_PACKED): _asset(file)
         for folder in _OURS
-        for file in _files(_root() / folder)
+        for path, file in _files(_root() / folder, folder)
     }
     # Swagger UI as a package carries it: the framework's own page would load it from elsewhere.
     swagger = resources.files("fastapi_swagger") / "resources"
@@ -141,9 +151,14 @@ def _root() -> Traversable:
     return resources.files("leanfront.dashboard")
 
 
-def _files(folder: Traversable) -> Iterator[Traversable]:
-    suffixes = (".js", ".css", ".svg", _PACKED)
-    return (each for each in folder.iterdir() if each.is_file() and each.name.endswith(suffixes))
+def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
+    """The files to send in a folder and the folders in it, each with its path."""
+    for each in folder.iterdir():
+        place = f"{path}/{each.name}"
+        if each.is_dir():
+            yield from _files(each, place)
+        elif each.name.endswith(_SENT):
+            yield place, each
 
 
 def _asset(file: Traversable) -> Asset:

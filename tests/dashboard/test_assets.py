@@ -13,10 +13,10 @@ import pytest
 from playwright.sync_api import Page as Shown
 from playwright.sync_api import expect
 
-from leanfront.http.pages import PAGES, POLICY, Page, assets, shell
+from leanfront.http.pages import PAGES, POLICY, Page, assets, imported, modules, shell
 
 ROOT = Path(str(resources.files("leanfront.dashboard")))
-SCRIPTS = sorted(ROOT.glob("js/*.js"))
+SCRIPTS = sorted(ROOT.glob("js/**/*.js"))
 STYLES = sorted(ROOT.glob("style/*.css"))
 FORBIDDEN = (
     "innerHTML",
@@ -36,7 +36,7 @@ def test_pages(showcase: str) -> None:
         answer = httpx2.get(showcase + path.format(name="x", kind="classes", id=1))
         assert answer.status_code == 200
         assert f"<title>{page.title} · leanfront</title>" in answer.text
-        assert f'src="/assets/js/{page.module}.js"' in answer.text
+        assert f'src="/assets/js/{page.folder}/page.js"' in answer.text
         assert "$" not in answer.text
         assert '<link rel="modulepreload" href="/assets/js/api.js">' in answer.text
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -82,14 +82,33 @@ def test_all_that_pages_name_is_there() -> None:
     }
     named |= {found for script in SCRIPTS for found in re.findall(r'"/assets/([^"]+)"', script.read_text())}
     named |= {
-        f"js/{found}"
+        path_of((script.parent / found).resolve())
         for script in SCRIPTS
-        for found in re.findall(r'(?:from|import\() ?"\./([^"]+)"', script.read_text())
+        for found in re.findall(r'(?:from|import\(?) ?"(\.[^"]+)"', script.read_text())
     }
-    assert {"js/explorer.js", "js/dom.js", "swagger/swagger-ui.css"} <= named <= set(assets())
+    assert {"js/explorer/page.js", "js/explorer/chart.js", "js/dom.js"} <= named
+    assert "swagger/swagger-ui.css" in named
+    assert named <= set(assets())
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def path_of(script: Path) -> str:
+    return script.relative_to(ROOT.resolve()).as_posix()
+
+
+def test_every_module_is_on_a_page() -> None:
+    started = {path for page in PAGES.values() for path in modules(f"js/{page.folder}/page.js")}
+    # It runs before the modules, so that a chosen theme does not flash.
+    assert started | {"js/theme.js"} == {path_of(script.resolve()) for script in SCRIPTS}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=path_of)
+def test_modules_import_what_is_shared_or_of_their_page(script: Path) -> None:
+    folder = path_of(script.parent)
+    for other in imported(path_of(script)):
+        assert other.rpartition("/")[0] in ("js", folder), other
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=path_of)
 def test_scripts_make_no_markup_of_text(script: Path) -> None:
     text = script.read_text()
     for forbidden in FORBIDDEN:
@@ -97,7 +116,7 @@ def test_scripts_make_no_markup_of_text(script: Path) -> None:
     assert text.count("\n") < 500
 
 
-@pytest.mark.parametrize("page", dict.fromkeys(PAGES.values()), ids=lambda page: page.module)
+@pytest.mark.parametrize("page", dict.fromkeys(PAGES.values()), ids=lambda page: page.folder)
 def test_pages_hold_nothing_inline(page: Page) -> None:
     text = shell(page).plain.decode()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", text)

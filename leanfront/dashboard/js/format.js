@@ -22,6 +22,9 @@ const UNITS = { byte: "bytes", MAC: "MACs", "bit operation": "bit operations", 1
 /** Costs: what a search wants little of. Of metrics it wants much, but for these. */
 const SMALLER_IS_BETTER = /^(cross_entropy|brier|nll|ece|mce|pie_rate|flip_rate|worst_class_drop)$/;
 
+/** Of the training that recovered a candidate, not of the model. */
+const RECOVERY = /^recovery_|_before$/;
+
 /** What a measurement is called. */
 export function label(name) {
   return LABELS[name] ?? String(name).replaceAll("_", " ");
@@ -41,6 +44,11 @@ export function axisTitle(name, unit) {
 /** Whether less of it is better. */
 export function smallerIsBetter(name, split) {
   return !split || SMALLER_IS_BETTER.test(name);
+}
+
+/** Whether a measurement tells how a candidate was recovered. */
+export function isOfRecovery(name) {
+  return RECOVERY.test(name);
 }
 
 /** A number with as many digits as its unit deserves; "–" where there is none. */

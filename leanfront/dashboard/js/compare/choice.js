@@ -1,0 +1,53 @@
+/** Which candidates are compared: their ids in the address, each with how it is drawn. */
+
+import { BLUE, GREEN, ORANGE, PURPLE } from "../plot.js";
+import { read, write } from "../state.js";
+import { MOST } from "../tray.js";
+
+/** Colour, hatching, symbol and dash of each of the four, so that nothing is told by colour alone. */
+const LOOKS = [
+  { colour: BLUE, hatch: "", symbol: "circle", dash: "solid" },
+  { colour: ORANGE, hatch: "/", symbol: "square", dash: "dash" },
+  { colour: GREEN, hatch: ".", symbol: "diamond", dash: "dot" },
+  { colour: PURPLE, hatch: "x", symbol: "triangle-up", dash: "dashdot" },
+];
+
+/** How the candidate in a place is drawn. */
+export function look(place) {
+  return LOOKS[place % LOOKS.length];
+}
+
+/**
+ * The ids in the address.
+ * @returns {{ids: Array<number>, wrong: string}} what is wrong with them in words, "" where nothing is
+ */
+export function wanted() {
+  const parts = (read("ids") ?? "")
+    .split(",")
+    .map((each) => each.trim())
+    .filter(Boolean);
+  const bad = parts.filter((each) => !isId(each));
+  if (bad.length)
+    return {
+      ids: parts.filter(isId).map(Number).slice(0, MOST),
+      wrong: `“${bad[0]}” is no id of a candidate: ids are numbers.`,
+    };
+  const ids = [...new Set(parts.map(Number))];
+  if (ids.length > MOST) {
+    return {
+      ids: ids.slice(0, MOST),
+      wrong: `${ids.length} candidates are named, and ${MOST} at most are compared: the first ${MOST} are shown.`,
+    };
+  }
+  return { ids, wrong: "" };
+}
+
+/** Whether a text may be a candidate's id. */
+export function isId(text) {
+  return /^[1-9]\d{0,14}$/.test(text);
+}
+
+/** Compare others; the browser's back button undoes it. */
+export function choose(ids) {
+  write({ ids: ids.join(",") }, { push: true });
+}

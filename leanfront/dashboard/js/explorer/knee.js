@@ -1,0 +1,40 @@
+/** The knee: a button that marks it in the chart. */
+
+import { get, path } from "../api.js";
+import { behind, button, say } from "../ui.js";
+import { budget } from "./view.js";
+
+/** Marks the knee within a view's limits; `found` is given its candidate's id, or null. */
+export class Knee {
+  /**
+   * @param {string} name of the search
+   * @param {function(): object} view
+   * @param {function(number|null): void} found
+   */
+  constructor(name, view, found) {
+    Object.assign(this, { name, view, found });
+    this.element = button("Knee", () => behind(this.element, () => this.#toggle()));
+    this.element.title = "Beyond it, more cost buys little";
+    this.#press();
+  }
+
+  /** Mark it where the view has it marked. */
+  async show() {
+    this.#press();
+    if (!this.view().knee) return this.found(null);
+    const view = this.view();
+    const { candidate, note } = await get(path("searches", this.name, "knee"), { ...budget(view), stage: view.stage });
+    if (candidate) say(`The knee is candidate ${candidate.id}.${note ? ` ${note}` : ""}`);
+    else say("No candidate holds the budget: there is no knee.");
+    return this.found(candidate?.id ?? null);
+  }
+
+  async #toggle() {
+    this.view().knee = !this.view().knee;
+    await this.show();
+  }
+
+  #press() {
+    this.element.setAttribute("aria-pressed", String(this.view().knee));
+  }
+}
