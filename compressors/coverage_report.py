@@ -22,8 +22,8 @@ class Coverage:
         macs: multiply-adds of the dense model.
         groups: one row a channel group: name, units, what it cuts.
         layers: one row a layer: name, kind, weights, macs, groups that cut it, and what
-            `artifact/layer_costs.py` reads: inputs, outputs, groups of a convolution, kernel, bias, dtype, and its cuts: by which group, on
-            which side, how many channels a unit.
+            `artifact/layer_costs.py` reads: inputs, outputs, groups of a convolution, kernel, bias, dtype, and its
+            cuts: by which group, on which side, how many channels a unit.
         exclusions: what is left alone: name, what, reason.
         unsupported: operators whose multiply-adds are not counted: name -> calls.
         quantisable_bytes: share of the dense bytes in layers whose bits can be chosen, in [0, 1].

@@ -13,7 +13,7 @@ RECIPE = 1
 """Version of the training and of the defaults below: stored candidates name the one they were trained with."""
 FEATURES = 200.0
 """Default weight of the blocks' outputs: docs/benchmarks.md, "Recovery", has others."""
-MOST = 1 << 31
+LARGEST_SETTING = 1 << 31
 """Epochs, samples and seeds stay below it."""
 
 
@@ -113,13 +113,13 @@ class Recovery:
 
 def _whole(name: str, value: Any, least: int) -> int:
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if not whole or isinstance(value, bool) or not least <= value < MOST:
+    if not whole or isinstance(value, bool) or not least <= value < LARGEST_SETTING:
         raise ConfigurationError(f"recovery: {name} must be a whole number from {least}, not {value!r}")
     return int(value)
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:
-    real = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
+    real = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_SETTING
     if not real or not math.isfinite(value) or not low <= value <= high:
         raise ConfigurationError(f"recovery: {name} must lie in [{low:g}, {high:g}], not {value!r}")
     return float(value)

@@ -120,7 +120,7 @@ def analyse(module: nn.Module, example_input: Tensor) -> FlopCountAnalysis:
     return analysis
 
 
-def macs(module: nn.Module, example_input: Tensor) -> int:
+def count_macs(module: nn.Module, example_input: Tensor) -> int:
     """Multiply-adds of one input."""
     return int(analyse(module, example_input).total())
 

@@ -13,7 +13,8 @@ import torch
 from leanfront.core.compressors import BankCache, Configuration, Structure
 from leanfront.core.compressors.configuration import DEFAULT_RANGE, FLOAT_BITS
 from leanfront.core.compressors.statistics.cache import KeyPart, content_key
-from leanfront.core.cost_models.backends import BACKENDS, LatencyOptions, place, stand_in
+from leanfront.core.cost_models.backends import place
+from leanfront.core.cost_models.latency_options import BACKENDS, LatencyOptions
 from leanfront.core.cost_models.latency_table import (
     VERSION,
     LatencyCost,
@@ -23,18 +24,16 @@ from leanfront.core.cost_models.latency_table import (
     fitted,
 )
 from leanfront.core.cost_models.profile import Profile
-from leanfront.core.cost_models.registry import Cost, CostModel, register
+from leanfront.core.cost_models.stand_in import stand_in
 from leanfront.core.cost_models.timing import Run, Timing, in_turn, torch_threads
 from leanfront.errors import EvaluationError, LeanfrontError, StorageError
 
-LATENCY = "latency_ms"
-P50, P95 = "latency_p50_ms", "latency_p95_ms"
 FOLDER = "latency"
 SECONDS, EACH = 45.0, 0.3
 """Seconds that a table takes, about, and that one configuration is timed for together with the dense model."""
 MEASURED = 0.5
 """Seconds that one configuration is timed for whose own latency is told."""
-FEWEST, MOST = 16, 56
+FEWEST_TIMED, MOST_TIMED = 16, 56
 """Configurations that are timed, however long or short it takes."""
 STEPS = 8
 """Kept channels lie on eighths of their group, as the search's do."""
@@ -121,7 +120,7 @@ def measured_table(
     Raises:
         LeanfrontError: the backend cannot run the dense model, or hardly any compressed one.
     """
-    backend = BACKENDS[plan.options.backend](profile, plan.options)
+    backend = BACKENDS[plan.options.backend].make(profile, plan.options)
     structure = profile.structure
     done: list[Configuration] = [Configuration()]
     ratios, repeats = [1.0], [(1.0, 1.0)]
@@ -131,8 +130,8 @@ def measured_table(
     begin = time.monotonic()
     with torch_threads(threads):
         dense = backend.run(stand_in(profile, Configuration()))
-        for configuration in drawn(structure, plan, MOST - 1):
-            if len(done) >= FEWEST and time.monotonic() - begin >= SECONDS:
+        for configuration in drawn(structure, plan, MOST_TIMED - 1):
+            if len(done) >= FEWEST_TIMED and time.monotonic() - begin >= SECONDS:
                 break
             if configuration in done:
                 continue
@@ -140,7 +139,7 @@ def measured_table(
                 run = backend.run(stand_in(profile, configuration))
             except LeanfrontError as error:
                 failed.append(error)
-                if len(failed) > FEWEST:
+                if len(failed) > FEWEST_TIMED:
                     raise
                 continue
             reference, own = time_in_turn([dense, run], EACH)
@@ -224,7 +223,7 @@ def measured(
     Raises:
         LeanfrontError: the backend cannot run one of them.
     """
-    backend = BACKENDS[options.backend](profile, options)
+    backend = BACKENDS[options.backend].make(profile, options)
     with torch_threads(options.threads):
         runs = [backend.run(stand_in(profile, configuration)) for configuration in configurations]
         return time_in_turn(runs, MEASURED * len(runs))
@@ -251,20 +250,3 @@ def _read(shelf: BankCache, key: str) -> LatencyTable | None:
         return LatencyTable.from_json(json.loads(found["table"].numpy().tobytes()))
     except (LookupError, ValueError, TypeError, StorageError):
         return None
-
-
-def _default(profile: Profile) -> Cost:
-    return latency(profile)
-
-
-register(
-    CostModel(
-        LATENCY,
-        "latency",
-        "ms",
-        _default,
-        "one run on this machine: fitted to measured configurations, error stored with the search",
-        measures=True,
-        measured=(P50, P95),
-    )
-)

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.optimize import nnls
 
 from leanfront.core.compressors import Configuration
-from leanfront.core.cost_models.backends import LatencyOptions
 from leanfront.core.cost_models.batch import Batch, Encoder, Floats, Frame
+from leanfront.core.cost_models.latency_options import LatencyOptions
 from leanfront.core.cost_models.macs import MacModel
 from leanfront.core.cost_models.profile import Profile
 from leanfront.core.cost_models.timing import Timing

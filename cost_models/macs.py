@@ -11,7 +11,7 @@ from leanfront.core.compressors.artifact.layer_costs import layer_macs
 from leanfront.core.compressors.structure.structure import nonzeros, weight_count
 from leanfront.core.cost_models.batch import Batch, Both, Floats
 from leanfront.core.cost_models.profile import Profile, removed
-from leanfront.core.cost_models.registry import Cost, CostModel, register
+from leanfront.core.cost_models.registry import Cost
 from leanfront.errors import EvaluationError
 
 Count = Callable[[Mapping[str, Shape], Configuration], float]
@@ -146,14 +146,3 @@ def sparse_macs(profile: Profile) -> Cost:
         return np.asarray(np.rint(model.many(batch) - saved.sum(axis=1)), dtype=np.float64)
 
     return Both(cost, many)
-
-
-register(CostModel("macs", "macs", "MAC", MacModel, "fvcore FlopCountAnalysis, one multiply-add is one"))
-register(
-    CostModel("bops", "bops", "bit operation", bops, "MACs x weight bits x activation bits, layers only")
-)
-register(
-    CostModel(
-        "sparse_macs", "sparse_macs", "MAC", sparse_macs, "MACs if kernels skip stored zeros (assumption)"
-    )
-)

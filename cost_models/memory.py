@@ -12,7 +12,7 @@ from leanfront.core.compressors.configuration import FLOAT_BITS
 from leanfront.core.cost_models.allocations import peak, watch
 from leanfront.core.cost_models.batch import PATTERN, Batch, Both, Floats, Integers
 from leanfront.core.cost_models.profile import Profile
-from leanfront.core.cost_models.registry import Cost, CostModel, register
+from leanfront.core.cost_models.registry import Cost
 from leanfront.errors import EvaluationError
 
 _CHANGED = (
@@ -136,32 +136,3 @@ def measured_activation_bytes(profile: Profile, module: nn.Module) -> float:
     """The same peak watched on a module itself, float32: what the prediction is tested against."""
     example = profile.example_input
     return peak(watch(module, example)) + example.numel() * example.element_size()
-
-
-register(
-    CostModel(
-        "memory_bytes",
-        "memory",
-        "byte",
-        memory_bytes,
-        "data section of the packed artifact (leanfront.core.compressors.artifact.layout)",
-    )
-)
-register(
-    CostModel(
-        "file_bytes",
-        "file_size",
-        "byte",
-        file_bytes,
-        "whole packed artifact (leanfront.core.compressors.artifact.layout)",
-    )
-)
-register(
-    CostModel(
-        "activation_memory_bytes",
-        "activation_memory",
-        "byte",
-        activation_memory_bytes,
-        "peak of live activation storages, batch 1, eager execution",
-    )
-)

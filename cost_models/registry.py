@@ -1,14 +1,25 @@
-"""The registry of cost models: what a configuration costs, known before it is evaluated."""
+"""The registry of cost models: what a configuration costs, known before it is evaluated.
+
+It holds specifications: what computes is imported when a cost is built.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from leanfront.core.compressors import Configuration
-from leanfront.core.cost_models.profile import Profile
+from leanfront.core.compressors.configuration import Configuration
+from leanfront.deferred import Deferred
+
+if TYPE_CHECKING:
+    from leanfront.core.cost_models.profile import Profile
 
 Cost = Callable[[Configuration], float]
+
+LATENCY = "latency_ms"
+P50, P95 = "latency_p50_ms", "latency_p95_ms"
+"""What is measured of some candidates, beside the latency that is predicted for all."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +45,69 @@ class CostModel:
     measured: tuple[str, ...] = ()
 
 
-COST_MODELS: dict[str, CostModel] = {}
-"""Cost models by measurement name."""
+_HERE = "leanfront.core.cost_models"
+
+COST_MODELS: dict[str, CostModel] = {
+    model.name: model
+    for model in (
+        CostModel(
+            "macs",
+            "macs",
+            "MAC",
+            Deferred(f"{_HERE}.macs:MacModel"),
+            "fvcore FlopCountAnalysis, one multiply-add is one",
+        ),
+        CostModel(
+            "bops",
+            "bops",
+            "bit operation",
+            Deferred(f"{_HERE}.macs:bops"),
+            "MACs x weight bits x activation bits, layers only",
+        ),
+        CostModel(
+            "sparse_macs",
+            "sparse_macs",
+            "MAC",
+            Deferred(f"{_HERE}.macs:sparse_macs"),
+            "MACs if kernels skip stored zeros (assumption)",
+        ),
+        CostModel(
+            LATENCY,
+            "latency",
+            "ms",
+            Deferred(f"{_HERE}.latency:latency"),
+            "one run on this machine: fitted to measured configurations, error stored with the search",
+            measures=True,
+            measured=(P50, P95),
+        ),
+        CostModel(
+            "memory_bytes",
+            "memory",
+            "byte",
+            Deferred(f"{_HERE}.memory:memory_bytes"),
+            "data section of the packed artifact (compressors/artifact/layout.py)",
+        ),
+        CostModel(
+            "file_bytes",
+            "file_size",
+            "byte",
+            Deferred(f"{_HERE}.memory:file_bytes"),
+            "whole packed artifact (compressors/artifact/layout.py)",
+        ),
+        CostModel(
+            "activation_memory_bytes",
+            "activation_memory",
+            "byte",
+            Deferred(f"{_HERE}.memory:activation_memory_bytes"),
+            "peak of live activation storages, batch 1, eager execution",
+        ),
+    )
+}
+"""Cost models by measurement name. A new one is an entry here, and a function."""
 
 
 def register(model: CostModel) -> CostModel:
-    """Add a cost model to the registry; its name and alias must be free."""
+    """Add a cost model of one's own to the registry; its name and alias must be free."""
     taken = {name for known in COST_MODELS.values() for name in (known.name, known.alias)}
     if model.name in taken or model.alias in taken:
         raise ValueError(f"cost model '{model.name}' ({model.alias}) is registered already")

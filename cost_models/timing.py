@@ -17,7 +17,7 @@ WARM_UP = 2
 """Runs before any is timed: memory is allocated, kernels are chosen."""
 TURN = 2
 """Timed runs of each function a turn; one before them is not timed: it finds the other's data in the cache."""
-FEWEST, MOST = 2, 100
+FEWEST_TURNS, MOST_TURNS = 2, 100
 """Turns."""
 FLOOR = 0.1
 """Quantile of the wall-clock at which functions of several threads are compared: others hardly disturbed it."""
@@ -85,7 +85,8 @@ def in_turn(
 
     Args:
         runs: called over and over.
-        seconds: to spend on all of them; `FEWEST` turns are taken whatever they cost, and no more than `MOST`.
+        seconds: to spend on all of them; at least `FEWEST_TURNS` turns are taken and at most
+            `MOST_TURNS`.
         clock: seconds on the wall.
         thread_clock: seconds of this thread on a processor.
     """
@@ -94,8 +95,8 @@ def in_turn(
             run()
     found: list[list[tuple[float, float]]] = [[] for _ in runs]
     begin = clock()
-    for turn in range(MOST):
-        if turn >= FEWEST and clock() - begin >= seconds:
+    for turn in range(MOST_TURNS):
+        if turn >= FEWEST_TURNS and clock() - begin >= seconds:
             break
         for run, own in zip(runs, found, strict=True):
             run()

@@ -13,8 +13,8 @@ from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.compressors.exchange.onnx_file import onnx_model, onnx_session
 from leanfront.core.compressors.exchange.onnx_trace import trace
-from leanfront.core.cost_models.backends import stand_in
 from leanfront.core.cost_models.profile import Profile
+from leanfront.core.cost_models.stand_in import stand_in
 
 Pattern = tuple[tuple[str, int], ...]
 """Which inputs are quantised, and whether clipped; to how many levels they are changes no shape."""

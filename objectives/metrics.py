@@ -1,20 +1,30 @@
-"""What is measured on a candidate's outputs, and the registry of it."""
+"""What is measured on a candidate's outputs, and the registry of it.
+
+It holds specifications: what computes is imported when something is measured.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from leanfront.core.compressors.statistics.outputs import correct
-from leanfront.core.objectives.checking import require_measurable
 from leanfront.core.objectives.measurement import COST_SPLIT, Measurement
+from leanfront.core.objectives.views import (
+    CORRUPTED,
+    CORRUPTED_SAMPLES,
+    NOISY,
+    NOISY_SAMPLES,
+    SEVERITIES,
+    SIGMA,
+)
+from leanfront.deferred import Deferred
 from leanfront.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CONFIDENCE = 0.95
 """Coverage of every interval that is stored."""
@@ -63,16 +73,114 @@ class Metric:
         return not self.views
 
 
-METRICS: dict[str, Metric] = {}
-"""Metrics by measurement name."""
+_OUTPUTS = "leanfront.core.objectives.classification"
+_COMPARED = "leanfront.core.objectives.compared"
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="accuracy",
+            unit="1",
+            maximise=True,
+            compute=Deferred(f"{_OUTPUTS}:accuracy"),
+            chance=lambda classes: 1 / classes,
+            source="share of samples whose largest logit is the label's; 95% Wilson interval",
+        ),
+        Metric(
+            name="top5_accuracy",
+            unit="1",
+            maximise=True,
+            compute=Deferred(f"{_OUTPUTS}:top5_accuracy"),
+            chance=lambda classes: min(TOP_K, classes) / classes,
+            source="share of samples with the label among the 5 largest logits; 95% Wilson interval",
+        ),
+        Metric(
+            name="cross_entropy",
+            unit="nat",
+            maximise=False,
+            compute=Deferred(f"{_OUTPUTS}:cross_entropy"),
+            chance=lambda classes: math.log(classes),
+            source="mean of -ln softmax(logits)[label]; 95% normal interval from the sample variance",
+        ),
+        Metric(
+            name="ece",
+            unit="1",
+            maximise=False,
+            compute=Deferred(f"{_COMPARED}:ece"),
+            chance=lambda classes: 1.0,
+            source="expected calibration error, 15 equal-width bins (Guo et al. 2017)",
+        ),
+        Metric(
+            name="worst_class_drop",
+            unit="1",
+            maximise=False,
+            compute=Deferred(f"{_COMPARED}:worst_drop"),
+            chance=lambda classes: 1.0,
+            source="largest fall of a class's recall from the dense model's; 95% interval over all classes "
+            "(Bonferroni)",
+            needs=(DENSE,),
+        ),
+        Metric(
+            name="pie_rate",
+            unit="1",
+            maximise=False,
+            compute=Deferred(f"{_COMPARED}:pie_rate"),
+            chance=lambda classes: 1 - 1 / classes,
+            source="share of samples answered otherwise than by the dense model (Hooker et al. 2019, K = 1); 95% "
+            "Wilson interval",
+            needs=(DENSE,),
+        ),
+        Metric(
+            name="mce",
+            unit="1",
+            maximise=False,
+            compute=Deferred(f"{_COMPARED}:mce"),
+            # Twice the dense model's errors: what a guess has depends on how hard the images are.
+            chance=lambda classes: 2.0,
+            source=f"mean corruption error relative to the dense model, 15 C-like corruptions at severities "
+            f"{', '.join(map(str, SEVERITIES))} of up to {CORRUPTED_SAMPLES} samples (Hendrycks and Dietterich "
+            "2019); 95% bootstrap interval",
+            needs=(CORRUPTED,),
+        ),
+        Metric(
+            name="flip_rate",
+            unit="1",
+            maximise=False,
+            compute=Deferred(f"{_COMPARED}:changed_answers"),
+            chance=lambda classes: 1 - 1 / classes,
+            source=f"share of answers changed by Gaussian noise of {SIGMA} on pixels in [0, 1], up to "
+            f"{NOISY_SAMPLES} samples; 95% Wilson interval",
+            needs=(NOISY,),
+        ),
+    )
+}
+"""Metrics by measurement name. A new one is an entry here, and a function."""
 
 
 def register(metric: Metric) -> Metric:
-    """Add a metric to the registry; its name must be free."""
+    """Add a metric of one's own to the registry; its name must be free."""
     if metric.name in METRICS:
         raise ValueError(f"metric '{metric.name}' is registered already")
     METRICS[metric.name] = metric
     return metric
+
+
+def require_metrics(names: Sequence[str]) -> None:
+    """Refuse names that are no metric's. Raises `UsageError`, naming those that there are."""
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise UsageError(f"unknown metric: {', '.join(unknown)}; known: {', '.join(METRICS)}")
+
+
+def metrics_of(wanted: Iterable[str] = ()) -> tuple[str, ...]:
+    """Names of the metrics that a candidate is measured by: those that cost nothing, and those that are wanted.
+
+    Args:
+        wanted: names of metrics; others are passed over.
+    """
+    names = tuple(wanted)
+    return tuple(name for name, metric in METRICS.items() if metric.always or name in names)
 
 
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -133,9 +241,9 @@ def measure(
         UsageError: an unknown metric, no split, or what a metric needs is not given.
         EvaluationError: wrong shapes, no samples, labels out of range, or logits that are NaN or infinite.
     """
-    unknown = [name for name in names if name not in METRICS]
-    if unknown:
-        raise UsageError(f"unknown metric: {', '.join(unknown)}; known: {', '.join(METRICS)}")
+    from leanfront.core.objectives.checking import require_measurable
+
+    require_metrics(names)
     if split == COST_SPLIT:
         raise UsageError("a metric is measured on a split of the data: name calibration, validation or test")
     logits, labels = logits.detach().cpu(), labels.detach().cpu()
@@ -151,53 +259,3 @@ def measure(
         count = min(len(given[view].labels) for view in metric.views) if metric.views else len(labels)
         results.append(Measurement(name, value, split, low, high, count, metric.unit))
     return results
-
-
-def _share(k: int) -> Callable[[Tensor, Tensor], Estimate]:
-    def compute(logits: Tensor, labels: Tensor) -> Estimate:
-        hits, n = int(correct(logits, labels.long(), k).sum()), int(labels.shape[0])
-        return (hits / n, *wilson(hits, n))
-
-    return compute
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Estimate:
-    # float64: the mean over a large split is compared in its last digits, which float32 sums lose.
-    losses = torch.nn.functional.cross_entropy(logits.double(), labels.long(), reduction="none")
-    value, n = float(losses.mean()), int(losses.shape[0])
-    if n < 2:
-        return value, None, None
-    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * float(losses.std(correction=1)) / math.sqrt(n)
-    return value, value - half, value + half
-
-
-register(
-    Metric(
-        name="accuracy",
-        unit="1",
-        maximise=True,
-        compute=_share(1),
-        chance=lambda classes: 1 / classes,
-        source="share of samples whose largest logit is the label's; 95% Wilson interval",
-    )
-)
-register(
-    Metric(
-        name="top5_accuracy",
-        unit="1",
-        maximise=True,
-        compute=_share(TOP_K),
-        chance=lambda classes: min(TOP_K, classes) / classes,
-        source="share of samples with the label among the 5 largest logits; 95% Wilson interval",
-    )
-)
-register(
-    Metric(
-        name="cross_entropy",
-        unit="nat",
-        maximise=False,
-        compute=_cross_entropy,
-        chance=lambda classes: math.log(classes),
-        source="mean of -ln softmax(logits)[label]; 95% normal interval from the sample variance",
-    )
-)

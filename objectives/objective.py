@@ -11,7 +11,7 @@ from leanfront.core.objectives.measurement import SEARCHED_SPLITS, Measurement
 from leanfront.core.objectives.metrics import METRICS
 from leanfront.errors import UsageError
 
-FEWEST, MOST = 2, 6
+FEWEST_OBJECTIVES, MOST_OBJECTIVES = 2, 6
 """How many objectives a search may have: one has no trade-off, and beyond six nearly every point is
 nondominated and exact hypervolume becomes slow."""
 
@@ -82,9 +82,10 @@ def resolve(names: Sequence[str] | str) -> tuple[Objective, ...]:
         seen = [objective.name for objective in objectives]
         repeated = sorted({name for name in seen if seen.count(name) > 1})
         raise UsageError(f"objective named more than once: {', '.join(repeated)}; name each one once")
-    if not FEWEST <= len(objectives) <= MOST:
+    if not FEWEST_OBJECTIVES <= len(objectives) <= MOST_OBJECTIVES:
         raise UsageError(
-            f"a search needs {FEWEST} to {MOST} objectives, not {len(objectives)} ({', '.join(listed)}); "
+            f"a search needs {FEWEST_OBJECTIVES} to {MOST_OBJECTIVES} objectives, not {len(objectives)} "
+            f"({', '.join(listed)}); "
             f"known: {', '.join(known_objectives())}"
         )
     return objectives

@@ -8,7 +8,7 @@ from typing import Any
 
 from leanfront.core.compressors import Configuration, Sensitivities, sensitivities
 from leanfront.core.compressors.configuration import ACTIVATION_BITS
-from leanfront.core.cost_models.latency import P50, P95
+from leanfront.core.cost_models.registry import P50, P95
 from leanfront.core.objectives import METRICS, Measurement, reference, resolve
 from leanfront.core.search.candidate import SearchRecord
 from leanfront.core.search.dense import require_pixels

@@ -16,7 +16,7 @@ from leanfront.core.compressors.artifact.packed_file import write
 from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
 from leanfront.core.compressors.structure.folding import fold
 from leanfront.core.objectives import METRICS, Measurement, measure
-from leanfront.core.objectives.metrics import DENSE
+from leanfront.core.objectives.metrics import DENSE, metrics_of
 from leanfront.core.search.dense import DenseAnswers, require_split
 from leanfront.core.search.racing import PairedTest, Race, chunks, pack, permutation, unpack
 from leanfront.core.targets import Split, Target
@@ -197,15 +197,6 @@ class Evaluator:
 
     def _outputs(self, module: nn.Module, data: Split) -> tuple[Tensor, Tensor]:
         return outputs(module, data, batch_size(self.target.example_input), self.device)
-
-
-def metrics_of(wanted: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of the metrics that a candidate is measured by: those that cost nothing, and those that are wanted.
-
-    Args:
-        wanted: names of metrics; others are passed over.
-    """
-    return tuple(name for name, metric in METRICS.items() if metric.always or name in wanted)
 
 
 def _require_finite(logits: Tensor, split: str) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from leanfront.core.compressors import Configuration, Structure
-from leanfront.core.search.evaluation import Evaluator, metrics_of
+from leanfront.core.objectives.metrics import metrics_of
+from leanfront.core.search.evaluation import Evaluator
 from leanfront.core.targets import Target, resolve
 from leanfront.errors import EvaluationError, LeanfrontError, TargetError
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from leanfront.core.compressors import Configuration
 from leanfront.core.cost_models import COST_MODELS, Costs
 from leanfront.core.cost_models.backends import place
-from leanfront.core.cost_models.latency import P50, P95, measured
+from leanfront.core.cost_models.latency import measured
+from leanfront.core.cost_models.registry import P50, P95
 from leanfront.core.objectives import Measurement
 from leanfront.core.search.prepared_target import Prepared
 from leanfront.core.search.store_protocol import Store

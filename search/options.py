@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from leanfront.core.compressors import Recovery
-from leanfront.core.compressors.recovery_settings import MOST
+from leanfront.core.compressors.recovery_settings import LARGEST_SETTING
 from leanfront.core.cost_models import LatencyOptions
-from leanfront.core.objectives import METRICS, resolve
-from leanfront.core.search.evaluation import metrics_of
+from leanfront.core.objectives import resolve
+from leanfront.core.objectives.metrics import metrics_of, require_metrics
 from leanfront.core.search.racing import FALSE_ELIMINATION
 from leanfront.core.search.samplers import check_sampler
 from leanfront.core.search.space import SpaceOptions
 from leanfront.errors import UsageError
 
 SETTINGS_VERSION = 1
+MOST_RECOVERED = 8
+"""Candidates that are recovered where no time is given."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SearchOptions:
             may be stopped early; 0 evaluates every candidate on the whole validation split.
         latency: where and how latency is measured. It is where it is an objective, or where this is given.
         recover: epochs that the frontier's best are trained for when the trials are done; None for no training.
-        recover_minutes: that this may take, on top of `minutes`; without, the `recovering.MOST` best are trained.
+        recover_minutes: that this may take, on top of `minutes`; without, the `MOST_RECOVERED` best are trained.
         metrics: names of metrics that every candidate which is evaluated to its end is measured by, beside those
             that cost nothing and the objectives.
 
@@ -80,15 +80,13 @@ class SearchOptions:
             raise UsageError(
                 f"false elimination must be at least 0 and less than 1, not {self.false_elimination}"
             )
-        if self.recover is not None and not 1 <= self.recover < MOST:
+        if self.recover is not None and not 1 <= self.recover < LARGEST_SETTING:
             raise UsageError(f"epochs of recovery must be at least 1, not {self.recover}")
         if self.recover is None and self.recover_minutes is not None:
             raise UsageError("minutes of recovery are given, but not its epochs: say how many (recover)")
         if self.recover_minutes is not None and not 0 < self.recover_minutes < math.inf:
             raise UsageError(f"minutes of recovery must be positive, not {self.recover_minutes}")
-        unknown = [name for name in self.metrics if name not in METRICS]
-        if unknown:
-            raise UsageError(f"unknown metric: {', '.join(unknown)}; known: {', '.join(METRICS)}")
+        require_metrics(self.metrics)
         check_sampler(self.sampler)
         resolve(self.objectives)
         resolve_device(self.device)
@@ -101,7 +99,9 @@ class SearchOptions:
     @property
     def recovery(self) -> Recovery | None:
         """How the frontier's best are trained, if they are."""
-        return None if self.recover is None else Recovery(epochs=self.recover, seed=self.seed % MOST)
+        return (
+            None if self.recover is None else Recovery(epochs=self.recover, seed=self.seed % LARGEST_SETTING)
+        )
 
     @property
     def generation(self) -> int:
@@ -150,6 +150,9 @@ def resolve_device(device: str) -> str:
     Raises:
         UsageError: not a device, or not one of this machine's.
     """
+    # Options are read where nothing is computed, too.
+    import torch
+
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -10,10 +10,11 @@ from leanfront.core.compressors.configuration import ACTIVATION_BITS, FLOAT_BITS
 from leanfront.core.compressors.coverage_report import coverage
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.cost_models import Costs, LatencyOptions, LatencyTable, Profile
-from leanfront.core.cost_models.latency import LATENCY, LatencyPlan
+from leanfront.core.cost_models.latency import LatencyPlan
 from leanfront.core.cost_models.latency import latency as measured_latency
 from leanfront.core.cost_models.latency_table import LatencyCost
 from leanfront.core.cost_models.macs import MacModel
+from leanfront.core.cost_models.registry import LATENCY
 from leanfront.core.objectives import resolve
 from leanfront.core.search.space import Space, SpaceOptions, derive_space
 from leanfront.core.targets import Target

@@ -14,6 +14,7 @@ from leanfront.core.compressors import recover as train
 from leanfront.core.compressors.artifact.packed_file import read, write
 from leanfront.core.compressors.structure.folding import fold
 from leanfront.core.objectives import Measurement, normalised_hypervolume, objective_values, resolve
+from leanfront.core.objectives.metrics import metrics_of
 from leanfront.core.search.attempt import (
     BEFORE,
     LIMIT,
@@ -28,14 +29,12 @@ from leanfront.core.search.attempt import (
     uncut,
 )
 from leanfront.core.search.candidate import Candidate, SearchRecord
-from leanfront.core.search.evaluation import Evaluator, metrics_of
+from leanfront.core.search.evaluation import Evaluator
+from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.core.search.promotion import Features, Outcome, Prediction, Predictor, ranked
 from leanfront.core.search.store_protocol import Store
 from leanfront.core.targets.architectures import architecture_name
 from leanfront.errors import ArtifactError, LeanfrontError, StorageError, UsageError
-
-MOST = 8
-"""Candidates that are promoted where no time is given."""
 
 
 class Files(Protocol):
@@ -414,7 +413,7 @@ class Recoverer:
 
         Args:
             settings: of the trainings.
-            minutes: that they may take in all; None for the `MOST` best.
+            minutes: that they may take in all; None for the `MOST_RECOVERED` best.
             report, stop: as in `recover`.
 
         Returns:
@@ -422,7 +421,7 @@ class Recoverer:
         """
         done = self._promoted(settings)
         spent = math.fsum(child.value(MINUTES) or 0.0 for child in done)
-        most = MOST - len(done) if minutes is None else None
+        most = MOST_RECOVERED - len(done) if minutes is None else None
         pool = self.store.frontier(self.search, stage="before")
         errors = []
         for attempt in self.promote(

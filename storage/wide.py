@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Limited = tuple[str, bool]
 """A measurement's name, and whether its limit is an upper one."""
 
-MOST = 100_000
+MOST_ROWS = 100_000
 """Members above which a widened frontier is not kept: then it tells little."""
 REMEMBERED = 16
 _BLOCK = 1024
@@ -142,7 +142,7 @@ def _entered(wide: Wide, ids: NDArray[np.int64], vectors: Floats, extras: Floats
             block = block[~beaten]
         block = block[~_beaten(vectors[:, block], extras[:, block], vectors[:, block], extras[:, block])]
         size += len(block)
-        if size > MOST:
+        if size > MOST_ROWS:
             return None
         if len(block):
             kept.append((ids[block], vectors[:, block], extras[:, block]))

@@ -14,8 +14,6 @@ from leanfront.core.audit import (
     Version,
     kinds_of,
     of_candidate,
-)
-from leanfront.core.audit import (
     run,
 )
 from leanfront.core.search import Candidate
@@ -27,7 +25,7 @@ from leanfront.version import __version__
 if TYPE_CHECKING:
     from leanfront.local.search_result import SearchResult
 
-MOST = 8
+MOST_AUDITED = 8
 """Members of a frontier that are audited where nobody says which."""
 Report = Callable[[str, int, int], None]
 DEFAULT_KINDS = ("classes", "exemplars", "calibration", "robustness")
@@ -40,7 +38,7 @@ def default_kinds(target: Target) -> tuple[str, ...]:
     return tuple(kind for kind in DEFAULT_KINDS if kind != OF_IMAGES or target.pixels is not None)
 
 
-def spread(frontier: Sequence[Candidate], most: int = MOST) -> list[Candidate]:
+def spread(frontier: Sequence[Candidate], most: int = MOST_AUDITED) -> list[Candidate]:
     """Members spread evenly over a frontier by accuracy, the most and the least accurate among them."""
     ordered = sorted(frontier, key=lambda each: -(each.accuracy or 0.0))
     if len(ordered) <= most:

@@ -11,7 +11,7 @@ from leanfront.core.objectives import Selection
 from leanfront.core.storage import FrontierStore
 from leanfront.errors import ArtifactError, CompressionError, EvaluationError, LeanfrontError, StorageError
 
-MOST = 16
+MOST_MEASURED = 16
 """Candidates that one query measures at most: each is an evaluation, of some metrics a long one."""
 
 
@@ -19,7 +19,7 @@ def measured_selection(
     ask: Callable[[], Selection[Any]],
     store: FrontierStore,
     measurer: Callable[[], Measurer],
-    most: int = MOST,
+    most: int = MOST_MEASURED,
     told: Callable[[int, tuple[str, ...]], None] = lambda candidate, metrics: None,
 ) -> Selection[Any]:
     """Answer a budget query, and measure what could be a better answer until nothing could or enough was measured.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from leanfront.actions.candidate_files import Verifier
 from leanfront.core.compressors.structure.folding import fold
-from leanfront.core.objectives import METRICS
+from leanfront.core.objectives.metrics import require_metrics
 from leanfront.core.search import Candidate
 from leanfront.core.storage import FrontierStore
 from leanfront.errors import UsageError
@@ -38,9 +38,7 @@ class Measurer:
             UsageError: an unknown metric, or a candidate that is not complete.
             EvaluationError: it cannot be measured.
         """
-        unknown = [name for name in names if name not in METRICS]
-        if unknown:
-            raise UsageError(f"unknown metric: {', '.join(unknown)}; known: {', '.join(METRICS)}")
+        require_metrics(names)
         if candidate.state != "complete" or candidate.id is None:
             raise UsageError(
                 f"candidate {candidate.id} is {candidate.state}: only complete ones are measured"

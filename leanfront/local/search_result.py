@@ -10,8 +10,7 @@ from typing import Any
 
 from leanfront.actions.audit import audit, choose, default_kinds
 from leanfront.actions.candidate_files import Verifier
-from leanfront.actions.measured_selection import MOST as MOST_MEASURED
-from leanfront.actions.measured_selection import measured_selection, unmeasured_text
+from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection, unmeasured_text
 from leanfront.actions.measurer import Measurer
 from leanfront.actions.recovery import ShelvedFiles, recover_many, settings_of
 from leanfront.core import search as searching
@@ -19,7 +18,7 @@ from leanfront.core.audit import AuditOptions
 from leanfront.core.compressors.statistics.calibration import SAMPLES
 from leanfront.core.objectives import Budget, Selection
 from leanfront.core.search import Recoverer, SearchRecord, Verification
-from leanfront.core.search.recovering import MOST
+from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.core.storage import AuditRecord, FrontierStore
 from leanfront.core.targets import Target, resolve
 from leanfront.errors import InfeasibleError, NotFoundError, TargetError
@@ -223,7 +222,7 @@ class SearchResult:
             settings_of(epochs, seed, **settings),
             minutes,
             all=False,
-            most=MOST if minutes is None else None,
+            most=MOST_RECOVERED if minutes is None else None,
             progress=progress,
         )
         return self._own(each.gained for each in attempts if each.gained is not None)

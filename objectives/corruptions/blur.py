@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
-from leanfront.core.objectives.corruptions.registry import Corruption, Generators, Images
-
-SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
+from leanfront.core.objectives.corruptions.corruption import Generators, Images
 
 
 def smooth(images: NDArray[Any], deviation: float) -> NDArray[Any]:
@@ -168,49 +166,3 @@ def _zoom_matrix(side: int, factor: float) -> NDArray[np.float64]:
     np.add.at(matrix, (rows, top + lower), 1 - (positions - lower))
     np.add.at(matrix, (rows, top + upper), positions - lower)
     return matrix
-
-
-def _zooms(end: float, step: float) -> tuple[float, ...]:
-    # As published: rounding makes NumPy's arange include some of the ends.
-    return tuple(np.arange(1, end, step).tolist())
-
-
-CORRUPTIONS = (
-    Corruption(
-        "defocus_blur",
-        "blur",
-        ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
-        ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
-        defocus_blur,
-        SOURCE,
-    ),
-    Corruption(
-        "glass_blur",
-        "blur",
-        ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
-        ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
-        glass_blur,
-        SOURCE + "; pixels are copied, as its code does, where its text says swapped",
-    ),
-    Corruption(
-        "motion_blur",
-        "blur",
-        ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
-        ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
-        motion_blur,
-        SOURCE + "; ImageMagick's kernel rebuilt",
-    ),
-    Corruption(
-        "zoom_blur",
-        "blur",
-        tuple(_zooms(end, 0.01) for end in (1.06, 1.11, 1.16, 1.21, 1.26)),
-        tuple(
-            _zooms(*each) for each in ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
-        ),
-        zoom_blur,
-        SOURCE,
-    ),
-    Corruption(
-        "gaussian_blur", "blur", (0.4, 0.6, 0.7, 0.8, 1.0), (1.0, 2.0, 3.0, 4.0, 6.0), gaussian_blur, SOURCE
-    ),
-)

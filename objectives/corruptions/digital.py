@@ -11,9 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from leanfront.core.objectives.corruptions.colour import as_many, as_rgb
-from leanfront.core.objectives.corruptions.registry import Corruption, Generators, Images
-
-SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
+from leanfront.core.objectives.corruptions.corruption import Generators, Images
 
 
 def contrast(pixels: Images, factor: float, generators: Generators) -> Images:
@@ -114,37 +112,3 @@ def _affine(h: int, w: int, move: NDArray[np.float64]) -> NDArray[np.float64]:
     moved = np.column_stack([points + move, np.ones(3)])
     places: NDArray[np.float64] = np.linalg.solve(moved, points.astype(float))
     return places
-
-
-def _of_224(*parameters: tuple[float, float, float]) -> tuple[tuple[float, ...], ...]:
-    # The published lengths are multiples of 244 pixels, on images of 224.
-    return tuple(tuple(each * 244 / 224 for each in values) for values in parameters)
-
-
-CORRUPTIONS = (
-    Corruption(
-        "contrast", "digital", (0.75, 0.5, 0.4, 0.3, 0.15), (0.4, 0.3, 0.2, 0.1, 0.05), contrast, SOURCE
-    ),
-    Corruption(
-        "elastic_transform",
-        "digital",
-        ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
-        _of_224((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02)),
-        elastic_transform,
-        SOURCE + "; lengths in proportion to the image",
-    ),
-    Corruption(
-        "pixelate", "digital", (0.95, 0.9, 0.85, 0.75, 0.65), (0.6, 0.5, 0.4, 0.3, 0.25), pixelate, SOURCE
-    ),
-    Corruption(
-        "jpeg_compression", "digital", (80, 65, 58, 50, 40), (25, 18, 15, 10, 7), jpeg_compression, SOURCE
-    ),
-    Corruption(
-        "saturate",
-        "digital",
-        ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
-        ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
-        saturate,
-        SOURCE,
-    ),
-)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from leanfront.core.objectives.corruptions.registry import Corruption, Generators, Images
-
-SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
+from leanfront.core.objectives.corruptions.corruption import Generators, Images
 
 
 def gaussian_noise(pixels: Images, deviation: float, generators: Generators) -> Images:
@@ -41,32 +39,3 @@ def _normal(pixels: Images, generators: Generators) -> Images:
 
 def _uniform(pixels: Images, generators: Generators) -> NDArray[np.float64]:
     return np.stack([each.random(pixels.shape[1:]) for each in generators])
-
-
-CORRUPTIONS = (
-    Corruption(
-        "gaussian_noise",
-        "noise",
-        (0.04, 0.06, 0.08, 0.09, 0.10),
-        (0.08, 0.12, 0.18, 0.26, 0.38),
-        gaussian_noise,
-        SOURCE,
-    ),
-    Corruption("shot_noise", "noise", (500, 250, 100, 75, 50), (60, 25, 12, 5, 3), shot_noise, SOURCE),
-    Corruption(
-        "impulse_noise",
-        "noise",
-        (0.01, 0.02, 0.03, 0.05, 0.07),
-        (0.03, 0.06, 0.09, 0.17, 0.27),
-        impulse_noise,
-        SOURCE,
-    ),
-    Corruption(
-        "speckle_noise",
-        "noise",
-        (0.06, 0.10, 0.12, 0.16, 0.20),
-        (0.15, 0.20, 0.35, 0.45, 0.60),
-        speckle_noise,
-        SOURCE,
-    ),
-)

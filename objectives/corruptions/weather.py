@@ -10,9 +10,8 @@ from scipy.ndimage import binary_erosion, correlate, distance_transform_edt, uni
 
 from leanfront.core.objectives.corruptions.blur import moved, smooth, zoomed
 from leanfront.core.objectives.corruptions.colour import as_many, as_rgb, grey
-from leanfront.core.objectives.corruptions.registry import Corruption, Generators, Images
+from leanfront.core.objectives.corruptions.corruption import Generators, Images
 
-SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness"
 ICE = np.array([0.80, 0.92, 1.0], dtype=np.float32)[:, None, None]
 WATER = np.array([175, 238, 238], dtype=np.float32)[:, None, None] / 255
 MUD = np.array([63, 42, 20], dtype=np.float32)[:, None, None] / 255
@@ -145,71 +144,3 @@ def _equalised(levels: NDArray[np.int64]) -> NDArray[np.float64]:
     below = np.cumsum(counts) - counts[lowest]
     spread: NDArray[np.float64] = np.rint(below * 255 / others)[levels]
     return spread
-
-
-CORRUPTIONS = (
-    Corruption(
-        "snow",
-        "weather",
-        (
-            (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
-            (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
-            (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
-            (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
-            (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
-        ),
-        (
-            (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
-            (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
-            (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
-            (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
-            (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
-        ),
-        snow,
-        SOURCE,
-    ),
-    Corruption(
-        "frost",
-        "weather",
-        ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
-        ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
-        frost,
-        SOURCE + "; a procedural texture in place of its photographs of ice",
-    ),
-    Corruption(
-        "fog",
-        "weather",
-        ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
-        ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
-        fog,
-        SOURCE,
-    ),
-    Corruption(
-        "brightness",
-        "weather",
-        (0.05, 0.1, 0.15, 0.2, 0.3),
-        (0.1, 0.2, 0.3, 0.4, 0.5),
-        brightness,
-        SOURCE,
-    ),
-    Corruption(
-        "spatter",
-        "weather",
-        (
-            (0.62, 0.1, 0.7, 0.7, 0.5, False),
-            (0.65, 0.1, 0.8, 0.7, 0.5, False),
-            (0.65, 0.3, 1, 0.69, 0.5, False),
-            (0.65, 0.1, 0.7, 0.69, 0.6, True),
-            (0.65, 0.1, 0.5, 0.68, 0.6, True),
-        ),
-        (
-            (0.65, 0.3, 4, 0.69, 0.6, False),
-            (0.65, 0.3, 3, 0.68, 0.6, False),
-            (0.65, 0.3, 2, 0.68, 0.5, False),
-            (0.65, 0.3, 1, 0.65, 1.5, True),
-            (0.67, 0.4, 1, 0.65, 1.5, True),
-        ),
-        spatter,
-        SOURCE + "; the drops' outline in place of Canny's edges",
-    ),
-)

@@ -1,0 +1,54 @@
+from .artifact.layout import Layout, layout
+from .artifact.rebuild import compressed_of
+from .compressor import Compressed, Compressor, compress
+from .configuration import Configuration
+from .coverage_report import Coverage, coverage
+from .presets import PRESETS, preset
+from .pruning.criteria import CRITERIA, Criterion, Saliency
+from .quantisation.quantisers import ActivationQuantiser, Quantised, quantise_weight
+from .recovery_settings import Recovery
+from .refit.bank import Bank
+from .refit.sensitivity import Sensitivities, sensitivities
+from .statistics.cache import BankCache
+from .structure.derivation import derive
+from .structure.structure import ChannelGroup, Member, Part, Shape, Structure
+from .training.loop import Epoch, Progress
+from .training.optimisers import OPTIMISERS, Optimiser
+from .training.recovery import Recovered, recover
+
+__all__ = [
+    "CRITERIA",
+    "OPTIMISERS",
+    "PRESETS",
+    "ActivationQuantiser",
+    "Bank",
+    "BankCache",
+    "ChannelGroup",
+    "Compressed",
+    "Compressor",
+    "Configuration",
+    "Coverage",
+    "Criterion",
+    "Epoch",
+    "Layout",
+    "Member",
+    "Optimiser",
+    "Part",
+    "Progress",
+    "Quantised",
+    "Recovered",
+    "Recovery",
+    "Saliency",
+    "Sensitivities",
+    "Shape",
+    "Structure",
+    "compress",
+    "compressed_of",
+    "coverage",
+    "derive",
+    "layout",
+    "preset",
+    "quantise_weight",
+    "recover",
+    "sensitivities",
+]

@@ -1,0 +1,48 @@
+from .budget import Budget, parse_count, parse_size
+from .dominance import dominates, hypervolume, nondominated, normalised_hypervolume, strictly_better
+from .measurement import SEARCHED_SPLITS, SPLITS, Measurement
+from .metrics import METRICS, Metric, measure, wilson
+from .objective import (
+    Objective,
+    known_objectives,
+    lookup,
+    measurement_name,
+    minimisation,
+    objective_values,
+    reference,
+    resolve,
+)
+from .point import Point
+from .selection import Selection, select
+from .strategies import STRATEGIES, Strategy
+
+__all__ = [
+    "METRICS",
+    "SEARCHED_SPLITS",
+    "SPLITS",
+    "STRATEGIES",
+    "Budget",
+    "Measurement",
+    "Metric",
+    "Objective",
+    "Point",
+    "Selection",
+    "Strategy",
+    "dominates",
+    "hypervolume",
+    "known_objectives",
+    "lookup",
+    "measure",
+    "measurement_name",
+    "minimisation",
+    "nondominated",
+    "normalised_hypervolume",
+    "objective_values",
+    "parse_count",
+    "parse_size",
+    "reference",
+    "resolve",
+    "select",
+    "strictly_better",
+    "wilson",
+]
