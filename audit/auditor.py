@@ -9,25 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.audit.answers import Answers
+from leanfront.core.audit.levels import of_levels
 from leanfront.core.audit.member import Member
 from leanfront.core.audit.options import AuditOptions
 from leanfront.core.audit.population import Population, Votes
-from leanfront.core.audit.versions import Dense, Version, levels
+from leanfront.core.audit.versions import Dense, Version
 from leanfront.core.compressors import Compressor, Structure
 from leanfront.core.compressors.statistics.outputs import batch_size, outputs
 from leanfront.core.search.dense import require_split
 from leanfront.core.targets import Split, Target
 from leanfront.core.targets.pictures import Pictures
-from leanfront.errors import UsageError
+from leanfront.errors import StoppedError, UsageError
 
 Report = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
 HELD = 4
 """Modules kept in memory: a suite goes through all of them for each of its images."""
-
-
-class StoppedError(Exception):
-    """The audit was asked to stop; what was computed is kept."""
 
 
 class Auditor:
@@ -66,7 +63,7 @@ class Auditor:
         self.target = target
         self.structure = structure
         self.options = options
-        self.versions = (*versions, *levels(options.levels, structure))
+        self.versions = (*versions, *of_levels(options.levels, structure))
         names = [version.name for version in self.versions]
         if len(set(names)) < len(names):
             raise UsageError(f"a version comes twice: {', '.join(names)}")

@@ -1,11 +1,10 @@
-"""What figures of audits are made of: drawings, galleries, and what all drawings share."""
+"""What all drawings of audits share: colours and symbols, axes, bars, heat maps, and the words that go with them."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -19,71 +18,8 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 SEQUENTIAL = "Cividis"
 DIVERGING = [[0.0, VERMILION], [0.5, "#f7f7f7"], [1.0, BLUE]]
 """Losses are vermilion, gains blue."""
-DENSE = "dense"
 IMAGE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
 """The only addresses of images that are shown: nothing is fetched."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A plotly figure of an audit.
-
-    Args:
-        title: text.
-        figure: texts in it are `label`-led.
-        alt: what it shows, in words.
-        small: whether several of its like may stand side by side.
-        fold: drawings of the same fold are shown together when it is opened; ``""`` of those always shown.
-    """
-
-    title: str
-    figure: Any
-    alt: str
-    small: bool = False
-    fold: str = ""
-
-    def plotly(self) -> dict[str, Any]:
-        """The figure's ``data`` and ``layout``, without a template: whoever shows it brings the reader's colours."""
-        figure = self.figure.to_plotly_json()
-        return {
-            "data": figure["data"],
-            "layout": {k: v for k, v in figure["layout"].items() if k != "template"},
-        }
-
-
-@dataclass(frozen=True)
-class Card:
-    """A sample in a gallery.
-
-    Args:
-        image: as a data URI; None where there is none.
-        alt: what the image shows, text.
-        rows: (what, value) of it, text.
-    """
-
-    image: str | None
-    alt: str
-    rows: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Samples side by side.
-
-    Args:
-        title: text.
-        cards: the samples.
-        note: text; why there are no cards, for one.
-        fold: as of a drawing.
-    """
-
-    title: str
-    cards: Sequence[Card] = ()
-    note: str = ""
-    fold: str = ""
-
-
-Piece = Drawing | Gallery
 
 
 def marks(place: int) -> dict[str, str]:
@@ -92,18 +28,9 @@ def marks(place: int) -> dict[str, str]:
     return {"color": COLOURS[colour], "symbol": SYMBOLS[(colour + turn) % len(SYMBOLS)]}
 
 
-Document = Mapping[str, Any]
-
-
 def label(text: object) -> str:
     """What users named, as plotly shows it: it reads tags, and few entities beside these three."""
     return html.escape(str(text), quote=False)
-
-
-def versions_of(document: Document, *, dense: bool = False) -> list[tuple[str, Document]]:
-    """(name, findings) of the versions that were audited, the dense model first where its findings are asked for."""
-    found = [(str(each["version"]), each) for each in document["versions"]]
-    return [(DENSE, document["dense"]), *found] if dense else found
 
 
 def families(names: Sequence[str]) -> list[list[int]]:

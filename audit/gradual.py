@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from leanfront.errors import UsageError
 
-LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Sparsities of Hooker et al."""
 BEGIN, END = 5000 / 32000, 8000 / 32000
 """Default parts of a training between which sparsity rises: steps 5,000 to 8,000 of 32,000, as in their code."""

@@ -1,13 +1,18 @@
-"""Kinds of audits: what each finds, and the registry of them."""
+"""A kind of audit: what it is, what it needs, and where what computes and draws it lies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from leanfront.core.audit.auditor import Auditor
-from leanfront.core.audit.versions import Version
+from leanfront.core.audit.document import Document
+from leanfront.core.audit.pieces import Piece
+from leanfront.core.audit.table import Table
+
+if TYPE_CHECKING:
+    from leanfront.core.audit.auditor import Auditor
+    from leanfront.core.audit.versions import Version
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Findings:
 class Kind:
     """A kind of audit.
 
+    What it computes with is imported when it computes: its functions may be `leanfront.deferred.Deferred` ones.
+
     Args:
         name: as typed.
         title: for people.
@@ -38,29 +45,25 @@ class Kind:
         shared: keys of the document about all versions that the candidates' own leave out: the search's has them.
         check: refuses, before anything is computed, what it cannot audit. Raises `UsageError` or `TargetError`.
         alone: whether it has something to say where no version is named.
+        needs: attributes of a target that it cannot do without, and that may be None.
+        reading: how to read what it found, a sentence or two.
+        tables: of its document with ``versions``; without them the plain values of its versions are shown.
+        figures: likewise, its drawings and galleries.
     """
 
     name: str
     title: str
     run: Callable[[Auditor], Findings]
-    metrics: tuple[str, ...]
-    source: str
+    metrics: tuple[str, ...] = ()
+    source: str = ""
     heavy: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     check: Callable[[Auditor], None] = lambda auditor: None
     alone: bool = False
-
-
-KINDS: dict[str, Kind] = {}
-"""Kinds of audits by name."""
-
-
-def register(kind: Kind) -> Kind:
-    """Add a kind to the registry; its name must be free."""
-    if kind.name in KINDS:
-        raise ValueError(f"audit kind '{kind.name}' is registered already")
-    KINDS[kind.name] = kind
-    return kind
+    needs: tuple[str, ...] = ()
+    reading: str = ""
+    tables: Callable[[Document], list[Table]] | None = None
+    figures: Callable[[Document], list[Piece]] | None = None
 
 
 def entry(version: Version, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class AuditOptions:
         population: ``recalibrated``: the model on bootstrapped calibration samples, which costs no training;
             ``trained``: anew from scratch, by the target's `retrain`.
         models: K, how many models a population has.
-        levels: sets of compressed versions to compare with, beside the candidates: names in `versions.LEVELS`.
+        levels: sets of compressed versions to compare with, beside the candidates: names in `levels.LEVELS`.
         split: ``validation`` or ``test``; by default ``test`` where the target has one.
         samples: images of the split that are corrupted, made noisy and attacked; all where there are fewer.
         corruptions: names in `leanfront.core.objectives.corruptions.CORRUPTIONS`.

@@ -29,6 +29,12 @@ from leanfront.errors import EvaluationError
 TOP = 5
 Vote = tuple[NDArray[np.int64], NDArray[np.bool_]]
 """One model's first answers (N,), and whether the label is among its first five (N,)."""
+DIFFER = {
+    "trained": "independently trained models",
+    "recalibrated": "re-calibrations of one model: bootstrapped calibration samples, its batch norms among what they "
+    "set. They differ by that alone, so that differences of models trained apart are not in their noise",
+}
+"""Kind of population -> what its models are, and what they differ by."""
 Report = Callable[[int, int], None]
 """Told how many answers there are, and of how many."""
 
@@ -69,6 +75,15 @@ class Population:
     split: str
     samples: int
     device: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Kind, size, seed, and in words what its models have in common: what documents say of it."""
+        return {
+            "kind": self.kind,
+            "models": self.models,
+            "seed": self.seed,
+            "text": f"{self.models} {DIFFER[self.kind]}",
+        }
 
     def member(self, index: int) -> Member:
         """One of the models."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from leanfront.core.audit.auditor import Auditor
 from leanfront.core.audit.kinds import KINDS, Findings, Kind
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import UsageError
+
+if TYPE_CHECKING:
+    from leanfront.core.audit.auditor import Auditor
 
 
 def kinds_of(names: Sequence[str]) -> tuple[Kind, ...]:

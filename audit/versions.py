@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import nn
 
-from leanfront.core.audit.gradual import LEVELS as SHARES
-from leanfront.core.audit.gradual import GradualPruning
+from leanfront.core.audit.gradual import SHARES, GradualPruning
 from leanfront.core.audit.member import Member
 from leanfront.core.compressors import PRESETS, Configuration, Structure
 from leanfront.core.compressors.artifact.packed_file import read, restore
@@ -103,7 +101,7 @@ class Configured:
         eps = {name: norm.eps for name, norm in norms if isinstance(norm, BATCH_NORMS)}
         # The norms of a file hold no statistics: first they get those of all samples.
         restate(module, Calibration(member.base, member.samples, member.device).batches, eps)
-        reestimate(module, member.compressor.materials.calibration.batches)
+        reestimate(module, member.compressor.context.calibration.batches)
         return module
 
     def _restored(self, member: Member) -> nn.Module:
@@ -155,7 +153,8 @@ def of_candidate(candidate: Candidate, content: bytes | None) -> Configured:
     return Configured(f"candidate {candidate.id}", candidate.configuration, candidate.id, content)
 
 
-def _pruning(structure: Structure) -> list[Version]:
+def magnitude_pruned(structure: Structure) -> list[Version]:
+    """Unstructured magnitude pruning after training."""
     return [
         Configured(
             f"magnitude-{share:g}",
@@ -165,30 +164,11 @@ def _pruning(structure: Structure) -> list[Version]:
     ]
 
 
-def _gradual(structure: Structure) -> list[Version]:
+def gradually_pruned(structure: Structure) -> list[Version]:
+    """Unstructured magnitude pruning while training."""
     return [Gradual(share) for share in SHARES]
 
 
-def _quantisation(structure: Structure) -> list[Version]:
+def quantised(structure: Structure) -> list[Version]:
+    """The presets."""
     return [Configured(name, make(structure)) for name, make in PRESETS.items()]
-
-
-LEVELS: dict[str, Callable[[Structure], Sequence[Version]]] = {
-    "pruning": _pruning,
-    "gradual": _gradual,
-    "quantisation": _quantisation,
-}
-"""Sets of versions by name: unstructured magnitude pruning after training, and while training (Zhu and Gupta
-2017), at .1 to .9; and the three quantisation schemes of Hooker et al. 2019."""
-
-
-def levels(names: Sequence[str], structure: Structure) -> list[Version]:
-    """The versions of some sets.
-
-    Raises:
-        UsageError: an unknown set.
-    """
-    unknown = [name for name in names if name not in LEVELS]
-    if unknown:
-        raise UsageError(f"unknown levels: {', '.join(unknown)}; known: {', '.join(LEVELS)}")
-    return [version for name in dict.fromkeys(names) for version in LEVELS[name](structure)]

@@ -16,7 +16,8 @@ from urllib.parse import unquote
 
 from plotly.offline import get_plotlyjs
 
-from leanfront.figures import PARTS, Drawing
+from leanfront.core.audit import KINDS
+from leanfront.core.audit.pieces import Drawing
 
 WIDTH = 880
 BROWSER = (
@@ -47,7 +48,7 @@ def drawing(path: Path, kind: str, title: str) -> Drawing:
     (document,) = [
         each["document"] for each in json.loads(path.read_text())["audits"] if each["kind"] == kind
     ]
-    drawings = [piece for piece in PARTS[kind].pieces(document) if isinstance(piece, Drawing)]
+    drawings = [piece for piece in KINDS[kind].figures(document) if isinstance(piece, Drawing)]
     for each in drawings:
         if each.title.startswith(title):
             return each

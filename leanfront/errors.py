@@ -14,6 +14,7 @@
         ├── BusyError            another process drives it
         ├── LeaseLostError       another process drives it by now: nothing more may be written for it
         └── SchemaError          the database is of another schema version
+    StoppedError                 no failure: work was asked to stop
 
 Each message says what was wrong, with which value, and what to do. The tree lives in the topmost room
 because every room raises from it; users import it from `leanfront`.
@@ -80,3 +81,7 @@ class LeaseLostError(StorageError):
 
 class SchemaError(StorageError):
     """The database has another schema version than this release."""
+
+
+class StoppedError(Exception):
+    """Long work was asked to stop, by a signal or by who runs it: no failure, and what was computed is kept."""

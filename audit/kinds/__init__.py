@@ -1,28 +1,40 @@
-"""The kinds of audits; importing them fills the registry."""
+"""The kinds of audits, a folder each: importing them loads their specifications alone.
+
+A folder holds all of a kind: ``kind.py`` its specification ``KIND``, ``audit.py`` what it measures, ``tables.py`` and
+``figures.py`` how it is shown, beside them its statistics. It is registered by a line in `FOLDERS`.
+"""
 
 from __future__ import annotations
 
-from leanfront.core.audit.kind import KINDS, Findings, Kind, register
-from leanfront.core.audit.kinds.bounds import audit as bounds
-from leanfront.core.audit.kinds.calibration import audit as calibration
-from leanfront.core.audit.kinds.capacity import audit as capacity
-from leanfront.core.audit.kinds.classes import audit as classes
-from leanfront.core.audit.kinds.exemplars import audit as exemplars
-from leanfront.core.audit.kinds.geometry import audit as geometry
-from leanfront.core.audit.kinds.limits import audit as limits
-from leanfront.core.audit.kinds.robustness import audit as robustness
+from importlib import import_module
 
-__all__ = [
-    "KINDS",
-    "Findings",
-    "Kind",
-    "bounds",
-    "calibration",
-    "capacity",
+from leanfront.core.audit.kind import Findings, Kind
+
+__all__ = ["FOLDERS", "KINDS", "Findings", "Kind", "register"]
+
+FOLDERS = (
     "classes",
     "exemplars",
-    "geometry",
-    "limits",
-    "register",
+    "calibration",
     "robustness",
-]
+    "limits",
+    "bounds",
+    "capacity",
+    "geometry",
+)
+"""Kinds in the order that they are best read in."""
+
+KINDS: dict[str, Kind] = {}
+"""Kinds of audits by name, in that order; those of users come after."""
+
+
+def register(kind: Kind) -> Kind:
+    """Add a kind to the registry; its name must be free."""
+    if kind.name in KINDS:
+        raise ValueError(f"audit kind '{kind.name}' is registered already")
+    KINDS[kind.name] = kind
+    return kind
+
+
+for _folder in FOLDERS:
+    register(import_module(f"{__name__}.{_folder}.kind").KIND)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from leanfront.actions.measurer import Measurer
 from leanfront.core.audit import (
+    KINDS,
     PATHS,
     AuditOptions,
     Auditor,
-    StoppedError,
     Version,
     kinds_of,
     of_candidate,
@@ -19,7 +19,7 @@ from leanfront.core.audit import (
 from leanfront.core.search import Candidate
 from leanfront.core.storage import AuditRecord, FrontierStore
 from leanfront.core.targets import Target
-from leanfront.errors import UsageError
+from leanfront.errors import StoppedError, UsageError
 from leanfront.version import __version__
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ OF_IMAGES = "robustness"
 
 def default_kinds(target: Target) -> tuple[str, ...]:
     """What is audited where nobody says: all of `DEFAULT_KINDS` that the target allows."""
-    return tuple(kind for kind in DEFAULT_KINDS if kind != OF_IMAGES or target.pixels is not None)
+    return tuple(
+        kind
+        for kind in DEFAULT_KINDS
+        if all(getattr(target, need) is not None for need in KINDS[kind].needs)
+    )
 
 
 def spread(frontier: Sequence[Candidate], most: int = MOST_AUDITED) -> list[Candidate]:

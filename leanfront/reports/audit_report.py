@@ -7,16 +7,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from leanfront.core.audit.pieces import Card, Drawing, Gallery, Piece
+from leanfront.core.audit.table import Table
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import UsageError
 from leanfront.files import require_html, whole
 from leanfront.reports.chapters import Chapter, chapter_of, documents_of, kinds_in_order, title_of
-
-if TYPE_CHECKING:
-    from leanfront.core.audit.table import Table
-    from leanfront.figures import Card, Drawing, Gallery, Piece
 
 
 def report(records: Iterable[AuditRecord], path: str | Path) -> None:
@@ -112,8 +109,6 @@ def _grid(pieces: Sequence[Piece], counter: _Counter) -> list[str]:
 
 
 def _piece(piece: Piece, counter: _Counter) -> str:
-    from leanfront.figures import Gallery
-
     title = escape(piece.title)
     if isinstance(piece, Gallery):
         return f'<figure class="wide"><figcaption>{title}</figcaption>{_gallery(piece)}</figure>'

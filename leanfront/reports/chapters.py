@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from leanfront.core.audit import KINDS
+from leanfront.core.audit.document import Document
+from leanfront.core.audit.pieces import Piece
 from leanfront.core.audit.table import Table
 from leanfront.core.storage import AuditRecord
 from leanfront.reports.audit_text import is_whole, tables_of, with_versions
-
-if TYPE_CHECKING:
-    from leanfront.figures import Document, Piece
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Chapter:
     Args:
         kind: of the audits.
         title: of the kind, for people.
-        reading: how to read it, a sentence or two; ``""`` of a kind without figures.
+        reading: how to read it, a sentence or two; ``""`` of an unknown one.
         source: where the kind comes from; ``""`` of an unknown one.
         sections: the search's first, then those of candidates that are not in it.
     """
@@ -59,7 +58,7 @@ class Chapter:
                 {
                     "heading": each.heading,
                     "tables": [asdict(table) for table in each.tables],
-                    "pieces": [_piece(piece) for piece in each.pieces],
+                    "pieces": [piece.to_json() for piece in each.pieces],
                 }
                 for each in self.sections
             ],
@@ -68,21 +67,19 @@ class Chapter:
 
 def chapter_of(kind: str, records: Sequence[AuditRecord]) -> Chapter:
     """What records of one search and kind found, at most one of them of the search as a whole."""
-    # plotly takes its time to import.
-    from leanfront.figures import PARTS
-
-    part = PARTS.get(kind)
     sections = [
-        Section(
-            heading,
-            tables_of(kind, document),
-            part.pieces(document) if part is not None and is_whole(kind, document) else [],
-        )
+        Section(heading, tables_of(kind, document), pieces_of(kind, document))
         for heading, document in documents_of(records)
     ]
     return Chapter(
         kind, title_of(kind), reading_of(kind), KINDS[kind].source if kind in KINDS else "", sections
     )
+
+
+def pieces_of(kind: str, document: Document) -> list[Piece]:
+    """The figures and galleries of an audit's document; none of an unknown kind, or of what is left to the search."""
+    figures = KINDS[kind].figures if kind in KINDS and is_whole(kind, document) else None
+    return [] if figures is None else figures(document)
 
 
 def title_of(kind: str) -> str:
@@ -91,17 +88,13 @@ def title_of(kind: str) -> str:
 
 
 def reading_of(kind: str) -> str:
-    """How to read a kind of audit, a sentence or two; ``""`` of one without figures."""
-    from leanfront.figures import PARTS
-
-    return PARTS[kind].reading if kind in PARTS else ""
+    """How to read a kind of audit, a sentence or two; ``""`` of an unknown one."""
+    return KINDS[kind].reading if kind in KINDS else ""
 
 
 def kinds_in_order() -> list[str]:
-    """All kinds of audits in the order that they are best read in, then those that have no figures."""
-    from leanfront.figures import PARTS
-
-    return [*PARTS, *(kind for kind in KINDS if kind not in PARTS)]
+    """All kinds of audits in the order that they are best read in."""
+    return list(KINDS)
 
 
 def documents_of(records: Sequence[AuditRecord]) -> list[tuple[str, Document]]:
@@ -122,25 +115,10 @@ def documents_of(records: Sequence[AuditRecord]) -> list[tuple[str, Document]]:
     ]
 
 
-def _filled(version: Mapping[str, Any], own: Mapping[int, AuditRecord], kind: str) -> Mapping[str, Any]:
+def _filled(version: Document, own: Mapping[int, AuditRecord], kind: str) -> Document:
     """A version's findings with what the search's document leaves out of them."""
     record = own.get(version.get("candidate", 0))
     if record is None or kind not in KINDS:
         return version
     left = {key: record.document[key] for key in KINDS[kind].heavy if key in record.document}
     return {**left, **version}
-
-
-def _piece(piece: Piece) -> dict[str, Any]:
-    from leanfront.figures import Gallery
-
-    if isinstance(piece, Gallery):
-        return {"type": "gallery", **asdict(piece)}
-    return {
-        "type": "figure",
-        "title": piece.title,
-        "alt": piece.alt,
-        "small": piece.small,
-        "fold": piece.fold,
-        "figure": piece.plotly(),
-    }

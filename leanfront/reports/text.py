@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from leanfront.core.compressors import Configuration, Coverage
-from leanfront.core.cost_models.latency import LATENCY
+from leanfront.core.audit.table import table
+from leanfront.core.compressors import Configuration
+from leanfront.core.cost_models.registry import LATENCY
 from leanfront.core.objectives import Measurement
 from leanfront.core.search import Attempt, Candidate, Claim, SearchRecord, Verification
 from leanfront.core.search.attempt import BEFORE, MINUTES
 from leanfront.core.storage import Report
+
+if TYPE_CHECKING:
+    from leanfront.core.compressors import Coverage
 
 VERIFIED = {True: "yes", False: "NO", None: "-"}
 """What is shown of a candidate's verification."""
@@ -46,17 +50,6 @@ def number(measurement: Measurement | None) -> str:
     if measurement.unit == "ms":
         return f"{measurement.value:.3g} ms"
     return f"{measurement.value:.4f}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns, the first one left-aligned, the others right-aligned."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        first = cells[0].ljust(widths[0])
-        return "  ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]).rstrip()
-
-    return "\n".join([line(header), line(["-" * w for w in widths]), *(line(row) for row in rows)])
 
 
 def frontier_text(record: SearchRecord, candidates: Sequence[Candidate], stage: str = "after") -> str:

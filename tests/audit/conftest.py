@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from leanfront.core.audit import Answers
-from leanfront.core.compressors import Structure
+from leanfront.core.audit import KINDS, Answers, AuditOptions, Auditor, Configured, Findings
+from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.targets import Target, resolve
 
@@ -40,3 +40,23 @@ def structure(tiny: Target) -> Structure:
 def digits_structure(digits: Target) -> Structure:
     """Of `digits`."""
     return derive(digits.model, digits.example_input)
+
+
+@pytest.fixture(scope="session")
+def digits_answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """A cache that tests on the digits share."""
+    return Answers(tmp_path_factory.mktemp("answers"))
+
+
+@pytest.fixture(scope="session")
+def digits_auditor(digits: Target, digits_structure: Structure, digits_answers: Answers) -> Auditor:
+    """Pruned and quantised digits, beside a candidate."""
+    candidate = Configured("candidate 5", Configuration(weight_bits={"conv3": 4}), 5)
+    options = AuditOptions(models=4, levels=("pruning", "quantisation"), gallery=5)
+    return Auditor(digits, digits_structure, [candidate], options, samples=256, answers=digits_answers)
+
+
+@pytest.fixture(scope="session")
+def digits_findings(digits_auditor: Auditor) -> dict[str, Findings]:
+    """What kinds that need no further images find."""
+    return {name: KINDS[name].run(digits_auditor) for name in ("classes", "exemplars", "calibration")}

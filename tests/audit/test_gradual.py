@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from leanfront.core.audit.gradual import (
-    LEVELS,
+    SHARES,
     GradualPruning,
     achieved_sparsity,
     kept_by_magnitude,
@@ -30,7 +30,7 @@ DIGITS_WEIGHTS = ["conv1.weight", "conv2.weight", "block.conv1.weight", "block.c
 
 
 def test_levels_are_the_papers() -> None:
-    assert LEVELS == (0.1, 0.3, 0.5, 0.7, 0.9)
+    assert SHARES == (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_cannot_be_pruned_is_said() -> None:
             GradualPruning(0.5, **bad)
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", SHARES)
 def test_post_training_form(digits: Target, level: float) -> None:
     before = digits.dense_state
     pruned = magnitude_pruned(digits.model, level)

@@ -6,22 +6,11 @@ import json
 
 import pytest
 
-from leanfront.core.audit import (
-    KINDS,
-    Answers,
-    AuditOptions,
-    Auditor,
-    Configured,
-    StoppedError,
-    kinds_of,
-)
-from leanfront.core.audit import (
-    runs as run,
-)
+from leanfront.core.audit import KINDS, Answers, AuditOptions, Auditor, Configured, kinds_of, run
 from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.storage import AuditRecord
 from leanfront.core.targets import Target
-from leanfront.errors import UsageError
+from leanfront.errors import StoppedError, UsageError
 
 CANDIDATES = [
     Configured("candidate 4", Configuration(channels={"conv1": 2, "conv3": 3}), 4),

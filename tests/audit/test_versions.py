@@ -9,8 +9,9 @@ import torch
 
 from leanfront.core.audit import LEVELS, Configured, Dense, of_candidate
 from leanfront.core.audit.gradual import achieved_sparsity
+from leanfront.core.audit.levels import of_levels
 from leanfront.core.audit.member import Member
-from leanfront.core.audit.versions import Gradual, levels
+from leanfront.core.audit.versions import Gradual
 from leanfront.core.compressors import Compressed, Compressor, Configuration, Recovery, Structure, recover
 from leanfront.core.compressors.artifact.packed_file import write
 from leanfront.core.search import Candidate
@@ -28,7 +29,7 @@ def own(target: Target, structure: Structure, **more: object) -> Member:
 
 def test_the_levels_are_the_papers(digits_structure: Structure) -> None:
     assert set(LEVELS) == {"pruning", "gradual", "quantisation"}
-    found = levels(("quantisation", "pruning", "quantisation"), digits_structure)
+    found = of_levels(("quantisation", "pruning", "quantisation"), digits_structure)
     names = [each.name for each in found]
     assert names == [
         "float16",
@@ -36,15 +37,15 @@ def test_the_levels_are_the_papers(digits_structure: Structure) -> None:
         "fixed-int8",
         *(f"magnitude-{s}" for s in (0.1, 0.3, 0.5, 0.7, 0.9)),
     ]
-    assert [each.name for each in levels(("gradual",), digits_structure)][-1] == "gradual-0.9"
+    assert [each.name for each in of_levels(("gradual",), digits_structure)][-1] == "gradual-0.9"
     assert {each.candidate for each in found} == {None}
     assert len({each.key for each in found}) == len(found)
     with pytest.raises(UsageError, match="unknown levels: binary; known: pruning, gradual, quantisation"):
-        levels(("pruning", "binary"), digits_structure)
+        of_levels(("pruning", "binary"), digits_structure)
 
 
 def test_magnitude_pruning_is_by_magnitude(digits: Target, digits_structure: Structure) -> None:
-    (level,) = [each for each in levels(("pruning",), digits_structure) if each.name == "magnitude-0.7"]
+    (level,) = [each for each in of_levels(("pruning",), digits_structure) if each.name == "magnitude-0.7"]
     module = level.module(own(digits, digits_structure))
     for layer in digits_structure.layers:
         dense = digits.model.get_submodule(layer).weight  # type: ignore[union-attr]

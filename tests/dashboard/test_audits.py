@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from leanfront.core.audit import KINDS
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets.registry import Registry
-from leanfront.figures import PARTS
 from tests.dashboard.browser import opened
 from tests.dashboard.showcase import DATABASE
 from tests.leanfront.filling import Fill
@@ -43,7 +43,7 @@ def members(folder: Path) -> tuple[list[int], list[int]]:
     return audited, [each for each in ids if each not in audited]
 
 
-@pytest.mark.parametrize("kind", list(PARTS))
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_a_kind(page: Page, showcase: str, kind: str) -> None:
     """Its words, all cells of its tables, and its figures, drawn when they are about to be seen."""
     found = figures_of(showcase, kind)
@@ -112,7 +112,7 @@ def test_all_kinds_and_the_ways_to_them(page: Page, showcase: str) -> None:
     page.goto(PAGE)
     titles = [each["title"] for each in httpx2.get(f"{showcase}{API}/audits/kinds").json()]
     expect(page.locator(".panels h2")).to_have_text(titles)
-    assert page.locator(".kinds small").count() == len(PARTS)
+    assert page.locator(".kinds small").count() == len(KINDS)
     expect(page.locator(".kinds")).not_to_contain_text("not made yet")
     expect(page.get_by_role("link", name="Geometry in linked views")).to_have_attribute(
         "href", "/searches/digits/geometry"
@@ -155,7 +155,7 @@ def test_having_an_audit_made(
     _, (candidate, *_) = members(folder)
     with serve(folder) as url, opened(browser, url) as (page, _):
         page.goto(f"/candidates/{candidate}/audits/calibration")
-        expect(page.locator(".audit")).to_contain_text(PARTS["calibration"].reading)
+        expect(page.locator(".audit")).to_contain_text(KINDS["calibration"].reading)
         page.get_by_text("Options").click()
         page.get_by_label("pruning").check()
         page.get_by_label("Split").select_option("validation")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from leanfront.core.audit.artifacts import Stored, stored
-from leanfront.core.audit.auditor import Auditor, StoppedError
+from leanfront.core.audit.auditor import Auditor
 from leanfront.core.audit.description_length import (
     Described,
     TrainingSamples,
@@ -16,7 +16,7 @@ from leanfront.core.audit.description_length import (
     training_samples,
     turns,
 )
-from leanfront.core.audit.kind import Findings, Kind, entry, register
+from leanfront.core.audit.kind import Findings, entry
 from leanfront.core.audit.kinds.bounds.mismatch import NoiseGains, mismatch_bound, noise_gains, steps_of
 from leanfront.core.audit.kinds.bounds.rate_distortion import (
     RatePoint,
@@ -32,7 +32,7 @@ from leanfront.core.compressors.statistics.outputs import batch_size
 from leanfront.core.compressors.structure.modules import weight_of
 from leanfront.core.objectives.documents import plain
 from leanfront.core.targets.sampling import balanced
-from leanfront.errors import EvaluationError, LeanfrontError
+from leanfront.errors import EvaluationError, LeanfrontError, StoppedError
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 METHODS = ("rounding", "bank")
@@ -252,15 +252,3 @@ def _mismatch(auditor: Auditor, own: Stored, gains: NoiseGains | str) -> dict[st
     if not isinstance(gains, str) and not isinstance(steps, str):
         found["bound"] = plain(mismatch_bound(gains, steps))
     return found
-
-
-register(
-    Kind(
-        "bounds",
-        "Bounds",
-        audit_bounds,
-        (),
-        "Sakr et al., ICML 2017; Isik et al., AISTATS 2022; Grünwald, The minimum description length principle, 2007",
-        alone=True,
-    )
-)

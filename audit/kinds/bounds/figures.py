@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from leanfront.core.audit.description_figure import descriptions, stacked
+from leanfront.core.audit.document import DENSE, Document, versions_of
 from leanfront.core.audit.drawing import (
     BLUE,
     COLOURS,
-    DENSE,
     GREEN,
     GREY,
     ORANGE,
     VERMILION,
-    Document,
-    Drawing,
-    Piece,
     bars,
     blank,
     label,
     marks,
     reach,
-    versions_of,
 )
+from leanfront.core.audit.pieces import Drawing, Piece
 
 HIGH_RATE = 0.254
 """Bits that a uniform quantiser with an entropy coder pays over a Gaussian's R(D), at high rates."""
@@ -61,39 +59,7 @@ def _described(document: Document, method: str) -> Drawing:
     named = [(f"{width['bits']} bits", width) for width in _made(own)]
     shortest = own["shortest"]
     told = f"The shortest description is that of {shortest} bits." if shortest else "No width could be made."
-    return Drawing(f"Description length by width: {method}", _stacked(named), told, small=True)
-
-
-def descriptions(named: Sequence[tuple[str, Mapping[str, Any]]]) -> Drawing:
-    """Two-part description lengths of versions.
-
-    Args:
-        named: (name, findings with ``description``).
-    """
-    found = [each["description"]["total_bits"] for _, each in named]
-    told = f"Bits of the model and of the labels given the model: {reach(found)} together."
-    return Drawing("Description length by version", _stacked(named), told, small=True)
-
-
-def _stacked(named: Sequence[tuple[str, Mapping[str, Any]]]) -> Any:
-    """Bars of model and data; the dotted line is what the labels cost without a model."""
-    figure = blank(height=340, y="bits")
-    names = [name for name, _ in named]
-    for key, title, colour in (
-        ("model_bits", "model", BLUE),
-        ("data_bits", "labels given the model", VERMILION),
-    ):
-        bars(figure, names, [each["description"][key] for _, each in named], title, colour)
-    figure.update_layout(barmode="stack")
-    if named:
-        figure.add_scatter(
-            x=[label(name) for name in names],
-            y=[each["description"]["baseline_bits"] for _, each in named],
-            mode="lines",
-            name="labels without a model",
-            line={"color": GREY, "dash": "dot"},
-        )
-    return figure
+    return Drawing(f"Description length by width: {method}", stacked(named), told, small=True)
 
 
 def _mismatch(document: Document) -> Drawing:

@@ -1,65 +1,24 @@
-"""Tables of the audits ``bounds`` and ``capacity``."""
+"""Tables of the audit ``bounds``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from leanfront.core.audit.table import Table
+from leanfront.core.audit.document import Document
+from leanfront.core.audit.table import Table, kilobits, multiple, significant
 
 TURNS = 3
 """Widths that are told to be the shortest, the one without samples among them."""
 
 
-def bounds_tables(document: Mapping[str, Any]) -> list[Table]:
+def tables(document: Document) -> list[Table]:
     """What versions and uniform widths cost against their bounds, and how often rounding changes an answer."""
-    tables = [_versions(document)] if document["versions"] else []
-    return [*tables, _widths(document), _mismatch(document)]
+    versions = [_versions(document)] if document["versions"] else []
+    return [*versions, _widths(document), _mismatch(document)]
 
 
-def capacity_tables(document: Mapping[str, Any]) -> list[Table]:
-    """Parameters, effective dimension and description length, the dense model first."""
-    rows = []
-    for each in ({**document["dense"], "version": "dense"}, *document["versions"]):
-        dimension, said = each["effective_dimension"], each["description"]
-        known = dimension["value"] is not None
-        rows.append(
-            [
-                each["version"],
-                str(each["nonzero_parameters"]),
-                _dimension(dimension),
-                *(_number(dimension["at"][str(width)]) if known else "-" for width in ("0.1", "10")),
-                _kilobits(said["model_bits"]),
-                _kilobits(said["data_bits"]),
-                _ratio(said["ratio"]),
-                f"{each['training_top1']:.4f}",
-            ]
-        )
-    header = [
-        "version",
-        "non-zero",
-        "N_eff",
-        "at alpha / 10",
-        "at 10 alpha",
-        "model, kbit",
-        "labels, kbit",
-        "of baseline",
-        "training top-1",
-    ]
-    reasons = {
-        each["effective_dimension"]["reason"]
-        for each in (document["dense"], *document["versions"])
-        if each["effective_dimension"]["value"] is None
-    }
-    told = (
-        f"N_eff: eigenvalues of the Gauss-Newton matrix on {document['samples']} {document['split']} samples above "
-        f"alpha = {document['alpha']:.3g}, {document['alpha_text']}; it grows with the samples: compare "
-        f"it among models on the same ones; {document['training']['text']}"
-    )
-    return [Table("Capacity", header, rows, "; ".join([told, *sorted(reasons)]))]
-
-
-def _versions(document: Mapping[str, Any]) -> Table:
+def _versions(document: Document) -> Table:
     rows = []
     for each in document["versions"]:
         mismatch = each["mismatch"]
@@ -70,9 +29,9 @@ def _versions(document: Mapping[str, Any]) -> Table:
                 f"{each['bound_bytes']:.0f}",
                 str(each["coded_bytes"]),
                 str(each["lzma_bytes"]),
-                _number(each["sqnr"]),
+                significant(each["sqnr"]),
                 f"{each['below']} of {each['points']}",
-                _ratio(each["description"]["ratio"]),
+                multiple(each["description"]["ratio"]),
                 f"{mismatch['measured']:.4f}",
                 _share(mismatch["bound"]),
             ]
@@ -101,7 +60,7 @@ def _versions(document: Mapping[str, Any]) -> Table:
     )
 
 
-def _widths(document: Mapping[str, Any]) -> Table:
+def _widths(document: Document) -> Table:
     rows, least = [], []
     for method, found in document["uniform"].items():
         for each in found["widths"]:
@@ -116,11 +75,11 @@ def _widths(document: Mapping[str, Any]) -> Table:
                     str(each["memory_bytes"]),
                     f"{each['bound_bytes']:.0f}",
                     str(each["coded_bytes"]),
-                    _number(each["sqnr"]),
+                    significant(each["sqnr"]),
                     f"{each['below']} of {each['points']}",
-                    _kilobits(said["model_bits"]),
-                    _kilobits(said["data_bits"]),
-                    _ratio(said["ratio"]),
+                    kilobits(said["model_bits"]),
+                    kilobits(said["data_bits"]),
+                    multiple(said["ratio"]),
                     f"{each['training_top1']:.4f}",
                 ]
             )
@@ -148,7 +107,7 @@ def _widths(document: Mapping[str, Any]) -> Table:
     )
 
 
-def _mismatch(document: Mapping[str, Any]) -> Table:
+def _mismatch(document: Document) -> Table:
     found = document["uniform_mismatch"]
     rows = [
         [
@@ -173,23 +132,5 @@ def _mismatch(document: Mapping[str, Any]) -> Table:
     )
 
 
-def _dimension(found: Mapping[str, Any]) -> str:
-    if found["value"] is None:
-        return "-"
-    return f"{found['value']:.4g}" + ("" if found["exact"] else f" +- {found['error']:.2g}")
-
-
 def _share(bound: Mapping[str, Any] | None) -> str:
     return "-" if bound is None else f"{bound['value']:.4f}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-
-def _kilobits(bits: float) -> str:
-    return f"{bits / 1000:.1f}"

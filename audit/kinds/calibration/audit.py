@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leanfront.core.audit.auditor import Auditor
-from leanfront.core.audit.kind import Findings, Kind, entry, register
+from leanfront.core.audit.kind import Findings, entry
 from leanfront.core.audit.versions import Dense, Version
 from leanfront.core.objectives.calibration import calibration
 
@@ -25,14 +25,3 @@ def audit_calibration(auditor: Auditor) -> Findings:
         auditor.report("calibration", number, len(auditor.versions))
         found[version.name] = entry(version, judged(version))
     return Findings({"split": auditor.split, "samples": len(auditor.data), "dense": dense}, found)
-
-
-register(
-    Kind(
-        "calibration",
-        "Calibration",
-        audit_calibration,
-        ("ece",),
-        "Guo et al., On calibration of modern neural networks, ICML 2017",
-    )
-)

@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from leanfront.core.audit.drawing import (
-    BLUE,
-    DENSE,
-    GREY,
-    VERMILION,
-    Document,
-    Drawing,
-    Piece,
-    blank,
-    by_version,
-    reach,
-    versions_of,
-)
+from leanfront.core.audit.document import DENSE, Document, versions_of
+from leanfront.core.audit.drawing import BLUE, GREY, VERMILION, blank, by_version, reach
+from leanfront.core.audit.pieces import Drawing, Piece
 
 SCORES = {"ece": "ECE", "nll": "NLL, nat", "brier": "Brier score"}
 

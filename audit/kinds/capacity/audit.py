@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from leanfront.core.audit.artifacts import Stored, stored
-from leanfront.core.audit.auditor import Auditor, StoppedError
+from leanfront.core.audit.auditor import Auditor
 from leanfront.core.audit.description_length import TrainingSamples, describe, training_samples
-from leanfront.core.audit.kind import Findings, Kind, entry, register
+from leanfront.core.audit.kind import Findings, entry
 from leanfront.core.audit.kinds.capacity.effective_dimension import WIDTHS, effective_dimension, prior_alpha
 from leanfront.core.audit.versions import Dense
 from leanfront.core.compressors.statistics.outputs import batch_size
 from leanfront.core.objectives.documents import plain
-from leanfront.errors import EvaluationError
+from leanfront.errors import EvaluationError, StoppedError
 
 SAMPLES = 64
 """Training samples behind a curvature, all in one graph."""
@@ -89,15 +89,3 @@ def _dimension(auditor: Auditor, own: Stored, inputs: Tensor, labels: Tensor, al
         return {"value": None, "reason": str(error)}
     said: dict[str, Any] = plain(found)
     return said
-
-
-register(
-    Kind(
-        "capacity",
-        "Capacity",
-        audit_capacity,
-        (),
-        "Maddox et al., Rethinking parameter counting in deep models, 2020",
-        alone=True,
-    )
-)

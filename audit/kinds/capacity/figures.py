@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from leanfront.core.audit.drawing import (
-    Document,
-    Drawing,
-    Piece,
-    blank,
-    by_version,
-    label,
-    marks,
-    reach,
-    versions_of,
-)
-from leanfront.core.audit.kinds.bounds.figures import descriptions
+from leanfront.core.audit.description_figure import descriptions
+from leanfront.core.audit.document import Document, versions_of
+from leanfront.core.audit.drawing import blank, by_version, label, marks, reach
+from leanfront.core.audit.pieces import Drawing, Piece
 
 
 def pieces(document: Document) -> list[Piece]:

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 
 from leanfront.core.audit.auditor import Auditor
-from leanfront.core.audit.kind import Findings, Kind, entry, register
+from leanfront.core.audit.kind import Findings, entry
 from leanfront.core.audit.kinds.classes.class_impact import class_impact
 from leanfront.core.audit.kinds.classes.subgroups import long_tail, subgroups
 from leanfront.core.audit.population import Votes
-from leanfront.core.audit.population_json import population_json
 from leanfront.errors import UsageError
 
 
@@ -50,7 +49,7 @@ def audit_classes(auditor: Auditor) -> Findings:
     about = {
         "split": auditor.split,
         "samples": len(labels),
-        "population": population_json(auditor),
+        "population": auditor.population.to_json(),
         "frequencies": "training" if target.train is not None else auditor.split,
     }
     return Findings(about, found)
@@ -58,14 +57,3 @@ def audit_classes(auditor: Auditor) -> Findings:
 
 def _hits(votes: Votes, labels: Any) -> Any:
     return votes.predictions == labels
-
-
-register(
-    Kind(
-        "classes",
-        "Class impact",
-        audit_classes,
-        ("worst_class_drop",),
-        "Hooker et al., What do compressed deep neural networks forget?, arXiv 1911.05248",
-    )
-)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from leanfront.core.audit.document import Document, versions_of
 from leanfront.core.audit.drawing import (
     BLUE,
     GREEN,
@@ -12,19 +13,16 @@ from leanfront.core.audit.drawing import (
     ORANGE,
     PURPLE,
     VERMILION,
-    Document,
-    Drawing,
-    Piece,
     bars,
     blank,
     by_version,
     label,
     reach,
     versions_axis,
-    versions_of,
 )
+from leanfront.core.audit.pieces import Drawing, Piece
 
-MOST = 60
+MOST_CLASSES = 60
 """Classes drawn of one version: with more, those that lost and those that gained most."""
 STATUS = (
     ("lost more than the mean, p <= .05", VERMILION, ""),
@@ -116,8 +114,8 @@ def _drawn(groups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ordered = sorted(
         (each for each in groups if each["absolute_points"] is not None), key=lambda g: g["absolute_points"]
     )
-    half = MOST // 2
-    return ordered if len(ordered) <= MOST else [*ordered[:half], *ordered[-half:]]
+    half = MOST_CLASSES // 2
+    return ordered if len(ordered) <= MOST_CLASSES else [*ordered[:half], *ordered[-half:]]
 
 
 def _status(group: Mapping[str, Any]) -> str:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
-from PIL import Image
-from torch import Tensor
-
 from leanfront.core.audit.auditor import Auditor
-from leanfront.core.audit.kind import Findings, Kind, entry, register
+from leanfront.core.audit.kind import Findings, entry
 from leanfront.core.audit.kinds.exemplars.exemplars import exemplars
 from leanfront.core.audit.population import TOP
-from leanfront.core.audit.population_json import population_json
+from leanfront.core.audit.thumbnail import png_address
 from leanfront.core.targets.pictures import Pictures
-
-LARGEST = 96
-"""Pixels of the longer side of an image in a gallery."""
 
 
 def audit_exemplars(auditor: Auditor) -> Findings:
@@ -41,7 +33,7 @@ def audit_exemplars(auditor: Auditor) -> Findings:
     about = {
         "split": auditor.split,
         "samples": len(labels),
-        "population": population_json(auditor),
+        "population": auditor.population.to_json(),
     }
     return Findings(about, found)
 
@@ -53,25 +45,3 @@ def _images(auditor: Auditor, places: list[int]) -> list[str | None]:
         return [None] * len(places)
     pictures = Pictures.of(auditor.data.subset(places), pixels)
     return [png_address(image) for image in pictures.images]
-
-
-def png_address(image: Tensor, largest: int = LARGEST) -> str:
-    """An image uint8 (c, h, w) as ``data:image/png;base64,...``; its longer side is at most so many pixels."""
-    array = image[:3].permute(1, 2, 0).numpy() if image.shape[0] >= 3 else image[0].numpy()
-    shown = Image.fromarray(array)
-    shown.thumbnail((largest, largest))
-    buffer = io.BytesIO()
-    shown.save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-register(
-    Kind(
-        "exemplars",
-        "Compression-identified exemplars (PIE)",
-        audit_exemplars,
-        ("pie_rate",),
-        "Hooker et al., What do compressed deep neural networks forget?, arXiv 1911.05248",
-        heavy=("gallery",),
-    )
-)

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from leanfront.core.audit.document import Document, versions_of
 from leanfront.core.audit.drawing import (
     BLUE,
     GREY,
     ORANGE,
     VERMILION,
-    Card,
-    Document,
-    Drawing,
-    Gallery,
-    Piece,
     bars,
     blank,
     by_version,
     label,
     picture,
     reach,
-    versions_of,
 )
+from leanfront.core.audit.pieces import Card, Drawing, Gallery, Piece
 
 SUBSETS = {"all": "all samples", "exemplars": "PIE", "others": "not PIE"}
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leanfront.core.audit.arrays import packed
-from leanfront.core.audit.auditor import Auditor, StoppedError
-from leanfront.core.audit.kind import Findings, Kind, entry, register
-from leanfront.core.audit.kinds.exemplars.audit import LARGEST, png_address
+from leanfront.core.audit.auditor import Auditor
+from leanfront.core.audit.kind import Findings, entry
 from leanfront.core.audit.kinds.geometry.contestants import Contestant, contestants, nonzero_weights
 from leanfront.core.audit.kinds.geometry.fragility import Fragility, fragility
 from leanfront.core.audit.kinds.geometry.geometries import Geometries, deviations, explained, means
@@ -31,6 +30,7 @@ from leanfront.core.audit.kinds.geometry.similarity import (
 from leanfront.core.audit.options import SEVERITIES, TICKETS, AuditOptions
 from leanfront.core.audit.redundancy import effects, redundancy
 from leanfront.core.audit.suites import c_like
+from leanfront.core.audit.thumbnail import LARGEST, png_address
 from leanfront.core.compressors.statistics.outputs import batch_size
 from leanfront.core.objectives.corruptions import MAIN
 from leanfront.core.objectives.documents import plain
@@ -38,6 +38,7 @@ from leanfront.core.search.dense import require_split
 from leanfront.core.targets import Split
 from leanfront.core.targets.pictures import Pictures
 from leanfront.core.targets.sampling import balanced
+from leanfront.errors import StoppedError
 
 Array = NDArray[np.float64]
 
@@ -382,16 +383,3 @@ def _redundancy(models: list[Contestant], judged: Geometries, scene: Scene) -> d
         return {"reason": "needs 3 models beside the dense one and 2 corruptions"}
     table = judged.accuracy[1:, 1:].reshape(len(models) - 1, len(corruptions), -1)
     return redundancy(effects(table, judged.accuracy[1:, 0]), corruptions).to_json()
-
-
-register(
-    Kind(
-        "geometry",
-        "Geometry of pruning",
-        audit_geometry,
-        (),
-        "Understanding robustness lottery: a geometric comparison of pruning, arXiv 2206.07918",
-        shared=("arrays", "images", "similarity"),
-        alone=True,
-    )
-)

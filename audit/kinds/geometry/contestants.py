@@ -12,7 +12,7 @@ from leanfront.core.audit.kinds.geometry.tickets import Ticket, kept_weights, re
 from leanfront.core.audit.options import TICKETS
 from leanfront.core.audit.versions import Configured, Dense, Version
 from leanfront.core.compressors import Configuration, Saliency, Structure
-from leanfront.core.compressors.pruning.criteria import weight_scores
+from leanfront.core.compressors.pruning.scores import weight_scores
 from leanfront.core.compressors.structure.modules import weight_of
 
 METHODS = {"reconstruction": "sequential"}
@@ -81,7 +81,7 @@ def contestants(auditor: Auditor) -> tuple[list[Contestant], dict[str, str]]:
 
 def _shares(auditor: Auditor, criterion: str, ratio: float) -> dict[str, float]:
     if criterion == "lamp":
-        return lamp_shares(auditor.compressor.materials.saliency, auditor.structure, ratio)
+        return lamp_shares(auditor.compressor.context.saliency, auditor.structure, ratio)
     return dict.fromkeys(auditor.structure.layers, ratio)
 
 

@@ -13,21 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanfront.core.audit.arrays import unpacked
-from leanfront.core.audit.drawing import (
-    GREY,
-    Card,
-    Document,
-    Drawing,
-    Gallery,
-    Piece,
-    blank,
-    heat,
-    label,
-    marks,
-    picture,
-    reach,
-)
-from leanfront.core.audit.kinds.robustness.figures import alike
+from leanfront.core.audit.document import Document
+from leanfront.core.audit.drawing import GREY, blank, heat, label, marks, picture, reach
+from leanfront.core.audit.pieces import Card, Drawing, Gallery, Piece
+from leanfront.core.audit.redundancy_figure import alike
 
 UNITS = {"angle": "degrees", "norm": "", "margin": ""}
 CLEAN = "clean"

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from leanfront.core.audit.arrays import unpacked
+from leanfront.core.audit.document import Document
 from leanfront.core.audit.table import Table
 
 PAIRS = 6
 """Most alike pairs of criteria that are named."""
 
 
-def geometry_tables(document: Mapping[str, Any]) -> list[Table]:
+def tables(document: Document) -> list[Table]:
     """The models and what corruptions do to them, the criteria that are alike, and the lists of samples."""
     return [_models(document), _alike(document), _samples(document)]
 
 
-def _models(document: Mapping[str, Any]) -> Table:
+def _models(document: Document) -> Table:
     average, deviation = (unpacked(document["arrays"][name]) for name in ("means", "deviations"))
     rows = []
     for place, model in enumerate(document["models"]):
@@ -46,7 +44,7 @@ def _models(document: Mapping[str, Any]) -> Table:
     return Table(title, header, rows, "".join(told))
 
 
-def _alike(document: Mapping[str, Any]) -> Table:
+def _alike(document: Document) -> Table:
     alike, directions = document["alike"], document["directions"]
     rows = [
         [f"{pair['first']} - {pair['second']}", f"{pair['distance']:.3f}"] for pair in alike["pairs"][:PAIRS]
@@ -58,7 +56,7 @@ def _alike(document: Mapping[str, Any]) -> Table:
     return Table("Criteria that are most alike", ["pair", "distance"], rows, told)
 
 
-def _samples(document: Mapping[str, Any]) -> Table:
+def _samples(document: Document) -> Table:
     rows = [
         [name, str(len(own["models"])), str(own["n_robust"]), str(own["n_fragile"])]
         for name, own in document["lists"].items()

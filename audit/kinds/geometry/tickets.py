@@ -96,7 +96,7 @@ class Ticket:
             counts = kept_weights(member.structure, self.share)
             model = found(target, counts, self.seen, self.seed, member.device)
             model.to(member.compressor.device)
-            reestimate(model, member.compressor.materials.calibration.batches)
+            reestimate(model, member.compressor.context.calibration.batches)
             write_weights(path, said, weights_of(model))
         return innermost_channels(model.eval().requires_grad_(False).to(member.compressor.device))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from leanfront.core.audit.auditor import Auditor
 from leanfront.core.audit.corruption_errors import excess_error
-from leanfront.core.audit.kind import Findings, Kind, register
+from leanfront.core.audit.kind import Findings
 from leanfront.core.audit.kinds.limits.curves import Curve, Floats
 from leanfront.core.audit.kinds.limits.indicators import DRAWS, Trace, indicators, resamples
 from leanfront.core.audit.kinds.limits.layer_limits import layer_limit, layer_sweeps
@@ -297,15 +297,3 @@ def _layers(auditor: Auditor, samples: _Samples, dense: _Answered) -> dict[str, 
         "left_out": left,
         "failed": failed,
     }
-
-
-register(
-    Kind(
-        "limits",
-        "Limits",
-        audit_limits,
-        (),
-        "Liebenwein et al., Lost in pruning, MLSys 2021",
-        alone=True,
-    )
-)

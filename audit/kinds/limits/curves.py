@@ -75,3 +75,21 @@ class Curve:
     def noise(self) -> float | None:
         """One seed's standard deviation: the root of the mean variance over the ratios; None where unknown."""
         return None if self.deviations is None else float(np.sqrt(np.mean(np.square(self.deviations))))
+
+
+def first_crossing(curve: Curve, delta: float) -> float:
+    """The ratio at which the line through the points first loses more than delta; the last one where it never does.
+
+    Args:
+        curve: its first point is the dense model.
+        delta: absolute, 0 or more.
+    """
+    margin = curve.y - curve.y[0] + delta
+    bad = np.flatnonzero(margin < -1e-12)
+    return crossing(curve.x, margin, int(bad[0]) - 1) if len(bad) else curve.ratios[-1]
+
+
+def crossing(x: Floats, margin: Floats, place: int) -> float:
+    """Where the line from a point within the loss to the next, which is not, crosses it."""
+    share = max(margin[place], 0.0) / (max(margin[place], 0.0) - margin[place + 1])
+    return float(x[place] + share * (x[place + 1] - x[place]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from leanfront.core.audit.document import Document
 from leanfront.core.audit.drawing import (
     BLUE,
     GREEN,
@@ -12,14 +13,12 @@ from leanfront.core.audit.drawing import (
     ORANGE,
     PURPLE,
     VERMILION,
-    Document,
-    Drawing,
-    Piece,
     blank,
     label,
     marks,
     reach,
 )
+from leanfront.core.audit.pieces import Drawing, Piece
 
 MARKERS = (
     ("potential", "prune potential", GREEN, "dash"),

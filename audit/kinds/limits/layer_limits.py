@@ -1,25 +1,21 @@
-"""How much each layer alone bears, and the bounds of a search space that follow."""
+"""How much each layer alone bears."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from leanfront.core.audit.kinds.limits.curves import Curve
-from leanfront.core.audit.kinds.limits.thresholds import DELTA, Potential, first_crossing, potential
+from leanfront.core.audit.kinds.limits.thresholds import DELTA, Potential, potential
 from leanfront.core.audit.versions import Configured
 from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.compressors.configuration import FLOAT_BITS
-from leanfront.errors import UsageError
 
 SPARSITIES = (0.5, 0.75, 0.9)
 WIDTHS = (4, 3, 2)
 REMOVED = (0.25, 0.5, 0.75)
-MOST = 32
-"""Layers that are swept, those of most weights; and as many channel groups."""
-DROP = 0.02
-"""Accuracy that a choice may cost on its layer alone before it is left out of a search space."""
+SWEPT_LAYERS = 32
+"""Layers that are swept at most, those of most weights; and as many channel groups."""
 SWEPT = {"sparsity": "share zeroed", "bits": "1 - weight bits / 32", "channels": "share removed"}
 
 
@@ -65,7 +61,9 @@ class LayerLimit:
 Make = Callable[..., Configuration]
 
 
-def layer_sweeps(structure: Structure, make: Make, most: int = MOST) -> tuple[list[LayerSweep], list[str]]:
+def layer_sweeps(
+    structure: Structure, make: Make, most: int = SWEPT_LAYERS
+) -> tuple[list[LayerSweep], list[str]]:
     """The sweeps of every layer and channel group, and the names of those beyond the cap.
 
     Args:
@@ -106,57 +104,6 @@ def layer_limit(
         dense,
         potential(curve, delta=delta),
     )
-
-
-def bounds_of(document: Mapping[str, Any], *, accuracy_drop: float = DROP) -> dict[str, dict[str, float]]:
-    """The bounds of a search space from an audit of limits: what costs a layer more than that alone is left out.
-
-    Args:
-        document: of an audit ``limits``.
-        accuracy_drop: largest loss of accuracy, a share of samples, of one layer or channel group compressed alone.
-
-    Returns:
-        Layer, or channel group -> ``bits``, the lowest width allowed (one above the widest that lost more),
-        ``sparsity``, the highest share of zeroed weights, and ``keep``, the lowest share of units kept, both where
-        the line between measured steps crosses the loss; `search.SpaceOptions` takes it as ``bounds``. What was never
-        seen to lose more has no bound.
-
-    Raises:
-        UsageError: no such document, or a drop outside [0, 1).
-    """
-    if not 0 <= accuracy_drop < 1:
-        raise UsageError(f"accuracy_drop is a share of samples in [0, 1), not {accuracy_drop}")
-    try:
-        rows = [
-            (
-                str(row["subject"]),
-                str(row["axis"]),
-                tuple(map(float, row["values"])),
-                Curve((0.0, *row["ratios"]), (row["dense"], *row["accuracies"])),
-            )
-            for row in document["layers"]["limits"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"no document of an audit 'limits' ({type(error).__name__}: {error}): its layers.limits are read"
-        ) from None
-    bounds: dict[str, dict[str, float]] = {}
-    for subject, axis, values, curve in rows:
-        lost = [
-            value
-            for value, accuracy in zip(values, curve.accuracies[1:], strict=True)
-            if curve.accuracies[0] - accuracy > accuracy_drop + 1e-12
-        ]
-        if not lost:
-            continue
-        own = bounds.setdefault(subject, {})
-        if axis == "bits":
-            own["bits"] = int(max(lost)) + 1
-        elif axis == "sparsity":
-            own["sparsity"] = round(first_crossing(curve, accuracy_drop), 6)
-        elif axis == "channels":
-            own["keep"] = round(1 - first_crossing(curve, accuracy_drop), 6)
-    return bounds
 
 
 def _sweep(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from leanfront.core.audit.document import Document
 from leanfront.core.audit.table import Table
 
 INDICATORS = ("accuracy", "ece", "generalisation_gap", "agreement", "flip_rate")
 
 
-def limits_tables(document: Mapping[str, Any]) -> list[Table]:
+def tables(document: Document) -> list[Table]:
     """Thresholds by axis, under shift, what changes before accuracy breaks, and what each layer bears."""
     axes = {name: axis for name, axis in document["axes"].items() if "limits" in axis}
     return [
@@ -21,7 +22,7 @@ def limits_tables(document: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def _thresholds(document: Mapping[str, Any], axes: Mapping[str, Any]) -> Table:
+def _thresholds(document: Document, axes: Mapping[str, Any]) -> Table:
     rows = []
     for name, axis in axes.items():
         found = axis["limits"]
@@ -51,7 +52,7 @@ def _thresholds(document: Mapping[str, Any], axes: Mapping[str, Any]) -> Table:
     return Table(title, header, rows, "; ".join(told))
 
 
-def _shift(document: Mapping[str, Any], axes: Mapping[str, Any]) -> Table:
+def _shift(document: Document, axes: Mapping[str, Any]) -> Table:
     names = document["corruptions"]
     rows = [
         [

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import make_smoothing_spline
 
 from leanfront.core.audit.kinds.limits.breakpoints import LEVEL, Breakpoint, breakpoint_of
-from leanfront.core.audit.kinds.limits.curves import Curve, Floats
+from leanfront.core.audit.kinds.limits.curves import Curve, Floats, crossing, first_crossing
 
 DELTA = 0.005
 """Accuracy that may be lost."""
@@ -163,7 +163,7 @@ def potential(curve: Curve, *, delta: float = DELTA) -> Potential:
         )
     unbroken = first_crossing(curve, delta)
     good = int(np.flatnonzero(margin >= -1e-12)[-1])
-    value = float(x[-1]) if good == len(x) - 1 else _crossing(x, margin, good)
+    value = float(x[-1]) if good == len(x) - 1 else crossing(x, margin, good)
     if good == 0:
         # Within the first step nothing was measured: a line through it is no evidence.
         return Potential(0.0, 0.0, delta, True, f"the first step, to {x[1]:g}, loses more already")
@@ -186,24 +186,6 @@ def potentials(ratios: ArrayLike, draws: Floats, *, delta: float = DELTA) -> Flo
     """
     own = tuple(np.asarray(ratios, dtype=np.float64).tolist())
     return np.asarray([potential(Curve(own, tuple(row.tolist())), delta=delta).value for row in draws])
-
-
-def first_crossing(curve: Curve, delta: float) -> float:
-    """The ratio at which the line through the points first loses more than delta; the last one where it never does.
-
-    Args:
-        curve: its first point is the dense model.
-        delta: absolute, 0 or more.
-    """
-    margin = curve.y - curve.y[0] + delta
-    bad = np.flatnonzero(margin < -1e-12)
-    return _crossing(curve.x, margin, int(bad[0]) - 1) if len(bad) else curve.ratios[-1]
-
-
-def _crossing(x: Floats, margin: Floats, place: int) -> float:
-    """Where the line from a point within the loss to the next, which is not, crosses it."""
-    share = max(margin[place], 0.0) / (max(margin[place], 0.0) - margin[place + 1])
-    return float(x[place] + share * (x[place + 1] - x[place]))
 
 
 def knee(curve: Curve, *, sensitivity: float = SENSITIVITY) -> Knee:

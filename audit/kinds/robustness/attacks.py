@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leanfront.core.audit.kinds.robustness.noise import uniform
 from leanfront.core.audit.kinds.robustness.probe import Probe, require_labels
-from leanfront.core.audit.noise import uniform
 from leanfront.core.compressors.statistics.outputs import correct
 from leanfront.core.objectives.documents import plain
 from leanfront.core.objectives.metrics import wilson

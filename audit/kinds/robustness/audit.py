@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leanfront.core.audit.auditor import Auditor, StoppedError
+from leanfront.core.audit.auditor import Auditor
 from leanfront.core.audit.corruption_errors import Robustness, excess_error, relative_change, robustness
-from leanfront.core.audit.kind import Findings, Kind, entry, register
+from leanfront.core.audit.kind import Findings, entry
 from leanfront.core.audit.kinds.robustness.attacks import ATTACKS, Perturbed, attacked, perturb
 from leanfront.core.audit.kinds.robustness.probe import Probe
 from leanfront.core.audit.kinds.robustness.stability import stability
@@ -24,6 +24,7 @@ from leanfront.core.objectives.documents import plain
 from leanfront.core.search.dense import require_pixels
 from leanfront.core.targets import Split
 from leanfront.core.targets.sampling import balanced
+from leanfront.errors import StoppedError
 
 FEWEST = 3
 """Versions from which on corruptions can be compared by what they do to them."""
@@ -57,7 +58,7 @@ def audit_robustness(auditor: Auditor) -> Findings:
     return Findings(about, {each.name: entry(each, found[each.name]) for each in auditor.versions})
 
 
-def _check(auditor: Auditor) -> None:
+def check_robustness(auditor: Auditor) -> None:
     """Refuse images that cannot be made or read."""
     target, options = auditor.target, auditor.options
     pixels = require_pixels(target, "robustness")
@@ -173,15 +174,3 @@ def _probed(auditor: Auditor, chosen: Split, positions: Tensor, found: dict[str,
             for name, attack in ATTACKS.items()
             for how in (attack, transferred[name])
         ]
-
-
-register(
-    Kind(
-        "robustness",
-        "Robustness",
-        audit_robustness,
-        ("mce", "flip_rate"),
-        "Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
-        check=_check,
-    )
-)

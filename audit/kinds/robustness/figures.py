@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from leanfront.core.audit.document import DENSE, Document, versions_of
 from leanfront.core.audit.drawing import (
     COLOURS,
-    DENSE,
     GREEN,
     ORANGE,
     SYMBOLS,
     VERMILION,
-    Document,
-    Drawing,
-    Gallery,
-    Piece,
     blank,
     by_version,
     heat,
@@ -23,8 +19,9 @@ from leanfront.core.audit.drawing import (
     label,
     marks,
     reach,
-    versions_of,
 )
+from leanfront.core.audit.pieces import Drawing, Piece
+from leanfront.core.audit.redundancy_figure import alike
 
 SUITES = {"c_like": "C-like corruptions", "published": "published corruptions"}
 MOST_LINES = 12
@@ -202,16 +199,3 @@ def _redundancy(document: Document, suite: str) -> list[Piece]:
     # A candidate's own document says how it fared; which corruptions are alike is known of all versions together.
     found = document.get(suite, {}).get("redundancy")
     return [] if found is None else [alike(found, f"Which corruptions are alike: {SUITES[suite]}")]
-
-
-def alike(found: Mapping[str, Any], title: str) -> Piece:
-    """The redundancy of corruptions (`leanfront.core.audit.redundancy`) as a matrix in the order of its leaves."""
-    if "order" not in found:
-        return Gallery(title, note=f"Not known: {found['reason']}.")
-    matrix, places = found[found["method"]], [found["corruptions"].index(name) for name in found["order"]]
-    ordered = [[matrix[row][column] for column in places] for row in places]
-    drawn = heat(found["order"], found["order"], ordered, unit=found["method"], around=0.0, ends=(-1.0, 1.0))
-    drawn.update_xaxes(tickangle=-40)
-    groups = [", ".join(each["members"]) for each in found["clusters"] if len(each["members"]) > 1]
-    told = f"Correlation over {found['candidates']} versions; from {found['cut']:g} on one would do for: "
-    return Drawing(title, drawn, told + ("; ".join(groups) or "none") + ".")

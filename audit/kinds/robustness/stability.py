@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leanfront.core.audit.kinds.robustness.noise import gaussian, uniform
 from leanfront.core.audit.kinds.robustness.probe import Probe
-from leanfront.core.audit.noise import gaussian, uniform
 from leanfront.core.objectives.documents import plain
 from leanfront.core.objectives.robust import flip_rate
 from leanfront.errors import UsageError

@@ -8,7 +8,7 @@ const BUNDLE = "/assets/vendor/plotly-strict-4.1.1.min.js";
 /** The id of the style sheet for maps, which the bundle would write into the page if nothing had it. */
 const MAPS = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
 
-/** Of Okabe and Ito's palette, told apart with any colour vision, and a grey; as in leanfront/figures/drawing.py. */
+/** Of Okabe and Ito's palette, told apart with any colour vision, and a grey; as in audit/drawing.py. */
 export const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#9aa5b1"];
 export const [BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY] = COLOURS;
 /** Beside the colours, so that nothing is told by colour alone. */

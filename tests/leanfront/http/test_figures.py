@@ -18,7 +18,6 @@ from leanfront.core.audit import KINDS
 from leanfront.core.audit.drawing import IMAGE
 from leanfront.core.storage import AuditRecord, FrontierStore
 from leanfront.core.targets import Target, resolve
-from leanfront.figures import PARTS
 from leanfront.http.schemas import audit_figures as figure_schemas
 from leanfront.reports.audit_text import tables_of
 
@@ -69,9 +68,8 @@ def pieces_of(found: Any, kind: str) -> list[Any]:
 
 def test_all_kinds_are_told(served: httpx2.Client) -> None:
     found = served.get("/audits/kinds").json()
-    assert [each["kind"] for each in found] == list(PARTS)
-    assert {each["kind"] for each in found} == set(KINDS)
-    assert [each["reading"] for each in found] == [part.reading for part in PARTS.values()]
+    assert [each["kind"] for each in found] == list(KINDS)
+    assert [each["reading"] for each in found] == [kind.reading for kind in KINDS.values()]
 
 
 @pytest.mark.parametrize("kind", ["exemplars", "calibration", "geometry"])
@@ -84,13 +82,13 @@ def test_what_a_report_shows(served: httpx2.Client, audited: FrontierStore, kind
         for key in ("search", "candidate", "kind", "release", "created", "parameters"):
             assert found[key] == told[key]
         assert (found["title"], found["source"]) == (KINDS[kind].title, KINDS[kind].source)
-        assert found["reading"] == PARTS[kind].reading
+        assert found["reading"] == KINDS[kind].reading
         (part,) = found["parts"]
         figures = pieces_of(found, "figure")
         if record.candidate is None:
             expected = [dataclasses.asdict(each) for each in tables_of(kind, record.document)]
             assert part["tables"] == json.loads(json.dumps(expected))
-            titles = [each.title for each in PARTS[kind].pieces(record.document)]
+            titles = [each.title for each in KINDS[kind].figures(record.document)]
             # A gallery of the candidate is in its own document alone.
             assert set(titles) <= {each["title"] for each in part["pieces"]}
             assert part["heading"] == ""

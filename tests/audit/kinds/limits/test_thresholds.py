@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from leanfront.core.audit.kinds.limits.breakpoints import breakpoint_of
-from leanfront.core.audit.kinds.limits.curves import Curve
+from leanfront.core.audit.kinds.limits.curves import Curve, first_crossing
 from leanfront.core.audit.kinds.limits.thresholds import (
     ABRUPT,
     GRADUAL,
     NOT_REACHED,
     curvature,
-    first_crossing,
     knee,
     limits,
     potential,

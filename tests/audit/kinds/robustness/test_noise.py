@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from scipy.stats import kstest
 
-from leanfront.core.audit.noise import gaussian, uniform
+from leanfront.core.audit.kinds.robustness.noise import gaussian, uniform
 
 
 def test_a_samples_noise_depends_on_its_seed_purpose_and_draw_alone() -> None:

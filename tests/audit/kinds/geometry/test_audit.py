@@ -13,20 +13,20 @@ import pytest
 import torch
 from PIL import Image
 
-from leanfront.core.audit import KINDS, AuditOptions, Auditor, Configured, StoppedError
+from leanfront.core.audit import KINDS, AuditOptions, Auditor, Configured
 from leanfront.core.audit.arrays import unpacked
-from leanfront.core.audit.kinds.exemplars.audit import png_address
 from leanfront.core.audit.kinds.geometry.audit import SMALL
 from leanfront.core.audit.kinds.geometry.contestants import contestants, lamp_shares
 from leanfront.core.audit.kinds.geometry.fragility import fragility
 from leanfront.core.audit.kinds.geometry.geometries import Geometries, explained
 from leanfront.core.audit.kinds.geometry.tickets import kept_weights
+from leanfront.core.audit.thumbnail import png_address
 from leanfront.core.compressors import Configuration, Saliency
 from leanfront.core.compressors.statistics.outputs import outputs
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.targets import Target
 from leanfront.core.targets.pictures import Pictures, quantised
-from leanfront.errors import UsageError
+from leanfront.errors import StoppedError, UsageError
 from leanfront.reports.audit_text import tables_of
 
 RATIOS = (0.3, 0.6)

@@ -1,10 +1,8 @@
-"""The kinds of audit `bounds` and `capacity`, whole, on a small model."""
+"""The audit `bounds`, whole, on a small model."""
 
 from __future__ import annotations
 
 import itertools
-import json
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from leanfront.core.compressors.artifact.packed_file import write
 from leanfront.core.targets import Target
 from leanfront.errors import UsageError
 from leanfront.reports.audit_text import tables_of
+from tests.audit.documents import audited
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +39,6 @@ def auditor(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Auditor:
         samples=64,
         answers=Answers(tmp_path_factory.mktemp("answers")),
     )
-
-
-def audited(auditor: Auditor, kind: str) -> dict[str, Any]:
-    found = KINDS[kind].run(auditor)
-    whole = {**found.document, "versions": list(found.versions.values())}
-    assert set(found.document).isdisjoint(key for part in found.versions.values() for key in part)
-    read: dict[str, Any] = json.loads(json.dumps(whole, allow_nan=False))
-    return read
 
 
 def test_bounds_of_versions_and_widths(auditor: Auditor) -> None:
@@ -87,30 +78,11 @@ def test_bounds_of_versions_and_widths(auditor: Auditor) -> None:
     assert all(len(row) == len(table.header) for table in tables for row in table.rows)
 
 
-def test_capacity_of_versions(tiny: Target, auditor: Auditor) -> None:
-    few = [auditor.versions[3], *(each for each in auditor.versions if each.name == "float16")]
-    own_auditor = Auditor(tiny, auditor.structure, few, AuditOptions(), samples=64, answers=auditor.answers)
-    found = audited(own_auditor, "capacity")
-    own = {each["version"]: each for each in found["versions"]}
-    dense = found["dense"]
-    assert dense["nonzero_parameters"] == 1864 + 4 + 2 * 32  # weights, biases, norms in inference form
-    assert own["sparse"]["nonzero_parameters"] < 0.3 * dense["nonzero_parameters"]
-    assert own["float16"]["effective_dimension"]["value"] == pytest.approx(
-        dense["effective_dimension"]["value"], rel=0.05
-    )
-    for each in (dense, *own.values()):
-        assert 0 < each["effective_dimension"]["value"] < found["samples"] * 3  # the rank of 4 classes
-    assert dense["effective_dimension"]["samples"] == found["samples"] == 64
-    (table,) = tables_of("capacity", found)
-    assert [row[0] for row in table.rows] == ["dense", *own]
-
-
 def test_the_dense_model_alone(tiny: Target, auditor: Auditor) -> None:
     alone = Auditor(
         tiny, auditor.structure, (), AuditOptions(samples=20), samples=64, answers=auditor.answers
     )
     assert KINDS["bounds"].alone
-    assert KINDS["capacity"].alone
     assert len(tables_of("bounds", audited(alone, "bounds"))) == 2
 
 

@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from leanfront.actions.space_bounds import read_bounds
-from leanfront.cli.main import main
+from leanfront.cli import main
 from leanfront.core import audit
 from leanfront.core.audit import Answers, AuditOptions, Auditor, Configured, bounds_of, kinds_of
-from leanfront.core.audit.kinds.limits.tables import limits_tables
+from leanfront.core.audit.kinds.limits.tables import tables
 from leanfront.core.compressors import Configuration, Structure
-from leanfront.core.search.space import SpaceOptions, derive_space
+from leanfront.core.search.space import derive_space
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target
 from leanfront.errors import NotFoundError, UsageError
@@ -91,7 +92,7 @@ def test_layers_give_bounds_that_the_space_takes(found: dict[str, Any], structur
 
 
 def test_tables_and_files(found: dict[str, Any], tmp_path: Path) -> None:
-    text = "\n".join(each.text() for each in limits_tables(found))
+    text = "\n".join(each.text() for each in tables(found))
     for word in ("sparsity", "frontier", "fog", "conv3", "dense accuracy"):
         assert word in text
     store = FrontierStore(f"sqlite:///{tmp_path}/a.db")
@@ -136,4 +137,4 @@ def test_without_images_there_is_no_shift(tiny: Target, structure: Structure, an
     for axis in found["axes"].values():
         assert axis["shift"] is None
         assert "flip_rate" not in axis["indicators"]
-    assert limits_tables(found)[0].text()
+    assert tables(found)[0].text()
