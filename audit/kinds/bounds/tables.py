@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leanfront.core.audit.document import Document
-from leanfront.core.audit.table import Table, kilobits, multiple, significant
+from leanfront.core.audit.table import Table, kilobits, multiple, samples_title, significant
 
 TURNS = 3
 """Widths that are told to be the shortest, the one without samples among them."""
@@ -53,7 +53,7 @@ def _versions(document: Document) -> Table:
     )
     told = "coded: a real order-0 coder; of baseline: model and training labels in bits over the labels alone"
     return Table(
-        f"Bounds: {document['samples']} {document['split']} samples",
+        samples_title("Bounds", document),
         header,
         rows,
         "; ".join([told, *(f"no mismatch bound: {reason}" for reason in reasons)]),

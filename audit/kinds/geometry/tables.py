@@ -6,7 +6,7 @@ import numpy as np
 
 from leanfront.core.audit.arrays import unpacked
 from leanfront.core.audit.document import Document
-from leanfront.core.audit.table import Table
+from leanfront.core.audit.table import Table, samples_title
 
 PAIRS = 6
 """Most alike pairs of criteria that are named."""
@@ -40,7 +40,7 @@ def _models(document: Document) -> Table:
     ways = [f"{way['corruption']} {way['severity']}" for way in document["ways"] if way["corruption"]]
     told = [f"corrupted: mean over {', '.join(ways)}; " if ways else "", "the other columns: clean images"]
     told += [f"; {name} left out: {reason}" for name, reason in document["left_out"].items()]
-    title = f"Geometry: {document['samples']} {document['split']} samples"
+    title = samples_title("Geometry", document)
     return Table(title, header, rows, "".join(told))
 
 

@@ -14,7 +14,7 @@ from leanfront.core.compressors.configuration import FLOAT_BITS
 SPARSITIES = (0.5, 0.75, 0.9)
 WIDTHS = (4, 3, 2)
 REMOVED = (0.25, 0.5, 0.75)
-SWEPT_LAYERS = 32
+MOST_LAYERS = 32
 """Layers that are swept at most, those of most weights; and as many channel groups."""
 SWEPT = {"sparsity": "share zeroed", "bits": "1 - weight bits / 32", "channels": "share removed"}
 
@@ -62,7 +62,7 @@ Make = Callable[..., Configuration]
 
 
 def layer_sweeps(
-    structure: Structure, make: Make, most: int = SWEPT_LAYERS
+    structure: Structure, make: Make, most: int = MOST_LAYERS
 ) -> tuple[list[LayerSweep], list[str]]:
     """The sweeps of every layer and channel group, and the names of those beyond the cap.
 

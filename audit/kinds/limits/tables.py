@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leanfront.core.audit.document import Document
-from leanfront.core.audit.table import Table
+from leanfront.core.audit.table import Table, fixed
 
 INDICATORS = ("accuracy", "ece", "generalisation_gap", "agreement", "flip_rate")
 
@@ -32,8 +32,8 @@ def _thresholds(document: Document, axes: Mapping[str, Any]) -> Table:
                 found["verdict"],
                 _breakpoint(found),
                 _interval(found["potential"]),
-                _ratio(found["knee"]["value"]),
-                _ratio(found["curvature"]["value"]),
+                fixed(found["knee"]["value"], 2),
+                fixed(found["curvature"]["value"], 2),
                 f"{found['drop']:.3f}",
             ]
         )
@@ -57,8 +57,8 @@ def _shift(document: Document, axes: Mapping[str, Any]) -> Table:
     rows = [
         [
             name,
-            _ratio(axis["shift"]["potential"]["clean"]),
-            *(_ratio(axis["shift"]["corruptions"][each]["potential"]["value"]) for each in names),
+            fixed(axis["shift"]["potential"]["clean"], 2),
+            *(fixed(axis["shift"]["corruptions"][each]["potential"]["value"], 2) for each in names),
         ]
         for name, axis in axes.items()
     ]
@@ -79,10 +79,10 @@ def _indicators(axes: Mapping[str, Any]) -> Table:
         [
             name,
             *(
-                _ratio(axis["indicators"][each]["leaves"]) if each in axis["indicators"] else "-"
+                fixed(axis["indicators"][each]["leaves"], 2) if each in axis["indicators"] else "-"
                 for each in INDICATORS
             ),
-            _ratio(axis["limits"]["cliff"]),
+            fixed(axis["limits"]["cliff"], 2),
         ]
         for name, axis in axes.items()
     ]
@@ -114,13 +114,9 @@ def _layers(layers: Mapping[str, Any]) -> Table:
 def _alone(row: Mapping[str, Any]) -> str:
     value = row["potential"]["value"]
     if row["axis"] != "bits":
-        return _ratio(value) if row["potential"]["reached"] else f">= {_ratio(value)}"
+        return fixed(value, 2) if row["potential"]["reached"] else f">= {fixed(value, 2)}"
     within = [bits for bits, ratio in zip(row["values"], row["ratios"], strict=True) if ratio <= value + 1e-9]
     return f"{min(within):g}" if within else f"> {max(row['values']):g}"
-
-
-def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _breakpoint(found: Mapping[str, Any]) -> str:
@@ -130,4 +126,4 @@ def _breakpoint(found: Mapping[str, Any]) -> str:
 
 
 def _interval(found: Mapping[str, Any]) -> str:
-    return f"{_ratio(found['value'])} ({_ratio(found['low'])}-{_ratio(found['high'])})"
+    return f"{fixed(found['value'], 2)} ({fixed(found['low'], 2)}-{fixed(found['high'], 2)})"
