@@ -20,7 +20,7 @@ import click
 import pytest
 
 import leanfront
-from leanfront.cli.main import main as cli
+from leanfront.cli import main as cli
 from leanfront.core.audit import KINDS, LEVELS
 from leanfront.core.compressors import CRITERIA, OPTIMISERS, PRESETS
 from leanfront.core.cost_models import COST_MODELS
@@ -197,7 +197,7 @@ def test_the_operations_page_runs_as_it_stands(tmp_path: Path) -> None:
 TRY_ADDITIONS = """
 from compressors import Compressor, Configuration, Recovery, recover
 import leanfront
-from leanfront.cli.main import main
+from leanfront.cli import main
 
 result = leanfront.search(
     "digits", trials=14, criterion="linf", sampler="restless", objectives="accuracy,brier,energy", bits=(3, 8)
@@ -319,7 +319,7 @@ def test_every_registered_name_is_documented(title: str, names: dict[str, object
 
 
 def test_every_exit_code_and_environment_variable_is_documented(reference: str) -> None:
-    from leanfront.cli.main import DONE, FAILED, INFEASIBLE, INTERRUPTED, WRONG_USAGE
+    from leanfront.cli.exits import DONE, FAILED, INFEASIBLE, INTERRUPTED, WRONG_USAGE
 
     for code in (DONE, FAILED, WRONG_USAGE, INFEASIBLE, INTERRUPTED):
         assert f"\n| {code} | " in reference

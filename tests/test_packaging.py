@@ -109,7 +109,7 @@ def test_the_wheel_has_the_command(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     parser = configparser.ConfigParser()
     parser.read_string(wheel.read(name).decode())
-    assert dict(parser["console_scripts"]) == {"leanfront": "leanfront.cli.main:main"}
+    assert dict(parser["console_scripts"]) == {"leanfront": "leanfront.cli:main"}
 
 
 def test_the_installed_command_says_its_version(project: dict[str, Any]) -> None:

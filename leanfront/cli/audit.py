@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from leanfront.actions.audit import DEFAULT_KINDS, OF_IMAGES, audit, choose, default_kinds
+from leanfront.actions.audit import DEFAULT_KINDS
+from leanfront.cli.exits import repeatable
 from leanfront.cli.options import database_option, json_option
-from leanfront.core.audit import KINDS, LEVELS, AuditOptions, StoppedError
+from leanfront.cli.output import print_json
+from leanfront.core.audit import KINDS, LEVELS, AuditOptions
 from leanfront.core.audit.options import POPULATIONS, SPLITS
 from leanfront.core.objectives.corruptions import CORRUPTIONS
-from leanfront.core.search.interrupting import interruptible
-from leanfront.core.storage import AuditRecord
-from leanfront.core.targets import resolve
 from leanfront.errors import UsageError
 from leanfront.files import require_html
-from leanfront.local.search_result import SearchResult
-from leanfront.locations import open_store
-from leanfront.reports import audit_text
-from leanfront.reports.audit_report import report
-from leanfront.reports.progress import staged
 
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from leanfront.core.storage import AuditRecord
+    from leanfront.local.search_result import SearchResult
+
 _DEFAULT = AuditOptions()
 
 
-@click.command("audit")
+@click.command()
 @click.argument("name")
 @click.argument("candidates", metavar="[CANDIDATE...]", nargs=-1, type=int)
 @click.option(
@@ -45,8 +39,8 @@ _DEFAULT = AuditOptions()
     "--levels",
     multiple=True,
     type=click.Choice(tuple(LEVELS)),
-    help="Compare with these sets of compressed versions, too: magnitude pruning after training, magnitude pruning "
-    "while training, quantisation schemes.",
+    help="Compare with these sets of compressed versions, too: "
+    f"{', '.join(level.title for level in LEVELS.values())}.",
 )
 @click.option(
     "--population",
@@ -101,7 +95,8 @@ _DEFAULT = AuditOptions()
 @click.option("--stored", is_flag=True, help="Audit nothing: show what the last audits found.")
 @database_option
 @json_option
-def audit_command(
+@repeatable("What was computed is kept")
+def audit(
     name: str,
     candidates: tuple[int, ...],
     kinds: tuple[str, ...],
@@ -119,6 +114,13 @@ def audit_command(
     Without CANDIDATEs (numbers), and without --levels, some that are spread over the frontier. What is found is
     stored; what was computed is kept, so that an interrupted audit goes on with the same command.
     """
+    from leanfront.actions import audit as auditing
+    from leanfront.core.search.interrupting import interruptible
+    from leanfront.core.targets import resolve
+    from leanfront.local.search_result import SearchResult
+    from leanfront.locations import open_store
+    from leanfront.reports.progress import staged
+
     options, given_kinds = _options(given), kinds
     if output is not None:
         require_html(output, "report")
@@ -131,33 +133,28 @@ def audit_command(
         raise UsageError(f"--workers takes 1 or more, not {workers}")
     store = open_store(database)
     result = SearchResult(store, name, resolve(target) if target else None)
-    chosen = choose(store, name, dict.fromkeys(candidates), options)
+    chosen = auditing.choose(store, name, dict.fromkeys(candidates), options)
     alone = all(KINDS[kind].alone for kind in kinds or DEFAULT_KINDS)
     if not (chosen or options.levels or alone):
         raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name --levels")
-    kinds = kinds or default_kinds(result.target())
-    if OF_IMAGES not in kinds and not given_kinds:
+    kinds = kinds or auditing.default_kinds(result.target())
+    if auditing.OF_IMAGES not in kinds and not given_kinds:
         click.echo(
             "robustness is left out: the target does not say how its inputs are made of pixels (Target(pixels=...))",
             err=True,
         )
-    try:
-        with interruptible() as asked, staged(True) as report:
-            records = audit(
-                result,
-                store,
-                chosen,
-                kinds,
-                options,
-                device=device,
-                workers=workers,
-                report=report,
-                stop=asked,
-            )
-    except (KeyboardInterrupt, StoppedError):
-        again = shlex.join(["leanfront", *sys.argv[1:]])
-        click.echo(f"\nInterrupted. What was computed is kept; the same command goes on: {again}", err=True)
-        sys.exit(INTERRUPTED)
+    with interruptible() as asked, staged(True) as report:
+        records = auditing.audit(
+            result,
+            store,
+            chosen,
+            kinds,
+            options,
+            device=device,
+            workers=workers,
+            report=report,
+            stop=asked,
+        )
     _tell(name, records, output, as_json)
 
 
@@ -182,14 +179,16 @@ def _require_nothing_else(names: Sequence[str]) -> None:
 
 def _tell(name: str, records: Sequence[AuditRecord], output: str | None, as_json: bool) -> None:
     """Write the report, and show the audits of the search; where there are none, those of candidates."""
+    from leanfront.reports.audit_report import report
+    from leanfront.reports.audit_text import audit_text
+
     if output is not None:
         report(records, output)
     shown = [record for record in records if record.candidate is None] or records
     if as_json:
-        document = {"search": name, "audits": [record.to_json() for record in shown]}
-        click.echo(json.dumps(document, indent=2, allow_nan=False))
+        print_json({"search": name, "audits": [record.to_json() for record in shown]})
     else:
-        click.echo("\n\n".join(audit_text.audit_text(record) for record in shown))
+        click.echo("\n\n".join(audit_text(record) for record in shown))
     if output is not None:
         click.echo(f"wrote {output}", err=True)
 

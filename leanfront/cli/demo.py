@@ -1,4 +1,4 @@
-"""The demo: the main job on data that is always at hand."""
+"""``leanfront demo``: the main job on data that is always at hand."""
 
 from __future__ import annotations
 
@@ -6,21 +6,34 @@ from pathlib import Path
 
 import click
 
-from leanfront.core.search import SearchOptions
-from leanfront.core.storage import FrontierStore
-from leanfront.core.targets import resolve
-from leanfront.local.search_result import infeasible_text
-from leanfront.local.searches import free_name, run_search
-from leanfront.locations import DEFAULT_DATABASE
-from leanfront.reports import text
-from leanfront.reports.plot import write_plot
+from leanfront.cli.exits import resumable
+from leanfront.cli.options import database_option
 
 SMALLER = 8
 """The demo's budget: this many times less memory than the dense model."""
 
 
-def run_demo(store: FrontierStore, url: str, trials: int, plot: Path) -> None:
+@click.command()
+@click.option("--trials", default=150, show_default=True, help="Configurations to try.")
+@click.option("--plot", default="leanfront-demo.html", show_default=True, help="Where to write the plot.")
+@database_option
+def demo(trials: int, plot: str, database: str | None) -> None:
+    """Search a small network on handwritten digits, and show what comes of it."""
+    with resumable(lambda: None):
+        _demonstrate(trials, Path(plot), database)
+
+
+def _demonstrate(trials: int, plot: Path, database: str | None) -> None:
     """Search digits, show the frontier, answer a budget query, write the plot, name the next command."""
+    from leanfront.core.search import SearchOptions
+    from leanfront.core.targets import resolve
+    from leanfront.local.search_result import infeasible_text
+    from leanfront.local.searches import free_name, run_search
+    from leanfront.locations import DEFAULT_DATABASE, database_url, open_store
+    from leanfront.reports import text
+    from leanfront.reports.plot import write_plot
+
+    store, url = open_store(database), database_url(database)
     click.echo("1. The target: scikit-learn's handwritten digits and a small CNN, trained here.")
     target = resolve("digits")
     click.echo(f"2. The search: {trials} configurations of kept channels and bits per layer.")

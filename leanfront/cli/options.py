@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from leanfront.core.audit.kinds.limits.layer_limits import DROP
+from leanfront.core.audit.kinds.limits.space_bounds import DROP
 from leanfront.core.cost_models import BACKENDS, LatencyOptions
 from leanfront.core.search.candidate import STAGES
-from leanfront.core.search.recovering import MOST
+from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.errors import UsageError
 
 _LATENCY = LatencyOptions()
@@ -108,7 +108,7 @@ def recovery_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--recover-minutes",
                 type=float,
-                help=f"Time for that, on top of --minutes [default: none; {MOST} are trained].",
+                help=f"Time for that, on top of --minutes [default: none; {MOST_RECOVERED} are trained].",
             ),
         )
     ):

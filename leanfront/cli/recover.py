@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 
 import click
 
-from leanfront.actions.recovery import prediction_json, recover_many, settings_of
+from leanfront.cli.exits import FAILED, repeatable
 from leanfront.cli.options import database_option, json_option
+from leanfront.cli.output import print_json
 from leanfront.core.compressors import OPTIMISERS
-from leanfront.core.search import Attempt
-from leanfront.core.search.recovering import MOST, require_recoverable
-from leanfront.core.targets import resolve
+from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.errors import UsageError
-from leanfront.local.search_result import SearchResult
-from leanfront.locations import open_store
-from leanfront.reports import text
-
-FAILED, INTERRUPTED = 1, 130
 
 
 @click.command()
@@ -28,7 +20,8 @@ FAILED, INTERRUPTED = 1, 130
 @click.option(
     "--minutes",
     type=float,
-    help=f"Wall-clock limit of all together; without, all that are named, or a search's {MOST} most promising.",
+    help="Wall-clock limit of all together; without, all that are named, or a search's "
+    f"{MOST_RECOVERED} most promising.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the order, the augmentation and dropout.")
 @click.option("--optimiser", default="adamw", show_default=True, help=f"One of {', '.join(OPTIMISERS)}.")
@@ -37,6 +30,7 @@ FAILED, INTERRUPTED = 1, 130
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @database_option
 @json_option
+@repeatable("What was learnt is kept")
 def recover(
     candidates: tuple[str, ...],
     epochs: int,
@@ -54,6 +48,13 @@ def recover(
     CANDIDATEs are numbers, of one search. NAME is a search, of whose frontier the most promising are trained. What
     was recovered so before is found, not trained again. Exit code 1 when one could not be trained.
     """
+    from leanfront.actions.recovery import prediction_json, recover_many, settings_of
+    from leanfront.core.search import require_recoverable
+    from leanfront.core.targets import resolve
+    from leanfront.local.search_result import SearchResult
+    from leanfront.locations import open_store
+    from leanfront.reports import text
+
     settings = settings_of(epochs, seed, optimiser=optimiser, learning_rate=learning_rate)
     store = open_store(database)
     known = resolve(target) if target else None
@@ -75,25 +76,15 @@ def recover(
         name = candidates[0]
         pool = store.frontier(name, stage="before")
     recoverer = SearchResult(store, name, known).recoverer(device)
-    most = None if every or minutes is not None else MOST
-    attempts: list[Attempt] = []
-    try:
-        attempts = recover_many(recoverer, pool, settings, minutes, all=every, most=most, progress=True)
-    except KeyboardInterrupt:
-        again = shlex.join(["leanfront", *sys.argv[1:]])
-        click.echo(f"\nInterrupted. What was learnt is kept; the same command goes on: {again}", err=True)
-        sys.exit(INTERRUPTED)
+    most = None if every or minutes is not None else MOST_RECOVERED
+    attempts = recover_many(recoverer, pool, settings, minutes, all=every, most=most, progress=True)
     tried = {attempt.parent.id for attempt in attempts}
     if every and (rest := [str(each.id) for each in pool if each.id not in tried]):
         click.echo(f"not begun, for the time would not have been enough: {', '.join(rest)}", err=True)
     predicted = prediction_json(recoverer, settings)
     if as_json:
-        shown = {
-            "search": name,
-            "recoveries": [attempt.to_json() for attempt in attempts],
-            "prediction": predicted,
-        }
-        click.echo(json.dumps(shown, indent=2, allow_nan=False))
+        recoveries = [attempt.to_json() for attempt in attempts]
+        print_json({"search": name, "recoveries": recoveries, "prediction": predicted})
     else:
         click.echo(text.attempts_text(attempts, predicted["error"], predicted["points"]))
     if any(attempt.error is not None for attempt in attempts):

@@ -7,11 +7,8 @@ from pathlib import Path
 import click
 
 from leanfront.cli.options import database_option
-from leanfront.core.targets.registry import Registry
-from leanfront.http.keys import VARIABLE, Keys
-from leanfront.http.server import LEVELS, Server, log_as_json
-from leanfront.http.settings import Settings
-from leanfront.locations import open_store
+from leanfront.http.keys import VARIABLE
+from leanfront.http.server import LEVELS
 
 
 @click.command()
@@ -38,6 +35,12 @@ def serve(
     LEANFRONT_API_KEYS (comma-separated, each in the clear or as sha256:HEX) turns on Authorization: Bearer.
     Searches are driven by `leanfront worker`.
     """
+    from leanfront.core.targets.registry import Registry
+    from leanfront.http.keys import Keys
+    from leanfront.http.server import Server, log_as_json
+    from leanfront.http.settings import Settings
+    from leanfront.locations import open_store
+
     registry = Registry.of(targets, targets_file)
     keys = Keys.from_environment()
     log_as_json(log_level)

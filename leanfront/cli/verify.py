@@ -1,23 +1,15 @@
-"""``leanfront verify``, and what other commands verify by themselves."""
+"""``leanfront verify``."""
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import replace
-from typing import Any
 
 import click
 
-from leanfront.actions.candidate_files import broken_text
+from leanfront.cli.exits import FAILED
 from leanfront.cli.options import database_option, json_option
-from leanfront.core.objectives import Selection
-from leanfront.core.search import Verification
-from leanfront.core.targets import resolve
-from leanfront.errors import LeanfrontError, UsageError
-from leanfront.local.search_result import SearchResult
-from leanfront.locations import open_store
-from leanfront.reports import text
+from leanfront.cli.output import print_json
+from leanfront.errors import UsageError
 
 
 @click.command()
@@ -36,9 +28,13 @@ def verify(
 
     Exit code 1 when something does not hold.
     """
+    from leanfront.core.targets import resolve
+    from leanfront.local.search_result import SearchResult
+    from leanfront.locations import open_store
+    from leanfront.reports import text
+
     store = open_store(database)
     known = resolve(target) if target else None
-    found: list[Verification]
     if candidate.isdecimal():
         if every:
             raise UsageError("--all goes with a search's name, not with a candidate")
@@ -49,33 +45,10 @@ def verify(
         found = SearchResult(store, candidate, known).verify(all=every, device=device, progress=True)
     ok = all(verification.ok for verification in found)
     if as_json:
-        shown = {"ok": ok, "verifications": [verification.to_json() for verification in found]}
-        click.echo(json.dumps(shown, indent=2, allow_nan=False))
+        print_json({"ok": ok, "verifications": [verification.to_json() for verification in found]})
     elif candidate.isdecimal():
         click.echo(text.verification_text(found[0]))
     else:
         click.echo(text.verifications_text(found))
     if not ok:
-        sys.exit(1)
-
-
-def verified(result: SearchResult, answer: Selection[Any]) -> Selection[Any]:
-    """The answer with its candidate verified, if it has one that never was; why not is said on standard error."""
-    chosen = answer.candidate
-    if chosen is None:
-        return answer
-    if chosen.verified is not None:
-        if not chosen.verified:
-            click.echo(
-                f"warning: what is claimed of candidate {chosen.id} does not hold: leanfront verify {chosen.id}",
-                err=True,
-            )
-        return answer
-    try:
-        verification = result.verifier().verify(chosen)
-    except LeanfrontError as error:
-        click.echo(f"candidate {chosen.id} is not verified: {error}", err=True)
-        return answer
-    if not verification.ok:
-        click.echo(f"warning: {broken_text(verification)}", err=True)
-    return replace(answer, candidate=replace(chosen, verified=verification.ok))
+        sys.exit(FAILED)

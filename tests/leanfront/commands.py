@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from click.testing import CliRunner, Result
 
-from leanfront.cli.main import main
+from leanfront.cli import main
 
 
 def run(*arguments: str) -> Result:

@@ -8,18 +8,21 @@ import io
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
-from leanfront.cli.main import main
+from leanfront.cli import group, main
 from leanfront.core.storage import AuditRecord, FrontierStore
 from leanfront.core.targets import builtin_targets
 from leanfront.local.search_result import SearchResult
 from leanfront.reports.plot import frontier_figure
 from tests.leanfront.commands import run
+from tests.leanfront.conftest import Start
 
 
 def answer(*arguments: str) -> Any:
@@ -44,6 +47,39 @@ def test_help(command: list[str]) -> None:
 
 def test_all_commands_are_there() -> None:
     assert set(main.commands) == set(COMMANDS)
+
+
+SHARED = {"__init__", "exits", "group", "options", "output"}
+"""Files of the command line that hold no command."""
+
+
+def test_the_table_of_commands_says_what_they_say() -> None:
+    for name, (address, line) in group.COMMANDS.items():
+        command = main.commands[name]
+        assert command.name == name
+        assert command.get_short_help_str(limit=1000) == line
+        assert address == f"leanfront.cli.{name}:{name}"
+    files = {path.stem for path in Path(group.__file__).parent.glob("*.py")}
+    assert files - SHARED == set(group.COMMANDS)
+    shown = run("--help").stdout
+    assert [line.split()[0] for line in shown.partition("Commands:\n")[2].splitlines()] == sorted(COMMANDS)
+
+
+def test_a_command_that_is_not_there_is_guessed() -> None:
+    result = run("serach")
+    assert result.exit_code == 2
+    assert "Did you mean" in result.stderr
+    assert "search" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["targets"], ["select"]])
+def test_it_is_run_as_a_module_too(arguments: list[str], start: Start) -> None:
+    command = start(*arguments)
+    module = subprocess.run(
+        [sys.executable, "-m", "leanfront", *arguments], capture_output=True, text=True, check=False
+    )
+    assert command.communicate() == (module.stdout, module.stderr)
+    assert command.returncode == module.returncode
 
 
 def test_targets() -> None:

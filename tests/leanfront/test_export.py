@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 import leanfront
-from leanfront.cli.main import main
+from leanfront.cli import main
 from leanfront.core.targets import Target
 from leanfront.errors import NotFoundError, StorageError, TargetError, UsageError
 

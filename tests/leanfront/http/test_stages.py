@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from leanfront import Client
-from leanfront.cli.main import main
+from leanfront.cli import main
 from leanfront.core.search import Candidate
 from leanfront.core.storage import FrontierStore
 from leanfront.errors import UsageError

@@ -1,0 +1,52 @@
+"""How commands end: exit codes, and what is said on Ctrl-C."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from leanfront.errors import StoppedError
+
+DONE, FAILED, WRONG_USAGE, INFEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@contextmanager
+def resumable(name: Callable[[], str | None], url: str | None = None) -> Iterator[None]:
+    """Long work on a search; on Ctrl-C say how to go on with it.
+
+    Args:
+        name: gives the search's name, None as long as it has none.
+        url: of its database, as `locations.open_store` takes it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        from leanfront.locations import open_store
+
+        hint, search = "Interrupted.", name()
+        if search is not None and any(record.name == search for record in open_store(url).searches()):
+            database = f" --database {shlex.quote(url)}" if url else ""
+            hint += f" Go on with: leanfront resume {shlex.quote(search)}{database}"
+        else:
+            hint += " Nothing was stored yet: start it again."
+        click.echo(f"\n{hint}", err=True)
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def repeatable(kept: str) -> Iterator[None]:
+    """Long work that the same command goes on with; on Ctrl-C say so.
+
+    Args:
+        kept: says what of it is not lost: ``What was computed is kept``.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, StoppedError):
+        again = shlex.join(["leanfront", *sys.argv[1:]])
+        click.echo(f"\nInterrupted. {kept}; the same command goes on: {again}", err=True)
+        sys.exit(INTERRUPTED)

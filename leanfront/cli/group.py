@@ -1,0 +1,109 @@
+"""The ``leanfront`` command: which commands there are, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from collections import UserDict
+from typing import Any
+
+import click
+
+from leanfront.cli.exits import DONE, FAILED, WRONG_USAGE
+from leanfront.deferred import Deferred
+from leanfront.errors import LeanfrontError, UsageError
+from leanfront.version import __version__
+
+COMMANDS = {
+    "audit": (
+        "leanfront.cli.audit:audit",
+        "Say what compression did to the candidates of search NAME beside the loss of accuracy, against the dense "
+        "model",
+    ),
+    "database": ("leanfront.cli.database:database", "Look after the database"),
+    "demo": (
+        "leanfront.cli.demo:demo",
+        "Search a small network on handwritten digits, and show what comes of it",
+    ),
+    "export": (
+        "leanfront.cli.export:export",
+        "Write CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program",
+    ),
+    "frontier": (
+        "leanfront.cli.frontier:frontier",
+        "Show the nondominated candidates of a search, within limits",
+    ),
+    "inspect": (
+        "leanfront.cli.inspect:inspect",
+        "Say what of a model can be compressed, what is left alone, and why",
+    ),
+    "recover": (
+        "leanfront.cli.recover:recover",
+        "Train candidates on, with the dense model as their teacher; each is stored as a new one with its parent",
+    ),
+    "resume": (
+        "leanfront.cli.resume:resume",
+        "Go on with a search that was stopped, killed, or should run longer",
+    ),
+    "search": ("leanfront.cli.search:search", "Search compressed versions of TARGET and keep the frontier"),
+    "searches": ("leanfront.cli.searches:searches", "List the searches of a database"),
+    "select": ("leanfront.cli.select:select", "Answer: which candidate to ship within a budget"),
+    "serve": (
+        "leanfront.cli.serve:serve",
+        "Answer over HTTP until stopped: the API, its document at /docs, measurements at /metrics",
+    ),
+    "targets": ("leanfront.cli.targets:targets", "List the built-in targets"),
+    "verify": (
+        "leanfront.cli.verify:verify",
+        "Find everything claimed of CANDIDATE (a number), or of a search's frontier, again in its packed file alone",
+    ),
+    "worker": (
+        "leanfront.cli.worker:worker",
+        "Take queued jobs and drive them, until stopped (Ctrl-C or SIGTERM)",
+    ),
+}
+"""Name -> where the command is, and the first sentence of its help."""
+
+
+class _Found(UserDict[str, Any]):
+    """Commands by name, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = super().__getitem__(name).function
+        return command
+
+
+class _Group(click.Group):
+    """Imports a command when it is called, and turns our errors into messages and exit codes, at one place."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by what the table says of them, and import none."""
+        listed = [click.Command(name, help=line) for name, (_, line) in COMMANDS.items()]
+        click.Group(commands=listed).format_commands(ctx, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            _fail(str(error), WRONG_USAGE)
+        except LeanfrontError as error:
+            _fail(str(error), FAILED)
+        except BrokenPipeError:
+            # The reader (head, less) has had enough.
+            sys.stderr.close()
+            sys.exit(DONE)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"leanfront: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(
+    cls=_Group,
+    commands=_Found({name: Deferred(address) for name, (address, _) in COMMANDS.items()}),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, prog_name="leanfront")
+def main() -> None:
+    """From a trained PyTorch model and a budget to the compressed version to ship."""
