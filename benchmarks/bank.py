@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 import leanfront  # isort: split  # sets threads up before torch starts them
 from leanfront.core.compressors import Compressor, Configuration, Structure
 from leanfront.core.compressors.refit import sequential
-from leanfront.core.compressors.refit.context import Materials
+from leanfront.core.compressors.refit.context import CompressionContext
 from leanfront.core.compressors.refit.sequential import Recording
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.compressors.structure.folding import fold
@@ -69,15 +69,15 @@ def pulled(value: float) -> Iterator[None]:
 
 
 @contextmanager
-def without_sums(materials: Materials) -> Iterator[None]:
+def without_sums(context: CompressionContext) -> Iterator[None]:
     """Targets that do not hold what the other operand of a sum lacks."""
-    recording = materials.sequential.recording
+    recording = context.sequential.recording
     fields = {k: v for k, v in vars(recording).items() if k not in ("sums", "others")}
-    materials.sequential.recording = Recording(**fields)
+    context.sequential.recording = Recording(**fields)
     try:
         yield
     finally:
-        materials.sequential.recording = recording
+        context.sequential.recording = recording
 
 
 class Bench:
@@ -118,24 +118,24 @@ def main() -> None:
 def methods() -> None:
     """Every way to make the weights."""
     bench = Bench()
-    materials = bench.compressor.materials
+    context = bench.compressor.context
 
     def made(method: str) -> Callable[[str], nn.Module]:
         return lambda name: bench.compressor.materialise(bench.configuration(name, method=method)).module
 
     def plain_sums(name: str) -> nn.Module:
-        with without_sums(materials):
+        with without_sums(context):
             return made("sequential")(name)
 
     def stretched(name: str) -> nn.Module:
         compressed = bench.compressor.materialise(bench.configuration(name, method="sequential"))
         groups = [bench.structure.groups[group] for group in compressed.kept]
         gone = {g.name: sorted(set(range(g.units)) - set(compressed.kept[g.name])) for g in groups}
-        dense = materials.dense()
+        dense = context.dense()
         cut(dense, groups, gone)
         statistics = {k: v for k, v in dense.state_dict().items() if "running_" in k}
         compressed.module.load_state_dict(statistics, strict=False)
-        materials.reestimate(compressed.module, lambda copied: cut(copied, groups, gone))
+        context.reestimate(compressed.module, lambda copied: cut(copied, groups, gone))
         return compressed.module
 
     def unpulled(name: str) -> nn.Module:
@@ -172,14 +172,14 @@ def criteria() -> None:
 def where_time_goes() -> None:
     """Set-up, and the parts of one trial."""
     bench = Bench()
-    materials = bench.compressor.materials
+    context = bench.compressor.context
     steps: dict[str, Callable[[], object]] = {
-        "calibration images": lambda: materials.calibration.batches,
-        "norms, moments and Fisher (one pass)": lambda: materials.bank,
+        "calibration images": lambda: context.calibration.batches,
+        "norms, moments and Fisher (one pass)": lambda: context.bank,
         "order of channels": lambda: [
-            materials.saliency.removal(group) for group in bench.structure.groups.values()
+            context.saliency.removal(group) for group in bench.structure.groups.values()
         ],
-        "recording of the dense model": lambda: materials.sequential,
+        "recording of the dense model": lambda: context.sequential,
     }
     click.echo("| step | s |\n|---|---|")
     for name, step in steps.items():
@@ -194,7 +194,7 @@ def where_time_goes() -> None:
     begin = time.perf_counter()
     bench.evaluator.measure(module, "validation")
     plain = time.perf_counter() - begin
-    fold(module, materials.foldable)
+    fold(module, context.foldable)
     begin = time.perf_counter()
     bench.evaluator.measure(module, "validation")
     folded = time.perf_counter() - begin
@@ -202,7 +202,7 @@ def where_time_goes() -> None:
     click.echo(f"| a trial: 5,000 images, norms folded | {folded:.2f} |")
     with profile(activities=[ProfilerActivity.CPU]) as record:
         module = bench.compressor.materialise(configuration).module
-        fold(module, materials.foldable)
+        fold(module, context.foldable)
         bench.evaluator.measure(module, "validation")
     found = sorted(record.key_averages(), key=lambda row: -row.self_cpu_time_total)
     total = sum(row.self_cpu_time_total for row in found)

@@ -86,7 +86,7 @@ def measure(model: str) -> dict[str, Any]:
     from leanfront.core.compressors.artifact.packed_file import read, restore, write
     from leanfront.core.cost_models import count_macs
     from leanfront.core.search.prepared_target import prepare
-    from leanfront.core.search.space import SpaceOptions
+    from leanfront.core.search.space_options import SpaceOptions
     from leanfront.core.targets import Target
 
     torch.set_num_threads(1)

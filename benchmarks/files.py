@@ -57,8 +57,8 @@ def main(reference: str) -> None:
         canonical = structure.canonical(configuration)
         promised = layout(structure, canonical, architecture_name(target)).file_bytes
         compressed = compressor.materialise(canonical)
-        packed = FORMATS[".safetensors"](compressed, structure, target)
-        content = FORMATS[".onnx"](compressed, structure, target)
+        packed = FORMATS["safetensors"].write(compressed, structure, target)
+        content = FORMATS["onnx"].write(compressed, structure, target)
         ours, labels = outputs(compressed.module, target.validation, size, torch.device("cpu"))
         session = onnx_session(content, torch.get_num_threads())
         (name,) = (each.name for each in session.get_inputs())

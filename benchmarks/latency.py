@@ -29,9 +29,10 @@ from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.compressors.configuration import FLOAT_BITS
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.cost_models import BACKENDS, LatencyOptions, Profile
-from leanfront.core.cost_models.backends import place, stand_in
+from leanfront.core.cost_models.backends import place
 from leanfront.core.cost_models.latency import LatencyPlan, measured_table
 from leanfront.core.cost_models.latency_table import LatencyCost, LatencyFeatures
+from leanfront.core.cost_models.stand_in import stand_in
 from leanfront.core.cost_models.timing import in_turn, torch_threads
 from leanfront.core.targets import resolve
 from leanfront.core.targets.cifar_resnet import CifarResNet
@@ -95,7 +96,7 @@ def rows(name: str, threads: int, batch: int) -> list[str]:
         costs = {
             bits: _table(name, profile, LatencyPlan(options, WEIGHTS[bits], (bits,))) for bits in WEIGHTS
         }
-        runner = BACKENDS[backend](profile, options)
+        runner = BACKENDS[backend].make(profile, options)
         with torch_threads(threads):
             runs = [runner.run(stand_in(profile, each)) for each in compared.values()]
             timings = in_turn(runs, SECONDS * len(runs))

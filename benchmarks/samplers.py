@@ -34,7 +34,8 @@ from leanfront.core.cost_models import Costs, Profile
 from leanfront.core.objectives import hypervolume, resolve
 from leanfront.core.search.context import SamplerContext, predicted_losses
 from leanfront.core.search.seeds import seeds, uniform_seeds
-from leanfront.core.search.space import Space, SpaceOptions, derive_space
+from leanfront.core.search.space import Space, derive_space
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.core.search.study import SearchStudy
 from leanfront.core.targets import resolve as resolve_target
 

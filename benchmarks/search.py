@@ -49,7 +49,7 @@ from torch import nn
 
 from leanfront import Target, resolve
 from leanfront.core.compressors import Configuration, Saliency, quantise_weight
-from leanfront.core.compressors.pruning.criteria import channel_scores, kept_units
+from leanfront.core.compressors.pruning.scores import channel_scores, kept_units
 from leanfront.core.compressors.statistics.batch_norm import reestimate
 from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.compressors.structure.derivation import derive

@@ -4,16 +4,18 @@ from .compressor import Compressed, Compressor, compress
 from .configuration import Configuration
 from .coverage_report import Coverage, coverage
 from .presets import PRESETS, preset
-from .pruning.criteria import CRITERIA, Criterion, Saliency
+from .pruning.criteria import CRITERIA, Criterion
+from .pruning.saliency import Saliency
 from .quantisation.quantisers import ActivationQuantiser, Quantised, quantise_weight
 from .recovery_settings import Recovery
 from .refit.bank import Bank
-from .refit.sensitivity import Sensitivities, sensitivities
+from .refit.sensitivity import sensitivities
 from .statistics.cache import BankCache
+from .statistics.sensitivities import Sensitivities
 from .structure.derivation import derive
 from .structure.structure import ChannelGroup, Member, Part, Shape, Structure
-from .training.loop import Epoch, Progress
 from .training.optimisers import OPTIMISERS, Optimiser
+from .training.progress import Epoch, Progress
 from .training.recovery import Recovered, recover
 
 __all__ = [

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.compressors.configuration import Configuration
-from leanfront.core.compressors.pruning.criteria import CRITERIA, channel_scores, kept_units
+from leanfront.core.compressors.pruning.criteria import CRITERIA
+from leanfront.core.compressors.pruning.scores import channel_scores, kept_units
 from leanfront.core.compressors.quantisation.activations import quantise_activations
 from leanfront.core.compressors.quantisation.integer_biases import round_biases
 from leanfront.core.compressors.quantisation.quantisers import Quantised
-from leanfront.core.compressors.refit.context import Materials
+from leanfront.core.compressors.refit.context import CompressionContext
 from leanfront.core.compressors.refit.methods import MAKERS, Work
 from leanfront.core.compressors.statistics.cache import BankCache
 from leanfront.core.compressors.statistics.calibration import SAMPLES
@@ -66,10 +67,12 @@ class Compressor:
         samples: int = SAMPLES,
         cache: BankCache | None = None,
     ) -> None:
-        self.materials = Materials(target, structure=structure, device=device, samples=samples, cache=cache)
+        self.context = CompressionContext(
+            target, structure=structure, device=device, samples=samples, cache=cache
+        )
         self.target = target
-        self.device = self.materials.device
-        self.structure = self.materials.structure
+        self.device = self.context.device
+        self.structure = self.context.structure
         self._scores: dict[tuple[str, str, int], Tensor] = {}
 
     def kept(self, configuration: Configuration) -> dict[str, tuple[int, ...]]:
@@ -107,7 +110,7 @@ class Compressor:
             ) from error
 
     def _materialise(self, configuration: Configuration) -> Compressed:
-        module = self.materials.dense()
+        module = self.context.dense()
         if configuration.is_dense:
             return Compressed(module, configuration)
         kept = self.kept(configuration)
@@ -121,17 +124,17 @@ class Compressor:
         module.requires_grad_(False)  # cut parameters are new ones
         work = Work(module, configuration, kept, self.structure.shapes(configuration), cuts)
         with torch.no_grad():
-            made = MAKERS[configuration.method](self.materials, work)
-        quantise_activations(module, configuration, self.materials.calibration.batches)
+            made = MAKERS[configuration.method](self.context, work)
+        quantise_activations(module, configuration, self.context.calibration.batches)
         if configuration.activation_bits:
-            round_biases(module, made.codes, self.materials.foldable)
+            round_biases(module, made.codes, self.context.foldable)
         return Compressed(module, configuration, kept, made.codes, made.masks)
 
     def _channel_scores(self, group: str, configuration: Configuration) -> Tensor:
         key = (group, configuration.criterion, configuration.seed)
         if key not in self._scores:
             self._scores[key] = channel_scores(
-                self.materials.saliency,
+                self.context.saliency,
                 self.structure.groups[group],
                 configuration.criterion,
                 configuration.seed,

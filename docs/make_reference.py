@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 import leanfront
-from leanfront.cli.main import main as cli
+from leanfront.cli import main as cli
 from leanfront.core.audit import KINDS, LEVELS
 from leanfront.core.compressors import CRITERIA, OPTIMISERS, PRESETS, Structure
 from leanfront.core.cost_models import COST_MODELS
@@ -188,7 +188,7 @@ def presets() -> str:
 
 def samplers() -> str:
     """The samplers' registry."""
-    rows = [(_code(name), _first(make)) for name, make in SAMPLERS.items()]
+    rows = [(_code(each.name), each.source) for each in SAMPLERS.values()]
     return table(("sampler", "what it is"), rows)
 
 
@@ -213,8 +213,8 @@ def audits() -> str:
         for kind in KINDS.values()
     ]
     sets = [
-        (_code(name), ", ".join(_code(version.name) for version in make(Structure({}, {}, ()))))
-        for name, make in LEVELS.items()
+        (_code(name), ", ".join(_code(version.name) for version in level.versions(Structure({}, {}, ()))))
+        for name, level in LEVELS.items()
     ]
     return "\n\n".join(
         (

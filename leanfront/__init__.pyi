@@ -14,12 +14,13 @@ from .core.targets.reference import resolve
 from .core.targets.split import Split
 from .core.targets.target import Target
 from .errors import LeanfrontError
-from .local.candidates import Candidate, Candidates
+from .local.candidates import Candidate
 from .local.load import load
 from .local.search_result import SearchResult
 from .local.searches import open_search, resume, search
 from .remote.client import Client
 from .reports.audit_report import report
+from .reports.rows import Candidates
 from .version import __version__
 
 __all__ = [

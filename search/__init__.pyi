@@ -1,18 +1,21 @@
 from .attempt import Attempt, RecoveryProgress
 from .candidate import ENDED, STATES, Candidate, SearchRecord, TrialRecord
+from .claim_checks import verify
 from .context import SamplerContext
 from .driver import Driver, Front, Progress
 from .evaluation import Evaluation, Evaluator
 from .export import export_study
-from .lifecycle import go_on, queued, reference_of, resume, start
+from .lifecycle import go_on, resume, start
 from .options import SearchOptions
 from .prepared_target import Prepared, prepare
 from .promotion import Prediction, Predictor
 from .recovering import Recoverer, require_recoverable
-from .samplers import SAMPLERS
-from .space import Space, SpaceOptions, derive_space
+from .request import queued, reference_of
+from .samplers import SAMPLERS, Sampler
+from .space import Space, derive_space
+from .space_options import SpaceOptions
 from .store_protocol import Store
-from .verification import Claim, Verification, verify
+from .verification import Claim, Verification
 
 __all__ = [
     "ENDED",
@@ -31,6 +34,7 @@ __all__ = [
     "Progress",
     "Recoverer",
     "RecoveryProgress",
+    "Sampler",
     "SamplerContext",
     "SearchOptions",
     "SearchRecord",

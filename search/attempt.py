@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from leanfront.core.compressors import Epoch, Recovery
-from leanfront.core.compressors.training.loop import Progress as Training
+from leanfront.core.compressors.training.progress import Progress as Training
 from leanfront.core.search.candidate import Candidate
 
 BEFORE = "accuracy_before"

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from leanfront.core.compressors.refit.sensitivity import Sensitivities
+from leanfront.core.compressors.statistics.sensitivities import Sensitivities
 from leanfront.core.cost_models import Costs, CostTable
 from leanfront.core.objectives import Objective
 from leanfront.core.search.space import Parameter, Space

@@ -80,15 +80,15 @@ def _sensitivities(evaluator: Evaluator, options: SearchOptions) -> Sensitivitie
     """Predicted losses of the space's choices, where the sampler reads them."""
     if options.sampler == "random":
         return None
-    materials, space = evaluator.compressor.materials, options.space
+    context, space = evaluator.compressor.context, options.space
     shares: tuple[float | str, ...] = ()
     if space.sparsity == "unstructured":
         shares = tuple(share for share in SPARSITY_LEVELS if share)
     elif space.sparsity == "2:4":
         shares = ("2:4",)
     return sensitivities(
-        materials.bank,
-        materials.saliency,
+        context.bank,
+        context.saliency,
         bits=space.bits,
         sparsity=shares,
         activation_bits=ACTIVATION_BITS if space.activation_bits == "search" else (),

@@ -86,7 +86,7 @@ class Evaluator:
         return self._folded(self.compressor.materialise(Configuration()).module)
 
     def _folded(self, module: nn.Module) -> nn.Module:
-        fold(module, self.compressor.materials.foldable)
+        fold(module, self.compressor.context.foldable)
         return module
 
     def evaluate(

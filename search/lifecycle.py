@@ -22,12 +22,13 @@ from leanfront.core.search.evaluator_spec import recipe, share
 from leanfront.core.search.evaluators import Evaluators, LocalEvaluators
 from leanfront.core.search.interrupting import interruptible
 from leanfront.core.search.latency import EACH, measure_frontier
-from leanfront.core.search.options import SETTINGS_VERSION, SearchOptions, resolve_device
+from leanfront.core.search.options import SearchOptions, resolve_device
 from leanfront.core.search.pool import PoolEvaluators
 from leanfront.core.search.prepared_target import Prepared, prepare
 from leanfront.core.search.recovering import Files, Recoverer
+from leanfront.core.search.request import queued, reference_of
 from leanfront.core.search.seeds import seeds
-from leanfront.core.search.space import SpaceOptions
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.core.search.store_protocol import Store
 from leanfront.core.search.study import SearchStudy
 from leanfront.core.targets import Target
@@ -43,33 +44,6 @@ Keep = Callable[[int, bytes], None]
 
 def _drop(candidate: int, content: bytes) -> None:
     """For searches that keep no files."""
-
-
-def reference_of(target: Target) -> str:
-    """What a search stores as its target: its reference, or a name for what only this process has."""
-    return target.reference or f"python:{target.name or type(target.model).__name__}"
-
-
-def queued(name: str, target: str, options: SearchOptions, *, registered: str | None = None) -> SearchRecord:
-    """A search as it is stored before anybody has looked at its target.
-
-    Args:
-        name: of the search.
-        target: the target's reference.
-        options: how to search; where it will run is not stored.
-        registered: the operator's name for the target, if it has one.
-    """
-    settings = {"version": SETTINGS_VERSION, "request": options.to_json(), "trials": options.trials}
-    return SearchRecord(
-        name=name,
-        target=target,
-        fingerprint="",
-        objectives=tuple(objective.name for objective in resolve(options.objectives)),
-        reference={},
-        settings=settings if registered is None else {**settings, "registered": registered},
-        seed=options.seed,
-        state="queued",
-    )
 
 
 def start(

@@ -14,7 +14,7 @@ from leanfront.core.objectives import resolve
 from leanfront.core.objectives.metrics import metrics_of, require_metrics
 from leanfront.core.search.racing import FALSE_ELIMINATION
 from leanfront.core.search.samplers import check_sampler
-from leanfront.core.search.space import SpaceOptions
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.errors import UsageError
 
 SETTINGS_VERSION = 1

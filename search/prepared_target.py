@@ -16,7 +16,8 @@ from leanfront.core.cost_models.latency_table import LatencyCost
 from leanfront.core.cost_models.macs import MacModel
 from leanfront.core.cost_models.registry import LATENCY
 from leanfront.core.objectives import resolve
-from leanfront.core.search.space import Space, SpaceOptions, derive_space
+from leanfront.core.search.space import Space, derive_space
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.core.targets import Target
 from leanfront.core.targets.architectures import architecture_name
 

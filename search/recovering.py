@@ -372,7 +372,7 @@ class Recoverer:
         """Metrics of what a file holds, on validation and test."""
         evaluator = self._evaluator
         module = self._read(content).module.to(evaluator.device)
-        fold(module, evaluator.compressor.materials.foldable)
+        fold(module, evaluator.compressor.context.foldable)
         splits = ["validation"] if evaluator.target.test is None else ["validation", "test"]
         # Whatever the search measures, its objectives among it, though the evaluator may be another one.
         names = metrics_of(self.record.settings.get("metrics", ()))

@@ -5,54 +5,53 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.samplers.nsgaii import PolynomialMutation
-
-from leanfront.core.search.context import SamplerContext
-from leanfront.core.search.frontier_sampler import FrontierSampler
+from leanfront.deferred import Deferred
 from leanfront.errors import UsageError
 
-MakeSampler = Callable[[int, SamplerContext], BaseSampler]
-"""(seed, context) -> sampler."""
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+    from leanfront.core.search.context import SamplerContext
 
 
-def _auto(seed: int, context: SamplerContext) -> BaseSampler:
-    """Predicted losses corrected by trials, exact costs, expected hypervolume improvement."""
-    landscape = context.landscape
-    return _nsga2(seed, context) if landscape is None else FrontierSampler(landscape, seed)
+@dataclass(frozen=True)
+class Sampler:
+    """A way to propose configurations.
+
+    Args:
+        name: what a user types.
+        source: what it is, one line.
+        make: (seed, what is known of the search) -> a fresh sampler of Optuna's.
+    """
+
+    name: str
+    source: str
+    make: Callable[[int, SamplerContext], BaseSampler]
 
 
-def _nsga2(seed: int, context: SamplerContext) -> BaseSampler:
-    """Optuna's `NSGAIISampler` with polynomial mutation."""
-    return NSGAIISampler(population_size=context.population, mutation=PolynomialMutation(), seed=seed)
+def _made(function: str) -> Deferred:
+    return Deferred(f"leanfront.core.search.optuna_samplers:{function}")
 
 
-def _nsga3(seed: int, context: SamplerContext) -> BaseSampler:
-    """Optuna's `NSGAIIISampler`."""
-    return NSGAIIISampler(population_size=context.population, seed=seed)
-
-
-def _tpe(seed: int, context: SamplerContext) -> BaseSampler:
-    """Optuna's `TPESampler`, multivariate."""
-    return TPESampler(multivariate=True, seed=seed)
-
-
-def _random(seed: int, context: SamplerContext) -> BaseSampler:
-    """Optuna's `RandomSampler`."""
-    return RandomSampler(seed=seed)
-
-
-SAMPLERS: dict[str, MakeSampler] = {
-    "auto": _auto,
-    "nsga2": _nsga2,
-    "nsga3": _nsga3,
-    "tpe": _tpe,
-    "random": _random,
+SAMPLERS: dict[str, Sampler] = {
+    each.name: each
+    for each in (
+        Sampler(
+            "auto",
+            "Predicted losses corrected by trials, exact costs, expected hypervolume improvement.",
+            _made("auto"),
+        ),
+        Sampler("nsga2", "Optuna's `NSGAIISampler` with polynomial mutation.", _made("nsga2")),
+        Sampler("nsga3", "Optuna's `NSGAIIISampler`.", _made("nsga3")),
+        Sampler("tpe", "Optuna's `TPESampler`, multivariate.", _made("tpe")),
+        Sampler("random", "Optuna's `RandomSampler`.", _made("random")),
+    )
 }
-"""Samplers by name; `auto` is NSGA-II where no costs are known beforehand."""
+"""Samplers by name; `auto` is NSGA-II where no costs are known beforehand. A new one is an entry here, and a
+function."""
 
 
 def sampler(name: str, seed: int, context: SamplerContext) -> BaseSampler:
@@ -61,10 +60,12 @@ def sampler(name: str, seed: int, context: SamplerContext) -> BaseSampler:
     Raises:
         UsageError: unknown name.
     """
+    from optuna.exceptions import ExperimentalWarning
+
     check_sampler(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[name](seed, context)
+        return SAMPLERS[name].make(seed, context)
 
 
 def check_sampler(name: str) -> None:
@@ -76,6 +77,3 @@ def check_sampler(name: str) -> None:
 def derived_seed(seed: int, number: int) -> int:
     """The seed of trial `number` of a search: 32 bits of a hash, so that neighbours are unrelated."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")
-
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,45 +1,10 @@
-"""Verifying a candidate: what is claimed of it, found again in its packed artifact alone."""
+"""What came of verifying a candidate: each claim, with what was found."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
-
-import torch
-from torch import Tensor, nn
-
-from leanfront.core.compressors import Structure
-from leanfront.core.compressors.artifact.entries import Values
-from leanfront.core.compressors.artifact.packed_file import Artifact, contents, read, restore
-from leanfront.core.compressors.quantisation.activations import detach
-from leanfront.core.compressors.structure.derivation import skeleton
-from leanfront.core.compressors.structure.folding import fold
-from leanfront.core.compressors.structure.modules import weight_of
-from leanfront.core.cost_models import analyse, count_macs
-from leanfront.core.cost_models.allocations import peak, watch
-from leanfront.core.cost_models.profile import operations
-from leanfront.core.objectives import METRICS as OBJECTIVES
-from leanfront.core.objectives import Measurement
-from leanfront.core.search.candidate import Candidate
-from leanfront.core.search.evaluation import Evaluator
-from leanfront.errors import ArtifactError, EvaluationError, UsageError
-
-FLIPS = 0.001
-"""Share of a split's samples, and at least one sample, by which a count of right ones may differ. On the device
-that measured, none do: on ResNet-20 with activations of float, 8 and 4 bits none of 5,000 changes sides between a
-race, which has other samples in a batch, and a restored file, with one thread or two. Where sums are rounded
-otherwise (as with batch norms that are not folded) activations may land on the next step: then the count differs by
-up to 4 of 5,000."""
-EVALUATED = ("validation", "test")
-ROUNDING = "rounding"
-"""Under this name `Verification.unchecked` says that a file was made anew."""
-RELATIVE = 1e-3
-"""By how much of itself a mean over a split may differ, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +33,12 @@ class Claim:
         if isinstance(self.claimed, str) or isinstance(self.found, str) or self.found is None:
             return self.claimed == self.found
         return abs(self.claimed - self.found) <= self.tolerance
+
+    @property
+    def text(self) -> str:
+        """In a few words: ``accuracy (test) is claimed to be 0.9, found 0.8``."""
+        where = f" ({self.split})" if self.split else ""
+        return f"{self.name}{where} is claimed to be {self.claimed}, found {self.found}"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -116,6 +87,12 @@ class Verification:
         """The claims that do not hold."""
         return tuple(claim for claim in self.claims if not claim.ok)
 
+    @property
+    def broken_text(self) -> str:
+        """Which claims do not hold, as a sentence."""
+        broken = "; ".join(claim.text for claim in self.broken)
+        return f"what is claimed of candidate {self.candidate} does not hold: {broken}"
+
     def to_json(self) -> dict[str, Any]:
         """The VERIFICATION object of the command line and the API."""
         return {
@@ -132,228 +109,3 @@ class Verification:
         """Read what `to_json` wrote."""
         own = {key: data[key] for key in ("candidate", "unchecked", "release", "created")}
         return cls(**own, claims=tuple(Claim.from_json(each) for each in data["claims"]))
-
-
-@dataclass(frozen=True)
-class Restored:
-    """An artifact with the module that it holds.
-
-    Args:
-        artifact: as read.
-        file_bytes: length of its file.
-        module: restored, on the CPU, not folded.
-        example_input: (1, ...), on the CPU.
-        structure: of the dense architecture.
-    """
-
-    artifact: Artifact
-    file_bytes: int
-    module: nn.Module
-    example_input: Tensor
-    structure: Structure
-
-    @cached_property
-    def macs(self) -> int:
-        """fvcore's count of the module."""
-        return count_macs(self.module, self.example_input)
-
-    @cached_property
-    def layers(self) -> Mapping[str, int]:
-        """fvcore's counts by layer."""
-        found: dict[str, int] = {}
-        for (path, _), count in operations(analyse(self.module, self.example_input)).items():
-            if path in self.structure.parts and self.structure.parts[path].is_layer:
-                found[path] = found.get(path, 0) + count
-        return found
-
-    @cached_property
-    def values(self) -> Values:
-        """What the file stores, by entry."""
-        return contents(self.artifact, self.structure)
-
-
-def _bops(restored: Restored) -> float:
-    own = restored.artifact.configuration
-    return float(
-        sum(
-            count * own.weight_bits.get(layer, 32) * own.activation_bits.get(layer, 32)
-            for layer, count in restored.layers.items()
-        )
-    )
-
-
-def _sparse_macs(restored: Restored) -> float:
-    skipped = 0.0
-    for layer in restored.artifact.configuration.sparsity:
-        if layer in restored.layers:
-            weights = weight_of(restored.module.get_submodule(layer)).numel()
-            values = restored.values
-            stored = len(values.get(f"{layer}.weight:codes", values.get(f"{layer}.weight", ())))
-            skipped += restored.layers[layer] * (weights - stored) / weights
-    return float(round(restored.macs - skipped))
-
-
-def _activation_memory_bytes(restored: Restored) -> float:
-    # Quantisers would add storages of their own: the cost is of a float pass, scaled to the widest activations.
-    module = copy.deepcopy(restored.module)
-    for layer in restored.artifact.configuration.activation_bits:
-        detach(module.get_submodule(layer))
-    example = restored.example_input
-    most = peak(watch(module, example)) + example.numel() * example.element_size()
-    bits = restored.artifact.configuration.activation_bits
-    widest = max((bits.get(layer, 32) for layer in restored.structure.layers), default=32)
-    return float(round(most * widest / 32))
-
-
-COSTS: dict[str, Callable[[Restored], float]] = {
-    "memory_bytes": lambda restored: float(restored.artifact.memory_bytes),
-    "file_bytes": lambda restored: float(restored.file_bytes),
-    "macs": lambda restored: float(restored.macs),
-    "bops": _bops,
-    "sparse_macs": _sparse_macs,
-    "activation_memory_bytes": _activation_memory_bytes,
-}
-"""Costs that an artifact tells: measurement name -> its value. All are exact."""
-
-
-def _flips(samples: int) -> float:
-    """How many of so many samples may change sides."""
-    return max(1.0, math.floor(FLIPS * samples))
-
-
-def _count(claimed: Measurement, labels: Tensor) -> float:
-    samples = claimed.count or 1
-    return _flips(samples) / samples + 1e-12
-
-
-def _recall(claimed: Measurement, labels: Tensor) -> float:
-    # All of them may be of one class.
-    counts = labels.bincount()
-    return _flips(len(labels)) / int(counts[counts > 0].min()) + 1e-12
-
-
-METRICS: dict[str, Callable[[Measurement, Tensor], float]] = {
-    "accuracy": _count,
-    "top5_accuracy": _count,
-    "cross_entropy": lambda claimed, labels: RELATIVE * max(abs(claimed.value), RELATIVE),
-    # A sample that changes its bin takes its confidence along.
-    "ece": lambda claimed, labels: 2 * _count(claimed, labels),
-    "worst_class_drop": _recall,
-    "pie_rate": _count,
-    "mce": lambda claimed, labels: 5 * FLIPS * max(1.0, abs(claimed.value)),
-    "flip_rate": lambda claimed, labels: 2 * _count(claimed, labels),
-}
-"""Metrics whose rounding is known: (claim, labels of the whole split) -> by how much it may differ."""
-
-
-def verify(
-    candidate: Candidate,
-    evaluator: Evaluator,
-    content: bytes,
-    digest: str | None = None,
-    *,
-    remade: bool = False,
-) -> Verification:
-    """Compare what is claimed of a candidate with its artifact's bytes.
-
-    The artifact is read, restored on the dense architecture with all of its weights blanked, and evaluated as the
-    search evaluates: batch norms folded, the same batches, on the whole of each split. Costs must be equal; counts
-    of right samples may differ by `FLIPS`, other metrics by `RELATIVE`.
-
-    A file that was made anew can hold other integers than were measured: another machine, or another number of
-    threads, adds in another order, and weights that lie between two steps fall to the other one. Its metrics may
-    differ by the claimed interval, as two runs of one search may.
-
-    Args:
-        candidate: complete, or stopped: then the accuracy is an estimate, and nothing is claimed of a whole split.
-        evaluator: of its search's target.
-        content: the packed artifact's file.
-        digest: SHA-256 that the file is stored under.
-        remade: whether the file was made after the candidate had been measured.
-
-    Raises:
-        UsageError: the candidate failed, or is not stored: nothing is claimed of it.
-    """
-    if candidate.state == "failed" or candidate.id is None:
-        raise UsageError(
-            f"candidate {candidate.id} has nothing to verify: {candidate.reason or 'it is not stored'}"
-        )
-    claims = []
-    if digest is not None:
-        claims.append(Claim("sha256", digest, hashlib.sha256(content).hexdigest()))
-    try:
-        restored = _restored(content, evaluator)
-    except ArtifactError as error:
-        claims.append(Claim("artifact", "this candidate's", str(error)))
-        return Verification(candidate.id, tuple(claims))
-    own = restored.artifact.configuration
-    claims.append(Claim("configuration", candidate.configuration.digest, own.digest))
-    unchecked: dict[str, str] = {}
-    claims += _costs(candidate, restored, unchecked)
-    claims += _metrics(candidate, restored.module, evaluator, remade, unchecked)
-    if remade:
-        unchecked[ROUNDING] = "the file was made anew: metrics may differ by their intervals"
-    return Verification(candidate.id, tuple(claims), unchecked)
-
-
-def _restored(content: bytes, evaluator: Evaluator) -> Restored:
-    target = evaluator.target
-    artifact = read(content)
-    blank = copy.deepcopy(target.model)
-    with torch.no_grad():
-        for tensor in blank.state_dict().values():
-            # What the file leaves out must not come from the dense model: it shows as NaN.
-            if tensor.is_floating_point():
-                tensor.fill_(math.nan)
-    module = restore(artifact, blank, target.example_input)
-    structure = skeleton(blank, target.example_input)
-    return Restored(artifact, len(content), module, target.example_input, structure)
-
-
-def _costs(candidate: Candidate, restored: Restored, unchecked: dict[str, str]) -> Iterator[Claim]:
-    for claimed in candidate.measurements:
-        if claimed.split:
-            continue
-        if claimed.name not in COSTS or math.isnan(claimed.value):
-            unchecked[claimed.name] = "an artifact does not tell it"
-            continue
-        try:
-            found = COSTS[claimed.name](restored)
-        except EvaluationError as error:
-            unchecked[claimed.name] = str(error)
-            continue
-        yield Claim(claimed.name, claimed.value, found, unit=claimed.unit)
-
-
-def _metrics(
-    candidate: Candidate,
-    module: nn.Module,
-    evaluator: Evaluator,
-    remade: bool,
-    unchecked: dict[str, str],
-) -> Iterator[Claim]:
-    folded = module.to(evaluator.device)
-    fold(folded, evaluator.compressor.materials.foldable)
-    for split in dict.fromkeys(each.split for each in candidate.measurements if each.split):
-        own = [each for each in candidate.measurements if each.split == split]
-        data = evaluator.target.splits.get(split) if split in EVALUATED else None
-        # Metrics of a view have samples of their own.
-        plain = [each for each in own if each.name not in OBJECTIVES or OBJECTIVES[each.name].always]
-        if data is None or any(each.count != len(data) for each in plain):
-            seen = plain[0].count if plain else None
-            why = "the split is not at hand" if data is None else f"{seen} of {len(data)} samples were seen"
-            unchecked |= {f"{each.name} ({split})": why for each in own}
-            continue
-        names = [each.name for each in own if each.name in METRICS and each.name in OBJECTIVES]
-        try:
-            found = {each.name: each.value for each in evaluator.measure(folded, split, names)}
-        except EvaluationError:
-            found = {}
-        for each in own:
-            if each.name not in METRICS or math.isnan(each.value):
-                unchecked[f"{each.name} ({split})"] = "it is not known how far rounding may move it"
-                continue
-            tolerance = METRICS[each.name](each, data.labels)
-            if remade and each.low is not None and each.high is not None:
-                tolerance = max(tolerance, each.value - each.low, each.high - each.value)
-            yield Claim(each.name, each.value, found.get(each.name), split, tolerance, each.unit)

@@ -1,5 +1,6 @@
+from .builtin import BUILTINS
 from .pixels import Pixels
-from .reference import BUILTINS, builtin_targets, check_reference, resolve
+from .reference import builtin_targets, check_reference, resolve
 from .split import Split
 from .target import Target
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.targets import cifar_resnet, digits, torchvision_models
+from leanfront.core.targets.builtin import DEPTHS
 from leanfront.core.targets.target import Target
 from leanfront.errors import TargetError
 
@@ -46,13 +47,13 @@ ARCHITECTURES: dict[str, Architecture] = {
     "digits": Architecture(_digits, (1, 8, 8), 10),
     **{
         f"cifar10-resnet{depth}": Architecture(_cifar(depth), (3, cifar_resnet.SIZE, cifar_resnet.SIZE), 10)
-        for depth in cifar_resnet.DEPTHS
+        for depth in DEPTHS
     },
     "torchvision:<model>": Architecture(
         torchvision_models.architecture, (3, torchvision_models.SIZE, torchvision_models.SIZE), 1000
     ),
 }
-"""Name of a built-in target, as in `leanfront.core.targets.reference.BUILTINS` -> its network."""
+"""Name of a built-in target, as in `leanfront.core.targets.builtin.BUILTINS` -> its network."""
 
 
 def architecture_name(target: Target) -> str:

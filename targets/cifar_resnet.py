@@ -17,8 +17,9 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from leanfront.core.targets.augmentation import CropAndFlip
+from leanfront.core.targets.builtin import CIFAR_RESNET_EPOCHS, CIFAR_RESNET_OPTIONS
 from leanfront.core.targets.images import ImageArchive, ImageTree, PixelTransform
-from leanfront.core.targets.option_values import RETRAINING, training_device, whole
+from leanfront.core.targets.option_values import training_device, whole
 from leanfront.core.targets.pad_shortcut import PadShortcut
 from leanfront.core.targets.pixels import Pixels
 from leanfront.core.targets.sampling import balanced, stratified
@@ -28,7 +29,6 @@ from leanfront.core.targets.training_from_scratch import Recipe, ScratchTraining
 from leanfront.core.targets.weights import load_weights
 from leanfront.errors import TargetError
 
-DEPTHS = (20, 32, 44, 56)
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 SIZE = 32
@@ -36,15 +36,7 @@ CALIBRATION_SAMPLES = 1024
 VALIDATION_SAMPLES = 5000
 """Validation images taken out of CIFAR-10's official training images, which bring no validation split."""
 SEED = 0
-EPOCHS = 60
 """Of a training from scratch: with CIFAR-10's own files a third of He et al.'s 64,000 steps."""
-OPTIONS = {
-    "data": "folder or zip of images as train|validation|test/<class>/<image>, or cifar10:FOLDER",
-    "weights": "safetensors or state-dict file",
-    "download": "1 to let torchvision download CIFAR-10 into cifar10:FOLDER",
-    "epochs": RETRAINING["epochs"].format(epochs=EPOCHS),
-    "device": RETRAINING["device"],
-}
 
 
 class BasicBlock(nn.Module):
@@ -128,7 +120,7 @@ class PixelArray(Dataset[tuple[Tensor, int]]):
         return self.transform.normalise(torch.from_numpy(self.data[indices]).permute(0, 3, 1, 2))
 
 
-def build(depth: int, options: Mapping[str, str]) -> Target:
+def build(name: str, options: Mapping[str, str]) -> Target:
     """The target ``cifar10-resnet<depth>``.
 
     Where there is a train split it can be trained anew: SGD with Nesterov momentum 0.9, learning rate 0.1 with a
@@ -136,15 +128,15 @@ def build(depth: int, options: Mapping[str, str]) -> Target:
     takes half a minute on two CPU cores.
 
     Args:
-        depth: one of `DEPTHS`.
-        options: see `OPTIONS`.
+        name: ``cifar10-resnet`` and one of `builtin.DEPTHS`.
+        options: see `builtin.CIFAR_RESNET_OPTIONS`.
 
     Raises:
         TargetError: no or unfitting weights or data.
         UsageError: a number or device that is none.
     """
-    name = f"cifar10-resnet{depth}"
-    epochs = whole(name, options, "epochs", 1) or EPOCHS
+    depth = int(name.removeprefix("cifar10-resnet"))
+    epochs = whole(name, options, "epochs", 1) or CIFAR_RESNET_EPOCHS
     device = training_device(name, options)
     for option, what in (
         ("data", "data=FOLDER, data=FILE.zip or data=cifar10:FOLDER"),
@@ -152,7 +144,8 @@ def build(depth: int, options: Mapping[str, str]) -> Target:
     ):
         if not options.get(option):
             raise TargetError(
-                f"{name} needs {option}: write '{name}?data=DATA&weights=FILE' with {what} ({OPTIONS[option]})"
+                f"{name} needs {option}: write '{name}?data=DATA&weights=FILE' with {what} "
+                f"({CIFAR_RESNET_OPTIONS[option]})"
             )
     transform = PixelTransform(SIZE, MEAN, STD)
     location = _cifar_folder(options["data"])

@@ -29,7 +29,6 @@ from leanfront.core.targets.weights_cache import (
     write_weights,
 )
 
-OPTIONS = {"seed": "seed of the training, default 0; the splits stay the same"}
 RECIPE = 1
 """Version of architecture and training; a new one never reads the old one's kept weights."""
 SIZES = (744, 256, 400, 397)
@@ -91,13 +90,17 @@ def load_digits() -> tuple[Tensor, Tensor]:
     return (images - MEAN) / DEVIATION, torch.from_numpy(bunch.target).long()
 
 
-def build(options: Mapping[str, str]) -> Target:
-    """The target ``digits``: see `OPTIONS`.
+def build(name: str, options: Mapping[str, str]) -> Target:
+    """The target ``digits``.
+
+    Args:
+        name: of it.
+        options: see `builtin.DIGITS_OPTIONS`.
 
     Raises:
         UsageError: the seed is no integer.
     """
-    seed = whole("digits", options, "seed", 0) or 0
+    seed = whole(name, options, "seed", 0) or 0
     images, labels = load_digits()
     train, calibration, validation, test = _parts(labels)
     return Target(

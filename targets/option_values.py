@@ -7,11 +7,6 @@ from collections.abc import Mapping
 
 from leanfront.errors import UsageError
 
-RETRAINING = {
-    "epochs": "passes over train when it is trained anew for a population, default {epochs}",
-    "device": "where that is done: cpu, cuda, cuda:1; default cuda where there is one",
-}
-"""Options of the targets that can be trained anew."""
 _DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 
 

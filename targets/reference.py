@@ -4,69 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from leanfront.core.targets import cifar_resnet, digits, torchvision_models, user_file
-from leanfront.core.targets.target import Target
+from leanfront.core.targets import user_file
+from leanfront.core.targets.builtin import BUILTINS, Builtin
 from leanfront.errors import UsageError
 
+if TYPE_CHECKING:
+    from leanfront.core.targets.target import Target
+
 _FILE = re.compile(r"^(?P<path>.+\.py)(?::(?P<function>[^:?]*))?$")
-
-
-@dataclass(frozen=True)
-class Builtin:
-    """A target that comes with leanfront.
-
-    Args:
-        name: as typed; one that ends in ``:<model>`` takes what is typed behind the colon.
-        description: one line.
-        options: option -> what it means.
-        build: (what stands for ``<model>``, or "", options) -> target.
-    """
-
-    name: str
-    description: str
-    options: Mapping[str, str]
-    build: Callable[[str, Mapping[str, str]], Target]
-
-
-def _digits(_: str, options: Mapping[str, str]) -> Target:
-    return digits.build(options)
-
-
-def _cifar(depth: int) -> Callable[[str, Mapping[str, str]], Target]:
-    return lambda _, options: cifar_resnet.build(depth, options)
-
-
-BUILTINS: dict[str, Builtin] = {
-    builtin.name: builtin
-    for builtin in (
-        Builtin(
-            "digits",
-            "handwritten digits (8 x 8, scikit-learn) and a small residual CNN trained on the spot",
-            digits.OPTIONS,
-            _digits,
-        ),
-        *(
-            Builtin(
-                f"cifar10-resnet{depth}",
-                f"ResNet-{depth} for CIFAR-10 (He et al. 2015): needs data= and weights=",
-                cifar_resnet.OPTIONS,
-                _cifar(depth),
-            )
-            for depth in cifar_resnet.DEPTHS
-        ),
-        Builtin(
-            "torchvision:<model>",
-            "any classification model of torchvision on a tree of images: needs data=",
-            torchvision_models.OPTIONS,
-            torchvision_models.build,
-        ),
-    )
-}
-"""Name -> built-in target. A new one is an entry here."""
 
 
 def builtin_targets() -> list[tuple[str, str]]:
@@ -100,7 +49,7 @@ def resolve(reference: str) -> Target:
             )
         return user_file.build(path, function, options).referred(reference.strip())
     builtin, model = _builtin(name, options)
-    return builtin.build(model, options).referred(reference.strip())
+    return builtin.build(model or name, options).referred(reference.strip())
 
 
 def check_reference(reference: str) -> None:

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from leanfront.core.targets.augmentation import CropAndFlip
+from leanfront.core.targets.builtin import TORCHVISION_EPOCHS, TORCHVISION_OPTIONS
 from leanfront.core.targets.cifar_resnet import tree_splits
 from leanfront.core.targets.images import ImageArchive, PixelTransform
-from leanfront.core.targets.option_values import RETRAINING, training_device, whole
+from leanfront.core.targets.option_values import training_device, whole
 from leanfront.core.targets.pixels import Pixels
 from leanfront.core.targets.target import Target
 from leanfront.core.targets.training_from_scratch import Recipe, ScratchTraining
@@ -29,19 +30,10 @@ SIZE = 224
 RESIZE = 256 / 224
 """Shorter side of the resized image over the side of the centre crop: the usual ImageNet evaluation."""
 CALIBRATION_SAMPLES = 512
-EPOCHS = 90
 """Of a training from scratch: torchvision's own number for its ResNets."""
 RATE, RATE_WITHOUT_NORM = 0.05, 0.01
 """Learning rates of a training from scratch: networks without batch norm diverge with the usual one."""
 WEIGHT_DECAY = 1e-4
-OPTIONS = {
-    "data": "folder or zip of images as validation|test|train/<class>/<image>",
-    "weights": "state-dict or safetensors file, DEFAULT, the name of a set of torchvision's weights, or random",
-    "size": "side of the square input in pixels, default 224 or what the weights were made for",
-    "seed": "seed of random weights, default 0",
-    "epochs": RETRAINING["epochs"].format(epochs=EPOCHS),
-    "device": RETRAINING["device"],
-}
 
 
 class CentreCrop:
@@ -80,7 +72,7 @@ def build(model: str, options: Mapping[str, str]) -> Target:
 
     Args:
         model: name of one of torchvision's classification models.
-        options: see `OPTIONS`.
+        options: see `builtin.TORCHVISION_OPTIONS`.
 
     Raises:
         UsageError: no such model or weights, or a number that is none.
@@ -89,10 +81,12 @@ def build(model: str, options: Mapping[str, str]) -> Target:
     _check_name(model)
     reference = f"torchvision:{model}"
     if not options.get("data"):
-        raise TargetError(f"{reference} needs data: write '{reference}?data=FOLDER' ({OPTIONS['data']})")
+        raise TargetError(
+            f"{reference} needs data: write '{reference}?data=FOLDER' ({TORCHVISION_OPTIONS['data']})"
+        )
     size = whole(reference, options, "size", 1)
     seed = whole(reference, options, "seed", 0) or 0
-    epochs = whole(reference, options, "epochs", 1) or EPOCHS
+    epochs = whole(reference, options, "epochs", 1) or TORCHVISION_EPOCHS
     device = training_device(reference, options)
     chosen = options.get("weights") or "DEFAULT"
     archive = ImageArchive(options["data"])

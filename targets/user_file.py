@@ -13,10 +13,12 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from leanfront.core.targets.target import Target
 from leanfront.errors import TargetError, UsageError
+
+if TYPE_CHECKING:
+    from leanfront.core.targets.target import Target
 
 _loaded: dict[str, tuple[int, int]] = {}
 """Module name -> (modification time in ns, size) of the file it was made from."""
@@ -63,6 +65,9 @@ def build(path: str, function: str, options: Mapping[str, str]) -> Target:
         TargetError: there is no such file or function, either raises, or it returns no target.
         UsageError: the function does not take an option.
     """
+    # References are read where no target is made, too.
+    from leanfront.core.targets.target import Target
+
     module = load(path)
     found = getattr(module, function, None)
     if not callable(found):

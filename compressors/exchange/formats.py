@@ -1,107 +1,72 @@
-"""A candidate's file: what is shipped."""
+"""The registry of formats that a candidate's file is written in."""
 
 from __future__ import annotations
 
-import io
-import json
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from leanfront.deferred import Deferred
+from leanfront.errors import UsageError
 
-from leanfront.core.compressors import Compressed, Structure
-from leanfront.core.compressors.artifact.packed_file import write
-from leanfront.core.compressors.statistics.calibration import Calibration
-from leanfront.core.targets import Target
-from leanfront.core.targets.architectures import architecture_name
-from leanfront.errors import CompressionError, UsageError
+if TYPE_CHECKING:
+    from leanfront.core.compressors.compressor import Compressed
+    from leanfront.core.compressors.structure.structure import Structure
+    from leanfront.core.targets import Target
 
-Writer = Callable[[Compressed, Structure, Target], bytes]
-RANGE_SAMPLES, RANGE_BATCH = 256, 32
-"""Calibration samples that ranges of layers' outputs are seen on, and how many at once."""
-
-
-def packed(compressed: Compressed, structure: Structure, target: Target) -> bytes:
-    """The packed artifact, which `leanfront.load` reads: its length is the candidate's ``file_bytes``."""
-    return write(compressed, structure, architecture_name(target))
+PACKED = "safetensors"
+"""The format that is verified, and that searches keep of the candidates on their frontier."""
 
 
-def program(compressed: Compressed, structure: Structure, target: Target) -> bytes:
-    """A `torch.export` program with a free batch size: runs without leanfront, its weights as float32.
+def _no_notes(path: Path) -> list[str]:
+    return []
 
-    Raises:
-        CompressionError: the model cannot be traced.
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Args:
+        name: what a user types, and the file's suffix without its dot.
+        write: (compressed, structure, target) -> the file; raises `CompressionError`.
+        notes: path of a file -> what it says of itself that its user should know.
     """
-    example = target.example_input
-    # A batch of one would be taken for a constant.
-    inputs = (torch.cat([example, example]) if len(example) == 1 else example,)
-    module = compressed.module
-    for tensor in (*module.parameters(), *module.buffers()):
-        # A slice would be saved with all that it was cut from, and channels that lie innermost are warned of.
-        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
-    try:
-        exported = torch.export.export(
-            module, inputs, dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
-        )
-        file = io.BytesIO()
-        torch.export.save(exported, file)
-    except Exception as error:  # whatever the tracer stumbles over
-        reason = str(error).strip().partition("\n")[0]
-        raise CompressionError(f"torch.export cannot trace this model: {reason}") from error
-    return file.getvalue()
+
+    name: str
+    write: Callable[[Compressed, Structure, Target], bytes]
+    notes: Callable[[Path], list[str]] = _no_notes
+
+    @property
+    def suffix(self) -> str:
+        """Of its files, with the dot."""
+        return f".{self.name}"
 
 
-def onnx_file(compressed: Compressed, structure: Structure, target: Target) -> bytes:
-    """An ONNX model with a free batch size: integer weights, and integer arithmetic where inputs are quantised.
+def _writer(function: str) -> Deferred:
+    return Deferred(f"leanfront.core.compressors.exchange.writers:{function}")
 
-    Raises:
-        CompressionError: the model cannot be traced, or is too large for one file.
-    """
-    # It takes a second to import.
-    from leanfront.core.compressors.exchange.onnx_file import onnx_model
 
-    calibration = Calibration(target, samples=RANGE_SAMPLES)
-    return onnx_model(
-        compressed,
-        structure,
-        target.example_input,
-        target=architecture_name(target),
-        calibration=(part for inputs in calibration.batches for part in torch.split(inputs, RANGE_BATCH)),
+FORMATS: dict[str, Format] = {
+    each.name: each
+    for each in (
+        Format(PACKED, _writer("packed")),
+        Format("onnx", _writer("onnx_file"), _writer("onnx_notes")),
+        Format("pt2", _writer("program")),
     )
-
-
-FORMATS: dict[str, Writer] = {".safetensors": packed, ".onnx": onnx_file, ".pt2": program}
-"""Suffix of a file -> what writes it."""
-
-
-def notes(path: Path) -> list[str]:
-    """What an ONNX file says of itself that its user should know; nothing of other files."""
-    if path.suffix.lower() != ".onnx":
-        return []
-    import onnx
-
-    said = {each.key: each.value for each in onnx.load(path).metadata_props}
-    wider, integer, dequantised = (
-        json.loads(said[f"leanfront.{key}"]) for key in ("wider", "integer", "dequantised")
-    )
-    found = [f"{count} tensors of {kind}" for kind, count in sorted(Counter(wider.values()).items())]
-    if integer:
-        found.append(f"{len(integer)} layers multiply integers")
-    if dequantised:
-        found.append(f"{len(dequantised)} layers with quantised weights run dequantised, in float32")
-    return found
+}
+"""Formats by name. A new one is an entry here, and a function."""
 
 
 def suffixes() -> str:
     """The formats' suffixes, as a sentence has them."""
-    *others, last = FORMATS
+    *others, last = (each.suffix for each in FORMATS.values())
     return f"{', '.join(others)} or {last}"
 
 
-def require_format(path: Path) -> Writer:
-    """What writes a file of that name. Raises `UsageError`, naming the formats."""
-    writer = FORMATS.get(path.suffix.lower())
-    if writer is None:
+def format_of(path: Path) -> Format:
+    """The format of a file of that name. Raises `UsageError`, naming the formats."""
+    found = FORMATS.get(path.suffix.lower().removeprefix("."))
+    if found is None:
         raise UsageError(f"cannot write '{path.name}': name a file that ends in {suffixes()}")
-    return writer
+    return found

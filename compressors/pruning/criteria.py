@@ -2,153 +2,24 @@
 
 A criterion scores single weights; a channel's score is made of the weights that produce it, summed over all
 producers of its group after each producer's scores are divided by their mean (layers of one group differ in
-scale). To add one: write a function of `Saliency` and register it.
+scale). The functions are in `scores.py`; here is what is known of them without
+importing what computes.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from leanfront.deferred import Deferred
 
-from leanfront.core.compressors.pruning.removal import Removal, removal
-from leanfront.core.compressors.refit import solvers
-from leanfront.core.compressors.statistics.cache import KeyPart
-from leanfront.core.compressors.statistics.calibration import Calibration
-from leanfront.core.compressors.statistics.derived import Shared
-from leanfront.core.compressors.statistics.moments import LayerMoments, collect, packed, unpacked
-from leanfront.core.compressors.structure.modules import BATCH_NORMS, weight_of
-from leanfront.core.compressors.structure.structure import ChannelGroup, Part, Structure
-from leanfront.core.targets import Split, Target
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-GRADIENT_SAMPLES = 128
-"""Calibration samples behind gradients and the Fisher diagonal: one backward pass each."""
-
-
-@dataclass
-class Saliency:
-    """What criteria may look at; computed once per target, gradients only when asked for.
-
-    Args:
-        target: dense model and calibration split.
-        structure: its structure.
-        device: where gradients and moments are computed.
-        calibration: samples that moments are taken on; the target's first by default.
-        shared: what other processes made of the same already; nothing by default.
-    """
-
-    target: Target
-    structure: Structure
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    calibration: Calibration | None = None
-    shared: Shared | None = None
-
-    @cached_property
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Dense modules by name."""
-        return dict(self.target.model.named_modules())
-
-    @cached_property
-    def norms(self) -> Mapping[str, str]:
-        """Layer -> the batch norm that reads its output as it is, seen by running the model once."""
-        return _norms_behind(self.target, self.structure)
-
-    def weight(self, layer: str) -> Tensor:
-        """A layer's dense weight, output channels first, float32 on the CPU."""
-        return _outputs_first(
-            self.structure.parts[layer], weight_of(self.modules[layer]).detach().float().cpu()
-        )
-
-    @cached_property
-    def moments(self) -> Mapping[str, LayerMoments]:
-        """Second moments of the measurable layers' inputs."""
-        parts = (self._layers,)
-        return unpacked(self._recall("moments", parts, lambda: packed(self._collected())), self.structure)
-
-    def _collected(self) -> Mapping[str, LayerMoments]:
-        calibration = self.calibration or Calibration(self.target, device=self.device)
-        model = copy.deepcopy(self.target.model).to(self.device).eval()
-        model.requires_grad_(False)
-        return collect(model, self.structure, calibration.batches, calibration.samples)
-
-    @property
-    def _layers(self) -> str:
-        layers = [part for part in self.structure.parts.values() if part.is_layer]
-        return repr((list(self.structure.layers), layers))
-
-    def _recall(
-        self, what: str, parts: tuple[KeyPart, ...], make: Callable[[], Mapping[str, Tensor]]
-    ) -> Mapping[str, Tensor]:
-        return make() if self.shared is None else self.shared.recall(what, parts, make)
-
-    @cached_property
-    def centred(self) -> Mapping[str, bool]:
-        """Layer -> whether a batch norm or a bias of its own absorbs offsets of its output."""
-        return {
-            layer: layer in self.norms or self.modules[layer].bias is not None
-            for layer in self.structure.layers
-        }
-
-    def removal(self, group: ChannelGroup) -> Removal | None:
-        """The order in which a group's units go by what their consumers lose; computed once."""
-        if group.name not in self._removals:
-            parts = (
-                self._layers,
-                repr(group),
-                tuple(sorted(n for n, centred in self.centred.items() if centred)),
-            )
-            found = self._recall("removal", parts, lambda: self._removed(group))
-            order, losses = tuple(found["order"].tolist()), tuple(found["losses"].tolist())
-            self._removals[group.name] = Removal(order, losses) if order else None
-        return self._removals[group.name]
-
-    def _removed(self, group: ChannelGroup) -> dict[str, Tensor]:
-        weights = {m.part: self.weight(m.part) for m in group.members if m.part in self.moments}
-        found = removal(group, self.structure, weights, self.moments, self.centred)
-        order, losses = ((), ()) if found is None else (found.order, found.losses)
-        return {
-            "order": torch.tensor(order, dtype=torch.long),
-            "losses": torch.tensor(losses, dtype=torch.float64),
-        }
-
-    @cached_property
-    def _removals(self) -> dict[str, Removal | None]:
-        return {}
-
-    @cached_property
-    def _gradients(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        split = _gradient_samples(self.target)
-        parts = (self._layers, *(split.tensors() if self.shared is not None else ()))
-
-        def make() -> dict[str, Tensor]:
-            first, second = _gradients(self.target, self.structure, self.device)
-            named = {f"{layer}/gradient": value for layer, value in first.items()}
-            return named | {f"{layer}/fisher": value for layer, value in second.items()}
-
-        found = self._recall("gradients", parts, make)
-        first, second = (
-            {name.removesuffix(end): value for name, value in found.items() if name.endswith(end)}
-            for end in ("/gradient", "/fisher")
-        )
-        return first, second
-
-    def gradient(self, layer: str) -> Tensor:
-        """Mean gradient of the cross-entropy with the true calibration labels, the shape of `weight`."""
-        return self._gradients[0][layer]
-
-    def fisher(self, layer: str) -> Tensor:
-        """Mean squared gradient with labels drawn from the model's own softmax: the true Fisher's diagonal."""
-        return self._gradients[1][layer]
-
-
-Elements = Callable[[Saliency, str, torch.Generator], Tensor]
-Reduction = Callable[[Tensor], Tensor]
+    from leanfront.core.compressors.pruning.saliency import Saliency
+    from leanfront.core.compressors.structure.structure import ChannelGroup
 
 
 @dataclass(frozen=True)
@@ -167,232 +38,47 @@ class Criterion:
 
     name: str
     source: str
-    elements: Elements
-    reduction: Reduction
+    elements: Callable[[Saliency, str, torch.Generator], Tensor]
+    reduction: Callable[[Tensor], Tensor]
     units: Callable[[Saliency, ChannelGroup], Tensor | None] = lambda saliency, group: None
 
 
-def _sum(scores: Tensor) -> Tensor:
-    return scores.sum(1)
-
-
-def _random(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    return torch.rand(saliency.weight(layer).shape, generator=generator)
-
-
-def _l1(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    return saliency.weight(layer).abs()
-
-
-def _l2(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    return saliency.weight(layer).square()
-
-
-def _norm_scale(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    """|gamma| of the batch norm behind the layer, spread evenly over the channel's weights.
-
-    A layer whose output no batch norm reads directly falls back to its mean |w|, so that every layer has a
-    score.
-    """
-    weight = saliency.weight(layer)
-    scale = _gamma(saliency, layer)
-    per_channel = weight.abs().flatten(1).mean(1) if scale is None else scale
-    magnitude = weight.abs().flatten(1)
-    share = magnitude / magnitude.sum(1, keepdim=True).clamp_min(1e-20)
-    return (share * per_channel[:, None]).reshape(weight.shape)
-
-
-def _gamma(saliency: Saliency, layer: str) -> Tensor | None:
-    name = saliency.norms.get(layer)
-    gamma = None if name is None else saliency.modules[name].weight
-    return gamma.detach().float().cpu().abs() if isinstance(gamma, Tensor) else None
-
-
-def _lamp(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    """w^2 over the sum of all squares not smaller than it (Lee et al. 2021, eq. 3)."""
-    squares = saliency.weight(layer).double().square()
-    ordered, positions = squares.flatten().sort()
-    tails = ordered.flip(0).cumsum(0).flip(0)
-    scores = torch.empty_like(ordered)
-    scores[positions] = ordered / tails.clamp_min(1e-300)
-    return scores.reshape(squares.shape).float()
-
-
-def _taylor(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    return saliency.weight(layer) * saliency.gradient(layer)
-
-
-def _fisher(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    return 0.5 * saliency.weight(layer).square() * saliency.fisher(layer)
-
-
-def _reconstruction(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    """w^2 / [G^-1]_jj, what the loss of one weight costs after all others made up for it (OBS)."""
-    weight = saliency.weight(layer)
-    moments = saliency.moments.get(layer)
-    if moments is None:
-        return weight.abs()
-    split = moments.blocks.split(weight)
-    grams = moments.of(centred=saliency.centred[layer])
-    scores = [
-        solvers.removal_losses(rows, solvers.damp(gram)) for rows, gram in zip(split, grams, strict=True)
-    ]
-    return moments.blocks.join(scores, weight)
-
-
-def _removal_scores(saliency: Saliency, group: ChannelGroup) -> Tensor | None:
-    found = saliency.removal(group)
-    return None if found is None else found.scores
+def _scores(function: str) -> Deferred:
+    return Deferred(f"leanfront.core.compressors.pruning.scores:{function}")
 
 
 CRITERIA: dict[str, Criterion] = {
     criterion.name: criterion
     for criterion in (
-        Criterion("random", "uniform draws, seeded", _random, _sum),
-        Criterion("l1", "sum |w| (Li et al. 2017)", _l1, _sum),
-        Criterion("l2", "Euclidean norm", _l2, lambda scores: scores.sum(1).sqrt()),
-        Criterion("bn_scale", "|gamma| of the batch norm behind (Liu et al. 2017)", _norm_scale, _sum),
-        Criterion("lamp", "layer-adaptive magnitude (Lee et al. 2021)", _lamp, _sum),
+        Criterion("random", "uniform draws, seeded", _scores("random"), _scores("summed")),
+        Criterion("l1", "sum |w| (Li et al. 2017)", _scores("l1"), _scores("summed")),
+        Criterion("l2", "Euclidean norm", _scores("l2"), _scores("norm")),
+        Criterion(
+            "bn_scale",
+            "|gamma| of the batch norm behind (Liu et al. 2017)",
+            _scores("norm_scale"),
+            _scores("summed"),
+        ),
+        Criterion("lamp", "layer-adaptive magnitude (Lee et al. 2021)", _scores("lamp"), _scores("summed")),
         Criterion(
             "taylor",
             "first-order Taylor, (sum g w)^2 a channel (Molchanov et al. 2019, eq. 8)",
-            _taylor,
-            lambda scores: scores.sum(1).square(),
+            _scores("taylor"),
+            _scores("squared_sum"),
         ),
         Criterion(
             "reconstruction",
             "least error left in all consumers after their refit (OBS under input moments)",
-            _reconstruction,
-            _sum,
-            _removal_scores,
+            _scores("reconstruction"),
+            _scores("summed"),
+            _scores("removal_scores"),
         ),
-        Criterion("fisher", "diagonal Fisher, 1/2 F w^2 (OBD, LeCun et al. 1989)", _fisher, _sum),
+        Criterion(
+            "fisher",
+            "diagonal Fisher, 1/2 F w^2 (OBD, LeCun et al. 1989)",
+            _scores("fisher"),
+            _scores("summed"),
+        ),
     )
 }
-"""Criteria by name."""
-
-
-def channel_scores(saliency: Saliency, group: ChannelGroup, criterion: str, seed: int = 0) -> Tensor:
-    """Score of every unit of a group, shape (units,), float64; the highest are kept."""
-    rule = CRITERIA[criterion]
-    judged = rule.units(saliency, group)
-    if judged is not None:
-        return judged
-    total = torch.zeros(group.units, dtype=torch.float64)
-    generator = _generator(seed, group.name)
-    for member in group.members:
-        if member.side != "out" or not saliency.structure.parts[member.part].is_layer:
-            continue
-        elements = rule.elements(saliency, member.part, generator)
-        scores = rule.reduction(elements.reshape(elements.shape[0], -1)).double()
-        per_unit = torch.stack([scores[list(rows)].sum() for rows in member.indices])
-        total += per_unit / per_unit.mean().clamp_min(1e-300)
-    return total
-
-
-def weight_scores(saliency: Saliency, layer: str, criterion: str, seed: int = 0) -> Tensor:
-    """Score of every weight of a layer, in the weight's own shape; the highest are kept."""
-    part = saliency.structure.parts[layer]
-    elements = CRITERIA[criterion].elements(saliency, layer, _generator(seed, layer)).abs()
-    return elements.transpose(0, 1) if part.transposed else elements
-
-
-def kept_units(scores: Tensor, kept: int) -> tuple[int, ...]:
-    """Indices of the `kept` highest scores, ascending; among equal scores the lower index stays."""
-    order = torch.argsort(scores, descending=True, stable=True)
-    return tuple(sorted(order[:kept].tolist()))
-
-
-def _generator(seed: int, subject: str) -> torch.Generator:
-    """Draws of its own for every group or layer: with one seed for all, equal layers would lose equal channels."""
-    digest = hashlib.sha256(f"{seed}:{subject}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def _outputs_first(part: Part, weight: Tensor) -> Tensor:
-    """A transposed convolution's (in, out / groups, ...) weight as (out, in / groups, ...)."""
-    if not part.transposed:
-        return weight
-    split = weight.reshape(part.groups, -1, *weight.shape[1:])
-    return split.transpose(1, 2).flatten(0, 1)
-
-
-def _norms_behind(target: Target, structure: Structure) -> dict[str, str]:
-    model = copy.deepcopy(target.model)
-    # Holding the tensors keeps their ids from being used again; versions tell what was changed in place since.
-    produced: dict[int, tuple[str, Tensor, int]] = {}
-    found: dict[str, str] = {}
-
-    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor):
-                produced[id(output)] = (name, output, output._version)
-
-        return hook
-
-    def before(name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(_: nn.Module, inputs: Any) -> None:
-            if not inputs or id(inputs[0]) not in produced:
-                return
-            layer, tensor, version = produced[id(inputs[0])]
-            if tensor._version == version:
-                found.setdefault(layer, name)
-
-        return hook
-
-    for name, module in model.named_modules():
-        part = structure.parts.get(name)
-        if part is not None and part.is_layer:
-            module.register_forward_hook(after(name))
-        elif isinstance(module, BATCH_NORMS):
-            module.register_forward_pre_hook(before(name))
-    # Tensors of inference mode have no versions.
-    with torch.inference_mode(False), torch.no_grad():
-        model(target.example_input.clone())
-    return found
-
-
-def _gradient_samples(target: Target) -> Split:
-    count = min(GRADIENT_SAMPLES, len(target.calibration))
-    positions = torch.linspace(0, len(target.calibration) - 1, count).round().long().tolist()
-    return target.calibration.subset(positions)
-
-
-def _gradients(
-    target: Target, structure: Structure, device: torch.device
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Mean gradient and mean squared gradient per layer, over single calibration samples."""
-    model = copy.deepcopy(target.model).to(device).eval()
-    modules = dict(model.named_modules())
-    weights = {name: weight_of(modules[name]) for name, part in structure.parts.items() if part.is_layer}
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    for weight in weights.values():
-        weight.requires_grad_(True)
-    split = _gradient_samples(target)
-    count = len(split)
-    generator = torch.Generator().manual_seed(0)
-    first = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
-    second = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
-    ordered = list(weights.values())
-    for inputs, labels in split.batches(1, device):
-        # Compression runs without gradients; these are wanted wherever they are asked for.
-        with torch.inference_mode(False), torch.enable_grad():
-            logits = model(inputs).float()
-            drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator).flatten()
-            true = torch.autograd.grad(
-                nn.functional.cross_entropy(logits, labels), ordered, retain_graph=True, allow_unused=True
-            )
-            model_drawn = torch.autograd.grad(
-                nn.functional.cross_entropy(logits, drawn.to(device)), ordered, allow_unused=True
-            )
-        for layer, gradient, sampled in zip(weights, true, model_drawn, strict=True):
-            if gradient is not None:
-                first[layer] += gradient / count
-            if sampled is not None:
-                second[layer] += sampled.square() / count
-    parts = structure.parts
-    return (
-        {layer: _outputs_first(parts[layer], value.float().cpu()) for layer, value in first.items()},
-        {layer: _outputs_first(parts[layer], value.float().cpu()) for layer, value in second.items()},
-    )
+"""Criteria by name. A new one is an entry here, and a function."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leanfront.core.compressors.refit import solvers
+from leanfront.core.compressors.statistics import linear_algebra
 from leanfront.core.compressors.statistics.moments import LayerMoments
 from leanfront.core.compressors.structure.structure import ChannelGroup, Structure
 
@@ -142,7 +142,7 @@ def _consumers(
         for run, (rows, gram) in enumerate(
             zip(split, measured.of(centred=centred[member.part]), strict=True)
         ):
-            inverse = solvers.inverse(solvers.damp(gram))
+            inverse = linear_algebra.inverse(linear_algebra.damp(gram))
             for inside in range(blocks.groups):
                 columns = _columns(member.indices, blocks.inputs, blocks.runs, blocks.kernel, inside, run)
                 if bool((columns >= 0).any()):

@@ -16,6 +16,7 @@ from torch import Tensor
 from leanfront.core.compressors.configuration import Sparsity
 from leanfront.core.compressors.refit import solvers
 from leanfront.core.compressors.refit.solution import Solution, solve_runs, take_rows
+from leanfront.core.compressors.statistics import linear_algebra
 from leanfront.core.compressors.statistics.cache import BankCache, KeyPart, content_key
 from leanfront.core.compressors.statistics.moments import LayerMoments
 from leanfront.core.compressors.structure.kept_channels import KeptChannels
@@ -81,7 +82,7 @@ class Bank:
         """Damped moments of each run of a layer, (groups, width, width)."""
         if layer not in self._grams:
             found = self.moments[layer].of(centred=self.centred[layer])
-            self._grams[layer] = [solvers.damp(moments) for moments in found]
+            self._grams[layer] = [linear_algebra.damp(moments) for moments in found]
         return self._grams[layer]
 
     def entry(self, layer: str, choice: Choice) -> list[Solution]:

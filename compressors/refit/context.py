@@ -9,20 +9,20 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from leanfront.core.compressors.pruning.criteria import Saliency
+from leanfront.core.compressors.pruning.saliency import Saliency
 from leanfront.core.compressors.refit.bank import Bank
 from leanfront.core.compressors.refit.sequential import ELEMENTS, FEWEST_IMAGES, IMAGES, Sequential
 from leanfront.core.compressors.statistics.batch_norm import anchor, norm_buffers, reestimate, statistics
 from leanfront.core.compressors.statistics.cache import BankCache
 from leanfront.core.compressors.statistics.calibration import SAMPLES, Calibration
-from leanfront.core.compressors.statistics.derived import Shared
+from leanfront.core.compressors.statistics.derived import DerivedStatistics
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.compressors.structure.folding import folds
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.targets import Target
 
 
-class Materials:
+class CompressionContext:
     """Derived of a target when first asked for.
 
     Args:
@@ -46,7 +46,7 @@ class Materials:
         self.device = torch.device(device)
         self.structure = structure or derive(target.model, target.example_input)
         self.calibration = Calibration(target, samples, self.device)
-        self.shared = Shared(target, self.calibration, cache)
+        self.shared = DerivedStatistics(target, self.calibration, cache)
         self.saliency = Saliency(target, self.structure, self.device, self.calibration, self.shared)
         self._cache = cache
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.compressors.configuration import METHODS, Configuration, Sparsity
-from leanfront.core.compressors.pruning.criteria import weight_scores
+from leanfront.core.compressors.pruning.scores import weight_scores
 from leanfront.core.compressors.pruning.sparsity import mask
 from leanfront.core.compressors.quantisation.quantisers import Quantised, quantise_weight
 from leanfront.core.compressors.refit.bank import choice_of
-from leanfront.core.compressors.refit.context import Materials
+from leanfront.core.compressors.refit.context import CompressionContext
 from leanfront.core.compressors.refit.solution import Solution
 from leanfront.core.compressors.statistics.moments import Blocks
 from leanfront.core.compressors.structure.kept_channels import KeptChannels
@@ -59,17 +59,17 @@ class Made:
     masks: dict[str, Tensor] = field(default_factory=dict)
 
 
-def round_to_nearest(materials: Materials, work: Work) -> Made:
+def round_to_nearest(context: CompressionContext, work: Work) -> Made:
     """Zero the weights of least score, round the others, re-estimate the norms."""
     made = Made()
-    _plainly(materials, work, made, work.configuration.sparsity, work.configuration.weight_bits)
-    materials.reestimate(work.module, work.cuts)
+    _plainly(context, work, made, work.configuration.sparsity, work.configuration.weight_bits)
+    context.reestimate(work.module, work.cuts)
     return made
 
 
-def stitch(materials: Materials, work: Work) -> Made:
+def stitch(context: CompressionContext, work: Work) -> Made:
     """Put the bank's entries together, re-estimate the norms."""
-    configuration, bank, structure = work.configuration, materials.bank, materials.structure
+    configuration, bank, structure = work.configuration, context.bank, context.structure
     kept = KeptChannels.of(structure, work.units)
     made = Made()
     for layer, measured in bank.moments.items():
@@ -94,28 +94,26 @@ def stitch(materials: Materials, work: Work) -> Made:
             assert isinstance(module.bias, Tensor)
             module.bias.add_(shift.to(module.bias))
         _settle(made, layer, module, blocks, solutions, bits)
-    _unmeasured(materials, work, made, set(bank.moments))
-    materials.reestimate(work.module, work.cuts)
+    _unmeasured(context, work, made, set(bank.moments))
+    context.reestimate(work.module, work.cuts)
     return made
 
 
-def refit(materials: Materials, work: Work) -> Made:
+def refit(context: CompressionContext, work: Work) -> Made:
     """Refit layer after layer on the compressed copy's own inputs; norms follow on the way."""
     made = Made()
-    sequential = materials.sequential
+    sequential = context.sequential
     # First, so that measured layers make up for them.
-    _unmeasured(materials, work, made, set(sequential.layers))
+    _unmeasured(context, work, made, set(sequential.layers))
     solved = sequential.apply(work.module, work.configuration, work.units, work.shapes)
     for layer, (blocks, solutions) in solved.items():
         bits = work.configuration.weight_bits.get(layer)
         _settle(made, layer, work.modules[layer], blocks, solutions, bits)
-    _unmeasured(
-        materials, work, made, set(solved) | (set(materials.structure.layers) - set(sequential.layers))
-    )
+    _unmeasured(context, work, made, set(solved) | (set(context.structure.layers) - set(sequential.layers)))
     return made
 
 
-MAKERS: dict[str, Callable[[Materials, Work], Made]] = {
+MAKERS: dict[str, Callable[[CompressionContext, Work], Made]] = {
     METHODS["rounding"]: round_to_nearest,
     METHODS["bank"]: stitch,
     METHODS["sequential"]: refit,
@@ -143,45 +141,47 @@ def _settle(
         made.masks[layer] = blocks.join([s.mask for s in solutions if s.mask is not None], weight)
 
 
-def _unmeasured(materials: Materials, work: Work, made: Made, measured: set[str]) -> None:
+def _unmeasured(context: CompressionContext, work: Work, made: Made, measured: set[str]) -> None:
     """Layers that no moments describe are made plainly."""
     sparsity = {k: v for k, v in work.configuration.sparsity.items() if k not in measured}
     bits = {k: v for k, v in work.configuration.weight_bits.items() if k not in measured}
-    _plainly(materials, work, made, sparsity, bits)
+    _plainly(context, work, made, sparsity, bits)
 
 
 def _plainly(
-    materials: Materials,
+    context: CompressionContext,
     work: Work,
     made: Made,
     sparsity: Mapping[str, Sparsity],
     bits: Mapping[str, int],
 ) -> None:
     if sparsity:
-        made.masks.update(_sparsify(materials, work, sparsity))
+        made.masks.update(_sparsify(context, work, sparsity))
     for layer, width in bits.items():
         weight = weight_of(work.modules[layer])
         if width == 16:
             weight.copy_(weight.half())
             continue
-        axis = 1 if materials.structure.parts[layer].transposed else 0
+        axis = 1 if context.structure.parts[layer].transposed else 0
         quantised = quantise_weight(weight, width, axis=axis)
         weight.copy_(quantised.dequantise())
         made.codes[layer] = quantised
 
 
-def _sparsify(materials: Materials, work: Work, sparsities: Mapping[str, Sparsity]) -> dict[str, Tensor]:
+def _sparsify(
+    context: CompressionContext, work: Work, sparsities: Mapping[str, Sparsity]
+) -> dict[str, Tensor]:
     configuration = work.configuration
     # Scores are of the dense model's weights. Put in the place of the weights they are cut as these are.
-    shadow = materials.dense()
+    shadow = context.dense()
     scored = dict(shadow.named_modules())
     for layer in sparsities:
-        scores = weight_scores(materials.saliency, layer, configuration.criterion, configuration.seed)
+        scores = weight_scores(context.saliency, layer, configuration.criterion, configuration.seed)
         weight_of(scored[layer]).copy_(scores)
     work.cuts(shadow)
     masks = {}
     for layer, sparsity in sparsities.items():
-        part = materials.structure.parts[layer]
+        part = context.structure.parts[layer]
         weight = weight_of(work.modules[layer])
         kept = nonzeros(part, work.shapes[layer], sparsity)
         scores = weight_of(scored[layer]).cpu()

@@ -32,6 +32,7 @@ from leanfront.core.compressors.refit import solvers
 from leanfront.core.compressors.refit.additions import Additions, Sum, independent
 from leanfront.core.compressors.refit.bank import Bank, choice_of
 from leanfront.core.compressors.refit.solution import Solution, solve_runs, take_rows
+from leanfront.core.compressors.statistics import linear_algebra
 from leanfront.core.compressors.statistics.moments import (
     Blocks,
     Patches,
@@ -349,7 +350,7 @@ class _Pass:
             grams = [_gram(rows - mean if centred else rows) for rows, mean in zip(runs, means, strict=True)]
         solutions = solve_runs(
             weights,
-            [solvers.damp(gram) for gram in grams],
+            [linear_algebra.damp(gram) for gram in grams],
             bits=bits,
             sparsity=sparsity,
             kept=stored,

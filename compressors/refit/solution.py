@@ -19,6 +19,7 @@ from leanfront.core.compressors.quantisation.quantisers import (
     quantise_weight,
 )
 from leanfront.core.compressors.refit import solvers
+from leanfront.core.compressors.statistics import linear_algebra
 
 CLIPPING_STEPS = 12
 ROUNDS = 2
@@ -143,7 +144,9 @@ def solve_runs(
 
 def _quads_over_runs(weights: Sequence[Tensor], moments: Sequence[Tensor], kernel: int) -> list[Tensor]:
     """Two of every four channels by what the loss of each alone costs: fours do not end where runs do."""
-    losses = [solvers.removal_losses(weight, gram) for weight, gram in zip(weights, moments, strict=True)]
+    losses = [
+        linear_algebra.removal_losses(weight, gram) for weight, gram in zip(weights, moments, strict=True)
+    ]
     whole = torch.cat(losses, dim=2)
     per_channel = whole.reshape(*whole.shape[:2], -1, kernel)
     chosen = mask_of(per_channel, "2:4", 0, axis=2).reshape(whole.shape)

@@ -17,23 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-RIDGE = 1e-3
-"""Added to the diagonal, as a share of its mean: inputs that never vary cost nothing, and must not cost infinity."""
+from leanfront.core.compressors.statistics.linear_algebra import inverse
+
 BLOCK = 48
 """Columns treated before their errors are passed on to the columns behind them."""
 
 Array = NDArray[Any]
-
-
-def damp(moments: Tensor, ridge: float = RIDGE) -> Tensor:
-    """G + ridge mean(diag G) I, float32 (count, width, width): symmetric positive definite.
-
-    A block without any variance gets the identity.
-    """
-    diagonal = moments.diagonal(dim1=-2, dim2=-1).mean(-1)
-    level = torch.where(diagonal > 0, ridge * diagonal, torch.ones_like(diagonal))
-    eye = torch.eye(moments.shape[-1], dtype=moments.dtype, device=moments.device)
-    return moments + level[:, None, None] * eye
 
 
 def restrict(moments: Tensor, kept: Tensor) -> Tensor:
@@ -62,19 +51,6 @@ def refit(weight: Tensor, moments: Tensor, kept: Tensor) -> Tensor:
 def error(difference: Tensor, moments: Tensor) -> Tensor:
     """Mean squared output error of every row, (count, rows)."""
     return ((difference @ moments) * difference).sum(-1)
-
-
-def inverse(moments: Tensor) -> Tensor:
-    """G^-1 (count, width, width) of damped moments."""
-    return torch.cholesky_inverse(torch.linalg.cholesky(moments))
-
-
-def removal_losses(weight: Tensor, moments: Tensor) -> Tensor:
-    """w^2 / [G^-1]_jj (count, rows, width): what the loss of each weight alone costs after all others made up for it.
-
-    Optimal brain surgeon (Hassibi & Stork 1993).
-    """
-    return weight.square() / inverse(moments).diagonal(dim1=1, dim2=2)[:, None]
 
 
 def inverse_factor(moments: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ TOLERANCE = 1e-3
 """Of these outputs, as a share of the largest: processes with other numbers of threads differ in the last bits."""
 
 
-class Shared:
+class DerivedStatistics:
     """Named tensors derived of one target's dense model, in the user's cache under their content.
 
     Whatever the weights and the calibration samples determine is found under their hash. Code is not hashed;

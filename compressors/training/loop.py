@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,58 +34,13 @@ from leanfront.core.compressors.structure.norm_form import restate
 from leanfront.core.compressors.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from leanfront.core.compressors.training.feature_matching import Features
 from leanfront.core.compressors.training.optimisers import OPTIMISERS, schedule
+from leanfront.core.compressors.training.progress import Epoch, Progress
 from leanfront.core.compressors.training.trainable import fill_state, settled, state, trainable
 from leanfront.core.targets import Split
 from leanfront.errors import CompressionError, LeanfrontError, UsageError
 
 STATISTICS = 2048
 """Training samples that norms take their statistics of before they are measured."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a recovery stands after a step.
-
-    Args:
-        epoch: that is running, from 1.
-        epochs: there are.
-        step: steps done, from 1.
-        steps: there are.
-        loss: of the last step.
-        accuracy: the best so far, on validation.
-        seconds: since it began, earlier runs of a resumed one included.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave.
-
-    Args:
-        number: from 1.
-        steps: done when it was measured.
-        loss: mean over its steps.
-        accuracy: on validation, of the better of weights and average.
-        averaged: whether that was the average.
-        learning_rate: of its last step.
-        seconds: it took, its measurement included.
-    """
-
-    number: int
-    steps: int
-    loss: float
-    accuracy: float
-    averaged: bool
-    learning_rate: float
-    seconds: float
 
 
 class Training:
@@ -116,8 +71,8 @@ class Training:
             frozen = set()  # made for inference: it says nothing of single ones
         self.student = trainable(self.start, compressor.structure, frozenset(frozen))
         self.average = copy.deepcopy(self.student).requires_grad_(False)
-        self.teacher = compressor.materials.dense()
-        fold(self.teacher, compressor.materials.foldable)
+        self.teacher = compressor.context.dense()
+        fold(self.teacher, compressor.context.foldable)
         self.features = self._watched() if settings.features else None
         learning = [p for p in self.student.parameters() if p.requires_grad]
         # Norms, biases and scales are not drawn to zero.
@@ -200,7 +155,7 @@ class Training:
     def _settled(self, module: nn.Module) -> Compressed:
         """What a module has learnt, as it is stored and run."""
         made = settled(module, self.start, self.compressor.structure)
-        round_biases(made.module, made.codes, self.compressor.materials.foldable)
+        round_biases(made.module, made.codes, self.compressor.context.foldable)
         return made
 
     def _restated(self, compressed: Compressed) -> Compressed:
@@ -210,7 +165,7 @@ class Training:
             for name, norm in self.target.model.named_modules()
             if isinstance(norm, BATCH_NORMS)
         }
-        restate(module, self.compressor.materials.calibration.batches, eps)
+        restate(module, self.compressor.context.calibration.batches, eps)
         return replace(compressed, module=module)
 
     def _order(self, epoch: int) -> Tensor:
@@ -355,7 +310,7 @@ class Training:
     def _accuracy(self, compressed: Compressed) -> float:
         """On validation, measured as a search does: with norms folded."""
         module = copy.deepcopy(compressed.module).to(self.device)
-        fold(module, self.compressor.materials.foldable)
+        fold(module, self.compressor.context.foldable)
         size = batch_size(self.target.example_input)
         logits, labels = outputs(module, self.target.validation, size, self.device)
         if not bool(logits.isfinite().all()):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.optim import Optimizer
+from leanfront.deferred import Deferred
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 Groups = list[dict[str, Any]]
 """Parameter groups as `torch.optim` takes them, each with its ``weight_decay``."""
@@ -32,24 +34,21 @@ class Optimiser:
     make: Callable[[Groups, float], Optimizer]
 
 
-def adamw(groups: Groups, learning_rate: float) -> Optimizer:
-    """Adam with decoupled weight decay."""
-    return torch.optim.AdamW(groups, lr=learning_rate)
-
-
-def sgd(groups: Groups, learning_rate: float) -> Optimizer:
-    """Stochastic gradient descent with Nesterov momentum 0.9."""
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
-
-
 OPTIMISERS: dict[str, Optimiser] = {
     each.name: each
     for each in (
-        Optimiser("adamw", "Loshchilov and Hutter, ICLR 2019", 3e-3, adamw),
-        Optimiser("sgd", "Nesterov momentum 0.9", 2e-2, sgd),
+        Optimiser(
+            "adamw",
+            "Loshchilov and Hutter, ICLR 2019",
+            3e-3,
+            Deferred("leanfront.core.compressors.training.descent:adamw"),
+        ),
+        Optimiser(
+            "sgd", "Nesterov momentum 0.9", 2e-2, Deferred("leanfront.core.compressors.training.descent:sgd")
+        ),
     )
 }
-"""Optimisers by name."""
+"""Optimisers by name. A new one is an entry here, and a function."""
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

@@ -14,7 +14,8 @@ import torch
 
 from leanfront.core.compressors.compressor import Compressed, Compressor
 from leanfront.core.compressors.recovery_settings import Recovery
-from leanfront.core.compressors.training.loop import Epoch, Progress, Training
+from leanfront.core.compressors.training.loop import Training
+from leanfront.core.compressors.training.progress import Epoch, Progress
 from leanfront.errors import CompressionError, UsageError
 
 

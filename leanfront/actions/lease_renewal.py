@@ -15,7 +15,7 @@ BEATS = 5
 """Renewals in a lease's time: some may fail, or come late on a busy machine."""
 
 
-class Holding:
+class LeaseRenewal:
     """Renews a lease until it is left; says when the work must stop.
 
     Args:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from leanfront.actions.measurer import Measurer
 from leanfront.core.objectives import Selection
 from leanfront.core.storage import FrontierStore
 from leanfront.errors import ArtifactError, CompressionError, EvaluationError, LeanfrontError, StorageError
+
+if TYPE_CHECKING:
+    from leanfront.actions.measurer import Measurer
 
 MOST_MEASURED = 16
 """Candidates that one query measures at most: each is an evaluation, of some metrics a long one."""
@@ -57,13 +59,6 @@ def measured_selection(
             return _noted(answer, str(error))
         answer = ask()
     return _noted(answer, next(iter(failed.values()))) if failed else answer
-
-
-def unmeasured_text(answer: Selection[Any]) -> str:
-    """What an answer leaves open, as a sentence."""
-    metrics = ", ".join(answer.unmeasured_metrics)
-    ids = ", ".join(map(str, answer.unmeasured))
-    return f"{metrics} is not measured on candidates {ids}, which may be a better answer"
 
 
 def _noted(answer: Selection[Any], why: str) -> Selection[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leanfront.actions.candidate_files import Verifier
+from leanfront.actions.candidate_files import CandidateFiles
 from leanfront.core.compressors.structure.folding import fold
 from leanfront.core.objectives.metrics import require_metrics
 from leanfront.core.search import Candidate
@@ -20,12 +20,12 @@ class Measurer:
 
     Args:
         store: where the search is.
-        verifier: of its candidates: gives their modules.
+        files: of its candidates: gives their modules.
     """
 
-    def __init__(self, store: FrontierStore, verifier: Verifier) -> None:
+    def __init__(self, store: FrontierStore, files: CandidateFiles) -> None:
         self._store = store
-        self._verifier = verifier
+        self._files = files
 
     def measure(self, candidate: Candidate, names: Sequence[str]) -> Candidate:
         """The candidate with these metrics, measured where they were not.
@@ -46,9 +46,9 @@ class Measurer:
         missing = [name for name in names if candidate.measurement(name, SPLIT) is None]
         if not missing:
             return candidate
-        evaluator = self._verifier.evaluator
-        module = self._verifier.module(candidate, str(evaluator.device))
+        evaluator = self._files.evaluator
+        module = self._files.module(candidate, str(evaluator.device))
         if module is None:
             module = evaluator.compressor.materialise(candidate.configuration).module
-        fold(module, evaluator.compressor.materials.foldable)
+        fold(module, evaluator.compressor.context.foldable)
         return self._store.add_measurements(candidate.id, evaluator.measure(module, SPLIT, missing))

@@ -9,7 +9,7 @@ from typing import Any
 import safetensors.torch
 from torch import nn
 
-from leanfront.actions.candidate_files import PACKED
+from leanfront.core.compressors.exchange.formats import PACKED
 from leanfront.core.storage import Shelf
 from leanfront.core.targets import Target
 from leanfront.errors import StorageError

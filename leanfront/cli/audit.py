@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from leanfront.actions.audit import DEFAULT_KINDS
+from leanfront.actions.audit_request import DEFAULT_KINDS, OF_IMAGES, choose, default_kinds
 from leanfront.cli.exits import repeatable
 from leanfront.cli.options import database_option, json_option
 from leanfront.cli.output import print_json
@@ -114,7 +114,8 @@ def audit(
     Without CANDIDATEs (numbers), and without --levels, some that are spread over the frontier. What is found is
     stored; what was computed is kept, so that an interrupted audit goes on with the same command.
     """
-    from leanfront.actions import audit as auditing
+    from leanfront.actions.audit import audit as run_audit
+    from leanfront.actions.stored_search import StoredSearch
     from leanfront.core.search.interrupting import interruptible
     from leanfront.core.targets import resolve
     from leanfront.local.search_result import SearchResult
@@ -132,21 +133,20 @@ def audit(
     if workers < 1:
         raise UsageError(f"--workers takes 1 or more, not {workers}")
     store = open_store(database)
-    result = SearchResult(store, name, resolve(target) if target else None)
-    chosen = auditing.choose(store, name, dict.fromkeys(candidates), options)
+    search = StoredSearch(store, name, resolve(target) if target else None)
+    chosen = choose(store, name, dict.fromkeys(candidates), options)
     alone = all(KINDS[kind].alone for kind in kinds or DEFAULT_KINDS)
     if not (chosen or options.levels or alone):
         raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name --levels")
-    kinds = kinds or auditing.default_kinds(result.target())
-    if auditing.OF_IMAGES not in kinds and not given_kinds:
+    kinds = kinds or default_kinds(search.target())
+    if OF_IMAGES not in kinds and not given_kinds:
         click.echo(
             "robustness is left out: the target does not say how its inputs are made of pixels (Target(pixels=...))",
             err=True,
         )
     with interruptible() as asked, staged(True) as report:
-        records = auditing.audit(
-            result,
-            store,
+        records = run_audit(
+            search,
             chosen,
             kinds,
             options,

@@ -27,7 +27,7 @@ def _demonstrate(trials: int, plot: Path, database: str | None) -> None:
     """Search digits, show the frontier, answer a budget query, write the plot, name the next command."""
     from leanfront.core.search import SearchOptions
     from leanfront.core.targets import resolve
-    from leanfront.local.search_result import infeasible_text
+    from leanfront.reports.text import infeasible_text
     from leanfront.local.searches import free_name, run_search
     from leanfront.locations import DEFAULT_DATABASE, database_url, open_store
     from leanfront.reports import text

@@ -17,17 +17,17 @@ from leanfront.core.compressors.exchange.formats import suffixes
 @database_option
 def export(candidate: int, output: str, target: str | None, database: str | None) -> None:
     """Write CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program."""
-    from leanfront.core.compressors.exchange.formats import notes, require_format
+    from leanfront.core.compressors.exchange.formats import format_of
     from leanfront.core.targets import resolve
     from leanfront.local.search_result import SearchResult
     from leanfront.locations import open_store
     from leanfront.reports import text
 
-    require_format(Path(output))
+    format = format_of(Path(output))
     store = open_store(database)
     name = store.candidate(candidate).search
     found = SearchResult(store, name, resolve(target) if target else None).candidate(candidate)
     path = found.export(output)
     click.echo(f"wrote {path}, {text.size(path.stat().st_size)}", err=True)
-    for note in notes(path):
+    for note in format.notes(path):
         click.echo(note, err=True)

@@ -54,6 +54,7 @@ def recover(
     from leanfront.local.search_result import SearchResult
     from leanfront.locations import open_store
     from leanfront.reports import text
+    from leanfront.reports.progress import trained
 
     settings = settings_of(epochs, seed, optimiser=optimiser, learning_rate=learning_rate)
     store = open_store(database)
@@ -77,7 +78,8 @@ def recover(
         pool = store.frontier(name, stage="before")
     recoverer = SearchResult(store, name, known).recoverer(device)
     most = None if every or minutes is not None else MOST_RECOVERED
-    attempts = recover_many(recoverer, pool, settings, minutes, all=every, most=most, progress=True)
+    with trained(shown=True) as report:
+        attempts = recover_many(recoverer, pool, settings, minutes, all=every, most=most, report=report)
     tried = {attempt.parent.id for attempt in attempts}
     if every and (rest := [str(each.id) for each in pool if each.id not in tried]):
         click.echo(f"not begun, for the time would not have been enough: {', '.join(rest)}", err=True)

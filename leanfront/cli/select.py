@@ -48,8 +48,7 @@ if TYPE_CHECKING:
 @json_option
 def select(name: str, strategy: str, stage: str, database: str | None, as_json: bool, **options: Any) -> None:
     """Answer: which candidate to ship within a budget. Exit code 3 when none holds it."""
-    from leanfront.actions.measured_selection import unmeasured_text
-    from leanfront.local.search_result import SearchResult, infeasible_text
+    from leanfront.local.search_result import SearchResult
     from leanfront.locations import open_store
     from leanfront.reports import text
 
@@ -74,13 +73,13 @@ def select(name: str, strategy: str, stage: str, database: str | None, as_json: 
     elif answer.feasible and answer.candidate is not None:
         click.echo(text.candidate_text(record, answer.candidate))
     else:
-        click.echo(infeasible_text(answer))
+        click.echo(text.infeasible_text(answer))
         if answer.nearest is not None:
             click.echo("\nnearest:\n" + text.candidate_text(record, answer.nearest))
     if answer.note:
         click.echo(f"note: {answer.note}", err=True)
     if answer.unmeasured:
-        click.echo(f"note: {unmeasured_text(answer)}: --measure {2 * options['measure'] or 16}", err=True)
+        click.echo(f"note: {text.unmeasured_text(answer)}: --measure {2 * options['measure'] or 16}", err=True)
     if not answer.feasible:
         sys.exit(INFEASIBLE)
 

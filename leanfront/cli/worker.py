@@ -32,14 +32,14 @@ def worker(
     """Take queued jobs and drive them, until stopped (Ctrl-C or SIGTERM)."""
     from leanfront.core.targets.registry import Registry
     from leanfront.locations import open_store
-    from leanfront.worker.handlers import Place
     from leanfront.worker.runner import Runner, stopped_by_signals
+    from leanfront.worker.settings import WorkerSettings
 
     if not 1 <= lease <= 3600:
         raise UsageError(f"--lease takes 1 to 3600 seconds, not {lease:g}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     registry = Registry.of(targets, targets_file)
-    runner = Runner(open_store(database), Place(registry=registry, lease=lease, **where))
+    runner = Runner(open_store(database), WorkerSettings(registry=registry, lease=lease, **where))
     with stopped_by_signals(runner):
         runner.run(once=once)

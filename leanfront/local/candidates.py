@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from leanfront.actions.candidate_files import Verifier
 from leanfront.actions.recovery import recover_one, settings_of
 from leanfront.core import search as searching
-from leanfront.core.compressors import Compressor
-from leanfront.core.compressors.exchange.formats import require_format
-from leanfront.core.compressors.statistics.calibration import SAMPLES
-from leanfront.core.search import Recoverer, SearchRecord, Verification
-from leanfront.core.targets import Target
+from leanfront.core.compressors.exchange.formats import format_of
+from leanfront.core.search import SearchRecord, Verification
 from leanfront.errors import TargetError, UsageError
 from leanfront.reports.layers import layers_json
+from leanfront.reports.progress import trained
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from leanfront.actions.verifier import Verifier
+    from leanfront.core.search import Recoverer
+    from leanfront.core.targets import Target
 
 _NO_TARGET = "this candidate does not know its target; open its search with target=..."
 
@@ -40,9 +42,12 @@ class Candidate(searching.Candidate):
             TargetError: the target this search was made on is not at hand.
             ArtifactError: the kept file is damaged.
         """
-        kept = None if self.verifier is None else self.verifier().module(self, device)
+        kept = None if self.verifier is None else self.verifier().files.module(self, device)
         if kept is not None:
             return kept
+        # Built anew is the exception; reading what is stored takes none of it.
+        from leanfront.core.compressors import Compressor
+
         compressor = Compressor(self._dense(), device=device, samples=self._calibration())
         return compressor.materialise(self.configuration).module
 
@@ -59,7 +64,7 @@ class Candidate(searching.Candidate):
             ArtifactError: what is claimed of the candidate does not hold.
             LeanfrontError: it cannot be written.
         """
-        require_format(Path(path))
+        format_of(Path(path))
         return self._verifier().export(self, Path(path))
 
     def verify(self) -> Verification:
@@ -105,7 +110,8 @@ class Candidate(searching.Candidate):
         if self.recoverer is None:
             raise TargetError(_NO_TARGET)
         wanted = settings_of(epochs, seed, **settings)
-        attempt = recover_one(self.recoverer(device), self, wanted, minutes, progress=progress)
+        with trained(shown=progress) as report:
+            attempt = recover_one(self.recoverer(device), self, wanted, minutes, report=report)
         return self if attempt.gained is None else self._own(attempt.gained)
 
     def layers(self) -> dict[str, Any]:
@@ -133,47 +139,11 @@ class Candidate(searching.Candidate):
         return self.verifier()
 
     def _calibration(self) -> int:
+        from leanfront.core.compressors.statistics.calibration import SAMPLES
+
         return SAMPLES if self.samples is None else self.samples()
 
     def _dense(self) -> Target:
         if self.target is None:
             raise TargetError(_NO_TARGET)
         return self.target()
-
-
-C = TypeVar("C", bound=Candidate)
-
-
-class Candidates(list[C]):
-    """A list of candidates, with a table form."""
-
-    def to_records(self) -> list[dict[str, Any]]:
-        """One flat dictionary a candidate: id, measurements, the configuration as text."""
-        return [flat(candidate) for candidate in self]
-
-    def to_pandas(self) -> Any:
-        """A pandas DataFrame, one row a candidate. Needs pandas (`pip install leanfront[pandas]`)."""
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("to_pandas() needs pandas: pip install 'leanfront[pandas]'") from None
-        return pandas.DataFrame(self.to_records())
-
-
-def flat(candidate: searching.Candidate) -> dict[str, Any]:
-    """A candidate as one flat row; metrics are named split_metric, costs by their own name."""
-    row: dict[str, Any] = {
-        "id": candidate.id,
-        "search": candidate.search,
-        "trial": candidate.number,
-        "on_frontier": candidate.on_frontier,
-        "verified": candidate.verified,
-    }
-    for measurement in candidate.measurements:
-        prefix = f"{measurement.split}_" if measurement.split else ""
-        row[prefix + measurement.name] = measurement.value
-        if measurement.low is not None:
-            row[f"{prefix}{measurement.name}_low"] = measurement.low
-            row[f"{prefix}{measurement.name}_high"] = measurement.high
-    row["configuration"] = candidate.configuration.canonical_text()
-    return row

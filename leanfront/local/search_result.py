@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from leanfront.actions.audit import audit, choose, default_kinds
-from leanfront.actions.candidate_files import Verifier
-from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection, unmeasured_text
-from leanfront.actions.measurer import Measurer
-from leanfront.actions.recovery import ShelvedFiles, recover_many, settings_of
+from leanfront.actions.audit_request import choose, default_kinds
+from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
+from leanfront.actions.recovery import recover_many, settings_of
+from leanfront.actions.stored_search import StoredSearch
 from leanfront.core import search as searching
 from leanfront.core.audit import AuditOptions
-from leanfront.core.compressors.statistics.calibration import SAMPLES
 from leanfront.core.objectives import Budget, Selection
-from leanfront.core.search import Recoverer, SearchRecord, Verification
+from leanfront.core.search import SearchRecord, Verification
 from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.core.storage import AuditRecord, FrontierStore
-from leanfront.core.targets import Target, resolve
-from leanfront.errors import InfeasibleError, NotFoundError, TargetError
-from leanfront.local.candidates import Candidate, Candidates
-from leanfront.locations import open_shelf
+from leanfront.errors import InfeasibleError, NotFoundError
+from leanfront.local.candidates import Candidate
 from leanfront.reports.audit_report import report
-from leanfront.reports.progress import counted, staged
+from leanfront.reports.progress import counted, staged, trained
+from leanfront.reports.rows import Candidates
+from leanfront.reports.text import infeasible_text
+
+if TYPE_CHECKING:
+    from leanfront.actions.measurer import Measurer
+    from leanfront.actions.verifier import Verifier
+    from leanfront.core.search import Recoverer
+    from leanfront.core.targets import Target
 
 
 class SearchResult:
@@ -40,15 +43,14 @@ class SearchResult:
     def __init__(
         self, store: FrontierStore, name: str, target: Target | Callable[[], Target] | None = None
     ) -> None:
-        self._store = store
         self.name = name
-        self._target = target
-        self._verifiers: dict[str, Verifier] = {}
+        self._stored = StoredSearch(store, name, target)
+        self._store = store
 
     @property
     def record(self) -> SearchRecord:
         """The search as stored now: state, trials, hypervolume, dense model, coverage."""
-        return self._store.search(self.name)
+        return self._stored.record
 
     def target(self) -> Target:
         """The search's target.
@@ -56,23 +58,12 @@ class SearchResult:
         Raises:
             TargetError: it cannot be made again, or is another one by now.
         """
-        if self._target is None:
-            reference = self.record.target
-            if reference.startswith("python:"):
-                raise TargetError(
-                    f"search '{self.name}' was made on a Python object; open it with target=..."
-                )
-            self._target = resolve(reference)
-        target = self._target if isinstance(self._target, Target) else self._target()
-        self._target = target
-        if target.fingerprint != self.record.fingerprint:
-            raise TargetError(f"the target at hand is not the one search '{self.name}' was made on")
-        return target
+        return self._stored.target()
 
     @property
     def samples(self) -> int:
         """Calibration samples that its candidates were made with."""
-        return int(self.record.settings.get("samples", SAMPLES))
+        return self._stored.samples
 
     def frontier(self, *, weak: bool = False, stage: str = "after", **limits: Any) -> Candidates[Candidate]:
         """Nondominated candidates within limits, cheapest memory first.
@@ -137,7 +128,9 @@ class SearchResult:
             )
 
         def measurer() -> Measurer:
-            return Measurer(self._store, self.verifier())
+            from leanfront.actions.measurer import Measurer
+
+            return Measurer(self._store, self.verifier().files)
 
         return measured_selection(ask, self._store, measurer, measure, told)
 
@@ -159,11 +152,7 @@ class SearchResult:
         Raises:
             TargetError: the target cannot be made again, or is another one by now.
         """
-        if device not in self._verifiers:
-            shelf = open_shelf(self._store)
-            verifier = Verifier(self._store, shelf, self.target(), self.samples, device)
-            self._verifiers[device] = verifier
-        return self._verifiers[device]
+        return self._stored.verifier(device)
 
     def verify(
         self, *, all: bool = False, device: str = "auto", progress: bool = False
@@ -192,8 +181,7 @@ class SearchResult:
         Raises:
             TargetError: the target cannot be made again, or is another one by now.
         """
-        files = ShelvedFiles(self._store, open_shelf(self._store))
-        return Recoverer(self._store, self.name, self.verifier(device).evaluator, files)
+        return self._stored.recoverer(device)
 
     def recover(
         self,
@@ -216,15 +204,16 @@ class SearchResult:
             The recovered candidates; those of which nothing was gained are left out.
         """
         pool = self._store.frontier(self.name, stage="before")
-        attempts = recover_many(
-            self.recoverer(device),
-            pool,
-            settings_of(epochs, seed, **settings),
-            minutes,
-            all=False,
-            most=MOST_RECOVERED if minutes is None else None,
-            progress=progress,
-        )
+        with trained(shown=progress) as report:
+            attempts = recover_many(
+                self.recoverer(device),
+                pool,
+                settings_of(epochs, seed, **settings),
+                minutes,
+                all=False,
+                most=MOST_RECOVERED if minutes is None else None,
+                report=report,
+            )
         return self._own(each.gained for each in attempts if each.gained is not None)
 
     def audit(
@@ -259,10 +248,10 @@ class SearchResult:
         if kinds is None:
             kinds = default_kinds(self.target())
         names = [kinds] if isinstance(kinds, str) else kinds
+        from leanfront.actions.audit import audit
+
         with staged(progress) as report:
-            return audit(
-                self, self._store, chosen, names, wanted, device=device, workers=workers, report=report
-            )
+            return audit(self._stored, chosen, names, wanted, device=device, workers=workers, report=report)
 
     def audits(self, candidate: int | None = None) -> list[AuditRecord]:
         """What was audited of a candidate, or of the search as a whole."""
@@ -314,18 +303,3 @@ class SearchResult:
                 )
             )
         return own
-
-
-def infeasible_text(selection: Selection[Any]) -> str:
-    """An infeasible answer as a sentence or two."""
-    nearest = selection.nearest
-    if nearest is None:
-        return "no candidate holds the budget: there is no measured candidate yet"
-    left = f"; {unmeasured_text(selection)}" if selection.unmeasured else ""
-    over = ", ".join(
-        f"{name} off by {value:,.6g}" if math.isfinite(value) else f"{name} was not measured"
-        for name, value in selection.violations.items()
-    )
-    text = f"no candidate holds the budget; the nearest is {nearest.id} ({over}); {selection.binding} binds"
-    floor = (selection.cheapest or {}).get(selection.binding or "")
-    return (text if floor is None else f"{text}; the space reaches no less than {floor:,.6g}") + left

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from leanfront.actions.lease_renewal import Holding
-from leanfront.actions.recovery import ShelvedFiles
+from leanfront.actions.lease_renewal import LeaseRenewal
 from leanfront.actions.search_files import keep_weights, keeper
+from leanfront.actions.shelved_files import ShelvedFiles
 from leanfront.core import search as searching
 from leanfront.core.cost_models import LatencyOptions
 from leanfront.core.search import Prepared, SearchOptions, SpaceOptions
@@ -150,7 +150,7 @@ def _drive(
         {} if options is None else {key: getattr(options, key) for key in ("workers", "device", "cluster")}
     )
     lease = store.jobs.drive(name, runner_name())
-    with Holding(store.jobs, lease) as holding:
+    with LeaseRenewal(store.jobs, lease) as renewal:
         shelf, own = open_shelf(store), store.under(lease)
         artifact = (record.prepared and record.artifact) or keep_weights(shelf, name, target)
         with bar(changes.get("trials") or record.goal, shown=progress) as report:
@@ -161,14 +161,14 @@ def _drive(
                 artifact=artifact,
                 prepared=prepared,
                 report=report,
-                stop=lambda: holding.over,
+                stop=lambda: renewal.over,
                 keep=keeper(shelf),
                 files=ShelvedFiles(own, shelf),
                 **where,
                 **changes,
             )
         if done.state == "running":
-            if not holding.cancelled:
+            if not renewal.cancelled:
                 raise LeaseLostError(
                     f"search '{name}' is driven by another process by now, or its database is gone"
                 )

@@ -7,31 +7,28 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanfront.actions.audit import DEFAULT_KINDS
-from leanfront.actions.candidate_files import PACKED
+from leanfront.actions.audit_request import DEFAULT_KINDS
 from leanfront.actions.recovery import settings_of
 from leanfront.core import search as searching
 from leanfront.core.compressors import Configuration
-from leanfront.core.compressors.exchange.formats import require_format
+from leanfront.core.compressors.exchange.formats import PACKED, format_of
 from leanfront.core.objectives import Measurement
 from leanfront.core.search import Verification
 from leanfront.core.search.attempt import last_training, uncut
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import ArtifactError, NotFoundError, TargetError, UsageError
 from leanfront.files import whole
-from leanfront.local.candidates import Candidate
+from leanfront.remote.connection import Connection
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from leanfront.remote.client import Client
-
 
 @dataclass(frozen=True, eq=False)
-class RemoteCandidate(Candidate):
+class RemoteCandidate(searching.Candidate):
     """A candidate on a server: a worker there makes its files and verifies it."""
 
-    client: Client | None = field(default=None, repr=False)
+    client: Connection | None = field(default=None, repr=False)
 
     def module(self, device: str = "cpu") -> nn.Module:
         """Not over the network. Raises `TargetError`, which says what to do."""
@@ -53,8 +50,7 @@ class RemoteCandidate(Candidate):
             LeanfrontError: it cannot be made, or written here.
         """
         place = Path(path)
-        require_format(place)
-        content = self.artifact(place.suffix.lower().removeprefix("."), timeout=timeout)
+        content = self.artifact(format_of(place).name, timeout=timeout)
         with whole(place) as file:
             file.write(content)
         return place
@@ -77,7 +73,7 @@ class RemoteCandidate(Candidate):
         return client.file(path, {"format": format})
 
     def layers(self) -> dict[str, Any]:
-        """See `Candidate.layers`. Raises `NotFoundError` where the search's layers are not known."""
+        """See `leanfront.Candidate.layers`. Raises `NotFoundError` where the search's layers are not known."""
         found: dict[str, Any] = self._server().get(f"/candidates/{self.id}/layers").json()
         return found
 
@@ -101,7 +97,7 @@ class RemoteCandidate(Candidate):
         timeout: float | None = None,
         **settings: Any,
     ) -> RemoteCandidate:
-        """Have a worker train the candidate on, and wait for what comes of it; see `Candidate.recover`.
+        """Have a worker train the candidate on, and wait for what comes of it; see `leanfront.Candidate.recover`.
 
         Args:
             epochs: passes over the training split.
@@ -158,12 +154,12 @@ class RemoteCandidate(Candidate):
         """What came of verifying the candidate last. Raises `NotFoundError` where nobody has."""
         return Verification.from_json(self._server().get(f"/candidates/{self.id}/verification").json())
 
-    def _server(self) -> Client:
+    def _server(self) -> Connection:
         assert self.client is not None
         return self.client
 
 
-def candidate_of(data: Mapping[str, Any], client: Client) -> RemoteCandidate:
+def candidate_of(data: Mapping[str, Any], client: Connection) -> RemoteCandidate:
     """The candidate that a CANDIDATE object tells of; which channels are kept it does not tell."""
     plain = searching.Candidate(
         search=data["search"],

@@ -6,27 +6,23 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
 
-from leanfront.actions.audit import DEFAULT_KINDS
-from leanfront.core import search as searching
+from leanfront.actions.audit_request import DEFAULT_KINDS
 from leanfront.core.objectives import Budget, Measurement, Selection
 from leanfront.core.search import SearchRecord
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, LeanfrontError, StorageError
-from leanfront.local.candidates import Candidates
-from leanfront.local.search_result import infeasible_text
 from leanfront.remote.candidate import RemoteCandidate, candidate_of
+from leanfront.remote.connection import ENDED, Connection
 from leanfront.remote.errors import error_of
 from leanfront.remote.retries import ATTEMPTS, pause
+from leanfront.reports.rows import Candidates
+from leanfront.reports.text import infeasible_text
 
-if TYPE_CHECKING:
-    from leanfront.remote.client import Client
-
-ENDED = (*searching.ENDED, "deleted")
 PAGE = 1000
 """Members of a list that are asked for at once."""
 
@@ -54,7 +50,7 @@ class RemoteSearch:
         name: of the search.
     """
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: Connection, name: str) -> None:
         self._client = client
         self.name = name
         self._path = f"/searches/{quote(name, safe='')}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from leanfront.core.search import Progress, RecoveryProgress
+if TYPE_CHECKING:
+    from leanfront.core.search import Progress, RecoveryProgress
 
 
 @contextmanager

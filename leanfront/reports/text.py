@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from leanfront.core.audit.table import table
 from leanfront.core.compressors import Configuration
 from leanfront.core.cost_models.registry import LATENCY
-from leanfront.core.objectives import Measurement
+from leanfront.core.objectives import Measurement, Selection
 from leanfront.core.search import Attempt, Candidate, Claim, SearchRecord, Verification
 from leanfront.core.search.attempt import BEFORE, MINUTES
 from leanfront.core.storage import Report
@@ -233,6 +234,28 @@ def _recovered_lines(candidate: Candidate) -> list[str]:
     if candidate.parent is None or before is None or after is None:
         return []
     return [f"recovered from candidate {candidate.parent}: accuracy {before:.4f} -> {after:.4f}"]
+
+
+def infeasible_text(selection: Selection[Any]) -> str:
+    """An infeasible answer as a sentence or two."""
+    nearest = selection.nearest
+    if nearest is None:
+        return "no candidate holds the budget: there is no measured candidate yet"
+    left = f"; {unmeasured_text(selection)}" if selection.unmeasured else ""
+    over = ", ".join(
+        f"{name} off by {value:,.6g}" if math.isfinite(value) else f"{name} was not measured"
+        for name, value in selection.violations.items()
+    )
+    text = f"no candidate holds the budget; the nearest is {nearest.id} ({over}); {selection.binding} binds"
+    floor = (selection.cheapest or {}).get(selection.binding or "")
+    return (text if floor is None else f"{text}; the space reaches no less than {floor:,.6g}") + left
+
+
+def unmeasured_text(answer: Selection[Any]) -> str:
+    """What an answer leaves open, as a sentence."""
+    metrics = ", ".join(answer.unmeasured_metrics)
+    ids = ", ".join(map(str, answer.unmeasured))
+    return f"{metrics} is not measured on candidates {ids}, which may be a better answer"
 
 
 def verification_text(verification: Verification) -> str:

@@ -3,55 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from leanfront.actions.audit import audit, choose, require_no_paths
-from leanfront.actions.candidate_files import Verifier, broken_text
-from leanfront.actions.measured_selection import MOST, measured_selection, unmeasured_text
+from leanfront.actions.audit import audit
+from leanfront.actions.audit_request import choose, require_no_paths
+from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
 from leanfront.actions.measurer import Measurer
-from leanfront.actions.recovery import ShelvedFiles, recover_one, settings_of
+from leanfront.actions.recovery import recover_one, settings_of
 from leanfront.actions.search_files import keep_weights, keeper
+from leanfront.actions.shelved_files import ShelvedFiles
+from leanfront.actions.stored_search import StoredSearch
+from leanfront.actions.verifier import Verifier
 from leanfront.core import search as searching
-from leanfront.core.audit import AuditOptions, StoppedError
+from leanfront.core.audit import AuditOptions
 from leanfront.core.objectives import Budget, Selection
-from leanfront.core.search import Candidate, SearchOptions, SearchRecord
+from leanfront.core.search import Candidate, SearchRecord
 from leanfront.core.storage import FrontierStore, Job
-from leanfront.core.storage.jobs import AUDIT, EXPORT, LEASE_SECONDS, MEASURE, RECOVER, SEARCH, VERIFY
+from leanfront.core.storage.jobs import AUDIT, EXPORT, MEASURE, RECOVER, SEARCH, VERIFY
 from leanfront.core.targets import Target, resolve
 from leanfront.core.targets.registry import Registry
-from leanfront.errors import TargetError, UsageError
-from leanfront.local.search_result import SearchResult, infeasible_text
+from leanfront.errors import StoppedError, TargetError, UsageError
 from leanfront.locations import open_shelf
-from leanfront.reports import text
+from leanfront.reports.text import attempt_text, infeasible_text, unmeasured_text
+from leanfront.worker.settings import WorkerSettings
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how a runner does its work.
-
-    Args:
-        registry: the operator's targets.
-        workers: processes that evaluate.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        cluster: address of a Dask scheduler, in the place of processes.
-        lease: seconds for which a job is claimed, and claimed again.
-
-    Raises:
-        UsageError: a value cannot be used here.
-    """
-
-    registry: Registry = field(default_factory=Registry)
-    workers: int = 1
-    device: str = "auto"
-    cluster: str | None = None
-    lease: float = LEASE_SECONDS
-
-    def __post_init__(self) -> None:
-        SearchOptions(workers=self.workers, device=self.device, cluster=self.cluster)
-
-
-Handler = Callable[[Job, FrontierStore, Place, Callable[[], bool]], str | None]
+Handler = Callable[[Job, FrontierStore, WorkerSettings, Callable[[], bool]], str | None]
 """Does a job with a store under its lease; asks the function often whether to stop. Returns what is to be said of
 the job when it is done, or None when it was stopped before."""
 
@@ -70,18 +46,20 @@ def handler(kind: str) -> Callable[[Handler], Handler]:
 
 
 @handler(SEARCH)
-def drive_search(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str | None:
+def drive_search(
+    job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
+) -> str | None:
     """Drive a search from wherever it is."""
     record = store.search(job.search)
-    target = target_of(record, place.registry)
+    target = target_of(record, settings.registry)
     shelf = open_shelf(store)
     done = searching.go_on(
         target,
         store,
         job.search,
-        workers=place.workers,
-        device=place.device,
-        cluster=place.cluster,
+        workers=settings.workers,
+        device=settings.device,
+        cluster=settings.cluster,
         artifact=(record.prepared and record.artifact) or keep_weights(shelf, job.search, target),
         stop=stop,
         keep=keeper(shelf),
@@ -91,20 +69,24 @@ def drive_search(job: Job, store: FrontierStore, place: Place, stop: Callable[[]
 
 
 @handler(VERIFY)
-def verify_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str:
+def verify_candidate(
+    job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
+) -> str:
     """Verify the job's candidate."""
     candidate = store.candidate(_candidate(job))
-    verification = _verifier(job, store, place).verify(candidate)
+    verification = _verifier(job, store, settings).verify(candidate)
     if not verification.ok:
-        return broken_text(verification)
+        return verification.broken_text
     return f"all {len(verification.claims)} claims hold"
 
 
 @handler(EXPORT)
-def export_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str:
+def export_candidate(
+    job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
+) -> str:
     """Make a file of the job's candidate, and verify it where nobody has."""
     candidate = store.candidate(_candidate(job))
-    made = _verifier(job, store, place).file(candidate, str(job.parameters["format"]))
+    made = _verifier(job, store, settings).file(candidate, str(job.parameters["format"]))
     said = f"{made.bytes:,} bytes, SHA-256 {made.digest}"
     return (
         said if store.candidate(_candidate(job)).verified else f"{said}; not everything claimed of it holds"
@@ -112,29 +94,36 @@ def export_candidate(job: Job, store: FrontierStore, place: Place, stop: Callabl
 
 
 @handler(RECOVER)
-def recover_candidate(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str | None:
+def recover_candidate(
+    job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
+) -> str | None:
     """Recover the job's candidate; stopped, it leaves a checkpoint from which the next claim goes on."""
-    result = _result(job, store, place)
     wanted = dict(job.parameters)
     minutes = wanted.pop("minutes", None)
     parent = store.candidate(_candidate(job))
     attempt = recover_one(
-        result.recoverer(place.device), parent, settings_of(**wanted), minutes, progress=False, stop=stop
+        _stored(job, store, settings).recoverer(settings.device),
+        parent,
+        settings_of(**wanted),
+        minutes,
+        stop=stop,
     )
-    return None if attempt.ended == "stopped" else text.attempt_text(attempt)
+    return None if attempt.ended == "stopped" else attempt_text(attempt)
 
 
 @handler(AUDIT)
-def audit_candidates(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str | None:
+def audit_candidates(
+    job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
+) -> str | None:
     """Audit the job's candidate, those it names, or some of the frontier; stopped, the next claim goes on there."""
     wanted = dict(job.parameters)
     kinds, options = list(wanted["kinds"]), AuditOptions.from_json(wanted.get("options", {}))
     require_no_paths(options)
     ids = wanted.get("candidates", ()) if job.candidate is None else [job.candidate]
     chosen = choose(store, job.search, map(int, ids), options)
-    result = _result(job, store, place)
+    stored = _stored(job, store, settings)
     try:
-        audit(result, store, chosen, kinds, options, device=place.device, workers=place.workers, stop=stop)
+        audit(stored, chosen, kinds, options, device=settings.device, workers=settings.workers, stop=stop)
     except StoppedError:
         return None
     return _audited_text(kinds, chosen, options)
@@ -147,11 +136,18 @@ def _audited_text(kinds: Sequence[str], candidates: Sequence[Candidate], options
 
 
 @handler(MEASURE)
-def measure_candidates(job: Job, store: FrontierStore, place: Place, stop: Callable[[], bool]) -> str | None:
+def measure_candidates(
+    job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
+) -> str | None:
     """Measure what could be a better answer to the job's query, and say what the answer is then."""
-    wanted: dict[str, Any] = {"strategy": "accuracy", "stage": "after", "most": MOST, **job.parameters}
+    wanted: dict[str, Any] = {
+        "strategy": "accuracy",
+        "stage": "after",
+        "most": MOST_MEASURED,
+        **job.parameters,
+    }
     budget = Budget(wanted.get("maximum", {}), wanted.get("minimum", {}))
-    verifier = _verifier(job, store, place)
+    verifier = _verifier(job, store, settings)
     measured: list[int] = []
 
     def ask() -> Selection[Candidate]:
@@ -163,7 +159,7 @@ def measure_candidates(job: Job, store: FrontierStore, place: Place, stop: Calla
         measured.append(candidate)
 
     try:
-        answer = measured_selection(ask, store, lambda: Measurer(store, verifier), wanted["most"], told)
+        answer = measured_selection(ask, store, lambda: Measurer(store, verifier.files), wanted["most"], told)
     except StoppedError:
         return None
     return _measured_text(measured, answer)
@@ -185,12 +181,12 @@ def _candidate(job: Job) -> int:
     return job.candidate
 
 
-def _result(job: Job, store: FrontierStore, place: Place) -> SearchResult:
-    return SearchResult(store, job.search, target_of(store.search(job.search), place.registry))
+def _stored(job: Job, store: FrontierStore, settings: WorkerSettings) -> StoredSearch:
+    return StoredSearch(store, job.search, target_of(store.search(job.search), settings.registry))
 
 
-def _verifier(job: Job, store: FrontierStore, place: Place) -> Verifier:
-    return _result(job, store, place).verifier(place.device)
+def _verifier(job: Job, store: FrontierStore, settings: WorkerSettings) -> Verifier:
+    return _stored(job, store, settings).verifier(settings.device)
 
 
 def target_of(record: SearchRecord, registry: Registry) -> Target:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from leanfront.actions.lease_renewal import Holding
+from leanfront.actions.lease_renewal import LeaseRenewal
 from leanfront.core.storage import FrontierStore, Job, Lease, runner_name
 from leanfront.errors import LeanfrontError, LeaseLostError, StorageError
 from leanfront.version import __version__
-from leanfront.worker.handlers import HANDLERS, Place
+from leanfront.worker.handlers import HANDLERS
+from leanfront.worker.settings import WorkerSettings
 
 POLL = 1.0
 """Seconds between two looks at an empty queue."""
@@ -31,14 +32,14 @@ class Runner:
 
     Args:
         store: the database.
-        place: where and how to work.
+        settings: where and how to work.
         name: of the runner; host and process by default.
     """
 
-    def __init__(self, store: FrontierStore, place: Place, name: str | None = None) -> None:
+    def __init__(self, store: FrontierStore, settings: WorkerSettings, name: str | None = None) -> None:
         self.name = name or runner_name()
         self._store = store
-        self._place = place
+        self._settings = settings
         self._stopping = threading.Event()
         self._wait = POLL
 
@@ -60,7 +61,7 @@ class Runner:
         with self._signs_of_life():
             while not self._stopping.is_set():
                 try:
-                    claimed = self._store.jobs.claim(self.name, tuple(HANDLERS), self._place.lease)
+                    claimed = self._store.jobs.claim(self.name, tuple(HANDLERS), self._settings.lease)
                     self._wait = POLL
                 except StorageError as error:
                     log.warning("%s; trying again in %.0f s", error, self._wait)
@@ -81,20 +82,20 @@ class Runner:
         log.info("job %d: %s %s (attempt %d)", job.id, job.kind, job.search, job.attempts)
         begin = time.monotonic()
         jobs = self._store.jobs
-        with Holding(jobs, lease, self._place.lease) as holding:
+        with LeaseRenewal(jobs, lease, self._settings.lease) as renewal:
 
             def over() -> bool:
-                return holding.over or self._stopping.is_set()
+                return renewal.over or self._stopping.is_set()
 
             try:
-                said = HANDLERS[job.kind](job, self._store.under(lease), self._place, over)
+                said = HANDLERS[job.kind](job, self._store.under(lease), self._settings, over)
                 if said is not None:
                     with suppress(LeaseLostError):
                         # A search has ended its job by itself.
                         jobs.finish(lease, "done", said)
-                elif holding.cancelled:
+                elif renewal.cancelled:
                     jobs.finish(lease, "cancelled", "cancelled")
-                elif not holding.over:
+                elif not renewal.over:
                     jobs.give_back(lease)
             except StorageError as error:
                 log.warning("job %d: %s", job.id, error)
@@ -124,7 +125,7 @@ class Runner:
             while True:
                 with suppress(StorageError):
                     self._store.jobs.present(self.name, __version__, tuple(HANDLERS))
-                if left.wait(self._place.lease / 3):
+                if left.wait(self._settings.lease / 3):
                     return
 
         thread = threading.Thread(target=tell, name="signs of life", daemon=True)

@@ -128,9 +128,9 @@ def test_norms_that_see_what_they_saw_keep_their_statistics(nets: Any, make_targ
 
 def test_calibration_batches_are_of_one_size(nets: Any, make_target: Any) -> None:
     compressor = Compressor(make_target(nets["chain"].build(), 261))
-    assert [len(batch) for batch in compressor.materials.calibration.batches] == [131, 130]
+    assert [len(batch) for batch in compressor.context.calibration.batches] == [131, 130]
     compressor = Compressor(make_target(nets["chain"].build(), 261), samples=10)
-    assert [len(batch) for batch in compressor.materials.calibration.batches] == [10]
+    assert [len(batch) for batch in compressor.context.calibration.batches] == [10]
 
 
 def test_weights_are_the_quantised_slices(net: Any, make_target: Any) -> None:

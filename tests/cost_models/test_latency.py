@@ -17,7 +17,7 @@ from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.cost_models import BACKENDS, Costs, LatencyOptions, LatencyTable, Profile
 from leanfront.core.cost_models import latency as latency_module
 from leanfront.core.cost_models.backends import place, processor
-from leanfront.core.cost_models.latency import LATENCY, LatencyPlan, drawn, latency, measured, measured_table
+from leanfront.core.cost_models.latency import LatencyPlan, drawn, latency, measured, measured_table
 from leanfront.core.cost_models.latency_table import (
     CONSTANT,
     LatencyCost,
@@ -27,7 +27,17 @@ from leanfront.core.cost_models.latency_table import (
     least_squares,
 )
 from leanfront.core.cost_models.macs import MacModel
-from leanfront.core.cost_models.timing import FEWEST, MOST, TURN, WARM_UP, Run, Timing, in_turn, torch_threads
+from leanfront.core.cost_models.registry import LATENCY
+from leanfront.core.cost_models.timing import (
+    FEWEST_TURNS,
+    MOST_TURNS,
+    TURN,
+    WARM_UP,
+    Run,
+    Timing,
+    in_turn,
+    torch_threads,
+)
 from leanfront.errors import CompressionError, EvaluationError, StorageError, UsageError
 
 TORCH = LatencyOptions("torch")
@@ -37,7 +47,13 @@ INTEGERS = LatencyPlan(TORCH, (2, 4, 8), (4, 8, 32))
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of few configurations, timed hardly at all: what they say is not looked at."""
-    for name, value in {"SECONDS": 0.0, "EACH": 0.0, "FEWEST": 6, "MOST": 8, "MEASURED": 0.0}.items():
+    for name, value in {
+        "SECONDS": 0.0,
+        "EACH": 0.0,
+        "FEWEST_TIMED": 6,
+        "MOST_TIMED": 8,
+        "MEASURED": 0.0,
+    }.items():
         monkeypatch.setattr(latency_module, name, value)
 
 
@@ -84,7 +100,7 @@ def test_functions_are_timed_in_turn() -> None:
     assert begun <= clock.now < begun + (TURN + 1) * 10.0
 
 
-@pytest.mark.parametrize(("seconds", "turns"), [(0.0, FEWEST), (1e9, MOST)])
+@pytest.mark.parametrize(("seconds", "turns"), [(0.0, FEWEST_TURNS), (1e9, MOST_TURNS)])
 def test_so_many_turns_whatever_the_time(seconds: float, turns: int) -> None:
     clock = Hand()
     (found,) = in_turn([clock.run("a", lambda: 1.0)], seconds, clock=clock)
@@ -370,7 +386,7 @@ def test_single_latencies(families: Any) -> None:
     threads = torch.get_num_threads()
     found = measured(profile, TORCH, drawn(profile.structure, INTEGERS, 2))
     assert len(found) == 2
-    assert all(len(timing.seconds) == FEWEST * TURN for timing in found)
+    assert all(len(timing.seconds) == FEWEST_TURNS * TURN for timing in found)
     assert all(0 < timing.p50 <= timing.p95 for timing in found)
     assert torch.get_num_threads() == threads
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets.registry import Registry
-from leanfront.worker.handlers import Place
 from leanfront.worker.runner import Runner
+from leanfront.worker.settings import WorkerSettings
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -23,7 +23,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 def running(store: FrontierStore) -> tuple[Runner, threading.Thread]:
     """A runner that ends when the queue is empty, with a short lease, and its thread."""
-    runner = Runner(store, Place(device="cpu", lease=2.0))
+    runner = Runner(store, WorkerSettings(device="cpu", lease=2.0))
     thread = threading.Thread(target=runner.run, kwargs={"once": True})
     thread.start()
     return runner, thread
@@ -32,7 +32,7 @@ def running(store: FrontierStore) -> tuple[Runner, threading.Thread]:
 @contextmanager
 def working(store: FrontierStore, registry: Registry) -> Iterator[None]:
     """A runner that takes jobs meanwhile."""
-    runner = Runner(store, Place(registry, device="cpu"))
+    runner = Runner(store, WorkerSettings(registry, device="cpu"))
     thread = threading.Thread(target=runner.run)
     thread.start()
     try:

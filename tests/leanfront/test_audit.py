@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 import leanfront
-from leanfront.actions.audit import require_auditable, require_no_paths, spread
+from leanfront.actions.audit_request import require_auditable, require_no_paths, spread
 from leanfront.core.audit import KINDS, AuditOptions, Auditor
 from leanfront.core.objectives import Measurement
 from leanfront.core.search import Candidate

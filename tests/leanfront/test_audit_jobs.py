@@ -15,8 +15,9 @@ from leanfront.core.storage import AuditRecord, FrontierStore, Job
 from leanfront.core.storage.jobs import AUDIT, MEASURE
 from leanfront.core.targets import Target, resolve
 from leanfront.errors import LeaseLostError
-from leanfront.worker.handlers import HANDLERS, Place
+from leanfront.worker.handlers import HANDLERS
 from leanfront.worker.runner import Runner
+from leanfront.worker.settings import WorkerSettings
 from tests.leanfront.runners import running, wait_for
 
 PICTURED = Path(__file__).with_name("pictured.py")
@@ -69,7 +70,7 @@ def test_a_worker_audits(store: FrontierStore, target: Target, any_url: str) -> 
     members = store.frontier("mine")
     job = queue(store, "classes", "robustness", **SMALL)
     alone = queue(store, "calibration", candidate=members[0], **SMALL)
-    assert Runner(store, Place(device="cpu")).run(once=True) == 2
+    assert Runner(store, WorkerSettings(device="cpu")).run(once=True) == 2
     done = store.jobs.job(job.id)
     assert done.state == "done", done.message
     of = ", ".join(f"candidate {each.id}" for each in sorted(members, key=lambda each: -(each.accuracy or 0)))
@@ -119,10 +120,10 @@ def test_what_was_computed_before_a_stop_is_not_computed_again(
     member = store.frontier("mine")[0]
     job = queue(store, "classes", candidate=member, **SMALL)
     calls = iter(range(100))
-    assert HANDLERS[AUDIT](job, store, Place(device="cpu"), lambda: next(calls) > 2) is None
+    assert HANDLERS[AUDIT](job, store, WorkerSettings(device="cpu"), lambda: next(calls) > 2) is None
     half = answers(tmp_path)
     assert 0 < len(half) < 2 * SMALL["models"]
-    Runner(store, Place(device="cpu")).run(once=True)
+    Runner(store, WorkerSettings(device="cpu")).run(once=True)
     assert store.jobs.job(job.id).state == "done"
     whole = answers(tmp_path)
     assert half.items() < whole.items()
@@ -147,7 +148,7 @@ def test_a_late_worker_writes_nothing(store: FrontierStore) -> None:
         assert store.jobs.claim("second", [kind]) is not None
         job, lease = claimed
         with pytest.raises(LeaseLostError, match="early does not hold job"):
-            HANDLERS[kind](job, store.under(lease), Place(device="cpu"), lambda: False)
+            HANDLERS[kind](job, store.under(lease), WorkerSettings(device="cpu"), lambda: False)
     assert store.audits("mine", member.id) == []
     assert all(each.value("flip_rate") is None for each in store.candidates("mine"))
 
@@ -163,9 +164,9 @@ def test_measuring_stops_between_two_candidates(store: FrontierStore) -> None:
     }
     job = store.jobs.queue(MEASURE, "mine", parameters=query)
     calls = iter(range(100))
-    assert HANDLERS[MEASURE](job, store, Place(device="cpu"), lambda: next(calls) > 1) is None
+    assert HANDLERS[MEASURE](job, store, WorkerSettings(device="cpu"), lambda: next(calls) > 1) is None
     assert sum(each.value("flip_rate") is not None for each in store.candidates("mine")) == 2
-    assert Runner(store, Place(device="cpu")).run(once=True) == 1
+    assert Runner(store, WorkerSettings(device="cpu")).run(once=True) == 1
     done = store.jobs.job(job.id)
     rest = len(list(store.candidates("mine"))) - 2
     assert done.state == "done"
@@ -176,7 +177,7 @@ def test_measuring_stops_between_two_candidates(store: FrontierStore) -> None:
     assert all(each.value("flip_rate") is not None for each in store.candidates("mine"))
     # Asked again there is nothing to do.
     job = store.jobs.queue(MEASURE, "mine", parameters=query)
-    Runner(store, Place(device="cpu")).run(once=True)
+    Runner(store, WorkerSettings(device="cpu")).run(once=True)
     assert (store.jobs.job(job.id).message or "").startswith("nothing to measure; no candidate holds")
 
 
@@ -190,7 +191,7 @@ def test_what_a_worker_cannot_audit_is_failed_with_the_reason(store: FrontierSto
         (["robustness"], {"shift": str(tmp_path)}, "'shift' names files"),
     ):
         job = queue(store, *kinds, **options)
-        Runner(store, Place(device="cpu")).run(once=True)
+        Runner(store, WorkerSettings(device="cpu")).run(once=True)
         found = store.jobs.job(job.id)
         assert found.state == "failed"
         assert words in (found.message or ""), found.message

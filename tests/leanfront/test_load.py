@@ -42,8 +42,8 @@ def same_outputs(compressor: Compressor, compressed: Compressed, module: nn.Modu
     inputs, _ = next(compressor.target.validation.batches(64))
     inputs = channels_last(inputs)  # as candidates are measured
     made = compressed.module
-    fold(made, compressor.materials.foldable)
-    fold(module, compressor.materials.foldable)
+    fold(made, compressor.context.foldable)
+    fold(module, compressor.context.foldable)
     with torch.no_grad():
         assert torch.equal(module(inputs), made(inputs))
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 import leanfront
-from leanfront.actions.candidate_files import PACKED
-from leanfront.actions.recovery import ShelvedFiles
+from leanfront.actions.shelved_files import ShelvedFiles
 from leanfront.core.compressors import Recovery, recover
 from leanfront.core.compressors.artifact.packed_file import read, write
+from leanfront.core.compressors.exchange.formats import PACKED
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.search import Evaluator, Recoverer, RecoveryProgress
 from leanfront.core.search.attempt import BEFORE, LIMIT, MINUTES, PREDICTED

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import leanfront
-from leanfront.actions.recovery import ShelvedFiles
+from leanfront.actions.shelved_files import ShelvedFiles
 from leanfront.core import search as searching
 from leanfront.core.compressors import Recovery
 from leanfront.core.search import Candidate, SearchOptions
@@ -20,8 +20,8 @@ from leanfront.core.storage.jobs import RECOVER, SEARCH
 from leanfront.core.targets import Target, resolve
 from leanfront.errors import LeaseLostError
 from leanfront.locations import open_shelf
-from leanfront.worker.handlers import Place
 from leanfront.worker.runner import Runner
+from leanfront.worker.settings import WorkerSettings
 from tests.leanfront.runners import running, wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -71,7 +71,7 @@ def test_a_worker_recovers(store: FrontierStore, worst: Candidate, any_url: str,
     assert (given.state, given.lease_until, given.attempts) == ("queued", None, 0)
     assert checkpoint.is_file()
     assert store.recovered("mine") == []
-    Runner(store, Place(device="cpu")).run(once=True)
+    Runner(store, WorkerSettings(device="cpu")).run(once=True)
     done = store.jobs.job(job.id)
     (made,) = store.recovered("mine")
     assert done.state == "done"
@@ -83,7 +83,7 @@ def test_a_worker_recovers(store: FrontierStore, worst: Candidate, any_url: str,
     assert store.search("mine").state == "done"
     # Found, not trained again.
     job = queue(store, worst, epochs=8, seed=0)
-    Runner(store, Place(device="cpu")).run(once=True)
+    Runner(store, WorkerSettings(device="cpu")).run(once=True)
     assert "found, not trained again" in (store.jobs.job(job.id).message or "")
     other = f"sqlite:///{Path.cwd()}/other.db"
     result = leanfront.search(target, name="mine", trials=6, sampler="random", database=other)
@@ -107,7 +107,7 @@ def test_cancelled_it_stops_and_keeps_what_it_learnt(store: FrontierStore, worst
     assert checkpoint.is_file()
     # With a time limit it ends by itself, and what was learnt before counts.
     timed = queue(store, worst, epochs=100_000, seed=0, minutes=1e-6)
-    Runner(store, Place(device="cpu")).run(once=True)
+    Runner(store, WorkerSettings(device="cpu")).run(once=True)
     done = store.jobs.job(timed.id)
     assert done.state == "done", done.message
     (made,) = store.recovered("mine")
@@ -145,7 +145,7 @@ def test_what_a_worker_cannot_recover_is_failed_with_the_reason(
         ({"epochs": 1, "colour": "red"}, "colour"),
     ):
         job = queue(store, worst, **parameters)
-        Runner(store, Place(device="cpu")).run(once=True)
+        Runner(store, WorkerSettings(device="cpu")).run(once=True)
         found = store.jobs.job(job.id)
         assert found.state == "failed"
         assert words in (found.message or "")
@@ -168,7 +168,7 @@ def test_a_search_that_recovers_is_given_back_and_taken_up(
     assert store.search("parted").state == "queued"
     assert 0 < len(store.recovered("parted")) < 4
     store.jobs.give_back(claimed[1])
-    assert Runner(store, Place(device="cpu")).run(once=True) == 2
+    assert Runner(store, WorkerSettings(device="cpu")).run(once=True) == 2
     whole, parted = (
         [(each.configuration.digest, each.state, each.accuracy) for each in store.recovered(name)]
         for name in ("whole", "parted")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import leanfront
-from leanfront.actions.recovery import ShelvedFiles
+from leanfront.actions.shelved_files import ShelvedFiles
 from leanfront.core.objectives import normalised_hypervolume, objective_values
 from leanfront.core.objectives import resolve as resolve_objectives
 from leanfront.core.search import Progress, SearchOptions

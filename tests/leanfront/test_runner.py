@@ -20,8 +20,9 @@ from leanfront.core.storage.jobs import ATTEMPTS, SEARCH
 from leanfront.core.targets import Target
 from leanfront.core.targets.registry import Registry
 from leanfront.errors import BusyError, LeaseLostError, UsageError
-from leanfront.worker.handlers import HANDLERS, Place
+from leanfront.worker.handlers import HANDLERS
 from leanfront.worker.runner import Runner
+from leanfront.worker.settings import WorkerSettings
 
 Start = Callable[..., "subprocess.Popen[str]"]
 LEASE = 2.0
@@ -64,7 +65,7 @@ def test_a_queued_search_is_driven_like_one_of_the_command_line(
     queue(store, "queued", f"{tiny_file}:target", 25)
     assert store.search("queued").state == "queued"
     assert not store.search("queued").prepared
-    assert Runner(store, Place()).run(once=True) == 1
+    assert Runner(store, WorkerSettings()).run(once=True) == 1
     record = store.search("queued")
     assert (record.state, record.trials) == ("done", 25)
     assert record.fingerprint == tiny.fingerprint
@@ -87,7 +88,7 @@ def test_a_runner_takes_what_is_queued_in_order_and_leaves_local_searches(
     store.create_search(local)
     for name in ("first", "second"):
         queue(store, name, f"{tiny_file}:target", 3)
-    assert Runner(store, Place()).run(once=True) == 2
+    assert Runner(store, WorkerSettings()).run(once=True) == 2
     assert [store.search(n).state for n in ("local", "first", "second")] == ["running", "done", "done"]
     # Whoever made the local one may go on with it.
     leanfront.resume("local", database=any_url)
@@ -98,7 +99,7 @@ def test_targets_are_looked_up_by_the_operators_name(store: FrontierStore, tiny_
     record = searching.queued("a", "/nowhere.py:target", SearchOptions(trials=2), registered="small")
     store.create_search(record)
     registry = Registry.of([f"small={tiny_file}:target"])
-    Runner(store, Place(registry=registry)).run(once=True)
+    Runner(store, WorkerSettings(registry=registry)).run(once=True)
     assert store.search("a").state == "done"
     assert store.search("a").registered == "small"
 
@@ -111,7 +112,7 @@ def test_a_search_that_cannot_begin_is_failed_with_the_reason(
     store: FrontierStore, target: str, words: str
 ) -> None:
     queue(store, "a", target)
-    Runner(store, Place()).run(once=True)
+    Runner(store, WorkerSettings()).run(once=True)
     record = store.search("a")
     assert record.state == "failed"
     assert words in (record.message or "")
@@ -127,7 +128,7 @@ def test_a_handler_that_raises_fails_its_job_and_the_runner_goes_on(
     monkeypatch.setitem(HANDLERS, "odd", breaks)
     queue(store, "a", f"{tiny_file}:target", 2)
     odd = store.jobs.queue("odd", "a")
-    assert Runner(store, Place()).run(once=True) == 2
+    assert Runner(store, WorkerSettings()).run(once=True) == 2
     assert store.search("a").state == "done"
     job = store.jobs.job(odd.id)
     assert (job.state, job.message) == ("failed", "ZeroDivisionError: one over nothing")
@@ -138,7 +139,7 @@ def test_cancel_a_queued_and_a_running_search(store: FrontierStore, tiny_file: P
     store.jobs.cancel_search("waiting")
     assert store.search("waiting").state == "cancelled"
     queue(store, "running", f"{tiny_file}:target", 100_000)
-    runner = Runner(store, Place(lease=LEASE))
+    runner = Runner(store, WorkerSettings(lease=LEASE))
     thread = threading.Thread(target=runner.run, kwargs={"once": True})
     thread.start()
     wait_for(lambda: store.search("running").trials >= 3, "three trials")
@@ -151,7 +152,7 @@ def test_cancel_a_queued_and_a_running_search(store: FrontierStore, tiny_file: P
     assert store.jobs.of_search("running").lease_until is None
     # Queued again it goes on from its trials.
     store.jobs.queue(SEARCH, "waiting")
-    assert Runner(store, Place()).run(once=True) == 1
+    assert Runner(store, WorkerSettings()).run(once=True) == 1
     assert (store.search("waiting").state, store.search("waiting").trials) == ("done", 12)
 
 
@@ -260,7 +261,7 @@ def test_the_artifact_folder_cannot_be_written(
     monkeypatch.setenv("LEANFRONT_ARTIFACTS", str(blocked))
     monkeypatch.setattr("leanfront.worker.runner.POLL", 0.01)
     queue(store, "a", f"{tiny_file}:target", 2)
-    Runner(store, Place()).run(once=True)
+    Runner(store, WorkerSettings()).run(once=True)
     record = store.search("a")
     assert record.state == "failed"
     assert "blocked" in (record.message or "")
@@ -269,9 +270,9 @@ def test_the_artifact_folder_cannot_be_written(
 
 def test_wrong_places_are_refused_at_the_door() -> None:
     with pytest.raises(UsageError, match="workers"):
-        Place(workers=0)
+        WorkerSettings(workers=0)
     with pytest.raises(UsageError, match="device"):
-        Place(device="abacus")
+        WorkerSettings(device="abacus")
 
 
 def test_a_runners_name_says_where_it_is() -> None:

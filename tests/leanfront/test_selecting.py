@@ -11,13 +11,14 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 import leanfront
-from leanfront.actions.measured_selection import MOST, unmeasured_text
+from leanfront.actions.measured_selection import MOST_MEASURED
 from leanfront.actions.measurer import Measurer
-from leanfront.cli.main import main
+from leanfront.cli import main
 from leanfront.core.search import Candidate
 from leanfront.core.targets import Target, resolve
 from leanfront.errors import InfeasibleError, UsageError
 from leanfront.locations import open_shelf, open_store
+from leanfront.reports.text import unmeasured_text
 
 TRIALS = 14
 
@@ -49,7 +50,7 @@ def searched(pictured: Target, tmp_path_factory: pytest.TempPathFactory) -> Path
 def values(pictured: Target, searched: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
     """The corruption error of every candidate, measured in a copy."""
     result = opened(searched, tmp_path_factory.mktemp("measured") / "own", pictured)
-    measurer = Measurer(result._store, result.verifier())
+    measurer = Measurer(result._store, result.verifier().files)
     found = {}
     for candidate in result.candidates():
         value = measurer.measure(candidate, ("mce",)).value("mce")
@@ -118,7 +119,7 @@ def test_the_answer_is_as_if_all_were_measured(
     limit = sorted(values.values())[len(values) // 2]
     asked = {"strategy": strategy, "maximum": {"mce": limit}, "measure": TRIALS}
     answer = own.selection(**asked)  # type: ignore[arg-type]
-    measurer = Measurer(own._store, own.verifier())
+    measurer = Measurer(own._store, own.verifier().files)
     for candidate in own.candidates():
         measurer.measure(candidate, ("mce",))
     whole = own.selection(**asked)  # type: ignore[arg-type]
@@ -159,7 +160,7 @@ def test_it_stops_at_most(own: leanfront.SearchResult, values: dict[int, float])
         own.select(maximum={"mce": hopeless}, measure=1)
     # By default it goes on for a while.
     answer = own.selection(maximum={"mce": hopeless})
-    assert TRIALS - 4 < MOST
+    assert TRIALS - 4 < MOST_MEASURED
     assert (answer.feasible, answer.unmeasured) == (False, ())
 
 
@@ -212,7 +213,7 @@ def test_a_damaged_file_keeps_nobody_else_from_being_measured(own: leanfront.Sea
 
 
 def test_measuring_by_hand(own: leanfront.SearchResult) -> None:
-    measurer = Measurer(own._store, own.verifier())
+    measurer = Measurer(own._store, own.verifier().files)
     best = own.candidate(ranked(own)[0])
     found = measurer.measure(best, ("ece", "flip_rate"))
     # What it had is not measured anew.

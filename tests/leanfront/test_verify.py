@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import leanfront
-from leanfront.actions.candidate_files import PACKED
+from leanfront.core.compressors.exchange.formats import PACKED
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.objectives import METRICS
 from leanfront.core.search import Claim, Evaluator, Verification, verify
@@ -394,7 +394,7 @@ def test_blanked_networks_of_many_kinds_are_restored() -> None:
     """Where all that the file does not hold is NaN, nothing may look at the numbers before they are filled in."""
     from leanfront.core.compressors import Compressor, Configuration
     from leanfront.core.compressors.artifact.packed_file import write
-    from leanfront.core.search.verification import _restored
+    from leanfront.core.search.claim_checks import _restored
     from leanfront.core.targets.architectures import architecture
 
     inputs, labels = torch.randn(24, 3, 32, 32), torch.arange(24) % 2

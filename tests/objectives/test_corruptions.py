@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from leanfront.core.objectives.corruptions import CORRUPTIONS, MAIN, SEVERITIES, Corruption, corrupt, register
-from leanfront.core.objectives.corruptions import registry as registry_module
+from leanfront.core.objectives.corruptions import apply as apply_module
 from leanfront.errors import UsageError
 
 NOT_GROWING = {
@@ -97,7 +97,7 @@ def test_a_sample_depends_on_nothing_but_itself(
         part = corrupt(name, clean[order], severity, [seeds[index] for index in order])
         assert torch.equal(part, whole[order])
         with monkeypatch.context() as patch:
-            patch.setattr(registry_module, "CHUNK_VALUES", 2 * clean[0].numel())
+            patch.setattr(apply_module, "CHUNK_VALUES", 2 * clean[0].numel())
             assert torch.equal(corrupt(name, clean, severity, torch.tensor(seeds)), whole)
 
 
@@ -113,7 +113,7 @@ def test_seeds_and_severities_draw_anew(name: str, small: Tensor) -> None:
     first, second = (corrupt(name, small[:8] / 4, 5, [seed] * 8) for seed in (1, 2))
     assert all(not torch.equal(one, other) for one, other in zip(first, second, strict=True))
     generators = {
-        tuple(registry_module._generator(*each).integers(0, 2**62, 4))
+        tuple(apply_module._generator(*each).integers(0, 2**62, 4))
         for each in [(1, name, 1), (1, name, 2), (2, name, 1), (1, "x", 1)]
     }
     assert len(generators) == 4
@@ -216,7 +216,7 @@ def test_rounding_outside_the_range_is_clipped() -> None:
 
 
 def test_another_corruption_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "CORRUPTIONS", dict(CORRUPTIONS))
+    monkeypatch.setattr(apply_module, "CORRUPTIONS", dict(CORRUPTIONS))
     darker = Corruption(
         "darker", "own", (0.1, 0.2, 0.3, 0.4, 0.5), (0.5,) * 5, lambda x, by, draw: x - by, "test"
     )

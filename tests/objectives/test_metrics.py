@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
-from leanfront.core.objectives import METRICS, Metric, correct, measure, wilson
+from leanfront.core.compressors.statistics.outputs import correct
+from leanfront.core.objectives import METRICS, Metric, measure, wilson
 from leanfront.core.objectives.metrics import register
 from leanfront.errors import EvaluationError, UsageError
 

@@ -57,4 +57,4 @@ def test_of_few_samples_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "BYTES", 45 * 64 * 50)
     assert len(VIEWS[CORRUPTED](split(300), PIXELS).labels) == 50
     monkeypatch.setattr(views, "BYTES", 1)
-    assert len(VIEWS[CORRUPTED](split(300), PIXELS).labels) == views.FEWEST
+    assert len(VIEWS[CORRUPTED](split(300), PIXELS).labels) == views.FEWEST_SAMPLES

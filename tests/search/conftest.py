@@ -12,7 +12,8 @@ from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.cost_models import Costs, Profile
 from leanfront.core.objectives import resolve
 from leanfront.core.search.context import SamplerContext
-from leanfront.core.search.space import SpaceOptions, derive_space
+from leanfront.core.search.space import derive_space
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.core.targets import Target
 
 MakeContext = Callable[..., SamplerContext]

@@ -10,7 +10,8 @@ import pytest
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.search.context import SamplerContext
 from leanfront.core.search.seeds import seeds, uniform_seeds
-from leanfront.core.search.space import SpaceOptions, derive_space
+from leanfront.core.search.space import derive_space
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.core.targets import Target
 from leanfront.errors import UsageError
 

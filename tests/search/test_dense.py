@@ -11,12 +11,13 @@ from torch import nn
 from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.objectives import METRICS, Measurement
+from leanfront.core.objectives.metrics import metrics_of
 from leanfront.core.objectives.robust import mean_corruption_error
 from leanfront.core.objectives.views import CORRUPTED, SEVERITIES, VIEWS
 from leanfront.core.search import SearchOptions, start
 from leanfront.core.search import resume as resume_search
 from leanfront.core.search.driver import Front
-from leanfront.core.search.evaluation import Evaluation, Evaluator, metrics_of
+from leanfront.core.search.evaluation import Evaluation, Evaluator
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target, resolve
 from leanfront.errors import EvaluationError, UsageError

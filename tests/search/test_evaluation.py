@@ -136,6 +136,6 @@ def test_the_module_is_the_compressors(evaluator: Evaluator, wide: Target, struc
     found = evaluator.evaluate(MILD).measurements
     for unfolded, measured in zip(evaluator.measure(again, "validation"), found, strict=True):
         assert unfolded.value == pytest.approx(measured.value, rel=1e-5, abs=1e-6)
-    fold(again, evaluator.compressor.materials.foldable)
+    fold(again, evaluator.compressor.context.foldable)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in again.modules())
     assert evaluator.measure(again, "validation") == found

@@ -12,7 +12,7 @@ import pytest
 from leanfront.core.compressors import Configuration
 from leanfront.core.cost_models import LatencyOptions, LatencyTable
 from leanfront.core.cost_models import latency as latency_module
-from leanfront.core.cost_models.latency import LATENCY, P50, P95
+from leanfront.core.cost_models.registry import LATENCY, P50, P95
 from leanfront.core.objectives import Budget
 from leanfront.core.search import (
     SAMPLERS,
@@ -42,7 +42,13 @@ def store(tmp_path: Path) -> FrontierStore:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of few configurations: what latencies are is not looked at."""
-    for name, value in {"SECONDS": 0.0, "EACH": 0.0, "FEWEST": 6, "MOST": 8, "MEASURED": 0.0}.items():
+    for name, value in {
+        "SECONDS": 0.0,
+        "EACH": 0.0,
+        "FEWEST_TIMED": 6,
+        "MOST_TIMED": 8,
+        "MEASURED": 0.0,
+    }.items():
         monkeypatch.setattr(latency_module, name, value)
 
 

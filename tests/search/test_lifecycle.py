@@ -13,10 +13,11 @@ import pytest
 
 from leanfront.core.compressors import Compressor, Configuration
 from leanfront.core.objectives import METRICS, minimisation, nondominated, resolve
+from leanfront.core.objectives.metrics import metrics_of
 from leanfront.core.search import Candidate, SearchOptions, SpaceOptions, start
 from leanfront.core.search import resume as resume_search
 from leanfront.core.search.driver import objective_values
-from leanfront.core.search.evaluation import Evaluator, metrics_of
+from leanfront.core.search.evaluation import Evaluator
 from leanfront.core.search.prepared_target import prepare
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target

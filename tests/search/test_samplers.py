@@ -13,7 +13,7 @@ from leanfront.core.search.context import SamplerContext
 from leanfront.core.search.frontier_sampler import FrontierSampler
 from leanfront.core.search.samplers import sampler
 from leanfront.core.search.seeds import seeds
-from leanfront.core.search.space import SpaceOptions
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.core.search.study import SearchStudy
 
 MakeContext = Callable[..., SamplerContext]

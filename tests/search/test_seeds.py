@@ -11,7 +11,7 @@ import pytest
 from leanfront.core.objectives import hypervolume
 from leanfront.core.search.context import LOST, SamplerContext, predicted_losses
 from leanfront.core.search.seeds import EXPONENT, SCALES, seeds, sweep, uniform_seeds
-from leanfront.core.search.space import SpaceOptions
+from leanfront.core.search.space_options import SpaceOptions
 
 
 def test_sweep_finds_what_enumeration_finds(make_context: Callable[..., SamplerContext]) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.structure.derivation import derive
-from leanfront.core.search.space import SpaceOptions, channel_grid, derive_space
+from leanfront.core.search.space import channel_grid, derive_space
+from leanfront.core.search.space_options import SpaceOptions
 from leanfront.core.targets import Target
 from leanfront.errors import UsageError
 

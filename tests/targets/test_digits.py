@@ -87,7 +87,7 @@ def test_training_repeats_and_disturbs_nothing(quick: Path) -> None:
 
 
 def test_weights_are_kept_and_read_again(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = build({})
+    first = build("digits", {})
     (kept,) = quick.iterdir()
     assert kept.suffix == ".safetensors"
     assert torch.__version__ in kept.name
@@ -96,7 +96,7 @@ def test_weights_are_kept_and_read_again(quick: Path, monkeypatch: pytest.Monkey
         raise AssertionError("trained although the weights are kept")
 
     monkeypatch.setattr(digits_module, "train_network", never)
-    again = build({})
+    again = build("digits", {})
     assert same(first.model, again.model)
     assert first.fingerprint == again.fingerprint
 
@@ -105,7 +105,7 @@ def test_weights_are_kept_and_read_again(quick: Path, monkeypatch: pytest.Monkey
     "damage", ["truncated", "nonsense", "flipped bit", "unsigned", "other names", "NaN", "folder"]
 )
 def test_a_damaged_cache_is_made_anew(quick: Path, damage: str) -> None:
-    first = build({})
+    first = build("digits", {})
     (kept,) = quick.iterdir()
     whole = kept.read_bytes()
     state = {name: tensor.clone() for name, tensor in first.model.state_dict().items()}
@@ -126,7 +126,7 @@ def test_a_damaged_cache_is_made_anew(quick: Path, damage: str) -> None:
         else:
             state["other"] = state.pop("conv1.weight")
         write_weights(kept, kept.name, state)
-    assert same(first.model, build({}).model)
+    assert same(first.model, build("digits", {}).model)
     if damage != "folder":
         assert kept.read_bytes() == whole
     assert len(list(quick.iterdir())) == 1
@@ -137,20 +137,20 @@ def test_an_unwritable_cache_is_no_error(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("LEANFRONT_CACHE", str(tmp_path / "file" / "below"))
-    assert build({}).name == "digits"
+    assert build("digits", {}).name == "digits"
 
 
 def test_seeds(quick: Path) -> None:
-    assert not same(build({}).model, build({"seed": "1"}).model)
+    assert not same(build("digits", {}).model, build("digits", {"seed": "1"}).model)
     with pytest.raises(UsageError, match="seed is 'x'; give a whole number"):
         resolve("digits?seed=x")
 
 
 def test_a_seed_is_the_same_network_by_both_names(quick: Path) -> None:
-    target = build({})
+    target = build("digits", {})
     (kept,) = quick.iterdir()
     for seed in (0, 1):
-        named = build({"seed": str(seed)}).model
+        named = build("digits", {"seed": str(seed)}).model
         assert same(named, retrain(seed))
         assert same(named, target.retrained(seed))
     kept.unlink()

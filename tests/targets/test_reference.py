@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from leanfront.core import targets
 from leanfront.core.targets import BUILTINS, Target, builtin_targets, resolve
-from leanfront.core.targets.reference import Builtin
+from leanfront.core.targets.builtin import Builtin
 from leanfront.errors import UsageError
 
 

@@ -9,23 +9,20 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
 
-from leanfront.actions.audit import require_auditable
+from leanfront.actions.audit_request import require_auditable
 from leanfront.core.audit import KINDS, PATHS
 from leanfront.core.search import Candidate
 from leanfront.core.storage import AuditRecord, Job
 from leanfront.core.storage.jobs import AUDIT
 from leanfront.errors import NotFoundError, UsageError
 from leanfront.http.answers import Answer
+from leanfront.http.openapi import reading
 from leanfront.http.problems import Problem
-from leanfront.http.queueing import ACCEPTED, accepted, queue_once
-from leanfront.http.schemas import audits as schemas
-from leanfront.http.schemas.objects import Job as JobAnswer
-from leanfront.http.service import CandidateId, Ours, SearchName, Service, problems
+from leanfront.http.routes.jobs import accepted, queueing
+from leanfront.http.schemas.audits import Audit, AuditRequest, AuditRow, SearchAuditRequest
+from leanfront.http.service import CandidateId, Ours, SearchName, Service
 
 router = APIRouter(prefix="/api/v1", tags=["audits"])
-
-_READING = {**problems("not-found", "storage"), 304: {"description": "What the client has is still true"}}
-_QUEUEING = {**problems("not-found", "unsupported-media-type", "storage", body=True), 202: ACCEPTED}
 
 KindName = Annotated[
     str,
@@ -38,13 +35,13 @@ KindName = Annotated[
 ]
 
 
-@router.post("/candidates/{id}/audits", status_code=202, response_model=JobAnswer, responses=_QUEUEING)
-async def audit_candidate(service: Ours, id: CandidateId, wanted: schemas.AuditRequest) -> Response:
+@router.post("/candidates/{id}/audits", **queueing("unsupported-media-type"))
+async def audit_candidate(service: Ours, id: CandidateId, wanted: AuditRequest) -> Response:
     """Have a worker say what compression did to a candidate beside the loss of accuracy, against the dense model."""
     return accepted(await service.write(_queue_one, service, id, wanted))
 
 
-def _queue_one(service: Service, identifier: int, wanted: schemas.AuditRequest) -> Job:
+def _queue_one(service: Service, identifier: int, wanted: AuditRequest) -> Job:
     candidate = service.store.candidate(identifier)
     require_auditable([candidate], candidate.search)
     return service.store.jobs.queue(
@@ -52,19 +49,19 @@ def _queue_one(service: Service, identifier: int, wanted: schemas.AuditRequest) 
     )
 
 
-@router.post("/searches/{name}/audits", status_code=202, response_model=JobAnswer, responses=_QUEUEING)
-async def audit_search(service: Ours, name: SearchName, wanted: schemas.SearchAuditRequest) -> Response:
+@router.post("/searches/{name}/audits", **queueing("unsupported-media-type"))
+async def audit_search(service: Ours, name: SearchName, wanted: SearchAuditRequest) -> Response:
     """Have a worker audit candidates of a search together: those named, or some that are spread over its frontier."""
     return accepted(await service.write(_queue_many, service, name, wanted))
 
 
-def _queue_many(service: Service, name: str, wanted: schemas.SearchAuditRequest) -> Job:
+def _queue_many(service: Service, name: str, wanted: SearchAuditRequest) -> Job:
     record = service.store.search(name)
     require_auditable([_named(service, number, each) for number, each in enumerate(wanted.candidates)], name)
     alone = all(KINDS[kind].alone for kind in wanted.kinds)
     if not (alone or wanted.candidates or wanted.levels or record.frontier_size):
         raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name levels")
-    return queue_once(service.store, AUDIT, name, wanted.parameters())
+    return service.store.jobs.queue(AUDIT, name, parameters=wanted.parameters())
 
 
 def _named(service: Service, number: int, identifier: int) -> Candidate:
@@ -75,13 +72,13 @@ def _named(service: Service, number: int, identifier: int) -> Candidate:
         raise Problem("invalid", str(error), [where]) from None
 
 
-@router.get("/candidates/{id}/audits", response_model=list[schemas.AuditRow], responses=_READING)
+@router.get("/candidates/{id}/audits", response_model=list[AuditRow], responses=reading())
 async def audits_of_candidate(request: Request, service: Ours, id: CandidateId) -> Response:
     """What a candidate was audited for, without what was found."""
     return (await service.read(_rows, service, None, id)).response(request)
 
 
-@router.get("/searches/{name}/audits", response_model=list[schemas.AuditRow], responses=_READING)
+@router.get("/searches/{name}/audits", response_model=list[AuditRow], responses=reading())
 async def audits_of_search(request: Request, service: Ours, name: SearchName) -> Response:
     """What a search was audited for as a whole, without what was found."""
     return (await service.read(_rows, service, name, None)).response(request)
@@ -96,19 +93,25 @@ def _rows(service: Service, name: str | None, candidate: int | None) -> Answer:
     return Answer.of(found)
 
 
-@router.get("/candidates/{id}/audits/{kind}", response_model=schemas.Audit, responses=_READING)
+@router.get("/candidates/{id}/audits/{kind}", response_model=Audit, responses=reading())
 async def audit_of_candidate(request: Request, service: Ours, id: CandidateId, kind: KindName) -> Response:
     """What the last audit of a kind found of a candidate; 404 where there was none."""
-    return (await service.read(one_audit, service, None, id, kind)).response(request)
+    return (await service.read(_one_audit, service, None, id, kind)).response(request)
 
 
-@router.get("/searches/{name}/audits/{kind}", response_model=schemas.Audit, responses=_READING)
+@router.get("/searches/{name}/audits/{kind}", response_model=Audit, responses=reading())
 async def audit_of_search(request: Request, service: Ours, name: SearchName, kind: KindName) -> Response:
     """What the last audit of a kind found of a search's candidates together; 404 where there was none."""
-    return (await service.read(one_audit, service, name, None, kind)).response(request)
+    return (await service.read(_one_audit, service, name, None, kind)).response(request)
 
 
-def one_audit(service: Service, name: str | None, candidate: int | None, kind: str) -> Answer:
+@router.get("/searches/{name}/limits", response_model=Audit, responses=reading())
+async def limits(request: Request, service: Ours, name: SearchName) -> Response:
+    """How far the search's model can be compressed before it breaks: its audit of the kind `limits`."""
+    return (await service.read(_one_audit, service, name, None, "limits")).response(request)
+
+
+def _one_audit(service: Service, name: str | None, candidate: int | None, kind: str) -> Answer:
     """What the last audit of a kind found, of arrays their shapes alone."""
     return Answer.of(shown(stored_audit(service, name, candidate, kind)))
 

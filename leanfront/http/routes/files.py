@@ -1,4 +1,4 @@
-"""The addresses of candidates' files, and of what came of verifying candidates."""
+"""The addresses of candidates' files."""
 
 from __future__ import annotations
 
@@ -9,23 +9,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from leanfront.actions.candidate_files import PACKED
-from leanfront.core.compressors.exchange.formats import FORMATS
-from leanfront.core.storage import ArtifactRecord, Job
-from leanfront.core.storage.jobs import EXPORT, VERIFY
-from leanfront.errors import NotFoundError, UsageError
+from leanfront.core.compressors.exchange.formats import FORMATS, PACKED
+from leanfront.core.storage import ArtifactRecord
+from leanfront.core.storage.jobs import EXPORT
+from leanfront.errors import NotFoundError
 from leanfront.http.answers import Answer, has_tag
+from leanfront.http.openapi import ok, reading
 from leanfront.http.problems import Problem
-from leanfront.http.queueing import ACCEPTED, accepted
-from leanfront.http.schemas import files as file_schemas
-from leanfront.http.schemas import objects as schemas
-from leanfront.http.service import CandidateId, Ours, Service, ok, problems
+from leanfront.http.routes.jobs import accepted, queue_on, queueing
+from leanfront.http.schemas.files import File
+from leanfront.http.service import CandidateId, Ours, Service
 
 router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
 
-_FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
+_FORMATS = list(FORMATS)
 _RANGE = re.compile(r"bytes=(?:(?P<first>\d{1,18})-(?P<last>\d{0,18})|-(?P<suffix>\d{1,18}))")
-_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What the client has is still true"}}
 
 Format = Annotated[
     str, Query(description="Of the file.", max_length=20, json_schema_extra={"enum": _FORMATS})
@@ -36,8 +34,7 @@ Format = Annotated[
     "/artifact",
     response_class=FileResponse,
     responses={
-        **problems("not-found", "range", "artifact", "storage"),
-        **_UNCHANGED,
+        **reading("range", "artifact"),
         200: {
             **ok(
                 "The file",
@@ -106,11 +103,7 @@ def _read_range(request: Request, size: int) -> None:
         )
 
 
-@router.get(
-    "/artifacts",
-    response_model=list[file_schemas.File],
-    responses={**problems("not-found", "storage"), **_UNCHANGED},
-)
+@router.get("/artifacts", response_model=list[File], responses=reading())
 async def artifacts(request: Request, service: Ours, id: CandidateId) -> Response:
     """Which of a candidate's files there are, in each format that can be made."""
     return (await service.read(_artifacts, service, id)).response(request)
@@ -132,48 +125,11 @@ def _file(service: Service, identifier: int, format: str) -> dict[str, Any]:
     }
 
 
-@router.post(
-    "/artifact",
-    status_code=202,
-    response_model=schemas.Job,
-    responses={**problems("not-found", "storage", body=True), 202: ACCEPTED},
-)
+@router.post("/artifact", **queueing())
 async def make(service: Ours, id: CandidateId, format: Format = PACKED) -> Response:
     """Have a worker make a candidate's file, if there is none that is whole, and verify the candidate."""
     _require_format(format)
-    return accepted(await service.write(_queue, service, id, EXPORT, {"format": format}))
-
-
-@router.post(
-    "/verify",
-    status_code=202,
-    response_model=schemas.Job,
-    responses={**problems("not-found", "storage", body=True), 202: ACCEPTED},
-)
-async def verify(service: Ours, id: CandidateId) -> Response:
-    """Have a worker find everything that is claimed of a candidate again, in its packed file alone."""
-    return accepted(await service.write(_queue, service, id, VERIFY, {}))
-
-
-def _queue(service: Service, identifier: int, kind: str, parameters: dict[str, str]) -> Job:
-    candidate = service.store.candidate(identifier)
-    if candidate.state == "failed":
-        raise UsageError(f"candidate {identifier} failed, there is nothing to ship: {candidate.reason}")
-    return service.store.jobs.queue(kind, candidate.search, candidate=identifier, parameters=parameters)
-
-
-@router.get(
-    "/verification",
-    response_model=schemas.Verification,
-    responses={**problems("not-found", "storage"), **_UNCHANGED},
-)
-async def verification(request: Request, service: Ours, id: CandidateId) -> Response:
-    """What came of verifying a candidate last; 404 where nobody has."""
-    return (await service.read(_verification, service, id)).response(request)
-
-
-def _verification(service: Service, identifier: int) -> Answer:
-    return Answer.of(service.store.verification(identifier).to_json())
+    return accepted(await service.write(queue_on, service, id, EXPORT, {"format": format}))
 
 
 def _require_format(format: str) -> None:

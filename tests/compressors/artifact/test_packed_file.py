@@ -162,7 +162,7 @@ def test_folded_modules_agree_to_the_last_bit(nets: Any, compressor_of: Any, nam
         Configuration(weight_bits=dict.fromkeys(layers, 4), activation_bits=dict.fromkeys(layers, 8))
     )
     module = there_and_back(compressed, compressor)
-    foldable = compressor.materials.foldable
+    foldable = compressor.context.foldable
     assert foldable
     fold(module, foldable)
     fold(compressed.module, foldable)

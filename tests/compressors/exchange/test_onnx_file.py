@@ -87,7 +87,7 @@ def written(compressor: Compressor, compressed: Compressed, **options: object) -
         compressed,
         compressor.structure,
         compressor.target.example_input,
-        calibration=compressor.materials.calibration.batches,
+        calibration=compressor.context.calibration.batches,
         **options,  # type: ignore[arg-type]
     )
 
@@ -252,7 +252,7 @@ def test_own_grids_round_finely(eight: tuple[Compressed, bytes], deep: Compresso
     model.graph.output.append(
         onnx.helper.make_tensor_value_info(scale.output[0], TensorProto.FLOAT, ["b", 64, 4, 4])
     )
-    inputs = torch.cat(deep.materials.calibration.batches).contiguous()
+    inputs = torch.cat(deep.context.calibration.batches).contiguous()
     found = onnx_session(model.SerializeToString()).run([scale.output[0]], {"input": inputs.numpy()})[0]
     seen: list[Tensor] = []
     handle = compressed.module.get_submodule("norm2").register_forward_hook(

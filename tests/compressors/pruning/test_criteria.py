@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leanfront.core.compressors import CRITERIA, ChannelGroup, Member, Saliency
-from leanfront.core.compressors.pruning.criteria import channel_scores, kept_units, weight_scores
+from leanfront.core.compressors.pruning.scores import channel_scores, kept_units, weight_scores
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.targets import Target
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from leanfront.core.compressors import ChannelGroup, Member, Part, Structure
 from leanfront.core.compressors.pruning.removal import STEPS, Removal, removal
-from leanfront.core.compressors.refit import solvers
+from leanfront.core.compressors.statistics import linear_algebra
 from leanfront.core.compressors.statistics.moments import Blocks, LayerMoments
 
 SAMPLES = 400
@@ -84,7 +84,7 @@ class Problem:
                     ]
                     rows = self.inputs[member.part][run][group].double()
                     gram = self.moments[member.part].covariance[run][group]
-                    level = solvers.RIDGE * float(gram.diagonal().mean())
+                    level = linear_algebra.RIDGE * float(gram.diagonal().mean())
                     # The damping as samples of its own: one for each input.
                     extra = (SAMPLES * level) ** 0.5 * torch.eye(rows.shape[1], dtype=torch.float64)
                     rows = torch.cat([rows, extra])

@@ -45,7 +45,7 @@ def test_biases_are_whole_multiples_of_the_steps(
 ) -> None:
     compressor = Compressor(make_target(nets[name].build()))
     compressed = compressor.materialise(bits(compressor, width, 8))
-    norms, module = compressor.materials.foldable, compressed.module
+    norms, module = compressor.context.foldable, compressed.module
     seen = 0
     for layer, quantised in compressed.codes.items():
         part: Any = module.get_submodule(layer)
@@ -74,7 +74,7 @@ def test_only_integer_inputs_round_them(nets: Mapping[str, Any], make_target: Ma
         assert torch.equal(dynamic[name], tensor)
     after = half.module.state_dict()
     changed = {name for name in dense if not torch.equal(after[name], dense[name])}
-    first = compressor.materials.foldable.get(layers[0], layers[0])
+    first = compressor.context.foldable.get(layers[0], layers[0])
     assert changed == {f"{first}.bias"}
 
 

@@ -15,6 +15,7 @@ from leanfront.core.compressors.refit import bank as bank_module
 from leanfront.core.compressors.refit import solvers
 from leanfront.core.compressors.refit.bank import Choice, choice_of
 from leanfront.core.compressors.refit.solution import Solution
+from leanfront.core.compressors.statistics import linear_algebra
 from leanfront.core.compressors.statistics.moments import Blocks, LayerMoments
 from leanfront.core.compressors.structure.kept_channels import KeptChannels
 from leanfront.core.compressors.structure.structure import ChannelGroup, Member, Shape, nonzeros
@@ -107,7 +108,7 @@ def test_fewer_inputs_are_refitted_by_least_squares(layer: str, centred: bool) -
     for run, (rows, dense) in enumerate(zip(runs, blocks.split(weight_of(bank, layer)), strict=True)):
         for group in range(blocks.groups):
             x = rows[group] - rows[group].mean(0) if centred else rows[group]
-            level = solvers.RIDGE * float((x.square().sum(0) / SAMPLES).mean())
+            level = linear_algebra.RIDGE * float((x.square().sum(0) / SAMPLES).mean())
             x = torch.cat([x, (SAMPLES * level) ** 0.5 * torch.eye(x.shape[1], dtype=x.dtype)])
             stays = [
                 (c - first) * part.kernel + k

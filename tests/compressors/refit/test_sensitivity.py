@@ -28,13 +28,13 @@ def compressor(tiny: Target) -> Compressor:
 
 @pytest.fixture(scope="module")
 def bank(compressor: Compressor) -> Bank:
-    return compressor.materials.bank
+    return compressor.context.bank
 
 
 @pytest.fixture(scope="module")
 def found(compressor: Compressor, bank: Bank) -> Sensitivities:
     return sensitivities(
-        bank, compressor.materials.saliency, bits=BITS, sparsity=SHARES, activation_bits=(4, 6, 8)
+        bank, compressor.context.saliency, bits=BITS, sparsity=SHARES, activation_bits=(4, 6, 8)
     )
 
 
@@ -78,7 +78,7 @@ def test_more_bits_and_more_channels_cost_less(bank: Bank, found: Sensitivities)
 
 def test_channels_cost_what_their_removal_does(compressor: Compressor, found: Sensitivities) -> None:
     for group in compressor.structure.groups.values():
-        removal = compressor.materials.saliency.removal(group)
+        removal = compressor.context.saliency.removal(group)
         assert removal is not None
         assert found.channels[group.name][group.units - 2] == removal.losses[0]
         assert found.channels[group.name][0] == removal.losses[group.units - 2]
@@ -95,7 +95,7 @@ def test_activations_cost_uniform_noise(bank: Bank, found: Sensitivities) -> Non
 def test_the_last_layers_loss_is_the_rise_of_the_cross_entropy(tiny: Target) -> None:
     """Where nothing comes behind, the prediction is the expansion itself: noise on the logits of its size."""
     compressor = Compressor(tiny)
-    moments = compressor.materials.bank.moments["linear"]
+    moments = compressor.context.bank.moments["linear"]
     inputs, _ = tiny.calibration.tensors()
     with torch.no_grad():
         logits = tiny.model(inputs).double()
@@ -120,7 +120,7 @@ def test_json_round_trip(found: Sensitivities) -> None:
 
 
 def test_what_is_not_asked_for_is_empty(compressor: Compressor, bank: Bank) -> None:
-    plain: Any = sensitivities(bank, compressor.materials.saliency, bits=(4,))
+    plain: Any = sensitivities(bank, compressor.context.saliency, bits=(4,))
     assert plain.sparsity == plain.activations == {}
     assert set(plain.weights["conv1"]) == {4}
 

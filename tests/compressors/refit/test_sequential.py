@@ -241,7 +241,7 @@ def harsh(compressor: Compressor, method: str, bits: int | None = 3, **fields: A
 
 
 def inputs_of(compressor: Compressor) -> Tensor:
-    return compressor.materials.sequential.inputs
+    return compressor.context.sequential.inputs
 
 
 def outputs(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -294,7 +294,7 @@ def test_the_last_bias_makes_the_mean_right(make: Make, name: str) -> None:
     compressor = make(OWN[name])
     assert mean_error(compressor, harsh(compressor, "sequential")) < 1e-4
     # What is not measured reads float inputs in the pass; biases are rounded behind it, by half a step at most.
-    bits = dict.fromkeys(compressor.materials.sequential.layers, 6)
+    bits = dict.fromkeys(compressor.context.sequential.layers, 6)
     assert mean_error(compressor, harsh(compressor, "sequential", activation_bits=bits)) < 0.01
     assert mean_error(compressor, harsh(compressor, "rounding")) > 1e-3
 
@@ -343,7 +343,7 @@ def check(compressor: Compressor, compressed: Compressed) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_layers_wider_than_a_block(make: Make, method: str) -> None:
     compressor = make(Wide)
-    assert compressor.materials.bank.moments["linear"].blocks.runs == (1280, 1280)
+    assert compressor.context.bank.moments["linear"].blocks.runs == (1280, 1280)
     for kept, sparsity in itertools.product((1, 9, 30, 39, 40), (None, 0.5, "2:4")):
         compressed = compressor.materialise(
             Configuration(
@@ -403,7 +403,7 @@ def test_norms_keep_their_variance_and_move_their_mean(make: Make) -> None:
 
 def test_norms_that_no_measured_layer_feeds_follow_their_input(make: Make) -> None:
     compressor = make(Upwards)
-    assert "up" not in compressor.materials.sequential.layers
+    assert "up" not in compressor.context.sequential.layers
     module: Any = compressor.materialise(Configuration(weight_bits={"up": 2}, method="sequential")).module
     dense: Any = compressor.target.model
     inputs = inputs_of(compressor)
@@ -430,7 +430,7 @@ def test_norms_that_no_measured_layer_feeds_follow_their_input(make: Make) -> No
 def test_who_makes_up_for_the_other_operand(
     make: Make, kind: Callable[[], nn.Module], expected: dict[int, tuple[str, int]]
 ) -> None:
-    assert make(kind).materials.sequential.recording.sums == expected
+    assert make(kind).context.sequential.recording.sums == expected
 
 
 def test_sums_are_right_in_the_mean(make: Make) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from leanfront.core.compressors import quantise_weight
 from leanfront.core.compressors.refit import solvers
 from leanfront.core.compressors.refit.solution import solve
+from leanfront.core.compressors.statistics import linear_algebra
 from leanfront.core.compressors.statistics.moments import collect
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.targets import Target
@@ -55,7 +56,7 @@ def plain(weight: Tensor, scale: Tensor, limits: tuple[int, int]) -> Tensor:
 def test_damping_adds_a_share_of_the_mean_variance() -> None:
     moments = gram(inputs(6))
     moments[1] = 0
-    damped = solvers.damp(moments, 0.25)
+    damped = linear_algebra.damp(moments, 0.25)
     expected = moments[0] + 0.25 * moments[0].trace() / 6 * torch.eye(6)
     assert torch.allclose(damped[0], expected)
     assert torch.equal(damped[1], torch.eye(6, dtype=torch.float64))
@@ -65,7 +66,7 @@ def test_damped_moments_of_few_samples_can_be_solved() -> None:
     few = gram(inputs(40, samples=3)).float()
     few[:, 5] = few[:, :, 5] = 0  # an input that is always zero
     assert torch.linalg.matrix_rank(few[0]) <= 3
-    assert torch.isfinite(solvers.inverse_factor(solvers.damp(few))).all()
+    assert torch.isfinite(solvers.inverse_factor(linear_algebra.damp(few))).all()
 
 
 def test_restriction_takes_rows_and_columns() -> None:
@@ -181,7 +182,7 @@ def test_rounding_uncorrelated_inputs_is_plain_rounding() -> None:
 def test_rounding_beats_plain_rounding_on_correlated_inputs(bits: int, seed: int) -> None:
     limits = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     weight = weights(70, rows=16, seed=seed).float()
-    moments = solvers.damp(gram(inputs(70, seed=seed + 10)).float())
+    moments = linear_algebra.damp(gram(inputs(70, seed=seed + 10)).float())
     scale = steps(weight, limits) * (0.5 if bits == 2 else 1)
     found = solvers.round_columns(weight, solvers.inverse_factor(moments), scale, limits)
     ours = solvers.error(weight - found * scale[..., None], moments).sum()
@@ -347,7 +348,7 @@ def test_quads_choose_under_what_the_quads_before_passed_on() -> None:
 @pytest.mark.parametrize("samples", [30, 400])
 def test_no_row_of_a_random_layer_is_worse_than_plainly_rounded(bits: int, samples: int) -> None:
     weight = weights(70, rows=8).float()
-    moments = solvers.damp(gram(inputs(70, samples=samples)).float())
+    moments = linear_algebra.damp(gram(inputs(70, samples=samples)).float())
     check(weight, moments, bits)
 
 
@@ -362,7 +363,7 @@ def test_no_row_of_a_real_layer_is_worse_than_plainly_rounded(tiny: Target, bits
         for centred in (False, True):
             [weight] = layer.blocks.split(tiny.model.get_submodule(name).weight.detach())
             [moments] = layer.of(centred=centred)
-            better += check(weight, solvers.damp(moments), bits)
+            better += check(weight, linear_algebra.damp(moments), bits)
     assert better > 20
 
 

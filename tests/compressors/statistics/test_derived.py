@@ -54,7 +54,7 @@ def never(*_: object, **__: object) -> NoReturn:
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in (
         "leanfront.core.compressors.pruning.criteria.collect",
-        "leanfront.core.compressors.pruning.criteria._gradients",
+        "leanfront.core.compressors.pruning.saliency._gradients",
         "leanfront.core.compressors.pruning.criteria.removal",
     ):
         monkeypatch.setattr(place, never)
@@ -74,7 +74,7 @@ def test_what_one_process_made_another_reads_bit_for_bit(
 
 
 def test_moments_come_back_whole(tiny: Target, tmp_path: Path) -> None:
-    one, two = (Compressor(tiny, cache=BankCache(tmp_path)).materials for _ in range(2))
+    one, two = (Compressor(tiny, cache=BankCache(tmp_path)).context for _ in range(2))
     fresh, read = one.saliency.moments, two.saliency.moments
     assert list(fresh) == list(read)
     for layer in fresh:
@@ -148,11 +148,11 @@ def test_only_what_was_made_of_the_same_is_read(
     moments: bool,
     gradients: bool,
 ) -> None:
-    saliency = Compressor(variant(tiny), cache=BankCache(tmp_path)).materials.saliency
+    saliency = Compressor(variant(tiny), cache=BankCache(tmp_path)).context.saliency
     assert set(saliency.moments) == {"conv1", "conv2", "linear"}
     saliency.gradient("conv1")
     forbid(monkeypatch)
-    other = Compressor(variant(tiny, **change), cache=BankCache(tmp_path)).materials.saliency  # type: ignore[arg-type]
+    other = Compressor(variant(tiny, **change), cache=BankCache(tmp_path)).context.saliency  # type: ignore[arg-type]
     for read, look in ((moments, lambda: other.moments), (gradients, lambda: other.gradient("conv1"))):
         if read:
             look()

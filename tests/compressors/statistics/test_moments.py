@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from leanfront.core.compressors import Part
 from leanfront.core.compressors.refit import solvers
+from leanfront.core.compressors.statistics import linear_algebra
 from leanfront.core.compressors.statistics.moments import (
     FEWEST_SAMPLES,
     Blocks,
@@ -363,7 +364,7 @@ def test_constant_inputs_leave_a_solvable_problem() -> None:
     layer = collect(model, structure, [images(64)], 64)["2"]
     for centred in (False, True):
         [gram] = layer.of(centred=centred)
-        assert torch.isfinite(solvers.inverse_factor(solvers.damp(gram))).all()
+        assert torch.isfinite(solvers.inverse_factor(linear_algebra.damp(gram))).all()
 
 
 # Fisher.

@@ -32,7 +32,7 @@ def folded(module: nn.Module, norms: dict[str, str]) -> nn.Module:
 def test_outputs_stay(nets: Any, make_target: Any, name: str) -> None:
     target = make_target(nets[name].build())
     compressor = Compressor(target)
-    foldable = compressor.materials.foldable
+    foldable = compressor.context.foldable
     assert set(foldable.values()) == set(norms_in(target.model))
     structure = compressor.structure
     for configuration in (
@@ -120,7 +120,7 @@ def test_what_cannot_be_folded_is_left(make_target: Any, kind: type[nn.Module]) 
     with torch.no_grad():
         model.train()(3 * PROBE + 1)
     compressor = Compressor(make_target(model.eval()))
-    assert compressor.materials.foldable == {}
+    assert compressor.context.foldable == {}
 
 
 def test_a_second_reader_is_noticed() -> None:
@@ -133,4 +133,4 @@ def test_a_second_reader_is_noticed() -> None:
 
 
 def test_a_norm_behind_an_activation_is_not_the_layers(make_target: Any) -> None:
-    assert Compressor(make_target(ChangedBetween().eval())).materials.saliency.norms == {}
+    assert Compressor(make_target(ChangedBetween().eval())).context.saliency.norms == {}

@@ -59,7 +59,7 @@ def watched(
     compressor: Compressor, channels: Mapping[str, int]
 ) -> tuple[Features, nn.Module, nn.Module, Tensor, Any]:
     compressed = compressor.materialise(Configuration(channels=channels, weight_bits={"stem": 8}))
-    teacher = compressor.materials.dense()
+    teacher = compressor.context.dense()
     inputs = channels_last(next(compressor.target.validation.batches(16, torch.device("cpu")))[0])
     features = Features(compressed.module, teacher, compressor.structure, inputs)
     return features, compressed.module, teacher, inputs, compressed
@@ -132,7 +132,7 @@ def test_a_model_without_blocks_has_nothing_to_match(nets: Mapping[str, Any], ma
     compressor = Compressor(make_target(nets["chain"].build()))
     compressed = compressor.materialise(Configuration(weight_bits={"conv1": 4}))
     inputs = next(compressor.target.validation.batches(16, torch.device("cpu")))[0]
-    features = Features(compressed.module, compressor.materials.dense(), compressor.structure, inputs)
+    features = Features(compressed.module, compressor.context.dense(), compressor.structure, inputs)
     assert features.loss() is None
 
 

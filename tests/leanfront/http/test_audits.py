@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from leanfront.core.storage.jobs import AUDIT, MEASURE
 from leanfront.core.targets import resolve
 from leanfront.core.targets.registry import Registry
 from leanfront.errors import LeanfrontError, NotFoundError, UsageError
-from leanfront.http.schemas import audits as audit_schemas
-from leanfront.http.schemas import objects as schemas
+from leanfront.http.schemas.audits import Audit, AuditRow
+from leanfront.http.schemas.selections import Feasible, Infeasible
 from leanfront.local.search_result import SearchResult
 from leanfront.remote.client import Client
 from leanfront.remote.search import RemoteSearch
-from leanfront.worker.handlers import Place
 from leanfront.worker.runner import Runner
+from leanfront.worker.settings import WorkerSettings
 from tests.leanfront.runners import working
 
 API = "/api/v1"
@@ -47,7 +48,7 @@ def searched(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         options = SearchOptions(trials=8, sampler="random")
         for name, target, file in (("mine", "pictured", PICTURED), ("bare", "tiny", tiny_file)):
             store.create_search(searching.queued(name, f"{file}:target", options, registered=target))
-        Runner(store, Place(registry(tiny_file))).run(once=True)
+        Runner(store, WorkerSettings(registry(tiny_file))).run(once=True)
         assert [each.state for each in store.searches()] == ["done", "done"]
     return folder
 
@@ -96,7 +97,7 @@ def test_auditing_a_candidate(url: str, mine: RemoteSearch, own: FrontierStore, 
     whole = httpx2.get(f"{path}/classes")
     assert {**rows[1], "document": whole.json()["document"]} == whole.json()
     assert rows[1]["parameters"]["models"] == 3
-    for value, model in ((rows, list[audit_schemas.AuditRow]), (whole.json(), audit_schemas.Audit)):
+    for value, model in ((rows, list[AuditRow]), (whole.json(), Audit)):
         adapter: TypeAdapter[Any] = TypeAdapter(model)
         assert adapter.dump_python(adapter.validate_python(value), mode="json", exclude_unset=True) == value
     for address, answer in ((path, httpx2.get(path)), (f"{path}/classes", whole)):
@@ -125,7 +126,7 @@ def test_a_budget_on_what_nobody_has_measured(
     assert found["unmeasured"]["metrics"] == ["mce"]
     by_accuracy = sorted(own.candidates("mine"), key=lambda each: (-(each.accuracy or 0), each.id or 0))
     assert found["unmeasured"]["candidates"] == [each.id for each in by_accuracy]
-    adapter = TypeAdapter(schemas.Infeasible)
+    adapter = TypeAdapter(Infeasible)
     assert adapter.dump_python(adapter.validate_python(found), mode="json", exclude_unset=True) == found
     assert mine.selection(maximum={"mce": 1.2}).to_json() == found
     for number in range(2):
@@ -150,7 +151,7 @@ def test_a_budget_on_what_nobody_has_measured(
     assert found["feasible"] is True
     assert found["candidate"]["accuracy"] == max(each.accuracy or 0 for each in held)
     assert all(values[each] is None for each in found.get("unmeasured", {"candidates": []})["candidates"])
-    adapter = TypeAdapter(schemas.Feasible)  # type: ignore[assignment]
+    adapter = TypeAdapter(Feasible)  # type: ignore[assignment]
     assert adapter.dump_python(adapter.validate_python(found), mode="json", exclude_unset=True) == found
     shown = httpx2.get(frontier).json()["candidates"]
     assert {each["id"] for each in shown} == {each.id for each in held}
@@ -304,6 +305,22 @@ def test_candidates_that_cannot_be_audited(client: httpx2.Client, store: Frontie
     assert job is not None
     assert AuditOptions.from_json(job[0].parameters["options"]).levels == ("pruning",)
     assert not set(PATHS) & set(job[0].parameters["options"])
+
+
+def test_the_same_asked_for_by_many_at_once_is_one_job(client: httpx2.Client, store: FrontierStore) -> None:
+    bodies = {
+        "/searches/mine/audits": {"kinds": ["classes"], "levels": ["pruning"]},
+        "/searches/mine/measure": {"maximum": {"mce": 1.2}},
+        "/candidates/1/audits": {"kinds": ["classes"]},
+    }
+    with ThreadPoolExecutor(8) as threads:
+        for path, body in bodies.items():
+            answers = list(threads.map(lambda _: client.post(API + path, json=body), range(16)))
+            assert {answer.status_code for answer in answers} == {202}
+            assert len({answer.json()["id"] for answer in answers}) == 1
+            assert len({answer.headers["location"] for answer in answers}) == 1
+    assert store.jobs.counts()[AUDIT, "queued"] == 2
+    assert store.jobs.counts()[MEASURE, "queued"] == 1
 
 
 def test_what_a_worker_cannot_audit(url: str, own: FrontierStore, tiny_file: Path) -> None:

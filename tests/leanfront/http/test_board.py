@@ -11,8 +11,9 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from leanfront.core.storage import FrontierStore, marks
-from leanfront.http import Keys, board
+from leanfront.core.storage import FrontierStore, Mark, Marks
+from leanfront.http import Keys
+from leanfront.http.streams import board
 from tests.leanfront.http.test_events import events, gauge, until
 
 API = "/api/v1"
@@ -84,7 +85,7 @@ def test_only_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(board, "NEWEST", 3)
-    monkeypatch.setattr(board, "MOST", 5)
+    monkeypatch.setattr(board, "MOST_SEARCHES", 5)
     for number in range(6):
         file_store.create_search(fill.record(f"s{number}", state="queued"))
     with (
@@ -109,13 +110,13 @@ def test_one_poller_however_many_follow(
 ) -> None:
     file_store.create_search(fill.record())
     looks: list[float] = []
-    real = marks.since
+    real = Marks.since
 
-    def counted(store: FrontierStore, first: int) -> list[marks.Mark]:
+    def counted(marks: Marks, first: int) -> list[Mark]:
         looks.append(time.monotonic())
-        return real(store, first)
+        return real(marks, first)
 
-    monkeypatch.setattr(marks, "since", counted)
+    monkeypatch.setattr(Marks, "since", counted)
     with serving(file_store, poll_seconds=0.2) as url, httpx2.Client(base_url=url, timeout=30) as client:
         with followed(client) as one, followed(client) as two, followed(client) as three:
             for found in (one, two, three):
@@ -182,7 +183,7 @@ def test_a_database_that_fails_for_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     file_store.create_search(fill.record())
-    monkeypatch.setattr("leanfront.http.events.PATIENCE", 0.05)
+    monkeypatch.setattr("leanfront.http.streams.hub.PATIENCE", 0.05)
 
     def rename(before: str, after: str) -> None:
         with file_store.database.connection(write=True) as connection:

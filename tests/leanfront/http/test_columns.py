@@ -122,7 +122,7 @@ def test_what_cannot_be_asked(file_client: httpx2.Client) -> None:
         ("columns=accuracy,beauty:test", "measured are accuracy, memory_bytes, macs"),
         ("columns=", "has no name"),
         ("columns=accuracy,,macs", "has no name"),
-        (f"columns={','.join(map(str, range(columns.MOST + 1)))}", "more than"),
+        (f"columns={','.join(map(str, range(columns.MOST_COLUMNS + 1)))}", "more than"),
         ("limit=0", "limit"),
         (f"limit={columns.LONGEST_PAGE + 1}", "limit"),
         ("column=accuracy", "does not take it"),

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from leanfront.core.search import TrialRecord
-from leanfront.core.storage import FrontierStore, marks
+from leanfront.core.storage import FrontierStore, Mark, Marks
 
 API = "/api/v1"
 EVENTS = f"{API}/searches/mine/events"
@@ -159,13 +159,13 @@ def test_one_poller_however_many_follow(
 ) -> None:
     file_store.create_search(fill.record())
     looks: list[float] = []
-    real = marks.mark
+    real = Marks.of
 
-    def counted(store: FrontierStore, name: str) -> marks.Mark:
+    def counted(marks: Marks, name: str) -> Mark:
         looks.append(time.monotonic())
-        return real(store, name)
+        return real(marks, name)
 
-    monkeypatch.setattr(marks, "mark", counted)
+    monkeypatch.setattr(Marks, "of", counted)
     with serving(file_store, poll_seconds=0.2) as url, httpx2.Client(base_url=url, timeout=30) as client:
         streams = [threading.Thread(target=follow, args=(client,)) for _ in range(8)]
         for stream in streams:

@@ -18,7 +18,7 @@ from leanfront.core.audit import KINDS
 from leanfront.core.audit.drawing import IMAGE
 from leanfront.core.storage import AuditRecord, FrontierStore
 from leanfront.core.targets import Target, resolve
-from leanfront.http.schemas import audit_figures as figure_schemas
+from leanfront.http.schemas.audit_figures import AuditFigures
 from leanfront.reports.audit_text import tables_of
 
 API = "/api/v1"
@@ -76,7 +76,7 @@ def test_all_kinds_are_told(served: httpx2.Client) -> None:
 def test_what_a_report_shows(served: httpx2.Client, audited: FrontierStore, kind: str) -> None:
     for record in of_kind(audited, kind):
         found = figures_of(served, record)
-        adapter: TypeAdapter[Any] = TypeAdapter(figure_schemas.AuditFigures)
+        adapter: TypeAdapter[Any] = TypeAdapter(AuditFigures)
         assert adapter.dump_python(adapter.validate_python(found), mode="json") == found
         told = record.to_json()
         for key in ("search", "candidate", "kind", "release", "created", "parameters"):

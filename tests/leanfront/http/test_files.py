@@ -27,8 +27,8 @@ from leanfront.errors import ArtifactError, LeanfrontError, NotFoundError, Targe
 from leanfront.locations import open_shelf
 from leanfront.remote.client import Client
 from leanfront.remote.search import RemoteSearch
-from leanfront.worker.handlers import Place
 from leanfront.worker.runner import Runner
+from leanfront.worker.settings import WorkerSettings
 
 API = "/api/v1"
 
@@ -41,7 +41,7 @@ def searched(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("LEANFRONT_ARTIFACTS", str(folder / "artifacts"))
         options = SearchOptions(trials=12)
         store.create_search(searching.queued("mine", f"{tiny_file}:target", options, registered="tiny"))
-        Runner(store, Place(Registry.of([f"tiny={tiny_file}:target"]))).run(once=True)
+        Runner(store, WorkerSettings(Registry.of([f"tiny={tiny_file}:target"]))).run(once=True)
         assert store.search("mine").state == "done"
     return folder
 
@@ -60,7 +60,7 @@ def url(own: FrontierStore, serving: Callable[..., Any]) -> Iterator[str]:
 @contextmanager
 def working(store: FrontierStore, tiny_file: Path) -> Iterator[Runner]:
     """A runner that takes jobs meanwhile."""
-    runner = Runner(store, Place(Registry.of([f"tiny={tiny_file}:target"]), device="cpu"))
+    runner = Runner(store, WorkerSettings(Registry.of([f"tiny={tiny_file}:target"]), device="cpu"))
     thread = threading.Thread(target=runner.run)
     thread.start()
     try:
@@ -242,7 +242,7 @@ def test_verifying_over_the_network(
 
 
 def test_a_job_that_fails_says_why(mine: RemoteSearch, own: FrontierStore, tiny_file: Path) -> None:
-    runner = Runner(own, Place(Registry.of([f"tiny={tiny_file}:breaks"])))
+    runner = Runner(own, WorkerSettings(Registry.of([f"tiny={tiny_file}:breaks"])))
     thread = threading.Thread(target=runner.run)
     thread.start()
     try:

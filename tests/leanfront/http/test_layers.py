@@ -17,7 +17,7 @@ from leanfront.core.search import Candidate, SearchRecord
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target
 from leanfront.errors import NotFoundError, UsageError
-from leanfront.http.schemas import layers as layer_schemas
+from leanfront.http.schemas.layers import Layers
 from leanfront.remote.client import Client
 from leanfront.reports.layers import layers_json
 
@@ -49,7 +49,7 @@ def test_the_same_over_the_network_and_at_hand(
             assert remote.id is not None
             found = remote.layers()
             assert found == json.loads(json.dumps(local.candidate(remote.id).layers()))
-            adapter = TypeAdapter(layer_schemas.Layers)
+            adapter = TypeAdapter(Layers)
             assert adapter.dump_python(adapter.validate_python(found), mode="json") == found
             assert (found["candidate"], found["search"]) == (remote.id, "mine")
         first = plain.get(f"{API}/candidates/{remote.id}/layers")

@@ -15,11 +15,11 @@ from leanfront.core.search import SearchOptions
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets.registry import Registry
 from leanfront.errors import NotFoundError, UsageError
-from leanfront.http.schemas import objects as schemas
+from leanfront.http.schemas.candidates import Candidate
 from leanfront.remote.client import Client
 from leanfront.remote.search import RemoteSearch
-from leanfront.worker.handlers import Place
 from leanfront.worker.runner import Runner
+from leanfront.worker.settings import WorkerSettings
 from tests.leanfront.runners import working
 
 API = "/api/v1"
@@ -39,7 +39,7 @@ def searched(tiny_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, target, function in (("mine", "small", "recoverable"), ("bare", "tiny", "target")):
             reference = f"{tiny_file}:{function}"
             store.create_search(searching.queued(name, reference, options, registered=target))
-        Runner(store, Place(registry(tiny_file))).run(once=True)
+        Runner(store, WorkerSettings(registry(tiny_file))).run(once=True)
         assert [each.state for each in store.searches()] == ["done", "done"]
     return folder
 
@@ -83,7 +83,7 @@ def test_recovering_over_the_network(
     found = httpx2.get(f"{path}/recoveries").json()
     assert [each["id"] for each in found] == [made.id]
     assert found[0]["parent"] == worst.id
-    adapter = TypeAdapter(list[schemas.Candidate])
+    adapter = TypeAdapter(list[Candidate])
     written = adapter.dump_python(adapter.validate_python(found), mode="json", exclude_unset=True)
     assert written == found
     assert found[0]["configuration"]["recovery"] == [dict(made.configuration.recovery[0])]

@@ -13,30 +13,31 @@ from click.testing import CliRunner
 from pydantic import TypeAdapter
 
 import leanfront
-from leanfront.cli.main import main
+from leanfront.cli import main
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target
 from leanfront.core.targets.registry import Registry
 from leanfront.http.schemas import (
-    audit_figures as figure_schemas,
+    audit_figures,
+    audits,
+    candidates,
+    columns,
+    comparisons,
+    coverage,
+    files,
+    frontier,
+    health,
+    jobs,
+    layers,
+    neighbours,
+    progress,
+    searches,
+    selections,
+    targets,
+    verifications,
 )
-from leanfront.http.schemas import (
-    audits as audit_schemas,
-)
-from leanfront.http.schemas import (
-    columns as column_schemas,
-)
-from leanfront.http.schemas import (
-    files as file_schemas,
-)
-from leanfront.http.schemas import (
-    layers as layer_schemas,
-)
-from leanfront.http.schemas import (
-    objects as schemas,
-)
-from leanfront.worker.handlers import Place
 from leanfront.worker.runner import Runner
+from leanfront.worker.settings import WorkerSettings
 
 API = "/api/v1"
 
@@ -48,37 +49,37 @@ def get(client: httpx2.Client, path: str, status: int = 200, **parameters: Any) 
 
 
 ANSWERS = [
-    ("/health", schemas.Health),
-    ("/targets", list[schemas.Target]),
-    ("/searches", list[schemas.SearchRow]),
-    ("/searches/mine", schemas.Search),
-    ("/searches/mine/frontier", schemas.Frontier),
-    ("/searches/mine/frontier?limit=2", schemas.Frontier),
-    ("/searches/mine/select", schemas.Feasible),
-    ("/searches/mine/select?max_memory_bytes=1", schemas.Infeasible),
-    ("/searches/mine/knee", schemas.Feasible),
-    ("/searches/mine/hypervolume", schemas.Hypervolume),
-    ("/searches/mine/coverage", schemas.Coverage),
-    ("/searches/mine/candidates", column_schemas.Columns),
-    ("/searches/mine/candidates?columns=accuracy:validation,file_bytes&limit=2", column_schemas.Columns),
-    ("/searches/mine/progress", column_schemas.Progress),
-    ("/candidates/1", schemas.Candidate),
-    ("/candidates/1/configuration", schemas.Configuration),
-    ("/candidates/1/neighbours", schemas.Neighbours),
-    ("/candidates/1/layers", layer_schemas.Layers),
-    ("/candidates/1/verification", schemas.Verification),
-    ("/candidates/1/artifacts", list[file_schemas.File]),
-    ("/candidates/1/recoveries", list[schemas.Candidate]),
-    ("/candidates/1/audits", list[audit_schemas.AuditRow]),
-    ("/candidates/1/audits/classes", audit_schemas.Audit),
-    ("/searches/mine/audits", list[audit_schemas.AuditRow]),
-    ("/searches/mine/audits/classes", audit_schemas.Audit),
-    ("/audits/kinds", list[figure_schemas.AuditKind]),
-    ("/candidates/1/audits/classes/figures", figure_schemas.AuditFigures),
-    ("/searches/mine/audits/classes/figures", figure_schemas.AuditFigures),
-    ("/searches/mine/select?max_mce=1.2", schemas.Infeasible),
-    ("/compare?ids=1,2,3", schemas.Comparison),
-    ("/jobs/1", schemas.Job),
+    ("/health", health.Health),
+    ("/targets", list[targets.Target]),
+    ("/searches", list[searches.SearchRow]),
+    ("/searches/mine", searches.Search),
+    ("/searches/mine/frontier", frontier.Frontier),
+    ("/searches/mine/frontier?limit=2", frontier.Frontier),
+    ("/searches/mine/select", selections.Feasible),
+    ("/searches/mine/select?max_memory_bytes=1", selections.Infeasible),
+    ("/searches/mine/knee", selections.Feasible),
+    ("/searches/mine/hypervolume", frontier.Hypervolume),
+    ("/searches/mine/coverage", coverage.Coverage),
+    ("/searches/mine/candidates", columns.Columns),
+    ("/searches/mine/candidates?columns=accuracy:validation,file_bytes&limit=2", columns.Columns),
+    ("/searches/mine/progress", progress.Progress),
+    ("/candidates/1", candidates.Candidate),
+    ("/candidates/1/configuration", candidates.Configuration),
+    ("/candidates/1/neighbours", neighbours.Neighbours),
+    ("/candidates/1/layers", layers.Layers),
+    ("/candidates/1/verification", verifications.Verification),
+    ("/candidates/1/artifacts", list[files.File]),
+    ("/candidates/1/recoveries", list[candidates.Candidate]),
+    ("/candidates/1/audits", list[audits.AuditRow]),
+    ("/candidates/1/audits/classes", audits.Audit),
+    ("/searches/mine/audits", list[audits.AuditRow]),
+    ("/searches/mine/audits/classes", audits.Audit),
+    ("/audits/kinds", list[audit_figures.AuditKind]),
+    ("/candidates/1/audits/classes/figures", audit_figures.AuditFigures),
+    ("/searches/mine/audits/classes/figures", audit_figures.AuditFigures),
+    ("/searches/mine/select?max_mce=1.2", selections.Infeasible),
+    ("/compare?ids=1,2,3", comparisons.Comparison),
+    ("/jobs/1", jobs.Job),
 ]
 
 
@@ -224,7 +225,7 @@ def test_a_search_through_the_network_is_driven_to_its_end(
         httpx2.Client(base_url=url) as client,
     ):
         assert client.post(f"{API}/searches", json={"target": "tiny", "trials": 5}).status_code == 201
-        Runner(store, Place(registry=registry)).run(once=True)
+        Runner(store, WorkerSettings(registry=registry)).run(once=True)
         found = get(client, "/searches/tiny")
         assert (found["state"], found["trials"]) == ("done", 5), found
         assert get(client, "/searches/tiny/coverage")["parameters"] > 0

@@ -1,0 +1,86 @@
+"""The functions behind `formats.FORMATS`: a candidate's file, what is shipped."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from leanfront.core.compressors.artifact.packed_file import write
+from leanfront.core.compressors.compressor import Compressed
+from leanfront.core.compressors.statistics.calibration import Calibration
+from leanfront.core.compressors.structure.structure import Structure
+from leanfront.core.targets import Target
+from leanfront.core.targets.architectures import architecture_name
+from leanfront.errors import CompressionError
+
+RANGE_SAMPLES, RANGE_BATCH = 256, 32
+"""Calibration samples that ranges of layers' outputs are seen on, and how many at once."""
+
+
+def packed(compressed: Compressed, structure: Structure, target: Target) -> bytes:
+    """The packed artifact, which `leanfront.load` reads: its length is the candidate's ``file_bytes``."""
+    return write(compressed, structure, architecture_name(target))
+
+
+def program(compressed: Compressed, structure: Structure, target: Target) -> bytes:
+    """A `torch.export` program with a free batch size: runs without leanfront, its weights as float32.
+
+    Raises:
+        CompressionError: the model cannot be traced.
+    """
+    example = target.example_input
+    # A batch of one would be taken for a constant.
+    inputs = (torch.cat([example, example]) if len(example) == 1 else example,)
+    module = compressed.module
+    for tensor in (*module.parameters(), *module.buffers()):
+        # A slice would be saved with all that it was cut from, and channels that lie innermost are warned of.
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    try:
+        exported = torch.export.export(
+            module, inputs, dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
+        )
+        file = io.BytesIO()
+        torch.export.save(exported, file)
+    except Exception as error:  # whatever the tracer stumbles over
+        reason = str(error).strip().partition("\n")[0]
+        raise CompressionError(f"torch.export cannot trace this model: {reason}") from error
+    return file.getvalue()
+
+
+def onnx_file(compressed: Compressed, structure: Structure, target: Target) -> bytes:
+    """An ONNX model with a free batch size: integer weights, and integer arithmetic where inputs are quantised.
+
+    Raises:
+        CompressionError: the model cannot be traced, or is too large for one file.
+    """
+    # It takes a second to import.
+    from leanfront.core.compressors.exchange.onnx_file import onnx_model
+
+    calibration = Calibration(target, samples=RANGE_SAMPLES)
+    return onnx_model(
+        compressed,
+        structure,
+        target.example_input,
+        target=architecture_name(target),
+        calibration=(part for inputs in calibration.batches for part in torch.split(inputs, RANGE_BATCH)),
+    )
+
+
+def onnx_notes(path: Path) -> list[str]:
+    """What an ONNX file says of itself that its user should know."""
+    import onnx
+
+    said = {each.key: each.value for each in onnx.load(path).metadata_props}
+    wider, integer, dequantised = (
+        json.loads(said[f"leanfront.{key}"]) for key in ("wider", "integer", "dequantised")
+    )
+    found = [f"{count} tensors of {kind}" for kind, count in sorted(Counter(wider.values()).items())]
+    if integer:
+        found.append(f"{len(integer)} layers multiply integers")
+    if dequantised:
+        found.append(f"{len(dequantised)} layers with quantised weights run dequantised, in float32")
+    return found

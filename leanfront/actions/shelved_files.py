@@ -1,0 +1,61 @@
+"""Files of candidates in the artifact folder, as recovering them needs them."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+from leanfront.core.compressors import Recovery
+from leanfront.core.compressors.exchange.formats import PACKED
+from leanfront.core.compressors.statistics.cache import content_key
+from leanfront.core.search import Candidate
+from leanfront.core.storage import FrontierStore, Shelf
+from leanfront.errors import NotFoundError, StorageError
+
+
+class ShelvedFiles:
+    """Files of candidates in the artifact folder, as `leanfront.core.search/recovering.py` needs them.
+
+    Args:
+        store: where candidates are.
+        shelf: where files are kept.
+    """
+
+    def __init__(self, store: FrontierStore, shelf: Shelf) -> None:
+        self._store, self._shelf = store, shelf
+
+    def packed(self, candidate: Candidate) -> bytes | None:
+        """The packed file that is kept of a candidate, or None where none is, or it is damaged."""
+        assert candidate.id is not None
+        record = self._shelf.find(candidate.id, PACKED)
+        if record is None:
+            return None
+        try:
+            content = self._shelf.folder.read(record.digest)
+        except NotFoundError:
+            return None
+        return content if hashlib.sha256(content).hexdigest() == record.digest else None
+
+    def checkpoint(self, candidate: Candidate, settings: Recovery) -> Path:
+        """Where the training of a candidate with these settings says how far it is."""
+        key = content_key(repr(sorted(settings.to_json().items())))[:16]
+        return self._shelf.folder.checkpoint(f"{candidate.id}-{key}.safetensors")
+
+    def add(self, candidate: Candidate, content: bytes | None) -> Candidate:
+        """Store a recovered candidate with its packed file, both or neither; or the one that is stored already."""
+        if content is None:
+            return self._store.add_recovered(candidate)
+        # The file first: who dies before the row names it leaves a stray one, and never a candidate without its file.
+        digest = self._shelf.folder.put(content)
+        stored: Candidate | None = None
+        try:
+            stored = self._store.add_recovered(
+                candidate, lambda session, identifier: self._shelf.link(session, identifier, PACKED, content)
+            )
+        finally:
+            known = None if stored is None or stored.id is None else self._shelf.find(stored.id, PACKED)
+            if known is None or known.digest != digest:
+                with suppress(StorageError):
+                    self._shelf.discard([digest])
+        return stored
