@@ -4,6 +4,7 @@ from .database import Database, open_database, upgrade
 from .frontier_store import FrontierStore
 from .integrity import Report, SearchCheck, check
 from .jobs import Job, Jobs, Lease, Runner, runner_name
+from .marks import About, Mark, Marks
 from .pages import Neighbours, Page, Step
 from .reading import ArtifactRecord, FrontierReader
 from .searches import require_name
@@ -11,6 +12,7 @@ from .shelf import Shelf
 from .trials import TrialEvent
 
 __all__ = [
+    "About",
     "ArtifactRecord",
     "ArtifactStore",
     "AuditRecord",
@@ -20,6 +22,8 @@ __all__ = [
     "Job",
     "Jobs",
     "Lease",
+    "Mark",
+    "Marks",
     "Neighbours",
     "Page",
     "Report",

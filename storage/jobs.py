@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import socket
 import uuid
@@ -10,14 +12,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Insert, and_, delete, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from leanfront.core.search.candidate import ENDED, STATES
 from leanfront.core.storage.database import Database
+from leanfront.core.storage.failures import UnstorableError
 from leanfront.core.storage.records import plain
-from leanfront.core.storage.tables import CandidateRow, JobRow, RunnerRow, SearchRow
+from leanfront.core.storage.tables import PENDING, CandidateRow, JobRow, RunnerRow, SearchRow, table
 from leanfront.errors import BusyError, LeaseLostError, NotFoundError, UsageError
 
 SEARCH = "search"
@@ -36,7 +39,6 @@ LEASE_SECONDS = 30.0
 FORGOTTEN = timedelta(days=1)
 ATTEMPTS = 5
 """How often a job is claimed without getting any further before it is given up: it may be what kills its runners."""
-_OPEN = ("queued", "running")
 # A process number comes back, after a restart of a container even at once.
 _RANDOM = uuid.uuid4().hex[:8]
 
@@ -150,49 +152,57 @@ class Jobs:
         candidate: int | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> Job:
-        """Add a job. Of the kind `SEARCH` a search has one: it is queued again where it has ended.
+        """Add a job, unless the same waits or runs already: then that one is returned, whoever asks at once.
 
-        One on a candidate that is the same as one that waits or runs is not added again: that one is returned.
+        The same are jobs of a kind on one search and candidate with equal parameters. One that was asked to stop is
+        not the same any more. Of the kind `SEARCH` a search has one job: it is queued again where it has ended.
 
         Raises:
             NotFoundError: no such search, or no such candidate in it.
             BusyError: the search's own job is queued or running.
         """
+        wanted = dict(parameters or {})
         with self._database.writing() as session:
-            # Whoever deletes a search locks it before its candidates, and so does this.
-            owner = _search(session, search, share=candidate is not None and kind != SEARCH)
+            if kind == SEARCH:
+                return self._queue_search(session, search, wanted)
+            # Held until the end, so that neither it nor its candidates are deleted meanwhile.
+            owner = _search(session, search, share=True)
             if candidate is not None:
-                # Of two who queue the same, the second sees what the first did.
-                key = {"key_share": True}
-                found = session.get(CandidateRow, candidate, with_for_update=key)
+                found = session.get(CandidateRow, candidate)
                 if found is None or found.search_id != owner.id:
                     raise NotFoundError(f"search '{search}' has no candidate {candidate}")
-                for row in session.scalars(
-                    select(JobRow).where(
-                        JobRow.candidate_id == candidate, JobRow.kind == kind, JobRow.state.in_(_OPEN)
-                    )
-                ):
-                    if row.parameters == dict(parameters or {}) and not row.cancelling:
-                        return _job(row, search)
-            if kind == SEARCH:
-                row = of_search(session, owner.id)
-                if row.state in ("queued", "running") and not row.local:
-                    raise BusyError(
-                        f"search '{search}' is {row.state} already: cancel it first, or wait for its end"
-                    )
-                require_free(row, search, self._database.now(session))
-                row.local, row.cancelling, row.attempts = False, False, 0
-                row.runner, row.lease_until, row.ended = None, None, None
-                set_job_state(session, row, "queued", None)
-            else:
-                row = JobRow(kind=kind, search_id=owner.id, candidate_id=candidate, state="queued")
-                session.add(row)
-            row.parameters = dict(parameters or {})
-            try:
-                session.flush()
-            except IntegrityError:
-                raise NotFoundError(f"search '{search}' was deleted meanwhile") from None
+            fresh = {
+                "kind": kind,
+                "search_id": owner.id,
+                "candidate_id": candidate,
+                "parameters": wanted,
+                "state": "queued",
+                "digest": digest(kind, owner.id, candidate, wanted),
+            }
+            same = select(JobRow).where(JobRow.digest == fresh["digest"], PENDING)
+            while (row := session.scalar(same)) is None:
+                # Where another adds the same at this moment, its end is waited for and nothing is added. Should its
+                # job be over by the time it is looked for, there is room for this one.
+                session.execute(self._unless_there(fresh))
             return _job(row, search)
+
+    def _unless_there(self, values: Mapping[str, Any]) -> Insert:
+        jobs = table(JobRow)
+        if self._database.is_sqlite:
+            return sqlite.insert(jobs).values(values).on_conflict_do_nothing()
+        return postgresql.insert(jobs).values(values).on_conflict_do_nothing()
+
+    def _queue_search(self, session: Session, search: str, parameters: dict[str, Any]) -> Job:
+        row = of_search(session, _search(session, search).id)
+        if row.state in ("queued", "running") and not row.local:
+            raise BusyError(f"search '{search}' is {row.state} already: cancel it first, or wait for its end")
+        require_free(row, search, self._database.now(session))
+        row.local, row.cancelling, row.attempts = False, False, 0
+        row.runner, row.lease_until, row.ended = None, None, None
+        row.parameters = parameters
+        set_job_state(session, row, "queued", None)
+        session.flush()
+        return _job(row, search)
 
     def claim(
         self, runner: str, kinds: Sequence[str], seconds: float = LEASE_SECONDS
@@ -350,6 +360,15 @@ class Jobs:
             since = self._database.now(session) - timedelta(seconds=seconds)
             rows = session.scalars(select(RunnerRow).where(RunnerRow.seen >= since).order_by(RunnerRow.name))
             return [Runner(r.name, r.version, tuple(r.kinds), r.started, r.seen) for r in rows]
+
+
+def digest(kind: str, search: int, candidate: int | None, parameters: Mapping[str, Any]) -> str:
+    """SHA-256 of what a job does, in hexadecimal digits: equal for the same. Raises `UnstorableError`: no JSON."""
+    try:
+        text = json.dumps([kind, search, candidate, parameters], allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise UnstorableError(str(error)) from None
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def held(session: Session, lease: Lease, *, lock: bool = False) -> JobRow:

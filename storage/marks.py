@@ -9,15 +9,16 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
-from leanfront.core.objectives import Objective
-from leanfront.core.search import ENDED
-from leanfront.core.storage import FrontierStore
+from leanfront.core.objectives.objective import Objective
+from leanfront.core.search.candidate import ENDED
+from leanfront.core.storage.database import Database
 from leanfront.core.storage.searches import find_search
-from leanfront.core.storage.tables import CandidateRow, SearchRow, table
+from leanfront.core.storage.tables import AuditRow, CandidateRow, SearchRow, table
 
 # Columns of the table: those of its class would cost each query more than the database takes for it.
 _SEARCHES = table(SearchRow).c
 _CANDIDATES = table(CandidateRow).c
+_AUDITS = table(AuditRow).c
 _COLUMNS = select(
     _SEARCHES.id,
     _SEARCHES.name,
@@ -86,51 +87,71 @@ class About:
     created: datetime
 
 
-def mark(store: FrontierStore, name: str) -> Mark:
-    """The mark of a search. Raises `NotFoundError`, naming the searches that exist."""
-    # A session would cost more than the query.
-    with store.database.single() as connection:
-        row = connection.execute(_NAMED, {"name": name}).one_or_none()
-    if row is None:
-        with store.database.reading() as session:
-            row = session.execute(_COLUMNS.where(_SEARCHES.id == find_search(session, name).id)).one()
-    return _mark(row)
+class Marks:
+    """Looks at searches that cost little: whoever keeps answers, or follows searches, looks often.
 
+    Args:
+        database: an open one.
+    """
 
-def newest(store: FrontierStore, limit: int) -> list[Mark]:
-    """The marks of the searches that were made last."""
-    with store.database.reading() as session:
-        return [_mark(row) for row in session.execute(_COLUMNS.order_by(_SEARCHES.id.desc()).limit(limit))]
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
+    def of(self, name: str) -> Mark:
+        """The mark of a search. Raises `NotFoundError`, naming the searches that exist."""
+        # A session would cost more than the query.
+        with self._database.single() as connection:
+            row = connection.execute(_NAMED, {"name": name}).one_or_none()
+        if row is None:
+            with self._database.reading() as session:
+                row = session.execute(_COLUMNS.where(_SEARCHES.id == find_search(session, name).id)).one()
+        return _mark(row)
 
-def since(store: FrontierStore, first: int) -> list[Mark]:
-    """The marks of the search with that id and of all later ones, oldest first."""
-    with store.database.single() as connection:
-        return [_mark(row) for row in connection.execute(_SINCE, {"first": first})]
+    def newest(self, limit: int) -> list[Mark]:
+        """The marks of the searches that were made last, newest first."""
+        with self._database.single() as connection:
+            rows = connection.execute(_COLUMNS.order_by(_SEARCHES.id.desc()).limit(limit))
+            return [_mark(row) for row in rows]
 
+    def since(self, first: int) -> list[Mark]:
+        """The marks of the search with that id and of all later ones, oldest first."""
+        with self._database.single() as connection:
+            return [_mark(row) for row in connection.execute(_SINCE, {"first": first})]
 
-def about(store: FrontierStore, ids: Sequence[int]) -> dict[int, About]:
-    """What never changes of searches, by id; those that are not there are left out."""
-    if not ids:
-        return {}
-    columns = _SEARCHES.id, _SEARCHES.target, _SEARCHES.settings["registered"].as_string(), _SEARCHES.created
-    with store.database.single() as connection:
-        rows = connection.execute(select(*columns).where(_SEARCHES.id.in_(ids)))
-        return {identifier: About(*rest) for identifier, *rest in rows}
+    def about(self, ids: Sequence[int]) -> dict[int, About]:
+        """What never changes of searches, by id; those that are not there are left out."""
+        if not ids:
+            return {}
+        registered = _SEARCHES.settings["registered"].as_string()
+        wanted = select(_SEARCHES.id, _SEARCHES.target, registered, _SEARCHES.created)
+        with self._database.single() as connection:
+            rows = connection.execute(wanted.where(_SEARCHES.id.in_(ids)))
+            return {identifier: About(*rest) for identifier, *rest in rows}
 
+    def last_candidate(self, search: int) -> int:
+        """The largest id of the candidates of the search with that id; 0 without any."""
+        with self._database.single() as connection:
+            return connection.execute(_LAST, {"search": search}).scalar() or 0
 
-def last_candidate(store: FrontierStore, search: int) -> int:
-    """The largest id of the candidates of the search with that id; 0 without any."""
-    with store.database.single() as connection:
-        return connection.execute(_LAST, {"search": search}).scalar() or 0
+    def audits(self, search: int, kind: str, candidate: int | None = None) -> tuple[int, ...]:
+        """Ids of the audits of a kind of the search with that id: another one each time that it is audited again.
 
+        Args:
+            search: the search's id.
+            kind: of the audits.
+            candidate: whose audit alone; by default the search's own and all of its candidates.
+        """
+        wanted = select(_AUDITS.id).where(_AUDITS.search_id == search, _AUDITS.kind == kind)
+        if candidate is not None:
+            wanted = wanted.where(_AUDITS.candidate_id == candidate)
+        with self._database.single() as connection:
+            return tuple(connection.execute(wanted.order_by(_AUDITS.id)).scalars())
 
-def names_like(store: FrontierStore, stem: str) -> set[str]:
-    """Names of searches that start so."""
-    with store.database.reading() as session:
-        return set(
-            session.scalars(select(_SEARCHES.name).where(_SEARCHES.name.startswith(stem, autoescape=True)))
-        )
+    def names_like(self, stem: str) -> set[str]:
+        """Names of searches that start so."""
+        wanted = select(_SEARCHES.name).where(_SEARCHES.name.startswith(stem, autoescape=True))
+        with self._database.single() as connection:
+            return set(connection.execute(wanted).scalars())
 
 
 def _mark(row: Any) -> Mark:

@@ -20,6 +20,7 @@ from leanfront.core.storage.audits import AuditRecord
 from leanfront.core.storage.columns import Columns
 from leanfront.core.storage.database import Database
 from leanfront.core.storage.growth import Growth, growth
+from leanfront.core.storage.marks import Marks
 from leanfront.core.storage.measured import require_measured
 from leanfront.core.storage.memory import Known, Memory, Version
 from leanfront.core.storage.pages import Neighbours, Page
@@ -73,6 +74,7 @@ class FrontierReader:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.marks = Marks(database)
         self._memory = Memory()
         self._wider = WideFronts()
 

@@ -293,15 +293,21 @@ class AuditRow(Base):
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 
+PENDING = text("state IN ('queued', 'running') AND NOT cancelling")
+"""Jobs that will be done, or are being done: in these words in the index and in queries, or it would not be used."""
+
+
 class JobRow(Base):
     """Work for a runner. Who runs it holds a lease until `lease_until` by the database's clock; `token` grows
     with every claim, and what is written under an older one is refused. A `local` job is driven by the process
-    that made it: no worker takes it. `mark` is how far the job was at its last claim."""
+    that made it: no worker takes it. `mark` is how far the job was at its last claim. `digest` is of what is to be
+    done: of equal ones at most one waits or runs. It is null where a search is driven."""
 
     __tablename__ = "leanfront_jobs"
     __table_args__ = (
         Index(None, "state", "lease_until"),
         Index(None, "search_id", "kind"),
+        Index(None, "digest", unique=True, sqlite_where=PENDING, postgresql_where=PENDING),
         {"sqlite_autoincrement": True},
     )
 
@@ -323,6 +329,7 @@ class JobRow(Base):
     mark: Mapped[int] = mapped_column(BigInteger, default=0)
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
     ended: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    digest: Mapped[str | None] = mapped_column(String(64))
 
 
 class RunnerRow(Base):

@@ -4,48 +4,46 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from importlib import import_module
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.openapi.utils import get_openapi
 
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets.registry import Registry
-from leanfront.http import board
-from leanfront.http import pages as dashboard
-from leanfront.http.gate import SAFE, Gate, is_open
+from leanfront.http import openapi, pages
+from leanfront.http.gate import SAFE, Gate
 from leanfront.http.problems import Problem, install
 from leanfront.http.queries import documented
-from leanfront.http.routes import (
-    audit_arrays as arrays,
-)
-from leanfront.http.routes import (
-    audit_figures as figures,
-)
-from leanfront.http.routes import (
-    audits,
-    candidates,
-    columns,
-    files,
-    frontier,
-    layers,
-    progress,
-    searches,
-)
-from leanfront.http.routes import (
-    measurements as measuring,
-)
-from leanfront.http.routes import (
-    recoveries as recovery,
-)
-from leanfront.http.routes import (
-    service as routes,
-)
-from leanfront.http.schemas import objects as schemas
 from leanfront.http.service import Service
 from leanfront.http.settings import Settings
 from leanfront.version import __version__
 
+NOUNS = (
+    "health",
+    "targets",
+    "jobs",
+    "searches",
+    "events",
+    "frontier",
+    "selections",
+    "coverage",
+    "columns",
+    "progress",
+    "measurements",
+    "candidates",
+    "neighbours",
+    "comparisons",
+    "layers",
+    "files",
+    "verifications",
+    "recoveries",
+    "audits",
+    "audit_arrays",
+    "audit_figures",
+    "metrics",
+)
+"""Modules of `leanfront.http.routes`, in the order of the document. Each has a `router`; the JSON that it takes and
+gives is in the module of `leanfront.http.schemas` of the same name."""
 _DESCRIPTION = """From a trained PyTorch model and a budget to the compressed version to ship.
 
 Answers are the objects that the command line prints with `--json`. Sizes are bytes, and may be asked for with
@@ -84,26 +82,10 @@ def create_app(
     )
     app.state.service = service
     install(app)
-    for module in (
-        routes,
-        searches,
-        board,
-        frontier,
-        columns,
-        progress,
-        measuring,
-        candidates,
-        layers,
-        files,
-        recovery,
-        audits,
-        arrays,
-        figures,
-    ):
-        app.include_router(module.router)
-    app.include_router(routes.measured)
-    app.router.routes.extend(dashboard.routes())
-    document = _document(app)
+    for noun in NOUNS:
+        app.include_router(import_module(f"leanfront.http.routes.{noun}").router)
+    app.router.routes.extend(pages.routes())
+    document = openapi.document(app)
     app.openapi = lambda: document  # type: ignore[method-assign]
     app.state.parameters = {
         (method.upper(), path): frozenset(
@@ -127,24 +109,3 @@ async def _json_only(request: Request) -> None:
             f"the body is of type {kind[:100] or 'none'!r}; send application/json",
             headers={"Accept": "application/json"},
         )
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document: the framework's, with problems and keys."""
-    document = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
-    )
-    components = document.setdefault("components", {})
-    problem = schemas.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    own = components.setdefault("schemas", {})
-    own |= problem.pop("$defs", {})
-    own["Problem"] = problem
-    for unused in ("HTTPValidationError", "ValidationError"):
-        own.pop(unused, None)
-    components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "One of the operator's API keys."}
-    }
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            operation["security"] = [{"key": []}, {}] if is_open(path) else [{"key": []}]
-    return document

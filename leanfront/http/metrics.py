@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from leanfront.core.storage import FrontierStore, marks
+from leanfront.core.storage import FrontierStore
 from leanfront.errors import StorageError
 from leanfront.version import __version__
 
@@ -82,7 +82,7 @@ class _Stored(Collector):
 
     def _read(self) -> list[Metric]:
         found: list[Metric] = []
-        searches = marks.newest(self._store, LISTED)
+        searches = self._store.marks.newest(LISTED)
         for name, help_, attribute in (
             ("leanfront_search_trials", "Trials stored.", "trials"),
             ("leanfront_search_frontier_size", "Members of the frontier.", "frontier_size"),

@@ -1,19 +1,15 @@
-"""Query parameters: documented ones only, limits on any measurement, and cursors of pages."""
+"""Query parameters: documented ones only, and limits on any measurement."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import math
 import re
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlencode
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 
 from leanfront.core.cost_models import COST_MODELS
 from leanfront.core.objectives import METRICS, Budget, known_objectives
@@ -172,6 +168,9 @@ async def asked(request: Request) -> Asked:
     )
 
 
+Limits = Annotated[Asked, Depends(asked)]
+
+
 def _culprit(found: Mapping[str, Mapping[str, str]], error: UsageError) -> dict[str, str]:
     """The limit that is refused, tried one by one: the message names the measurement, not the parameter."""
     for side, keyword in (("max", "maximum"), ("min", "minimum")):
@@ -199,44 +198,3 @@ def _number(parameter: str, text: str) -> float:
             [_wrong(parameter, "not such a number")],
         )
     return value
-
-
-# Cursors
-
-
-def write_cursor(place: Sequence[float], *about: object) -> str:
-    """A page's end as text for an address.
-
-    Args:
-        place: where the page ends.
-        about: all that the page depends on: the cursor fits nothing else.
-    """
-    packed = struct.pack(f">{len(place)}d", *place)
-    return base64.urlsafe_b64encode(_seal(packed, about) + packed).decode().rstrip("=")
-
-
-def read_cursor(text: str | None, *about: object) -> tuple[float, ...] | None:
-    """What `write_cursor` wrote; None for the first page.
-
-    Raises:
-        Problem: 422: it was made up, changed, or belongs to another list.
-    """
-    if text is None:
-        return None
-    refused = Problem(
-        "invalid",
-        "the cursor does not belong to this list: start from its first page",
-        [_wrong("cursor", "not one of this list")],
-    )
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise refused from None
-    seal, packed = raw[:8], raw[8:]
-    if not packed or len(packed) % 8 or seal != _seal(packed, about):
-        raise refused
-    return struct.unpack(f">{len(packed) // 8}d", packed)
-
-
-def _seal(packed: bytes, about: Sequence[object]) -> bytes:
-    return hashlib.blake2b(packed + repr(about).encode(), digest_size=8, person=b"leanfront").digest()

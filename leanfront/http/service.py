@@ -15,10 +15,9 @@ from leanfront.core.storage.searches import LONGEST_NAME
 from leanfront.core.targets.registry import Registry
 from leanfront.errors import NotFoundError, UsageError
 from leanfront.http.answers import Answers
-from leanfront.http.events import Hub
 from leanfront.http.metrics import Metrics
-from leanfront.http.problems import KINDS, MEDIA_TYPE
 from leanfront.http.settings import LARGEST_ID, Settings
+from leanfront.http.streams.hub import Hub
 from leanfront.locations import open_shelf
 
 P = ParamSpec("P")
@@ -85,39 +84,3 @@ async def _search_name(
 Ours = Annotated[Service, Depends(_service)]
 SearchName = Annotated[str, Depends(_search_name)]
 CandidateId = Annotated[int, Path(description="Id of the candidate.", ge=1, le=LARGEST_ID, examples=[17])]
-
-
-def problems(*slugs: str, body: bool = False) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, for the OpenAPI document.
-
-    Args:
-        slugs: its own kinds, besides those of every route.
-        body: whether it changes something.
-    """
-    every = ("unauthorized", "misdirected", "invalid", "internal", "overloaded")
-    writing = ("malformed", "cross-site", "too-slow", "too-large") if body else ()
-    found: dict[int | str, dict[str, Any]] = {}
-    for slug in dict.fromkeys((*every, *writing, *slugs)):
-        kind = KINDS[slug]
-        before = found.get(kind.status, {}).get("description")
-        answer: dict[str, Any] = {
-            "description": kind.title if before is None else f"{before}; or: {kind.title}",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        if kind.retry is not None:
-            answer["headers"] = {
-                "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
-            }
-        found[kind.status] = answer
-    return found
-
-
-def ok(description: str, **headers: str) -> dict[str, Any]:
-    """An answer with headers, for the OpenAPI document."""
-    return {
-        "description": description,
-        "headers": {
-            name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
-            for name, text in headers.items()
-        },
-    }

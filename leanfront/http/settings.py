@@ -40,9 +40,5 @@ class Settings:
     shutdown_seconds: int = 20
 
 
-PAGE = 100
-"""Members of a list on one page unless asked otherwise."""
-LONGEST_PAGE = 1_000
-MOST_COMPARED = 20
 LARGEST_ID = 2**63 - 1
 """What the databases' integers hold."""

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,14 @@ from leanfront.core.objectives import Measurement
 from leanfront.core.storage import FrontierStore, Job, Lease, check, runner_name
 from leanfront.core.storage.jobs import ATTEMPTS, SEARCH
 from leanfront.core.storage.tables import Base, JobRow
-from leanfront.errors import BusyError, LeaseLostError, NameTakenError, NotFoundError, UsageError
+from leanfront.errors import (
+    BusyError,
+    LeaseLostError,
+    NameTakenError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
 
 KINDS = (SEARCH, "audit")
 
@@ -69,6 +77,34 @@ def side_by_side(work: Callable[[int], None], count: int) -> None:
         thread.join()
     if errors:
         raise errors[0]
+
+
+def in_two_processes(url: str, work: str) -> list[int]:
+    """The numbers that two processes print, begun at one time; the code knows `store`, and `name` of its process."""
+    script = (
+        "import sys; from leanfront.core.storage import FrontierStore\n"
+        "store, name = FrontierStore(sys.argv[1]), sys.argv[2]\n"
+        f"print('ready', flush=True); sys.stdin.readline()\n{work}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, url, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for name in ("one", "two")
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return [int(line) for process in processes for line in process.communicate(timeout=120)[0].split()]
 
 
 def test_a_search_is_queued_claimed_and_ended(store: FrontierStore, build: Any) -> None:
@@ -126,7 +162,7 @@ def test_what_is_queued_must_be_there(store: FrontierStore, build: Any) -> None:
 
 def test_many_claimers_never_share_a_job(store: FrontierStore, build: Any) -> None:
     store.create_search(build.search())
-    jobs = {store.jobs.queue("audit", "mine").id for _ in range(40)}
+    jobs = {store.jobs.queue("audit", "mine", parameters={"number": number}).id for number in range(40)}
     got: list[int] = []
 
     def work(number: int) -> None:
@@ -142,33 +178,142 @@ def test_many_claimers_never_share_a_job(store: FrontierStore, build: Any) -> No
 
 def test_processes_never_share_a_job(store: FrontierStore, url: str, build: Any) -> None:
     store.create_search(build.search())
-    jobs = {store.jobs.queue("audit", "mine").id for _ in range(60)}
-    script = (
-        "import sys; from storage import FrontierStore\n"
-        "store = FrontierStore(sys.argv[1])\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
-        "while (found := store.jobs.claim(sys.argv[2], ['audit'])) is not None: print(found[0].id, flush=True)\n"
+    jobs = {store.jobs.queue("audit", "mine", parameters={"number": number}).id for number in range(60)}
+    got = in_two_processes(
+        url, "while (found := store.jobs.claim(name, ['audit'])) is not None: print(found[0].id, flush=True)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, url, name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for name in ("one", "two")
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    got = [int(line) for process in processes for line in process.communicate(timeout=120)[0].split()]
     assert sorted(got) == sorted(jobs)
+
+
+AUDIT = {"kinds": ["classes"], "options": {"models": 3, "seed": 0}, "candidates": []}
+
+
+@pytest.mark.parametrize("on", ["the search", "a candidate"])
+def test_of_many_who_queue_the_same_at_once_one_adds_it(store: FrontierStore, build: Any, on: str) -> None:
+    build.fill(store, [(0.9, 10, 10)])
+    candidate = None if on == "the search" else 1
+    for round_ in range(5):
+        got: list[int] = []
+        parameters = {**AUDIT, "round": round_}
+
+        def work(number: int, got: list[int] = got, parameters: dict[str, Any] = parameters) -> None:
+            # An order of keys that JSON does not know.
+            shuffled = dict(itertools.islice(itertools.cycle(parameters.items()), number, number + 4))
+            got.append(store.jobs.queue("audit", "mine", candidate=candidate, parameters=shuffled).id)
+
+        side_by_side(work, 16)
+        assert len(got) == 16
+        assert len(set(got)) == 1
+        assert store.jobs.job(got[0]).parameters == parameters
+    assert store.jobs.counts()["audit", "queued"] == 5
+    assert check(store.url).ok
+
+
+def test_of_two_processes_that_queue_the_same_one_adds_it(store: FrontierStore, url: str, build: Any) -> None:
+    store.create_search(build.search())
+    work = (
+        "for number in range(100):\n"
+        "    print(store.jobs.queue('audit', 'mine', parameters={'number': number}).id, flush=True)"
+    )
+    got = in_two_processes(url, work)
+    assert got[:100] == got[100:] == sorted(set(got))
+    assert store.jobs.counts()["audit", "queued"] == 100
+
+
+def test_the_same_is_queued_again_when_it_has_ended_or_is_being_cancelled(
+    store: FrontierStore, build: Any
+) -> None:
+    build.fill(store, [(0.9, 10, 10)])
+
+    def queue(parameters: dict[str, Any] = AUDIT, candidate: int | None = None) -> int:
+        return store.jobs.queue("audit", "mine", candidate=candidate, parameters=parameters).id
+
+    def claim() -> Lease:
+        claimed = store.jobs.claim("one", ["audit"])
+        assert claimed is not None
+        return claimed[1]
+
+    first = queue()
+    # Other parameters, and the same on a candidate, are other jobs.
+    others = {queue({**AUDIT, "kinds": ["exemplars"]}), queue(candidate=1), queue({})}
+    assert len({first, *others}) == 4
+    for identifier in others:
+        store.jobs.cancel(identifier)
+    assert queue() == first
+    # It runs, is given back, is lost and taken over: the same all the time.
+    lease = claim()
+    assert queue() == first
+    store.jobs.give_back(lease)
+    assert queue() == first
+    claim()
+    lapse(store, first)
+    assert queue() == first
+    store.jobs.finish(claim(), "done")
+    second = queue()
+    assert second != first
+    # Failed; cancelled before it ran; given up.
+    store.jobs.finish(claim(), "failed", "no memory")
+    third = queue()
+    store.jobs.cancel(third)
+    fourth = queue()
+    assert len({first, second, third, fourth}) == 4
+    for _ in range(ATTEMPTS):
+        store.jobs.give_back(claim(), "the data are not there")
+        assert queue() == fourth
+    assert store.jobs.claim("one", ["audit"]) is None
+    assert store.jobs.job(fourth).state == "failed"
+    # While it is being cancelled another one waits; that the first is given back, or lost, changes nothing.
+    fifth = queue()
+    lease = claim()
+    assert store.jobs.cancel(fifth).to_json()["state"] == "cancelling"
+    sixth = queue()
+    assert sixth > fifth
+    assert queue() == sixth
+    store.jobs.give_back(lease)
+    assert queue() == sixth
+    assert claim().job == sixth
+    assert store.jobs.job(fifth).state == "cancelled"
+    assert queue() == sixth
+    assert check(store.url).ok
+
+
+def test_the_same_is_queued_while_it_is_claimed_and_ended(store: FrontierStore, build: Any) -> None:
+    """Whoever queues gets a job that waits, or had not ended when it was asked for; at most one does at a time."""
+    store.create_search(build.search())
+    end = time.monotonic() + 2.0
+    lost: list[str] = []
+    ended: set[int] = set()
+
+    def work(number: int) -> None:
+        while time.monotonic() < end:
+            if number < 3:
+                gone = set(ended)
+                job = store.jobs.queue("audit", "mine", parameters=AUDIT)
+                if job.id in gone:
+                    lost.append(f"job {job.id} had ended")
+                if number == 0:
+                    store.jobs.cancel(job.id)
+            elif (claimed := store.jobs.claim(f"runner {number}", ["audit"])) is not None:
+                with suppress(LeaseLostError):
+                    store.jobs.finish(claimed[1], "done")
+                    ended.add(claimed[0].id)
+
+    side_by_side(work, 5)
+    assert not lost
+    assert len(ended) > 5
+    waiting = [
+        count for (kind, state), count in store.jobs.counts().items() if state in ("queued", "running")
+    ]
+    assert sum(waiting) <= 2  # the search's own job among them
+    assert check(store.url).ok
+
+
+def test_what_no_database_holds_is_refused_before_it_is_queued(store: FrontierStore, build: Any) -> None:
+    store.create_search(build.search())
+    for parameters in ({"share": float("nan")}, {"set": {1}}):
+        with pytest.raises(StorageError, match="cannot hold a value"):
+            store.jobs.queue("audit", "mine", parameters=parameters)
+    assert store.jobs.counts() == {(SEARCH, "running"): 1}
 
 
 def test_a_lapsed_lease_is_taken_over_and_the_old_token_is_refused_everywhere(

@@ -242,7 +242,7 @@ def test_an_upgrade_can_be_undone_and_done_again(bare_url: str, build: Any, vers
             columns = {column["name"] for column in inspect(connection).get_columns("leanfront_frontier")}
             stages = {"strict"} if version < "0005" else {"strict_before", "strict_after"}
             assert stages == {name for name in columns if name.startswith("strict")}
-            assert "leanfront_audits" not in tables
+            assert ("leanfront_audits" in tables) == (version >= "0006")
             assert ("leanfront_jobs" in tables) == (version >= "0003")
     assert upgrade(bare_url) == (version, schema.head())
     with FrontierStore(bare_url) as store:
@@ -253,6 +253,43 @@ def test_an_upgrade_can_be_undone_and_done_again(bare_url: str, build: Any, vers
         with store.database.connection() as connection:
             assert differences(connection) == []
     assert check(bare_url).ok
+
+
+def test_jobs_queued_before_are_not_queued_again(bare_url: str, build: Any) -> None:
+    made_by(bare_url, "0006", build)
+    database = Database(bare_url)
+    same = {"kinds": ["classes"], "options": {"seed": 0}}
+    with database.connection(write=True) as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        table = tables.tables["leanfront_jobs"]
+        row = {"kind": "audit", "search_id": 1, "local": False, "state": "queued", "cancelling": False}
+        row |= {"token": 0, "attempts": 0, "mark": 0, "parameters": same}
+        row |= {"created": CREATED.replace(tzinfo=None) if database.is_sqlite else CREATED}
+        changes = (
+            {"state": "done"},
+            {"state": "running", "cancelling": True, "runner": "lost", "token": 1},
+            {},
+            {},  # by two that asked at one moment
+            {"candidate_id": 2},
+        )
+        ids = [
+            connection.execute(table.insert().values({**row, **change})).inserted_primary_key[0]
+            for change in changes
+        ]
+    database.close()
+    upgrade(bare_url)
+    with FrontierStore(bare_url) as store:
+        asked = {"options": {"seed": 0}, "kinds": ["classes"]}
+        assert store.jobs.queue("audit", "mine", parameters=asked).id == ids[2]
+        assert store.jobs.queue("audit", "mine", candidate=2, parameters=asked).id == ids[4]
+        assert store.jobs.queue("audit", "other", parameters=asked).id not in ids
+        store.jobs.cancel(ids[2])
+        # The younger of the two is not known to be the same.
+        assert store.jobs.queue("audit", "mine", parameters=asked).id not in ids
+        claimed = iter(lambda: store.jobs.claim("worker", ["audit"]), None)
+        assert [job.id for job, _ in claimed][:2] == [ids[3], ids[4]]
+        assert store.jobs.job(ids[1]).state == "cancelled"
 
 
 def test_an_upgrade_on_opening(bare_url: str, next_release: pytest.MonkeyPatch) -> None:
@@ -329,7 +366,7 @@ def test_versions_lead_from_one_to_the_next() -> None:
 def test_processes_that_open_an_empty_database_at_once(bare_url: str) -> None:
     """One makes the tables, the others find them."""
     script = (
-        "import sys; from storage import FrontierStore\n"
+        "import sys; from leanfront.core.storage import FrontierStore\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "print(len(FrontierStore(sys.argv[1]).searches()))\n"
     )

@@ -1,47 +1,28 @@
-"""The address of the arrays of an audit's document, a page at a time; and that of a search's limits."""
+"""The address of the arrays in what an audit of a search found, a page at a time."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, Field
 
 from leanfront.core.audit.arrays import unpacked
 from leanfront.core.objectives.documents import plain
 from leanfront.errors import NotFoundError
 from leanfront.http.answers import Answer
-from leanfront.http.routes.audits import KindName, one_audit, stored_audit
-from leanfront.http.schemas import audits as schemas
-from leanfront.http.service import Ours, SearchName, Service, problems
+from leanfront.http.openapi import reading
+from leanfront.http.routes.audits import KindName, stored_audit
+from leanfront.http.schemas.audit_arrays import Rows
+from leanfront.http.service import Ours, SearchName, Service
 
 router = APIRouter(prefix="/api/v1/searches/{name}", tags=["audits"])
 MOST_ROWS = 1000
 MOST_VALUES = 200_000
 """Of one page: rows of a large array are fewer."""
 
-_READING = {**problems("not-found", "storage"), 304: {"description": "What the client has is still true"}}
 
-
-class Rows(BaseModel):
-    """Rows of an array."""
-
-    array: str = Field(examples=["angle"])
-    shape: list[int] = Field(description="Of the whole array.", examples=[[30, 300]])
-    dtype: str = Field(description="As it is stored.", examples=["float16"])
-    offset: int = Field(description="Place of the first row shown along the first axis.", examples=[0])
-    rows: list[Any] = Field(description="Values; null where there is none.")
-    next: int | None = Field(description="The offset of the next page; null on the last.", examples=[100])
-
-
-@router.get("/limits", response_model=schemas.Audit, responses=_READING)
-async def limits(request: Request, service: Ours, name: SearchName) -> Response:
-    """How far the search's model can be compressed before it breaks: its audit of the kind `limits`."""
-    return (await service.read(one_audit, service, name, None, "limits")).response(request)
-
-
-@router.get("/audits/{kind}/arrays/{array}", response_model=Rows, responses=_READING)
+@router.get("/audits/{kind}/arrays/{array}", response_model=Rows, responses=reading())
 async def rows(
     request: Request,
     service: Ours,

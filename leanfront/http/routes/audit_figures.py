@@ -5,25 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 
 from leanfront.core.audit import KINDS
-from leanfront.core.storage import AuditRecord, marks
-from leanfront.core.storage.tables import AuditRow
+from leanfront.core.storage import AuditRecord
 from leanfront.errors import NotFoundError
 from leanfront.http.answers import Answer
+from leanfront.http.openapi import UNCHANGED, problems, reading
 from leanfront.http.routes.audits import KindName, require_kind, shown, stored_audit
 from leanfront.http.schemas.audit_figures import AuditFigures, AuditKind
-from leanfront.http.service import CandidateId, Ours, SearchName, Service, problems
+from leanfront.http.service import CandidateId, Ours, SearchName, Service
 from leanfront.reports.chapters import chapter_of, kinds_in_order, reading_of, title_of
 
 router = APIRouter(prefix="/api/v1", tags=["audits"])
 
-_READING = {**problems("not-found", "storage"), 304: {"description": "What the client has is still true"}}
 _TOLD = ("search", "candidate", "release", "created", "parameters")
 
 
-@router.get("/audits/kinds", response_model=list[AuditKind], responses={**problems(), 304: _READING[304]})
+@router.get("/audits/kinds", response_model=list[AuditKind], responses={**problems(), **UNCHANGED})
 async def kinds(request: Request, service: Ours) -> Response:
     """The kinds of audits, in the order that they are best read in."""
     return (await service.read(_kinds)).response(request)
@@ -38,13 +36,13 @@ def _kinds() -> Answer:
     )
 
 
-@router.get("/candidates/{id}/audits/{kind}/figures", response_model=AuditFigures, responses=_READING)
+@router.get("/candidates/{id}/audits/{kind}/figures", response_model=AuditFigures, responses=reading())
 async def figures_of_candidate(request: Request, service: Ours, id: CandidateId, kind: KindName) -> Response:
     """What the last audit of a kind found of a candidate, as tables, plotly figures and galleries; 404 where none."""
     return (await service.read(_figures, service, None, id, kind)).response(request)
 
 
-@router.get("/searches/{name}/audits/{kind}/figures", response_model=AuditFigures, responses=_READING)
+@router.get("/searches/{name}/audits/{kind}/figures", response_model=AuditFigures, responses=reading())
 async def figures_of_search(request: Request, service: Ours, name: SearchName, kind: KindName) -> Response:
     """What the last audit of a kind found of a search, as tables, plotly figures and galleries; 404 where none."""
     return (await service.read(_figures, service, name, None, kind)).response(request)
@@ -53,7 +51,9 @@ async def figures_of_search(request: Request, service: Ours, name: SearchName, k
 def _figures(service: Service, name: str | None, candidate: int | None, kind: str) -> Answer:
     require_kind(kind)
     search = name or service.store.candidate(candidate or 0).search
-    key = ("figures", kind, candidate, _made(service, search, candidate, kind))
+    # The rows that the answer is made of, and perhaps more.
+    made = service.store.marks.audits(service.store.marks.of(search).id, kind, candidate)
+    key = ("figures", kind, candidate, made)
     known = service.answers.get(key)
     if known is not None:
         return known
@@ -65,17 +65,6 @@ def _figures(service: Service, name: str | None, candidate: int | None, kind: st
     # The audits may be later ones than those of the key: ids that are gone do not come again.
     service.answers.put(key, answer)
     return answer
-
-
-def _made(service: Service, search: str, candidate: int | None, kind: str) -> tuple[int, ...]:
-    """The rows that an answer is made of, and perhaps more: each audit is a new row."""
-    wanted = select(AuditRow.id).where(
-        AuditRow.search_id == marks.mark(service.store, search).id, AuditRow.kind == kind
-    )
-    if candidate is not None:
-        wanted = wanted.where(AuditRow.candidate_id == candidate)
-    with service.store.database.reading() as session:
-        return tuple(session.scalars(wanted.order_by(AuditRow.id)))
 
 
 def _fill(service: Service, record: AuditRecord) -> list[AuditRecord]:

@@ -8,32 +8,25 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
-from leanfront.core.storage import marks
 from leanfront.http.answers import Answer
+from leanfront.http.openapi import TAG, ok, reading
+from leanfront.http.paging import Cursor, next_link, read_cursor, write_cursor
 from leanfront.http.problems import Problem
-from leanfront.http.queries import read_cursor, write_cursor
-from leanfront.http.routes.searches import Cursor, next_link
-from leanfront.http.schemas import columns as schemas
-from leanfront.http.service import Ours, SearchName, Service, ok, problems
+from leanfront.http.schemas.columns import Columns
+from leanfront.http.service import Ours, SearchName, Service
 
 router = APIRouter(prefix="/api/v1/searches/{name}", tags=["searches"])
 PAGE = 1_000
 LONGEST_PAGE = 10_000
-MOST = 32
-"""Columns at once."""
+MOST_COLUMNS = 32
 
 
 @router.get(
     "/candidates",
-    response_model=schemas.Columns,
+    response_model=Columns,
     responses={
-        **problems("not-found", "storage"),
-        304: {"description": "What the client has is still true"},
-        200: ok(
-            "A page of the candidates",
-            Link='Address of the next page, rel="next".',
-            ETag="The same for the same answer: send it as `If-None-Match`, and get 304 while nothing has changed.",
-        ),
+        **reading(),
+        200: ok("A page of the candidates", Link='Address of the next page, rel="next".', **TAG),
     },
 )
 async def candidates(
@@ -43,8 +36,8 @@ async def candidates(
     columns: Annotated[
         str | None,
         Query(
-            description=f"Measurements, comma-separated, {MOST} at most: each a `name` (of the validation split, or "
-            "a cost) or `name:split`; the search's objectives unless given.",
+            description=f"Measurements, comma-separated, {MOST_COLUMNS} at most: each a `name` (of the validation "
+            "split, or a cost) or `name:split`; the search's objectives unless given.",
             max_length=2_000,
             examples=["accuracy,memory_bytes,macs"],
         ),
@@ -59,8 +52,8 @@ async def candidates(
 
 def _asked(columns: str | None) -> tuple[str, ...]:
     names = () if columns is None else tuple(dict.fromkeys(each.strip() for each in columns.split(",")))
-    if "" in names or len(names) > MOST:
-        wrong = "a column has no name" if "" in names else f"more than {MOST} columns"
+    if "" in names or len(names) > MOST_COLUMNS:
+        wrong = "a column has no name" if "" in names else f"more than {MOST_COLUMNS} columns"
         raise Problem("invalid", f"columns: {wrong}", [{"parameter": "columns", "detail": wrong}])
     return names
 
@@ -68,11 +61,11 @@ def _asked(columns: str | None) -> tuple[str, ...]:
 def _candidates(
     service: Service, name: str, asked: tuple[str, ...], limit: int, cursor: str | None
 ) -> Answer:
-    mark = marks.mark(service.store, name)
+    mark = service.store.marks.of(name)
     about = ("candidates", mark.id, asked)
     place = read_cursor(cursor, *about)
     # A candidate that is dominated leaves the frontier as it is: what is there besides, its id tells.
-    key: Hashable = (*about, mark.frontier, marks.last_candidate(service.store, mark.id), limit, cursor)
+    key: Hashable = (*about, mark.frontier, service.store.marks.last_candidate(mark.id), limit, cursor)
     known = service.answers.get(key)
     if known is not None:
         return known

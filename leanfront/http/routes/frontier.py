@@ -1,51 +1,31 @@
-"""The addresses of a search's frontier: its members, budget queries, and what there is to say of the whole."""
+"""The addresses of a search's frontier: its members, and how good it is as a whole."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from leanfront.core.objectives import STRATEGIES
 from leanfront.core.search import Candidate
-from leanfront.core.storage import marks
-from leanfront.core.storage.memory import Version
-from leanfront.core.storage.selection import is_of_front
-from leanfront.errors import NotFoundError
 from leanfront.http.answers import Answer, rendered
-from leanfront.http.queries import (
-    Asked,
-    Stage,
-    asked,
-    limit_parameters,
-    read_cursor,
-    strategy_parameters,
-    write_cursor,
-)
-from leanfront.http.routes.searches import Cursor, Limit, next_link
-from leanfront.http.schemas import objects as schemas
-from leanfront.http.service import Ours, SearchName, Service, ok, problems
-from leanfront.http.settings import PAGE
+from leanfront.http.openapi import TAG, ok, reading
+from leanfront.http.paging import PAGE, Cursor, Limit, next_link, read_cursor, write_cursor
+from leanfront.http.queries import Asked, Limits, Stage, limit_parameters
+from leanfront.http.schemas.frontier import Frontier, Hypervolume
+from leanfront.http.service import Ours, SearchName, Service
 from leanfront.reports import shapes
 
 router = APIRouter(prefix="/api/v1/searches/{name}", tags=["frontier"])
 
-Limits = Annotated[Asked, Depends(asked)]
-_TAG = {
-    "ETag": "The same for the same answer: send it as `If-None-Match`, and get 304 while nothing has changed."
-}
-_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What the client has is still true"}}
-
 
 @router.get(
     "/frontier",
-    response_model=schemas.Frontier,
+    response_model=Frontier,
     responses={
-        **problems("not-found", "storage"),
-        **_UNCHANGED,
-        200: ok("A page of the frontier", Link='Address of the next page, rel="next".', **_TAG),
+        **reading(),
+        200: ok("A page of the frontier", Link='Address of the next page, rel="next".', **TAG),
     },
     openapi_extra={"parameters": limit_parameters()},
 )
@@ -82,7 +62,7 @@ def _frontier(
     limit: int,
     cursor: str | None,
 ) -> Answer:
-    mark = marks.mark(service.store, name)
+    mark = service.store.marks.of(name)
     about = ("frontier", mark.id, limits.canonical)
     after = read_cursor(cursor, *about)
     key: Hashable = (*about, mark.frontier, limit, cursor)
@@ -117,89 +97,7 @@ def _rendered(service: Service, version: tuple[int | None, int], candidate: Cand
     return known.body
 
 
-@router.get(
-    "/select",
-    response_model=schemas.Feasible | schemas.Infeasible,
-    responses={**problems("not-found", "storage"), **_UNCHANGED, 200: ok("The answer", **_TAG)},
-    openapi_extra={"parameters": [*limit_parameters(), *strategy_parameters()]},
-)
-async def select(
-    request: Request,
-    service: Ours,
-    name: SearchName,
-    limits: Limits,
-    strategy: Annotated[
-        str,
-        Query(
-            description="How to choose among those within the limits.",
-            max_length=100,
-            json_schema_extra={"enum": list(STRATEGIES)},
-        ),
-    ] = "accuracy",
-    stage: Stage = "after",
-    order: Annotated[
-        str | None,
-        Query(
-            description="lexicographic: objectives, most important first, comma-separated.",
-            max_length=500,
-            examples=["memory,accuracy"],
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float | None,
-        Query(
-            description="lexicographic: a difference, in each objective's unit, that counts as equal.",
-            ge=0,
-            allow_inf_nan=False,
-        ),
-    ] = None,
-) -> Response:
-    """Which candidate to ship within a budget; `feasible: false` with the nearest where none holds it."""
-    options = {
-        "order": None if order is None else tuple(part.strip() for part in order.split(",")),
-        "tolerance": limits.tolerances or tolerance,
-        "weights": limits.weights or None,
-    }
-    answer = await service.read(_select, service, name, limits, strategy, options, stage)
-    return answer.response(request)
-
-
-@router.get(
-    "/knee",
-    response_model=schemas.Feasible | schemas.Infeasible,
-    responses={**problems("not-found", "storage"), **_UNCHANGED, 200: ok("The answer", **_TAG)},
-    openapi_extra={"parameters": limit_parameters()},
-)
-async def knee(
-    request: Request, service: Ours, name: SearchName, limits: Limits, stage: Stage = "after"
-) -> Response:
-    """The candidate beyond which more cost buys little: `select` with the strategy `knee`."""
-    answer = await service.read(_select, service, name, limits, "knee", {}, stage)
-    return answer.response(request)
-
-
-def _select(
-    service: Service, name: str, limits: Asked, strategy: str, options: dict[str, Any], stage: str
-) -> Answer:
-    mark = marks.mark(service.store, name)
-    kept = is_of_front(mark.objectives, limits.budget, strategy, options)
-    key: Hashable = ("select", strategy, stage, limits.canonical, mark.frontier)
-    known = service.answers.get(key) if kept else None
-    if known is not None:
-        return known
-    version = Version(mark.id, mark.frontier_version) if kept else None
-    found = service.store.select_at(version, name, limits.budget, strategy, options, stage)
-    answer = Answer.of(found.to_json())
-    if kept:
-        service.answers.put(key, answer)
-    return answer
-
-
-@router.get(
-    "/hypervolume",
-    response_model=schemas.Hypervolume,
-    responses={**problems("not-found", "storage"), **_UNCHANGED},
-)
+@router.get("/hypervolume", response_model=Hypervolume, responses=reading())
 async def hypervolume(request: Request, service: Ours, name: SearchName) -> Response:
     """How good the frontier is as a whole."""
     return (await service.read(_hypervolume, service, name)).response(request)
@@ -217,23 +115,6 @@ def _hypervolume(service: Service, name: str) -> Answer:
             "frontier_version": record.frontier_version,
         }
     )
-
-
-@router.get(
-    "/coverage", response_model=schemas.Coverage, responses={**problems("not-found", "storage"), **_UNCHANGED}
-)
-async def coverage(request: Request, service: Ours, name: SearchName) -> Response:
-    """What of the model the search can compress; 404 until a worker has looked at the target."""
-    return (await service.read(_coverage, service, name)).response(request)
-
-
-def _coverage(service: Service, name: str) -> Answer:
-    record = service.store.search(name)
-    if not record.coverage:
-        raise NotFoundError(
-            f"the coverage of search {name!r} is not known: no worker has looked at its target yet"
-        )
-    return Answer.of(dict(record.coverage))
 
 
 def _address(name: str, last: str) -> str:

@@ -5,21 +5,15 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from leanfront.http.answers import Answer
-from leanfront.http.schemas import layers as layer_schemas
-from leanfront.http.service import CandidateId, Ours, Service, problems
+from leanfront.http.openapi import reading
+from leanfront.http.schemas.layers import Layers
+from leanfront.http.service import CandidateId, Ours, Service
 from leanfront.reports.layers import layers_json
 
 router = APIRouter(prefix="/api/v1", tags=["candidates"])
 
 
-@router.get(
-    "/candidates/{id}/layers",
-    response_model=layer_schemas.Layers,
-    responses={
-        **problems("not-found", "storage"),
-        304: {"description": "What the client has is still true"},
-    },
-)
+@router.get("/candidates/{id}/layers", response_model=Layers, responses=reading())
 async def layers(request: Request, service: Ours, id: CandidateId) -> Response:
     """What is left of each layer and channel group, what it costs, and what that is predicted to lose."""
     return (await service.read(_layers, service, id)).response(request)

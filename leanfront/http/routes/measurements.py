@@ -6,23 +6,14 @@ from fastapi import APIRouter, Response
 
 from leanfront.core.storage import Job
 from leanfront.core.storage.jobs import MEASURE
-from leanfront.http.queueing import ACCEPTED, accepted, queue_once
-from leanfront.http.schemas.audits import MeasureRequest
-from leanfront.http.schemas.objects import Job as JobAnswer
-from leanfront.http.service import Ours, SearchName, Service, problems
+from leanfront.http.routes.jobs import accepted, queueing
+from leanfront.http.schemas.measurements import MeasureRequest
+from leanfront.http.service import Ours, SearchName, Service
 
 router = APIRouter(prefix="/api/v1/searches/{name}", tags=["frontier"])
 
 
-@router.post(
-    "/measure",
-    status_code=202,
-    response_model=JobAnswer,
-    responses={
-        **problems("not-found", "unsupported-media-type", "storage", body=True),
-        202: ACCEPTED,
-    },
-)
+@router.post("/measure", **queueing("unsupported-media-type"))
 async def measure(service: Ours, name: SearchName, wanted: MeasureRequest) -> Response:
     """Have a worker measure the candidates that `select` names as unmeasured, until none could be a better answer.
 
@@ -41,4 +32,4 @@ def _queue(service: Service, name: str, wanted: MeasureRequest) -> Job:
         "stage": wanted.stage,
         "most": wanted.most,
     }
-    return queue_once(service.store, MEASURE, name, parameters)
+    return service.store.jobs.queue(MEASURE, name, parameters=parameters)

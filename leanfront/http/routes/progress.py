@@ -7,24 +7,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from leanfront.core.storage import marks
 from leanfront.http.answers import Answer
-from leanfront.http.schemas import columns as schemas
-from leanfront.http.service import Ours, SearchName, Service, problems
+from leanfront.http.openapi import reading
+from leanfront.http.schemas.progress import Progress
+from leanfront.http.service import Ours, SearchName, Service
 
 router = APIRouter(prefix="/api/v1/searches/{name}", tags=["searches"])
 POINTS = 60
 MOST_POINTS = 200
 
 
-@router.get(
-    "/progress",
-    response_model=schemas.Progress,
-    responses={
-        **problems("not-found", "storage"),
-        304: {"description": "What the client has is still true"},
-    },
-)
+@router.get("/progress", response_model=Progress, responses=reading())
 async def progress(
     request: Request,
     service: Ours,
@@ -38,8 +31,8 @@ async def progress(
 
 
 def _progress(service: Service, name: str, points: int) -> Answer:
-    mark = marks.mark(service.store, name)
-    last = marks.last_candidate(service.store, mark.id)
+    mark = service.store.marks.of(name)
+    last = service.store.marks.last_candidate(mark.id)
     key: Hashable = ("progress", mark.frontier, mark.trials, last, points)
     known = service.answers.get(key)
     if known is None:

@@ -10,32 +10,26 @@ from leanfront.core.search import require_recoverable
 from leanfront.core.storage import Job
 from leanfront.core.storage.jobs import RECOVER
 from leanfront.http.answers import Answer
-from leanfront.http.queueing import ACCEPTED, accepted
-from leanfront.http.schemas import objects as schemas
-from leanfront.http.service import CandidateId, Ours, Service, problems
+from leanfront.http.openapi import reading
+from leanfront.http.routes.jobs import accepted, queueing
+from leanfront.http.schemas.candidates import Candidate
+from leanfront.http.schemas.recoveries import RecoveryRequest
+from leanfront.http.service import CandidateId, Ours, Service
 
 router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
 
 
-@router.post(
-    "/recover",
-    status_code=202,
-    response_model=schemas.Job,
-    responses={
-        **problems("not-found", "unsupported-media-type", "storage", body=True),
-        202: ACCEPTED,
-    },
-)
-async def recover(service: Ours, id: CandidateId, wanted: schemas.RecoveryRequest | None = None) -> Response:
+@router.post("/recover", **queueing("unsupported-media-type"))
+async def recover(service: Ours, id: CandidateId, wanted: RecoveryRequest | None = None) -> Response:
     """Have a worker train a candidate on; what comes of it is stored as a new candidate, with this one as its parent.
 
     A recovery that was done before is found, not done again. Without a body it is one of the default settings.
     """
-    job = await service.write(_queue, service, id, wanted or schemas.RecoveryRequest())
+    job = await service.write(_queue, service, id, wanted or RecoveryRequest())
     return accepted(job)
 
 
-def _queue(service: Service, identifier: int, wanted: schemas.RecoveryRequest) -> Job:
+def _queue(service: Service, identifier: int, wanted: RecoveryRequest) -> Job:
     candidate = service.store.candidate(identifier)
     require_recoverable(candidate, service.store.search(candidate.search))
     return service.store.jobs.queue(
@@ -43,11 +37,7 @@ def _queue(service: Service, identifier: int, wanted: schemas.RecoveryRequest) -
     )
 
 
-@router.get(
-    "/recoveries",
-    response_model=list[schemas.Candidate],
-    responses={**problems("not-found", "storage"), 304: {"description": "What the client has is still true"}},
-)
+@router.get("/recoveries", response_model=list[Candidate], responses=reading())
 async def recoveries(request: Request, service: Ours, id: CandidateId) -> Response:
     """The candidates that were recovered from one, oldest first; a failed one says that nothing was gained."""
     return (await service.read(_recoveries, service, id)).response(request)

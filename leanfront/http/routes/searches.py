@@ -1,65 +1,59 @@
-"""The addresses of searches: queue, list, look, cancel, delete, follow."""
+"""The addresses of searches: queue, list, look, cancel, delete."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from leanfront.core.search import SearchRecord, queued
-from leanfront.core.storage import FrontierStore, marks, require_name
+from leanfront.core.storage import FrontierStore, require_name
 from leanfront.core.storage.jobs import SEARCH
 from leanfront.core.targets.registry import Registry
 from leanfront.errors import NameTakenError, StorageError, UsageError
 from leanfront.http.answers import answered
-from leanfront.http.events import EventStream, Place, follow
+from leanfront.http.openapi import ok, problems
+from leanfront.http.paging import PAGE, Cursor, Limit, next_link, read_cursor, write_cursor
 from leanfront.http.problems import Problem
-from leanfront.http.queries import read_cursor, write_cursor
-from leanfront.http.schemas import objects as schemas
-from leanfront.http.service import Ours, SearchName, Service, ok, problems
-from leanfront.http.settings import LONGEST_PAGE, PAGE
+from leanfront.http.schemas.jobs import Job
+from leanfront.http.schemas.searches import Search, SearchRequest, SearchRow
+from leanfront.http.service import Ours, SearchName, Service
 
 router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
 
-Limit = Annotated[int, Query(description="Members of the page at most.", ge=1, le=LONGEST_PAGE)]
-Cursor = Annotated[
-    str | None, Query(description="Where the page before ended: from its `Link` header.", max_length=500)
-]
 log = logging.getLogger("leanfront.http")
 
-NAMES = 1_000
+MOST_NUMBERS = 1_000
 """Numbers that are tried behind a name that is taken."""
 
 
 @router.post(
     "",
     status_code=201,
-    response_model=schemas.Search,
+    response_model=Search,
     responses={
         **problems("name-taken", "unsupported-media-type", "storage", body=True),
         201: ok("Queued", Location="Its address."),
     },
 )
-async def create(request: Request, service: Ours, wanted: schemas.SearchRequest) -> Response:
+async def create(request: Request, service: Ours, wanted: SearchRequest) -> Response:
     """Queue a search on a registered target; a worker takes it when one is free."""
     name, found = await service.write(_create, service.store, service.registry, wanted)
     return answered(found, 201, {"Location": f"/api/v1/searches/{quote(name, safe='')}"})
 
 
-def _create(
-    store: FrontierStore, registry: Registry, wanted: schemas.SearchRequest
-) -> tuple[str, dict[str, Any]]:
+def _create(store: FrontierStore, registry: Registry, wanted: SearchRequest) -> tuple[str, dict[str, Any]]:
     reference = _reference(registry, wanted.target)
     options = wanted.options()
     if wanted.name is not None:
         _require_name(wanted.name)
         record = store.create_search(queued(wanted.name, reference, options, registered=wanted.target))
         return record.name, _status(store, record)
-    taken = marks.names_like(store, wanted.target)
-    for number in itertools.islice(itertools.count(1), NAMES):
+    taken = store.marks.names_like(wanted.target)
+    for number in itertools.islice(itertools.count(1), MOST_NUMBERS):
         name = wanted.target if number == 1 else f"{wanted.target}-{number}"
         if name in taken:
             continue
@@ -68,7 +62,7 @@ def _create(
         except NameTakenError:
             continue  # by another request, meanwhile
         return name, _status(store, record)
-    raise NameTakenError(f"there are {NAMES} searches named after '{wanted.target}': choose a name")
+    raise NameTakenError(f"there are {MOST_NUMBERS} searches named after '{wanted.target}': choose a name")
 
 
 def _reference(registry: Registry, target: str) -> str:
@@ -103,7 +97,7 @@ def _status(store: FrontierStore, record: SearchRecord) -> dict[str, Any]:
 
 @router.get(
     "",
-    response_model=list[schemas.SearchRow],
+    response_model=list[SearchRow],
     responses={**problems("storage"), 200: ok("Oldest first", Link='Address of the next page, rel="next".')},
 )
 async def listed(request: Request, service: Ours, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
@@ -119,12 +113,7 @@ async def listed(request: Request, service: Ours, limit: Limit = PAGE, cursor: C
     return answered([record.to_json() for record in found[:limit]], headers=headers)
 
 
-def next_link(path: str, query: str, cursor: str) -> str:
-    """The header that names the next page."""
-    return f'<{path}?{query}{"&" if query else ""}cursor={cursor}>; rel="next"'
-
-
-@router.get("/{name}", response_model=schemas.Search, responses=problems("not-found", "storage"))
+@router.get("/{name}", response_model=Search, responses=problems("not-found", "storage"))
 async def one(service: Ours, name: SearchName) -> Response:
     """A search: its state, its progress, and the job that drives it."""
     return answered(await service.read(_one, service, name))
@@ -137,7 +126,7 @@ def _one(service: Service, name: str) -> dict[str, Any]:
 @router.post(
     "/{name}/cancel",
     status_code=202,
-    response_model=schemas.Job,
+    response_model=Job,
     responses=problems("not-found", "storage", body=True),
 )
 async def cancel(service: Ours, name: SearchName) -> Response:
@@ -149,7 +138,7 @@ async def cancel(service: Ours, name: SearchName) -> Response:
 @router.post(
     "/{name}/resume",
     status_code=202,
-    response_model=schemas.Job,
+    response_model=Job,
     responses=problems("not-found", "busy", "storage", body=True),
 )
 async def resume(service: Ours, name: SearchName) -> Response:
@@ -177,45 +166,3 @@ def _delete(service: Service, name: str) -> None:
     except StorageError as error:
         # The search is gone all the same: nothing needs them, and a check finds them.
         log.warning("files of search %r stay: %s", name, error)
-
-
-@router.get(
-    "/{name}/events",
-    status_code=200,
-    response_class=EventStream,
-    responses={
-        **problems("not-found", "storage"),
-        200: {
-            "description": "Events until the search ends: `trial` (its id is its sequence), `frontier`, `state`",
-            "content": {
-                "text/event-stream": {
-                    "schema": {"type": "string"},
-                    "example": 'id: 1\nevent: trial\ndata: {"sequence": 1, "trial": 0, "candidate": 17}\n\n',
-                }
-            },
-        },
-        204: {
-            "description": "The search has ended and the client knows all of it: there is nothing to wait for"
-        },
-    },
-)
-async def events(
-    request: Request,
-    service: Ours,
-    name: SearchName,
-    after: Annotated[
-        str | None, Query(description="As `Last-Event-ID`, for clients that cannot send it.", max_length=40)
-    ] = None,
-    last_event_id: Annotated[
-        str | None,
-        Header(description="Id of the last event seen: the stream goes on behind it.", max_length=40),
-    ] = None,
-) -> Response:
-    """Follow a search. A stream that breaks off is taken up again where it was, with `Last-Event-ID`."""
-    place = Place(last_event_id or after)
-    mark = await service.read(marks.mark, service.store, name)
-    if place.is_end(mark):
-        return Response(status_code=204)
-    if request.scope["state"].get("head"):
-        return Response(media_type=EventStream.media_type)
-    return EventStream(service.hub, follow(service.hub, mark, place))

@@ -1,20 +1,16 @@
-"""The JSON of audits, and of measuring what a budget query needs, as the OpenAPI document tells it."""
+"""The JSON of audits, as the OpenAPI document tells it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from leanfront.actions.measured_selection import MOST
 from leanfront.core.audit import KINDS, LEVELS, PATHS, AuditOptions
 from leanfront.core.audit.options import POPULATIONS, SEVERITIES, SPLITS, TICKETS
 from leanfront.core.compressors import CRITERIA
 from leanfront.core.compressors.configuration import METHODS
-from leanfront.core.objectives import STRATEGIES, Budget
 from leanfront.core.objectives.corruptions import CORRUPTIONS
-from leanfront.errors import UsageError
-from leanfront.http.queries import MOST_LIMITS
 from leanfront.http.schemas.fields import each_once, names_of, one_of
 from leanfront.http.settings import LARGEST_ID
 
@@ -23,8 +19,7 @@ MOST_MODELS = 100
 MOST_SAMPLES = 10_000
 LARGEST_GALLERY = 200
 MOST_AUDITED = 100
-MOST_MEASURED = 100
-_NAMES = 100
+_LONGEST_LIST = 100
 
 
 class AuditRequest(BaseModel):
@@ -35,7 +30,7 @@ class AuditRequest(BaseModel):
     kinds: list[str] = Field(
         description="What to look at, each once.",
         min_length=1,
-        max_length=_NAMES,
+        max_length=_LONGEST_LIST,
         json_schema_extra=names_of(KINDS),
         examples=[["classes", "calibration"]],
     )
@@ -48,7 +43,7 @@ class AuditRequest(BaseModel):
     levels: list[str] = Field(
         default=list(_DEFAULT.levels),
         description="Sets of compressed versions to compare with besides.",
-        max_length=_NAMES,
+        max_length=_LONGEST_LIST,
         json_schema_extra=names_of(LEVELS),
         examples=[["quantisation"]],
     )
@@ -65,7 +60,7 @@ class AuditRequest(BaseModel):
         default=list(_DEFAULT.corruptions),
         description="Of the images, each once.",
         min_length=1,
-        max_length=_NAMES,
+        max_length=_LONGEST_LIST,
         json_schema_extra=names_of(CORRUPTIONS),
         examples=[["gaussian_noise", "fog"]],
     )
@@ -84,7 +79,7 @@ class AuditRequest(BaseModel):
         default=list(_DEFAULT.criteria),
         description="Whose geometry is compared: pruning criteria, and `tickets`, each once.",
         min_length=1,
-        max_length=_NAMES,
+        max_length=_LONGEST_LIST,
         json_schema_extra=names_of((*CRITERIA, TICKETS)),
         examples=[["l1", "reconstruction"]],
     )
@@ -92,7 +87,7 @@ class AuditRequest(BaseModel):
         default=list(_DEFAULT.ratios),
         description="Shares of zero weights at which it is, each once.",
         min_length=1,
-        max_length=_NAMES,
+        max_length=_LONGEST_LIST,
         json_schema_extra={"uniqueItems": True},
         examples=[[0.5, 0.9]],
     )
@@ -180,42 +175,3 @@ class Audit(AuditRow):
     """What the last audit of a kind found."""
 
     document: dict[str, Any] = Field(description="What it found, as `leanfront audit --json` prints it.")
-
-
-Limit = Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=50)]
-
-
-class MeasureRequest(BaseModel):
-    """A budget query whose limited metrics are to be measured."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    maximum: dict[str, Limit] = Field(
-        default={},
-        description="Largest values allowed: numbers, or sizes and counts with units.",
-        max_length=MOST_LIMITS,
-        examples=[{"mce": 1.2, "memory": "64KB"}],
-    )
-    minimum: dict[str, Limit] = Field(
-        default={},
-        description="Smallest values allowed.",
-        max_length=MOST_LIMITS,
-        examples=[{"accuracy": 0.9}],
-    )
-    strategy: str = one_of(STRATEGIES, "How to choose among those within the limits.", "accuracy")
-    stage: Literal["before", "after"] = Field(
-        default="after", description="Among the candidates `before` recovery, or `after`."
-    )
-    most: int = Field(
-        MOST,
-        description="Candidates to measure, the most accurate first; each is an evaluation.",
-        ge=1,
-        le=MOST_MEASURED,
-    )
-
-    def budget(self) -> Budget:
-        """The limits. Raises `UsageError`."""
-        found = Budget.of(maximum=self.maximum, minimum=self.minimum)
-        if not found.names:
-            raise UsageError("no limit is named: without one nothing need be measured")
-        return found

@@ -1,14 +1,11 @@
-"""The JSON of candidates in columns and of a search's progress, as the OpenAPI document tells it."""
+"""The JSON of candidates in columns, as the OpenAPI document tells it."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
 from leanfront.core.search.candidate import CANDIDATE_STATES
-
-_VERSION = Field(
-    description="Grows with every change of the frontier, and of what is measured.", examples=[12]
-)
+from leanfront.http.schemas.fields import FRONTIER_VERSION, NEXT
 
 
 class Column(BaseModel):
@@ -28,7 +25,7 @@ class Columns(BaseModel):
     """Candidates in order of id; every list has one entry a candidate."""
 
     search: str = Field(examples=["mine"])
-    frontier_version: int = _VERSION
+    frontier_version: int = FRONTIER_VERSION
     ids: list[int] = Field(examples=[[17, 18]])
     trials: list[int] = Field(description="Numbers of the trials that made them.", examples=[[16, 17]])
     states: list[str] = Field(
@@ -42,22 +39,4 @@ class Columns(BaseModel):
         description="Candidates they were recovered from, or null.", examples=[[None, 4]]
     )
     columns: dict[str, Column] = Field(description="Column as it was asked for -> its numbers.")
-    next: str | None = Field(
-        default=None,
-        description="Cursor of the next page; absent on the last. The header Link holds its address.",
-    )
-
-
-class Progress(BaseModel):
-    """How a frontier grew; every list has one entry a place along the trials, and none while the search waits."""
-
-    search: str = Field(examples=["mine"])
-    frontier_version: int = _VERSION
-    trials: list[int] = Field(description="Trials stored by then.", examples=[[1, 100, 200]])
-    hypervolume: list[float] = Field(
-        description="Of the frontier by then, costs divided by the reference.", examples=[[0.1, 0.6, 0.7]]
-    )
-    hypervolume_log2: list[float] = Field(
-        description="The same with costs as log2(reference / cost).", examples=[[0.2, 2.9, 3.2]]
-    )
-    frontier_size: list[int] = Field(description="Members by then.", examples=[[1, 18, 23]])
+    next: str | None = NEXT

@@ -1,4 +1,4 @@
-"""Fields of requests that are made of known names."""
+"""Fields that several nouns share, and those that are made of known names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 T = TypeVar("T")
+LARGEST_EPOCHS = 100_000
+FRONTIER_VERSION: Any = Field(
+    description="Grows with every change of the frontier, and of what is measured.", examples=[12]
+)
+NEXT: Any = Field(
+    default=None,
+    description="Cursor of the next page; absent on the last. The header Link holds its address.",
+)
 
 
 def one_of(names: Iterable[str | None], description: str, default: str | None) -> Any:

@@ -1,23 +1,19 @@
-"""Server-sent events of all searches: the newest as they are, and then what changes."""
+"""What happens to all searches: the newest as they are, and then what changes."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from fastapi import APIRouter, Request, Response
-
 from leanfront.core.search import SearchRecord
-from leanfront.core.storage import FrontierStore, marks
-from leanfront.core.storage.marks import About, Mark
-from leanfront.http.events import EventStream, Hub, Watch, event
-from leanfront.http.service import Ours, problems
+from leanfront.core.storage import About, FrontierStore, Mark
+from leanfront.http.streams.event_stream import event
+from leanfront.http.streams.hub import Hub, Watch
 
-router = APIRouter(prefix="/api/v1", tags=["searches"])
 NEWEST = 100
 """Searches that a follower hears of first."""
-MOST = 200
-"""Searches that are looked at: when more have been made meanwhile, the newest again."""
+MOST_SEARCHES = 200
+"""That are looked at: when more have been made meanwhile, the newest again."""
 KEY = 0
 """Of the board among all that is watched: searches have their ids, from 1."""
 
@@ -76,20 +72,20 @@ class Board(Watch):
 
 def snapshot(store: FrontierStore, before: Snapshot | None = None) -> Snapshot:
     """The searches now: the newest, or those that were looked at before and all made since."""
-    found = marks.newest(store, NEWEST)[::-1] if before is None else marks.since(store, before.floor)
+    found = store.marks.newest(NEWEST)[::-1] if before is None else store.marks.since(before.floor)
     floor = 0 if before is None else before.floor
-    if len(found) > MOST or (before is None and len(found) == NEWEST):
+    if len(found) > MOST_SEARCHES or (before is None and len(found) == NEWEST):
         found = found[-NEWEST:]
         floor = found[0].id
     known = {} if before is None else before.about
-    fresh = marks.about(store, [each.id for each in found if each.id not in known])
+    fresh = store.marks.about([each.id for each in found if each.id not in known])
     # One that was deleted between the two is not there any more.
     all_of = {each.id: fresh.get(each.id) or known.get(each.id) for each in found}
     about = {identifier: each for identifier, each in all_of.items() if each is not None}
     return Snapshot(floor, {each.id: each for each in found if each.id in about}, about)
 
 
-async def follow(hub: Hub, first: Snapshot) -> AsyncIterator[bytes]:
+async def follow_all(hub: Hub, first: Snapshot) -> AsyncIterator[bytes]:
     """How all searches are, and what changes, for as long as the client stays."""
     board = hub.watch(KEY, lambda: Board(hub, first))
     assert isinstance(board, Board)
@@ -117,29 +113,3 @@ def _changes(told: Snapshot, now: Snapshot) -> Iterator[bytes]:
     for identifier, mark in now.marks.items():
         if told.marks.get(identifier) != mark:
             yield now.event(identifier)
-
-
-@router.get(
-    "/events",
-    status_code=200,
-    response_class=EventStream,
-    responses={
-        **problems("storage"),
-        200: {
-            "description": f"Events without end: `search` (as `GET /searches` lists it) for each of the {NEWEST} "
-            "newest, then for each that is made or changes; `removed` for one that is deleted",
-            "content": {
-                "text/event-stream": {
-                    "schema": {"type": "string"},
-                    "example": 'event: removed\ndata: {"name": "mine"}\n\n',
-                }
-            },
-        },
-    },
-)
-async def events(request: Request, service: Ours) -> Response:
-    """Follow all searches. A stream that breaks off begins anew, with how they are by then."""
-    first = await service.read(snapshot, service.store)
-    if request.scope["state"].get("head"):
-        return Response(media_type=EventStream.media_type)
-    return EventStream(service.hub, follow(service.hub, first))

@@ -1,0 +1,160 @@
+"""What happens to one search, from any trial on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from leanfront.core.storage import FrontierStore, Mark, TrialEvent
+from leanfront.errors import NotFoundError, StorageError
+from leanfront.http.problems import Problem
+from leanfront.http.settings import LARGEST_ID
+from leanfront.http.streams.event_stream import event
+from leanfront.http.streams.hub import Hub, Watch
+
+TRIALS_AT_ONCE = 200
+"""That are read from the database."""
+REMEMBERED = 1_000
+"""Trials that a poller keeps: followers that are less behind than this need not ask the database."""
+_POSITION = re.compile(r"(\d{1,19})(?:-([a-z]+))?")
+
+log = logging.getLogger("leanfront.http")
+
+
+class Channel(Watch):
+    """A search that is followed.
+
+    Args:
+        hub: asks the database.
+        mark: how far the search is.
+    """
+
+    def __init__(self, hub: Hub, mark: Mark) -> None:
+        super().__init__(hub, mark.id, f"search {mark.name}")
+        self.mark: Mark | None = mark
+        self._name = mark.name
+        self._latest: deque[TrialEvent] = deque(maxlen=REMEMBERED)
+        self._seen = mark.trials
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has been deleted."""
+        return self.mark is None
+
+    async def trials(self, after: int) -> list[TrialEvent]:
+        """The next trials behind one, in order."""
+        if self._latest and self._latest[0].sequence <= after + 1:
+            return [event for event in self._latest if event.sequence > after]
+        return await self.hub.ask(_trials, self._name, after)
+
+    async def look(self) -> bool:
+        """Look at the search and its new trials; whether there are news."""
+        mark: Mark | None
+        try:
+            mark = await self.hub.ask(_mark, self._name)
+            while self._seen < mark.trials:
+                found = await self.hub.ask(_trials, self._name, self._seen)
+                if not found:
+                    break
+                self._latest.extend(found)
+                self._seen = found[-1].sequence
+        except NotFoundError:
+            mark = None
+        if mark is not None and mark.id != self.id:
+            mark = None  # deleted, and another made under its name
+        news = mark != self.mark
+        self.mark = mark
+        return news
+
+
+def _mark(store: FrontierStore, name: str) -> Mark:
+    return store.marks.of(name)
+
+
+def _trials(store: FrontierStore, name: str, after: int) -> list[TrialEvent]:
+    return store.events(name, after, TRIALS_AT_ONCE)
+
+
+class StreamPosition:
+    """How far a follower is.
+
+    Args:
+        text: the ``Last-Event-ID``: the last trial's sequence, and behind a ``-`` the final state it was told.
+
+    Raises:
+        Problem: 422: no such position.
+    """
+
+    def __init__(self, text: str | None) -> None:
+        match = _POSITION.fullmatch(text or "0")
+        if match is None or int(match[1]) > LARGEST_ID:
+            raise Problem(
+                "invalid",
+                "Last-Event-ID is not one that this server sent",
+                [{"parameter": "Last-Event-ID", "detail": "a number"}],
+            )
+        self.sequence = int(match[1])
+        self.ended = match[2]
+
+    def is_end(self, mark: Mark) -> bool:
+        """Whether the follower knows all, and nothing more will come."""
+        return mark.ended and self.ended == mark.state and self.sequence == mark.trials
+
+
+async def follow_search(hub: Hub, mark: Mark, position: StreamPosition) -> AsyncIterator[bytes]:
+    """The events of a search from a position on, until its end."""
+    channel = hub.watch(mark.id, lambda: Channel(hub, mark))
+    assert isinstance(channel, Channel)
+    # One beyond the end is of another search, deleted since, that had the same name.
+    sequence = position.sequence if position.sequence <= mark.trials else 0
+    frontier: dict[str, Any] | None = None
+    state: dict[str, Any] | None = None
+    names = [objective.name for objective in mark.objectives]
+    try:
+        yield b"retry: 2000\n\n"
+        while not hub.closing.is_set():
+            now = channel.mark
+            if now is None:
+                yield event("state", {"state": "deleted", "message": None, "trials": sequence})
+                return
+            while sequence < now.trials and not hub.closing.is_set():
+                trials = await channel.trials(sequence)
+                if not trials:
+                    break
+                for each in trials:
+                    yield event("trial", trial_json(each, names), str(each.sequence))
+                    sequence = each.sequence
+            if now.frontier_json() != frontier:
+                frontier = now.frontier_json()
+                yield event("frontier", frontier)
+            if (now.state, now.message) != (state and (state["state"], state["message"])):
+                state = now.state_json()
+                yield event("state", state, f"{sequence}-{now.state}" if now.ended else None)
+            if now.ended:
+                return
+            # What the poller has found while this was sent is not waited for.
+            if channel.mark is now and not await channel.wait(hub.settings.heartbeat_seconds):
+                yield b": still here\n\n"
+    except StorageError as error:
+        # The client comes back to where it was.
+        log.warning("an event stream of search %s ended: %s", mark.name, error)
+    finally:
+        hub.part(channel)
+
+
+def trial_json(trial: TrialEvent, objectives: list[str]) -> dict[str, Any]:
+    """Data of a ``trial`` event."""
+    values = None if trial.values is None else dict(zip(objectives, trial.values, strict=False))
+    return {
+        "sequence": trial.sequence,
+        "trial": trial.number,
+        "candidate": trial.candidate,
+        "state": trial.state,
+        "values": values,
+        "duplicate": trial.duplicate,
+        "entered": trial.entered,
+        "created": trial.created.isoformat(),
+    }
