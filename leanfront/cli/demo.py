@@ -27,7 +27,6 @@ def _demonstrate(trials: int, plot: Path, database: str | None) -> None:
     """Search digits, show the frontier, answer a budget query, write the plot, name the next command."""
     from leanfront.core.search import SearchOptions
     from leanfront.core.targets import resolve
-    from leanfront.reports.text import infeasible_text
     from leanfront.local.searches import free_name, run_search
     from leanfront.locations import DEFAULT_DATABASE, database_url, open_store
     from leanfront.reports import text
@@ -50,7 +49,7 @@ def _demonstrate(trials: int, plot: Path, database: str | None) -> None:
     if answer.feasible and answer.candidate is not None:
         click.echo(text.candidate_text(record, answer.candidate))
     else:
-        click.echo(infeasible_text(answer))
+        click.echo(text.infeasible_text(answer))
     write_plot(record, result.candidates(), plot)
     click.echo(f"\n5. The picture: {plot} (open it in a browser; it needs no network).")
     click.echo(f"\nNext: {text.next_question(record, None if url == DEFAULT_DATABASE else url)}")

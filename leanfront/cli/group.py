@@ -17,48 +17,48 @@ COMMANDS = {
     "audit": (
         "leanfront.cli.audit:audit",
         "Say what compression did to the candidates of search NAME beside the loss of accuracy, against the dense "
-        "model",
+        "model.",
     ),
-    "database": ("leanfront.cli.database:database", "Look after the database"),
+    "database": ("leanfront.cli.database:database", "Look after the database."),
     "demo": (
         "leanfront.cli.demo:demo",
-        "Search a small network on handwritten digits, and show what comes of it",
+        "Search a small network on handwritten digits, and show what comes of it.",
     ),
     "export": (
         "leanfront.cli.export:export",
-        "Write CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program",
+        "Write CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program.",
     ),
     "frontier": (
         "leanfront.cli.frontier:frontier",
-        "Show the nondominated candidates of a search, within limits",
+        "Show the nondominated candidates of a search, within limits.",
     ),
     "inspect": (
         "leanfront.cli.inspect:inspect",
-        "Say what of a model can be compressed, what is left alone, and why",
+        "Say what of a model can be compressed, what is left alone, and why.",
     ),
     "recover": (
         "leanfront.cli.recover:recover",
-        "Train candidates on, with the dense model as their teacher; each is stored as a new one with its parent",
+        "Train candidates on, with the dense model as their teacher; each is stored as a new one with its parent.",
     ),
     "resume": (
         "leanfront.cli.resume:resume",
-        "Go on with a search that was stopped, killed, or should run longer",
+        "Go on with a search that was stopped, killed, or should run longer.",
     ),
-    "search": ("leanfront.cli.search:search", "Search compressed versions of TARGET and keep the frontier"),
-    "searches": ("leanfront.cli.searches:searches", "List the searches of a database"),
-    "select": ("leanfront.cli.select:select", "Answer: which candidate to ship within a budget"),
+    "search": ("leanfront.cli.search:search", "Search compressed versions of TARGET and keep the frontier."),
+    "searches": ("leanfront.cli.searches:searches", "List the searches of a database."),
+    "select": ("leanfront.cli.select:select", "Answer: which candidate to ship within a budget."),
     "serve": (
         "leanfront.cli.serve:serve",
-        "Answer over HTTP until stopped: the API, its document at /docs, measurements at /metrics",
+        "Answer over HTTP until stopped: the API, its document at /docs, measurements at /metrics.",
     ),
-    "targets": ("leanfront.cli.targets:targets", "List the built-in targets"),
+    "targets": ("leanfront.cli.targets:targets", "List the built-in targets."),
     "verify": (
         "leanfront.cli.verify:verify",
-        "Find everything claimed of CANDIDATE (a number), or of a search's frontier, again in its packed file alone",
+        "Find everything claimed of CANDIDATE (a number), or of a search's frontier, again in its packed file alone.",
     ),
     "worker": (
         "leanfront.cli.worker:worker",
-        "Take queued jobs and drive them, until stopped (Ctrl-C or SIGTERM)",
+        "Take queued jobs and drive them, until stopped (Ctrl-C or SIGTERM).",
     ),
 }
 """Name -> where the command is, and the first sentence of its help."""

@@ -79,7 +79,9 @@ def select(name: str, strategy: str, stage: str, database: str | None, as_json: 
     if answer.note:
         click.echo(f"note: {answer.note}", err=True)
     if answer.unmeasured:
-        click.echo(f"note: {text.unmeasured_text(answer)}: --measure {2 * options['measure'] or 16}", err=True)
+        click.echo(
+            f"note: {text.unmeasured_text(answer)}: --measure {2 * options['measure'] or 16}", err=True
+        )
     if not answer.feasible:
         sys.exit(INFEASIBLE)
 

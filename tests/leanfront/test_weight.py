@@ -93,7 +93,7 @@ def test_help(tmp_path: Path, arguments: list[str]) -> None:
         (["targets", "--json"], '"digits"'),
         (["searches"], SEARCH),
         (["searches", "--json"], f'"{SEARCH}"'),
-        (["frontier", SEARCH], "Validation minus test"),
+        (["frontier", SEARCH], "dense"),
         (["frontier", SEARCH, "--max-memory", "1MB", "--stage", "before", "--json"], '"hypervolume"'),
         (["frontier", SEARCH, "--weak", "--csv"], "validation_accuracy"),
         (["select", SEARCH, "--max-memory", "1MB", "--no-verify"], "on the frontier"),
@@ -133,7 +133,7 @@ ASKED = (
     "/api/v1/audits/kinds",
     "/api/v1/targets",
     "/api/v1/health",
-    "/api/v1/openapi.json",
+    "/openapi.json",
     "/metrics",
 )
 
