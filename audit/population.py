@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,6 +22,7 @@ from leanfront.core.compressors import Structure
 from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
 from leanfront.core.search.dense import require_split
 from leanfront.core.search.evaluator_spec import Source
+from leanfront.core.search.processes import executor
 from leanfront.core.targets import Target
 from leanfront.errors import EvaluationError
 
@@ -231,9 +231,4 @@ def _processes(population: Population, answers: Answers, count: int) -> Executor
     threads = max(1, (os.cpu_count() or 1) // count)
     # The target is sent as what gives it again; without one its pickle would be sent twice.
     rest = {each.name: getattr(population, each.name) for each in fields(population) if each.name != "target"}
-    return ProcessPoolExecutor(
-        count,
-        multiprocessing.get_context("spawn"),
-        initializer=_open,
-        initargs=(Source.of(population.target), rest, answers.folder, threads),
-    )
+    return executor(count, _open, (Source.of(population.target), rest, answers.folder, threads))

@@ -1,4 +1,4 @@
-from .attempt import Attempt, RecoveryProgress
+from .attempt import Attempt, RecoveryProgress, require_recoverable
 from .candidate import ENDED, STATES, Candidate, SearchRecord, TrialRecord
 from .claim_checks import verify
 from .context import SamplerContext
@@ -9,7 +9,7 @@ from .lifecycle import go_on, resume, start
 from .options import SearchOptions
 from .prepared_target import Prepared, prepare
 from .promotion import Prediction, Predictor
-from .recovering import Recoverer, require_recoverable
+from .recovering import Recoverer
 from .request import queued, reference_of
 from .samplers import SAMPLERS, Sampler
 from .space import Space, derive_space

@@ -7,7 +7,8 @@ from typing import Any
 
 from leanfront.core.compressors import Epoch, Recovery
 from leanfront.core.compressors.training.progress import Progress as Training
-from leanfront.core.search.candidate import Candidate
+from leanfront.core.search.candidate import Candidate, SearchRecord
+from leanfront.errors import UsageError
 
 BEFORE = "accuracy_before"
 """Validation accuracy of what went in; this and the next ones are stored with a recovered candidate."""
@@ -111,3 +112,20 @@ def last_training(child: Candidate) -> Recovery:
 def uncut(settings: Recovery) -> Recovery:
     """Settings of a training that ended by time, as they were asked for."""
     return replace(settings, steps=None)
+
+
+def require_recoverable(candidate: Candidate, record: SearchRecord) -> None:
+    """Refuse what cannot be recovered.
+
+    Raises:
+        UsageError: it failed, nothing was done to it, or its search's target has no training data.
+    """
+    if candidate.state == "failed":
+        raise UsageError(f"candidate {candidate.id} failed, there is nothing to recover: {candidate.reason}")
+    if candidate.configuration.is_dense:
+        raise UsageError(f"candidate {candidate.id} is the dense model: there is nothing to recover")
+    if "train" not in record.settings.get("splits", {}):
+        raise UsageError(
+            f"the target of search '{record.name}' has no train split, from which recovery learns: search a target "
+            "with Target(train=...), or data with train/"
+        )

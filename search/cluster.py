@@ -19,7 +19,7 @@ import torch
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.search.evaluation import Evaluation, Evaluator
-from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorRecipe
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorSpec
 from leanfront.core.search.racing import Race
 from leanfront.errors import EvaluationError, LeanfrontError, UsageError
 
@@ -43,7 +43,7 @@ class ClusterEvaluators:
     ``distributed.scheduler.allowed-failures`` says (3 times by default).
 
     Args:
-        recipe: how a process builds its evaluator.
+        spec: how a process builds its evaluator.
         address: the scheduler's, ``tcp://HOST:PORT``.
         timeout: seconds to wait for the scheduler.
 
@@ -52,9 +52,9 @@ class ClusterEvaluators:
         EvaluationError: no scheduler answers there.
     """
 
-    def __init__(self, recipe: EvaluatorRecipe, address: str, *, timeout: float = TIMEOUT) -> None:
-        self._recipe = recipe
-        self._key = hashlib.sha256(pickle.dumps(recipe)).hexdigest()
+    def __init__(self, spec: EvaluatorSpec, address: str, *, timeout: float = TIMEOUT) -> None:
+        self._spec = spec
+        self._key = hashlib.sha256(pickle.dumps(spec)).hexdigest()
         self._address = address
         self._timeout = timeout
         self._running: set[Future[Evaluation]] = set()
@@ -125,10 +125,10 @@ class ClusterEvaluators:
     async def _evaluated(
         self, client: Client, configuration: Configuration, split: str, race: Race | None
     ) -> Evaluation:
-        # The recipe may hold the whole target: it travels to processes that have not seen it only.
+        # The spec may hold the whole target: it travels to processes that have not seen it only.
         found = await self._ran(client, self._key, None, configuration, split, race)
         if found is None:
-            found = await self._ran(client, self._key, self._recipe, configuration, split, race)
+            found = await self._ran(client, self._key, self._spec, configuration, split, race)
         assert found is not None
         return found
 
@@ -181,17 +181,17 @@ _evaluators: OrderedDict[str, Evaluator] = OrderedDict()
 
 
 def _evaluate(
-    key: str, recipe: EvaluatorRecipe | None, configuration: Configuration, split: str, race: Race | None
+    key: str, spec: EvaluatorSpec | None, configuration: Configuration, split: str, race: Race | None
 ) -> Evaluation | None:
-    """Evaluate on a worker; None when it has no evaluator of that key and no recipe for it."""
+    """Evaluate on a worker; None when it has no evaluator of that key and no spec for it."""
     from distributed import get_worker
 
     with _lock:
         torch.set_num_threads(max(1, get_worker().state.nthreads))
         if key not in _evaluators:
-            if recipe is None:
+            if spec is None:
                 return None
-            _evaluators[key] = recipe.build(_own_device(recipe.devices))
+            _evaluators[key] = spec.build(_own_device(spec.devices))
             while len(_evaluators) > KEPT:
                 _evaluators.popitem(last=False)
         _evaluators.move_to_end(key)

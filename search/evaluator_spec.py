@@ -75,7 +75,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class EvaluatorRecipe:
+class EvaluatorSpec:
     """What a process needs to build its evaluator.
 
     Args:
@@ -105,15 +105,15 @@ class EvaluatorRecipe:
         )
 
 
-def recipe(
+def spec_of(
     target: Target,
     structure: Structure,
     device: str,
     samples: int,
     workers: int,
     metrics: Sequence[str] | None = None,
-) -> EvaluatorRecipe:
-    """The recipe for a target.
+) -> EvaluatorSpec:
+    """The specification for a target.
 
     Args:
         target: what is compressed.
@@ -132,7 +132,7 @@ def recipe(
         devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
     threads = max(1, (os.cpu_count() or 1) // workers)
     wanted = tuple(metrics_of() if metrics is None else metrics)
-    return EvaluatorRecipe(Source.of(target), structure, devices, samples, threads, wanted)
+    return EvaluatorSpec(Source.of(target), structure, devices, samples, threads, wanted)
 
 
 def share(evaluator: Evaluator, configuration: Configuration) -> None:

@@ -18,7 +18,7 @@ from leanfront.core.search.context import SamplerContext
 from leanfront.core.search.description import describe, evaluator_of
 from leanfront.core.search.driver import Driver, Front, Progress
 from leanfront.core.search.evaluation import Evaluator
-from leanfront.core.search.evaluator_spec import recipe, share
+from leanfront.core.search.evaluator_spec import share, spec_of
 from leanfront.core.search.evaluators import Evaluators, LocalEvaluators
 from leanfront.core.search.interrupting import interruptible
 from leanfront.core.search.latency import EACH, measure_frontier
@@ -368,7 +368,7 @@ def _evaluators(prepared: Prepared, options: SearchOptions, evaluator: Evaluator
     share(evaluator, prepared.space.configuration(prepared.space.cheapest))
     # A cluster's machines have devices of their own.
     device = options.device if options.cluster is not None else resolve_device(options.device)
-    own = recipe(
+    own = spec_of(
         prepared.target, prepared.structure, device, options.samples, options.workers, options.measured
     )
     if options.cluster is not None:

@@ -89,7 +89,9 @@ class SearchOptions:
         require_metrics(self.metrics)
         check_sampler(self.sampler)
         resolve(self.objectives)
-        resolve_device(self.device)
+        # These are always there: to look for others takes torch, which whoever only queues a search does without.
+        if self.device not in ("auto", "cpu"):
+            resolve_device(self.device)
 
     @property
     def measured(self) -> tuple[str, ...]:

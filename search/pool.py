@@ -18,7 +18,8 @@ import torch
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.search.evaluation import Evaluation, Evaluator
-from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorRecipe
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorSpec
+from leanfront.core.search.processes import executor
 from leanfront.core.search.racing import Race
 from leanfront.errors import EvaluationError
 
@@ -29,20 +30,20 @@ PATIENCE = 5.0
 
 
 class PoolEvaluators:
-    """Spawned processes, each with its own copy of the target.
+    """Processes, each with its own copy of the target.
 
     Each is an executor of its own: when one dies, it is known which evaluation it ran, and the others go on.
 
     Args:
-        recipe: how a process builds its evaluator.
+        spec: how a process builds its evaluator.
         workers: number of processes.
     """
 
-    def __init__(self, recipe: EvaluatorRecipe, workers: int) -> None:
+    def __init__(self, spec: EvaluatorSpec, workers: int) -> None:
         self.capacity = workers
         self._starts = _Starts()
         self._processes = [
-            _Process(recipe, recipe.devices[i % len(recipe.devices)], self._starts) for i in range(workers)
+            _Process(spec, spec.devices[i % len(spec.devices)], self._starts) for i in range(workers)
         ]
 
     def submit(
@@ -91,8 +92,8 @@ class _Starts:
 class _Process:
     """One process of the pool, and its successors."""
 
-    def __init__(self, recipe: EvaluatorRecipe, device: str, starts: _Starts) -> None:
-        self._recipe = recipe
+    def __init__(self, spec: EvaluatorSpec, device: str, starts: _Starts) -> None:
+        self._spec = spec
         self._device = device
         self._starts = starts
         self._executor: ProcessPoolExecutor | None = None
@@ -112,7 +113,7 @@ class _Process:
 
     def submit(self, configuration: Configuration, split: str, race: Race | None) -> Future[Evaluation]:
         with _interrupts_held():
-            # Processes are spawned here; they inherit that Ctrl-C is the driver's business.
+            # Processes, and the server that forks them, are started here: Ctrl-C is the driver's business alone.
             try:
                 inner = self._ready().submit(_evaluate, configuration, split, race)
             except BrokenProcessPool:
@@ -144,12 +145,7 @@ class _Process:
 
     def _ready(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_prepare,
-                initargs=(self._recipe, self._device),
-            )
+            self._executor = executor(1, _prepare, (self._spec, self._device))
             # A task of its own: a process that dies of it says nothing about a configuration.
             self._last = self._executor.submit(_build)
         return self._executor
@@ -193,19 +189,19 @@ def _end(process: BaseProcess) -> str:
     return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-_recipe: EvaluatorRecipe | None = None
+_spec: EvaluatorSpec | None = None
 _device = "cpu"
 _evaluator: Evaluator | None = None
 
 
-def _prepare(recipe: EvaluatorRecipe, device: str) -> None:
+def _prepare(spec: EvaluatorSpec, device: str) -> None:
     """Set up a pool process; the evaluator itself is built by a task, whose errors travel back."""
-    global _recipe, _device
+    global _spec, _device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(recipe.threads)
-    _recipe, _device = recipe, device
+    torch.set_num_threads(spec.threads)
+    _spec, _device = spec, device
 
 
 def _die_with_parent() -> None:
@@ -219,8 +215,8 @@ def _die_with_parent() -> None:
 def _build() -> None:
     global _evaluator
     if _evaluator is None:
-        assert _recipe is not None
-        _evaluator = _recipe.build(_device)
+        assert _spec is not None
+        _evaluator = _spec.build(_device)
 
 
 def _evaluate(configuration: Configuration, split: str, race: Race | None) -> Evaluation:
@@ -231,7 +227,7 @@ def _evaluate(configuration: Configuration, split: str, race: Race | None) -> Ev
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment: it reaches this process afterwards, and those spawned meanwhile never."""
+    """Hold Ctrl-C back for a moment: it reaches this process afterwards, and those started meanwhile never."""
     if not hasattr(signal, "pthread_sigmask"):
         yield  # not on Windows
         return

@@ -26,15 +26,16 @@ from leanfront.core.search.attempt import (
     RecoveryProgress,
     gain_of,
     last_training,
+    require_recoverable,
     uncut,
 )
-from leanfront.core.search.candidate import Candidate, SearchRecord
+from leanfront.core.search.candidate import Candidate
 from leanfront.core.search.evaluation import Evaluator
 from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.core.search.promotion import Features, Outcome, Prediction, Predictor, ranked
 from leanfront.core.search.store_protocol import Store
 from leanfront.core.targets.architectures import architecture_name
-from leanfront.errors import ArtifactError, LeanfrontError, StorageError, UsageError
+from leanfront.errors import ArtifactError, LeanfrontError, StorageError
 
 
 class Files(Protocol):
@@ -63,23 +64,6 @@ def _silent(progress: RecoveryProgress) -> None:
 
 def _never() -> bool:
     return False
-
-
-def require_recoverable(candidate: Candidate, record: SearchRecord) -> None:
-    """Refuse what cannot be recovered.
-
-    Raises:
-        UsageError: it failed, nothing was done to it, or its search's target has no training data.
-    """
-    if candidate.state == "failed":
-        raise UsageError(f"candidate {candidate.id} failed, there is nothing to recover: {candidate.reason}")
-    if candidate.configuration.is_dense:
-        raise UsageError(f"candidate {candidate.id} is the dense model: there is nothing to recover")
-    if "train" not in record.settings.get("splits", {}):
-        raise UsageError(
-            f"the target of search '{record.name}' has no train split, from which recovery learns: search a target "
-            "with Target(train=...), or data with train/"
-        )
 
 
 class Recoverer:

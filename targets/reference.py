@@ -49,7 +49,7 @@ def resolve(reference: str) -> Target:
             )
         return user_file.build(path, function, options).referred(reference.strip())
     builtin, model = _builtin(name, options)
-    return builtin.build(model or name, options).referred(reference.strip())
+    return builtin.build(model, options).referred(reference.strip())
 
 
 def check_reference(reference: str) -> None:
@@ -72,7 +72,7 @@ def _read(reference: str) -> tuple[str, dict[str, str], re.Match[str] | None]:
 
 
 def _builtin(name: str, options: Mapping[str, str]) -> tuple[Builtin, str]:
-    """The built-in target of a name, and what stands for ``<model>``."""
+    """The built-in target of a name, and what it is built from: what stands for ``<model>``, else the name."""
     head, colon, model = name.partition(":")
     builtin = BUILTINS.get(f"{head}:<model>" if colon else name)
     if builtin is None:
@@ -83,7 +83,7 @@ def _builtin(name: str, options: Mapping[str, str]) -> tuple[Builtin, str]:
             f"{name}: unknown option '{unknown[0]}'; known: "
             + "; ".join(f"{option} ({meaning})" for option, meaning in builtin.options.items())
         )
-    return builtin, model
+    return builtin, model if colon else name
 
 
 def _options(reference: str, query: str) -> dict[str, str]:

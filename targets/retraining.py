@@ -7,13 +7,14 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from leanfront.core.targets.forward import class_scores, logits_alone
 from leanfront.core.targets.model_copy import private_copy
+from leanfront.core.targets.split import Split
 from leanfront.core.targets.weights_cache import (
     cache_folder,
     fill,
@@ -24,9 +25,6 @@ from leanfront.core.targets.weights_cache import (
 )
 from leanfront.errors import LeanfrontError, TargetError, UsageError
 
-if TYPE_CHECKING:
-    from leanfront.core.targets.target import Target
-
 Step = Callable[[nn.Module, float], None]
 """Called after every optimiser step with the model and the progress in (0, 1]; it may change the weights."""
 
@@ -35,6 +33,34 @@ PROBE = 16
 LISTED = 4
 FOLDER = "retrained"
 """Where the weights lie in the cache."""
+
+
+class Retrainable(Protocol):
+    """What of a `Target` training it anew needs: see there."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def reference(self) -> str | None: ...
+
+    @property
+    def example_input(self) -> Tensor: ...
+
+    @property
+    def calibration(self) -> Split: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def retrain(self) -> Callable[..., nn.Module] | None: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
 
 def check_retrain(retrain: Any) -> None:
@@ -66,7 +92,7 @@ def takes_step(retrain: Callable[..., nn.Module]) -> bool:
     return found is not None and found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
 
 
-def recipe_of(target: Target) -> str | None:
+def recipe_of(target: Retrainable) -> str | None:
     """What the target's training is, so that kept weights of another one are not taken for it.
 
     Returns:
@@ -93,7 +119,7 @@ def recipe_of(target: Target) -> str | None:
     return f"{hashlib.sha256(source).hexdigest()} {retrain.__qualname__} {defaults} {target.reference}"
 
 
-def retrained(target: Target, seed: int, step: Step | None, key: str | None) -> nn.Module:
+def retrained(target: Retrainable, seed: int, step: Step | None, key: str | None) -> nn.Module:
     """See `Target.retrained`."""
     if target.retrain is None:
         raise TargetError(
@@ -121,7 +147,7 @@ def retrained(target: Target, seed: int, step: Step | None, key: str | None) -> 
     return model
 
 
-def _place(target: Target, seed: int, step: Step | None, key: str | None) -> tuple[Path, str] | None:
+def _place(target: Retrainable, seed: int, step: Step | None, key: str | None) -> tuple[Path, str] | None:
     """Where the weights are kept, and the key they are kept under; None where they are not."""
     recipe = recipe_of(target)
     if recipe is None or (step is not None and key is None):
@@ -146,7 +172,7 @@ def _called(retrain: Callable[..., Any], seed: int, step: Step | None) -> Any:
             raise TargetError(f"retrain(seed={seed}) failed: {type(error).__name__}: {error}") from error
 
 
-def _checked(target: Target, seed: int, made: Any) -> nn.Module:
+def _checked(target: Retrainable, seed: int, made: Any) -> nn.Module:
     """The target's model with the weights of what a training returned."""
     what = f"retrain(seed={seed})"
     if not isinstance(made, nn.Module):

@@ -18,7 +18,7 @@ from leanfront.core.objectives import minimisation, nondominated, resolve
 from leanfront.core.search import Progress, SearchOptions, start
 from leanfront.core.search.cluster import ClusterEvaluators, place
 from leanfront.core.search.driver import objective_values
-from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorRecipe, recipe
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorSpec, spec_of
 from leanfront.core.storage import FrontierStore, check
 from leanfront.core.targets import Target
 from leanfront.core.targets import resolve as resolve_target
@@ -87,8 +87,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def tiny_recipe(tiny: Target) -> EvaluatorRecipe:
-    return recipe(tiny, derive(tiny.model, tiny.example_input), "auto", 64, 1)
+def tiny_spec(tiny: Target) -> EvaluatorSpec:
+    return spec_of(tiny, derive(tiny.model, tiny.example_input), "auto", 64, 1)
 
 
 @pytest.mark.slow
@@ -124,11 +124,11 @@ def test_what_the_cluster_loses_is_told_apart(
     cluster: Cluster,
     tiny: Target,
     tiny_file: Path,
-    tiny_recipe: EvaluatorRecipe,
+    tiny_spec: EvaluatorSpec,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.warns(RuntimeWarning, match="has no workers yet"):
-        evaluators = ClusterEvaluators(tiny_recipe, cluster.address, timeout=2.0)
+        evaluators = ClusterEvaluators(tiny_spec, cluster.address, timeout=2.0)
     assert evaluators.capacity == 1
     # It waits for workers.
     waiting = evaluators.submit(MILD, "validation")
@@ -141,7 +141,7 @@ def test_what_the_cluster_loses_is_told_apart(
     monkeypatch.setenv("TINY_DRIVER", str(os.getpid()))
     deadly = resolve_target(f"{tiny_file}:dies")
     other = ClusterEvaluators(
-        recipe(deadly, derive(deadly.model, deadly.example_input), "cpu", 64, 1), cluster.address
+        spec_of(deadly, derive(deadly.model, deadly.example_input), "cpu", 64, 1), cluster.address
     )
     error = other.submit(Configuration(channels={"conv1": 4}), "validation").exception()
     assert isinstance(error, EvaluatorLostError)
@@ -161,20 +161,20 @@ def test_what_the_cluster_loses_is_told_apart(
     evaluators.close()
 
 
-def test_where_no_scheduler_is(tiny_recipe: EvaluatorRecipe) -> None:
+def test_where_no_scheduler_is(tiny_spec: EvaluatorSpec) -> None:
     with pytest.raises(EvaluationError, match=r"no scheduler answers at tcp://127.0.0.1:9 within 0.5 s"):
-        ClusterEvaluators(tiny_recipe, "tcp://127.0.0.1:9", timeout=0.5)
+        ClusterEvaluators(tiny_spec, "tcp://127.0.0.1:9", timeout=0.5)
 
 
-def test_what_is_no_address(tiny_recipe: EvaluatorRecipe) -> None:
+def test_what_is_no_address(tiny_spec: EvaluatorSpec) -> None:
     with pytest.raises(UsageError, match="is no address of a scheduler"):
-        ClusterEvaluators(tiny_recipe, "nonsense://127.0.0.1:9", timeout=0.5)
+        ClusterEvaluators(tiny_spec, "nonsense://127.0.0.1:9", timeout=0.5)
 
 
-def test_without_dask(tiny_recipe: EvaluatorRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dask(tiny_spec: EvaluatorSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UsageError, match=r"pip install 'leanfront\[dask\]'"):
-        ClusterEvaluators(tiny_recipe, "tcp://127.0.0.1:9")
+        ClusterEvaluators(tiny_spec, "tcp://127.0.0.1:9")
 
 
 def test_nothing_imports_dask_before_it_is_asked_for() -> None:

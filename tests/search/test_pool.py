@@ -21,7 +21,7 @@ from leanfront.core.search import Progress, SearchOptions, start
 from leanfront.core.search import lifecycle as run
 from leanfront.core.search import pool as pools
 from leanfront.core.search.driver import objective_values
-from leanfront.core.search.evaluator_spec import EvaluatorLostError, recipe
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, spec_of
 from leanfront.core.search.pool import PoolEvaluators
 from leanfront.core.storage import FrontierStore, check
 from leanfront.core.targets import Target
@@ -38,7 +38,7 @@ def make() -> Iterator[Callable[..., PoolEvaluators]]:
 
     def build(target: Target, workers: int = 2) -> PoolEvaluators:
         structure = derive(target.model, target.example_input)
-        made.append(PoolEvaluators(recipe(target, structure, "cpu", 64, workers), workers))
+        made.append(PoolEvaluators(spec_of(target, structure, "cpu", 64, workers), workers))
         return made[-1]
 
     yield build
