@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 
 def plain(value: Any) -> Any:
     """Dataclasses and mappings become dictionaries, sequences and arrays lists, NaN and infinities null.
@@ -20,8 +17,9 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: something else, which JSON could not write.
     """
-    if isinstance(value, np.ndarray | np.generic | Tensor):
-        return plain(value.tolist())  # first: numpy's float64 is a float too
+    # What numpy and torch have, without importing them. First: numpy's float64 is a float too.
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
