@@ -25,26 +25,39 @@ _loaded: dict[str, tuple[int, int]] = {}
 
 
 class _Beside(MetaPathFinder):
-    """Finds the modules beside users' files, after everything else.
+    """Finds the modules beside users' files, after everything else: what leanfront itself needs stays its own.
 
-    Users' folders hold a ``search.py`` or a ``storage.py``, which must not stand before our packages. The end
-    of `sys.path` is not late enough: an editable installation's packages are found after all of it.
+    One folder is searched at a time. Modules that came from it give way to another folder's and come back with it, so
+    that two targets each get their own ``search.py`` or ``model.py``, whatever the other's is called.
     """
 
     def __init__(self) -> None:
-        self.folders: list[str] = []
+        self._folder: str | None = None
+        self._came: dict[str, set[str]] = {}
+        self._aside: dict[str, dict[str, ModuleType]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return PathFinder.find_spec(fullname, self.folders, target) if path is None else None
+        if path is not None or self._folder is None:
+            return None
+        spec = PathFinder.find_spec(fullname, [self._folder], target)
+        if spec is not None:
+            self._came.setdefault(self._folder, set()).add(fullname)
+        return spec
 
-    def add(self, folder: str) -> None:
-        """Search this folder too, and stand last."""
-        if folder not in self.folders:
-            self.folders.append(folder)
+    def enter(self, folder: str) -> None:
+        """Search this folder, and stand last."""
         if sys.meta_path[-1:] != [self]:
             sys.meta_path[:] = [*(finder for finder in sys.meta_path if finder is not self), self]
+        if folder == self._folder:
+            return
+        if self._folder is not None:
+            own = self._came.get(self._folder, set())
+            names = [name for name in sys.modules if name.partition(".")[0] in own]
+            self._aside[self._folder] = {name: sys.modules.pop(name) for name in names}
+        self._folder = folder
+        sys.modules.update(self._aside.pop(folder, {}))
 
 
 _BESIDE = _Beside()
@@ -103,6 +116,7 @@ def load(path: str) -> ModuleType:
         close = difflib.get_close_matches(file.name, beside, n=1)
         hint = f"; did you mean '{Path(path).with_name(close[0])}'?" if close else ""
         raise TargetError(f"there is no file '{path}'{hint}")
+    _BESIDE.enter(str(file.parent))
     name = f"_leanfront_target_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
     status = file.stat()
     version = (status.st_mtime_ns, status.st_size)
@@ -112,7 +126,6 @@ def load(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise TargetError(f"'{path}' cannot be loaded as Python; does its name end in .py?")
     module = importlib.util.module_from_spec(spec)
-    _BESIDE.add(str(file.parent))
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

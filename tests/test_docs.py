@@ -195,7 +195,7 @@ def test_the_operations_page_runs_as_it_stands(tmp_path: Path) -> None:
 
 
 TRY_ADDITIONS = """
-from compressors import Compressor, Configuration, Recovery, recover
+from leanfront.core.compressors import Compressor, Configuration, Recovery, recover
 import leanfront
 from leanfront.cli import main
 

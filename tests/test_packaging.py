@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.wheel import build_wheel
+
 ROOT = Path(__file__).resolve().parents[1]
-TOPS = ("pyproject.toml", "README.md", "LICENSE", "tests", "docs", "examples", "scripts", "benchmarks")
 
 
 @pytest.fixture(scope="module")
@@ -26,28 +27,8 @@ def project() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory, project: dict[str, Any]) -> Iterator[zipfile.ZipFile]:
-    """The wheel of a copy of the sources: setuptools leaves a build folder, which would go into the next one."""
-    folder = tmp_path_factory.mktemp("wheel")
-    rooms = {package.partition(".")[0] for package in project["tool"]["setuptools"]["packages"]}
-    for name in (*TOPS, *rooms):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.is_file():
-            (folder / "source").mkdir(exist_ok=True)
-            shutil.copy(source, folder / "source" / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
-    done = subprocess.run(
-        [*command, "--wheel-dir", str(folder), "--verbose", str(folder / "source")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Warning" not in done.stdout, done.stdout
-    (built,) = folder.glob("*.whl")
-    with zipfile.ZipFile(built) as archive:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    with zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel"))) as archive:
         yield archive
 
 
@@ -60,25 +41,37 @@ def test_the_wheel_is_for_every_platform(wheel: zipfile.ZipFile, project: dict[s
 def test_the_wheel_holds_every_module_and_nothing_else(
     wheel: zipfile.ZipFile, project: dict[str, Any]
 ) -> None:
-    packages = project["tool"]["setuptools"]["packages"]
-    rooms = {package.partition(".")[0] for package in packages}
+    """Under one name: the folders at the top lie in leanfront/core, once."""
+    places = {ROOT / "leanfront": Path("leanfront")}
+    for name, folder in project["tool"]["setuptools"]["package-dir"].items():
+        places[ROOT / folder] = Path(*name.split("."))
     wanted = {
-        str(path.relative_to(ROOT).as_posix())
-        for room in rooms
-        for pattern in ("*.py", "py.typed")
-        for path in (ROOT / room).rglob(pattern)
+        str(place / path.relative_to(source))
+        for source, place in places.items()
+        for path in source.rglob("*")
+        if path.is_file() and path.suffix in (".py", ".pyi", ".typed") and not path.is_symlink()
     }
     # What the server sends of the dashboard, but for caches.
-    dashboard = ROOT / "leanfront" / "dashboard"
     wanted |= {
-        str(path.relative_to(ROOT).as_posix())
-        for path in dashboard.rglob("*")
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "leanfront" / "dashboard").rglob("*")
         if path.is_file() and path.parent.name != "__pycache__"
     }
     assert "leanfront/dashboard/vendor/LICENSE.plotly" in wanted
+    assert "leanfront/core/search/__init__.pyi" in wanted
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == wanted
-    assert {f"{room}/py.typed" for room in rooms} <= held
+    assert {name.partition("/")[0] for name in held} == {"leanfront"}
+
+
+def test_the_wheel_of_a_checkout_without_links_is_the_same(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Git can be told not to make links, and does not where the system has none."""
+    with zipfile.ZipFile(build_wheel(tmp_path, links=False)) as other:
+        contents = [
+            {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+            for archive in (wheel, other)
+        ]
+    assert contents[0] == contents[1]
 
 
 def test_the_wheel_carries_licence_readme_and_requirements(

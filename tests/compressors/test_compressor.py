@@ -12,11 +12,9 @@ from leanfront.core.compressors import (
     ActivationQuantiser,
     Compressor,
     Configuration,
+    compress,
     preset,
     quantise_weight,
-)
-from leanfront.core.compressors import (
-    compressor as compress,
 )
 from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.compressors.structure.slicing import cut

@@ -18,6 +18,7 @@ from leanfront.core.cost_models import BACKENDS, Costs, LatencyOptions, LatencyT
 from leanfront.core.cost_models import latency as latency_module
 from leanfront.core.cost_models.backends import place, processor
 from leanfront.core.cost_models.latency import LatencyPlan, drawn, latency, measured, measured_table
+from leanfront.core.cost_models.latency_options import Backend
 from leanfront.core.cost_models.latency_table import (
     CONSTANT,
     LatencyCost,
@@ -259,8 +260,6 @@ def test_a_table_is_read_as_it_was_written(families: Any) -> None:
 class Counted:
     """A backend whose runs take a time that is known: 5, and 1 for every thousand multiply-adds."""
 
-    integers = False
-
     def __init__(self, profile: Profile, options: LatencyOptions) -> None:
         self.macs = MacModel(profile)
         self.batch = options.batch
@@ -285,7 +284,7 @@ def counted(families: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Profile]
     """A profile, with the backend `Counted`."""
     profile: Profile = families("mobilenet_v2").profile
     Counted.features = LatencyFeatures(profile, integers=False)  # type: ignore[attr-defined]
-    monkeypatch.setitem(BACKENDS, "counted", Counted)
+    monkeypatch.setitem(BACKENDS, "counted", Backend("counted", False, Counted))
     monkeypatch.setattr(latency_module, "place", lambda options: options.to_json())
     return profile
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from leanfront.core.objectives.corruptions import CORRUPTIONS, MAIN, SEVERITIES, Corruption, corrupt, register
 from leanfront.core.objectives.corruptions import apply as apply_module
+from leanfront.core.objectives.corruptions import registry as registry_module
 from leanfront.errors import UsageError
 
 NOT_GROWING = {
@@ -216,7 +217,9 @@ def test_rounding_outside_the_range_is_clipped() -> None:
 
 
 def test_another_corruption_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply_module, "CORRUPTIONS", dict(CORRUPTIONS))
+    own = dict(CORRUPTIONS)
+    for module in (apply_module, registry_module):
+        monkeypatch.setattr(module, "CORRUPTIONS", own)
     darker = Corruption(
         "darker", "own", (0.1, 0.2, 0.3, 0.4, 0.5), (0.5,) * 5, lambda x, by, draw: x - by, "test"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from leanfront.core.objectives import views
+from leanfront.core.objectives import view_images, views
 from leanfront.core.objectives.corruptions import MAIN, corrupt
 from leanfront.core.objectives.views import CORRUPTED, NOISY, SEVERITIES, SIGMA, VIEWS
 from leanfront.core.targets import Pixels, Split
@@ -54,7 +54,7 @@ def test_the_noisy_view_is_of_that_deviation() -> None:
 def test_of_few_samples_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(VIEWS[CORRUPTED](split(30), PIXELS).labels) == 30
     # Of large images there are fewer, though never less than some.
-    monkeypatch.setattr(views, "BYTES", 45 * 64 * 50)
+    monkeypatch.setattr(view_images, "BYTES", 45 * 64 * 50)
     assert len(VIEWS[CORRUPTED](split(300), PIXELS).labels) == 50
-    monkeypatch.setattr(views, "BYTES", 1)
+    monkeypatch.setattr(view_images, "BYTES", 1)
     assert len(VIEWS[CORRUPTED](split(300), PIXELS).labels) == views.FEWEST_SAMPLES

@@ -21,9 +21,7 @@ from leanfront.core.search import (
     SamplerContext,
     SearchRecord,
     SpaceOptions,
-)
-from leanfront.core.search import (
-    prepared_target as prepare,
+    prepare,
 )
 from leanfront.core.search.evaluation import Evaluation, Evaluator
 from leanfront.core.search.evaluator_spec import EvaluatorLostError

@@ -18,13 +18,11 @@ from leanfront.core.search import (
     SAMPLERS,
     SearchOptions,
     SpaceOptions,
+    prepare,
     resume,
     start,
 )
 from leanfront.core.search import latency as measuring
-from leanfront.core.search import (
-    prepared_target as prepare,
-)
 from leanfront.core.search.latency import measure_frontier
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target

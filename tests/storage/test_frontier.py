@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from leanfront.core.objectives import Budget, minimisation, objective_values, resolve
-from leanfront.core.objectives.objective import MOST
+from leanfront.core.objectives.objective import MOST_OBJECTIVES
 from leanfront.core.storage import FrontierStore
 from leanfront.core.storage.frontier import decides
 from leanfront.core.storage.memory import Memory
@@ -187,4 +187,4 @@ def test_only_natural_limits_on_objectives_let_the_frontier_decide() -> None:
 
 
 def test_the_table_has_a_column_for_every_objective() -> None:
-    assert len(VECTOR) == MOST
+    assert len(VECTOR) == MOST_OBJECTIVES

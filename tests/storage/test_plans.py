@@ -109,7 +109,7 @@ def test_no_query_scans_candidates(store: FrontierStore, build: Any, monkeypatch
     with pytest.raises(UsageError, match="measured are accuracy, file_bytes, fog, heat, macs, memory_bytes"):
         store.columns("mine", "nothing")
     # Where a widened frontier would be too large, lists are walked in the index's order.
-    monkeypatch.setattr(wide, "MOST", -1)
+    monkeypatch.setattr(wide, "MOST_ROWS", -1)
     monkeypatch.setattr(nearest, "STEP", 5)
     with FrontierStore(store.database.engine.url.render_as_string(hide_password=False)) as walking:
         budgets = Budget({"heat": 3.0, "macs": 30.0}), Budget({"heat": -1.0, "macs": 1.0})

@@ -90,7 +90,7 @@ def test_a_query_equals_the_rule_over_all_candidates(
     with pytest.MonkeyPatch.context() as patch:
         if walk:
             # No widened front is small enough, and lists are read in small steps.
-            patch.setattr(wide, "MOST", -1)
+            patch.setattr(wide, "MOST_ROWS", -1)
             patch.setattr(nearest, "STEP", 2)
             patch.setattr(points, "FEW", 2)
         half = len(entries) // 2

@@ -19,7 +19,7 @@ from leanfront.errors import TargetError, UsageError
 GOOD = """
     import torch
     from torch import nn
-    from targets import Target
+    from leanfront import Target
 
     class Net(nn.Module):
         def __init__(self):
@@ -58,11 +58,16 @@ GOOD = """
 @pytest.fixture(autouse=True)
 def _own_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    monkeypatch.setattr(user_file._BESIDE, "folders", [])
+    monkeypatch.setattr(user_file, "_BESIDE", user_file._Beside())
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
-        if name.startswith("_leanfront_target_") or name in ("helper_beside",):
+        if name.startswith("_leanfront_target_") or name in (
+            "helper_beside",
+            "parts",
+            "layers",
+            "layers.late",
+        ):
             del sys.modules[name]
 
 
@@ -121,20 +126,41 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert [module.value for module in modules] == ["a", "b"]
 
 
-def test_its_folder_never_comes_before_our_packages(tmp_path: Path) -> None:
-    for name in ("search", "storage", "targets"):
-        write(tmp_path / f"{name}.py", "raise RuntimeError('the wrong one')")
+def test_it_imports_the_files_beside_it_and_leaves_the_path_as_it_is(tmp_path: Path) -> None:
     write(tmp_path / "helper_beside.py", "value = 5")
-    path = write(
-        tmp_path / "mine.py", "import helper_beside, leanfront.errors, storage\nvalue = helper_beside.value"
-    )
+    # Installed packages come first, so that no file of a user stands before what leanfront needs.
+    write(tmp_path / "numpy.py", "raise RuntimeError('the wrong one')")
+    path = write(tmp_path / "mine.py", "import helper_beside, leanfront, numpy\nvalue = helper_beside.value")
     path_before = list(sys.path)
     assert load(str(path)).value == 5
     assert sys.path == path_before
-    # In a fresh process none of our packages is imported yet.
-    code = f"from leanfront.core.targets.user_file import load; load({str(path)!r}); import search, storage; print('right')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # In a fresh process nothing of ours is imported yet.
+    code = (
+        f"from leanfront.core.targets.user_file import load; load({str(path)!r})\n"
+        "import leanfront.core.search, leanfront.core.storage; print('right')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path.parent
+    )
     assert done.stdout == "right\n", done.stderr
+
+
+def test_each_file_imports_what_lies_beside_it(tmp_path: Path) -> None:
+    """A worker has targets of several folders, which may hold files of one name."""
+    paths = []
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / folder / "layers").mkdir(parents=True)
+        write(tmp_path / folder / "parts.py", f"value = {number}")
+        write(tmp_path / folder / "layers" / "__init__.py", "")
+        write(tmp_path / folder / "layers" / "late.py", f"value = {number + 10}")
+        late = "def late():\n    import layers.late\n    return layers.late.value\n"
+        paths.append(str(write(tmp_path / folder / "mine.py", f"import parts\nvalue = parts.value\n{late}")))
+    first, second = (load(path) for path in paths)
+    assert (first.value, second.value) == (0, 1)
+    for module, path, value in ((first, paths[0], 10), (second, paths[1], 11), (first, paths[0], 10)):
+        assert load(path) is module
+        assert module.late() == value
+        assert sys.modules["parts"].value == value - 10
 
 
 def test_missing_files_and_functions(good: Path) -> None:

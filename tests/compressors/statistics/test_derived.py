@@ -53,9 +53,9 @@ def never(*_: object, **__: object) -> NoReturn:
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in (
-        "leanfront.core.compressors.pruning.criteria.collect",
+        "leanfront.core.compressors.pruning.saliency.collect",
         "leanfront.core.compressors.pruning.saliency._gradients",
-        "leanfront.core.compressors.pruning.criteria.removal",
+        "leanfront.core.compressors.pruning.saliency.removal",
     ):
         monkeypatch.setattr(place, never)
 
