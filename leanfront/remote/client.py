@@ -12,7 +12,7 @@ from leanfront.remote.search import PAGE, RemoteSearch
 
 
 class Client(Connection):
-    """A server of the HTTP API, as `Connection` reaches it."""
+    """A server of the HTTP API. Use it as a context, or `close` it; arguments and errors as of `Connection`."""
 
     def health(self) -> dict[str, Any]:
         """Version, kind of database, and workers seen. Raises `StorageError` where the database does not answer."""
