@@ -9,15 +9,10 @@ ResNet-20 on `../shared/data`, the whole validation and test splits. Prints mark
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-# As a script this folder would come first on the path, and its `search.py` before the package.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
 
 import click
 import torch

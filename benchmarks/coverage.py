@@ -22,10 +22,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-# As a script this folder would come first on the path, and its `search.py` before the package.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
-
 import click
 
 ROOT = Path(__file__).resolve().parents[1]

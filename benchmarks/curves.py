@@ -9,13 +9,6 @@ drop, 0, 0): the smaller the drop, the nearer to the dense model lies what count
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-# As a script this file would be found, by its folder, in the place of the package `search`.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
-
 import click
 import moocore
 import numpy as np

@@ -13,16 +13,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-# As a script this folder would come first on the path, and its `search.py` before the package.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
 
 import click
 from playwright.sync_api import Browser, BrowserContext, Page

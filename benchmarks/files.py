@@ -8,13 +8,6 @@ class. Prints markdown.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-# As a script this folder would come first on the path, and its `search.py` before the package.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
-
 import click
 import torch
 

@@ -11,16 +11,10 @@ against (dense accuracy - 0.42, 0, 0); those of costs alone differ from it by wh
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-# As a script this file would be found, by its folder, in the place of the package `search`.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
-
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import click
 import numpy as np

@@ -17,12 +17,7 @@ Each run is one file in `benchmarks/results`, with the machine it was made on; a
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-# As a script this file would be found, by its folder, in the place of the package `search`.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
 
 import leanfront  # isort: split
 

@@ -8,14 +8,9 @@ the validation and test splits together. Trains for a minute, then prints markdo
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
-
-# As a script this folder would come first on the path, and its `search.py` before the package.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
 
 import torch
 from torch import Tensor, nn

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -65,6 +64,9 @@ def nondominated(points: ArrayLike, /, *, weak: bool = False) -> NDArray[np.bool
         # crashes for -inf. Dominance only compares within columns, so ranks stand for the values.
         ranks = [np.unique(column, return_inverse=True)[1] for column in array.T]
         array = np.column_stack(ranks).astype(np.float64)
+    # Most budget queries compare no vectors, and do not wait for it.
+    import moocore
+
     mask: NDArray[np.bool_] = np.asarray(moocore.is_nondominated(array, keep_weakly=True), dtype=np.bool_)
     if not weak:
         return mask
@@ -108,6 +110,8 @@ def hypervolume(points: ArrayLike, /, reference: ArrayLike) -> float:
         return 0.0
     if np.isneginf(inside).any():
         raise ValueError("a point at minus infinity spans an infinite volume")
+    import moocore
+
     return float(moocore.hypervolume(inside, ref=corner))
 
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from alembic.util import CommandError
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -60,7 +59,7 @@ class UnstorableError(ValueError):
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn whatever a driver, SQLAlchemy or alembic raises into a `StorageError`.
+    """Turn whatever a driver or SQLAlchemy raises into a `StorageError`.
 
     Args:
         url: the database's, without its password, for the message.
@@ -72,7 +71,6 @@ def translated(url: str) -> Iterator[None]:
     except (
         SQLAlchemyError,
         sqlite3.Error,
-        CommandError,
         OSError,
         OverflowError,
         UnicodeError,

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Insert, and_, delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from leanfront.core.search.candidate import ENDED, STATES
@@ -187,10 +186,14 @@ class Jobs:
             return _job(row, search)
 
     def _unless_there(self, values: Mapping[str, Any]) -> Insert:
-        jobs = table(JobRow)
+        # A dialect takes its time to import, and one of them is enough.
         if self._database.is_sqlite:
-            return sqlite.insert(jobs).values(values).on_conflict_do_nothing()
-        return postgresql.insert(jobs).values(values).on_conflict_do_nothing()
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(table(JobRow)).values(values).on_conflict_do_nothing()
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table(JobRow)).values(values).on_conflict_do_nothing()
 
     def _queue_search(self, session: Session, search: str, parameters: dict[str, Any]) -> Job:
         row = of_search(session, _search(session, search).id)

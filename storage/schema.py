@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy.exc import SQLAlchemyError
 
 from leanfront.core.storage.tables import Base
 from leanfront.errors import SchemaError
@@ -100,11 +101,16 @@ def migrate(connection: Connection) -> tuple[str | None, str]:
     newest = head()
     if before != newest:
         from alembic import command
+        from alembic.util import CommandError
 
         config = configuration()
         config.attributes["connection"] = connection
-        with _MIGRATING:
-            command.upgrade(config, "head")
+        try:
+            with _MIGRATING:
+                command.upgrade(config, "head")
+        except CommandError as error:
+            # Of a kind that whoever opens databases knows.
+            raise SQLAlchemyError(str(error)) from error
     return before, newest
 
 

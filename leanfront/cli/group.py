@@ -11,7 +11,6 @@ import click
 from leanfront.cli.exits import DONE, FAILED, WRONG_USAGE
 from leanfront.deferred import Deferred
 from leanfront.errors import LeanfrontError, UsageError
-from leanfront.version import __version__
 
 COMMANDS = {
     "audit": (
@@ -99,11 +98,27 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
+def _tell_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        # It is read from the installation, which takes as long as the rest of `--help`.
+        from leanfront.version import __version__
+
+        click.echo(f"leanfront, version {__version__}")
+        context.exit()
+
+
 @click.group(
     cls=_Group,
     commands=_Found({name: Deferred(address) for name, (address, _) in COMMANDS.items()}),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(__version__, prog_name="leanfront")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """From a trained PyTorch model and a budget to the compressed version to ship."""
