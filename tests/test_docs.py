@@ -224,13 +224,15 @@ grey = torch.full((2, 1, 8, 8), 0.6)
 assert torch.allclose(corrupt("darker", grey, 3, [0, 1]), grey - 0.3, atol=1 / 255)
 found = result.audit(best.id, kinds="robustness", corruptions=["darker"], samples=20)
 assert found[-1].document["c_like"]["corruptions"] == ["darker"]
+(counted,) = result.audit(best.id, kinds="counted")
+assert counted.document["samples"] == 397, counted.document
 """
 
 
 @pytest.mark.slow
 def test_every_addition_that_contributing_shows_works(tmp_path: Path) -> None:
     code = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python"]
-    assert len(code) == 7
+    assert len(code) == 8
     script = tmp_path / "additions.py"
     script.write_text("\n".join([*code, TRY_ADDITIONS]), encoding="utf-8")
     done = run([sys.executable, str(script)], tmp_path)

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TOPS = (
     "pyproject.toml",
+    "setup.py",
     "README.md",
     "LICENSE",
     "tests",

@@ -7,13 +7,9 @@ from typing import Any
 
 import click
 
-from leanfront.core.audit.kinds.limits.space_bounds import DROP
-from leanfront.core.cost_models import BACKENDS, LatencyOptions
 from leanfront.core.search.candidate import STAGES
-from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.errors import UsageError
 
-_LATENCY = LatencyOptions()
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 database_option: Decorator = click.option(
@@ -69,68 +65,6 @@ def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 help="A Dask scheduler whose workers evaluate instead.",
             ),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def latency_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where and how latency is measured."""
-    for option in reversed(
-        (
-            click.option(
-                "--latency-backend",
-                metavar="NAME",
-                help=f"Predict and measure latency in {' or '.join(BACKENDS)} [default: {_LATENCY.backend}, where "
-                "latency is an objective or another of these options is given].",
-            ),
-            click.option(
-                "--latency-threads", type=int, help=f"Threads of one run [default: {_LATENCY.threads}]."
-            ),
-            click.option("--latency-batch", type=int, help=f"Inputs of one run [default: {_LATENCY.batch}]."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def recovery_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Training of the frontier's best at the end of a search."""
-    for option in reversed(
-        (
-            click.option(
-                "--recover",
-                type=int,
-                metavar="EPOCHS",
-                help="When the trials are done, train the frontier's most promising members, in this process.",
-            ),
-            click.option(
-                "--recover-minutes",
-                type=float,
-                help=f"Time for that, on top of --minutes [default: none; {MOST_RECOVERED} are trained].",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def bounds_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Bounds of the search space."""
-    for option in reversed(
-        (
-            click.option(
-                "--limits",
-                metavar="NAME|FILE.json",
-                help="Leave out what the audit 'limits' of a search, or in a file, shows to be too much for a layer.",
-            ),
-            click.option(
-                "--limits-drop",
-                default=DROP,
-                show_default=True,
-                help="Too much: a larger loss of accuracy than this of one layer alone.",
-            ),
         )
     ):
         function = option(function)

@@ -7,20 +7,18 @@ from typing import Any
 import click
 
 from leanfront.cli.exits import resumable
-from leanfront.cli.options import (
-    bounds_options,
-    database_option,
-    json_option,
-    latency_options,
-    place_options,
-    recovery_options,
-)
+from leanfront.cli.options import database_option, json_option, place_options
 from leanfront.cli.output import print_search
+from leanfront.core.audit.kinds.limits.space_bounds import DROP
 from leanfront.core.compressors import CRITERIA
+from leanfront.core.cost_models import BACKENDS, LatencyOptions
 from leanfront.core.search import SAMPLERS
+from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.core.search.racing import FALSE_ELIMINATION
 from leanfront.core.search.space_options import ACTIVATION_MODES, SPARSITY_MODES
 from leanfront.errors import UsageError
+
+_LATENCY = LatencyOptions()
 
 
 @click.command()
@@ -56,16 +54,42 @@ from leanfront.errors import UsageError
     show_default=True,
     help="Share of better candidates that may be stopped early; 0: stop none.",
 )
-@latency_options
-@recovery_options
-@bounds_options
+@click.option(
+    "--latency-backend",
+    metavar="NAME",
+    help=f"Predict and measure latency in {' or '.join(BACKENDS)} [default: {_LATENCY.backend}, where "
+    "latency is an objective or another of these options is given].",
+)
+@click.option("--latency-threads", type=int, help=f"Threads of one run [default: {_LATENCY.threads}].")
+@click.option("--latency-batch", type=int, help=f"Inputs of one run [default: {_LATENCY.batch}].")
+@click.option(
+    "--recover",
+    type=int,
+    metavar="EPOCHS",
+    help="When the trials are done, train the frontier's most promising members, in this process.",
+)
+@click.option(
+    "--recover-minutes",
+    type=float,
+    help=f"Time for that, on top of --minutes [default: none; {MOST_RECOVERED} are trained].",
+)
+@click.option(
+    "--limits",
+    metavar="NAME|FILE.json",
+    help="Leave out what the audit 'limits' of a search, or in a file, shows to be too much for a layer.",
+)
+@click.option(
+    "--limits-drop",
+    default=DROP,
+    show_default=True,
+    help="Too much: a larger loss of accuracy than this of one layer alone.",
+)
 @database_option
 @json_option
 def search(target: str, name: str | None, as_json: bool, database: str | None, **options: Any) -> None:
     """Search compressed versions of TARGET and keep the frontier."""
     with resumable(lambda: name, database):
         from leanfront.actions.space_bounds import read_bounds
-        from leanfront.core.cost_models import LatencyOptions
         from leanfront.core.search import SearchOptions, SpaceOptions
         from leanfront.core.targets import resolve
         from leanfront.local.searches import free_name, run_search

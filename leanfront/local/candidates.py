@@ -1,4 +1,7 @@
-"""A search's candidates in Python: what they hold, as modules, files and tables."""
+"""A search's candidates in Python: what they hold, as modules, files and tables.
+
+What only some of that needs is imported where it is: to read what is stored takes none of it.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanfront.actions.recovery import recover_one, settings_of
 from leanfront.core import search as searching
-from leanfront.core.compressors.exchange.formats import format_of
 from leanfront.core.search import SearchRecord, Verification
 from leanfront.errors import TargetError, UsageError
-from leanfront.reports.layers import layers_json
-from leanfront.reports.progress import trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +44,6 @@ class Candidate(searching.Candidate):
         kept = None if self.verifier is None else self.verifier().files.module(self, device)
         if kept is not None:
             return kept
-        # Built anew is the exception; reading what is stored takes none of it.
         from leanfront.core.compressors import Compressor
 
         compressor = Compressor(self._dense(), device=device, samples=self._calibration())
@@ -64,6 +62,8 @@ class Candidate(searching.Candidate):
             ArtifactError: what is claimed of the candidate does not hold.
             LeanfrontError: it cannot be written.
         """
+        from leanfront.core.compressors.exchange.formats import format_of
+
         format_of(Path(path))
         return self._verifier().export(self, Path(path))
 
@@ -107,6 +107,9 @@ class Candidate(searching.Candidate):
             UsageError: it cannot be recovered, or a value cannot be used.
             CompressionError: the training failed.
         """
+        from leanfront.actions.recovery import recover_one, settings_of
+        from leanfront.reports.progress import trained
+
         if self.recoverer is None:
             raise TargetError(_NO_TARGET)
         wanted = settings_of(epochs, seed, **settings)
@@ -127,6 +130,8 @@ class Candidate(searching.Candidate):
             raise UsageError(
                 "this candidate does not know its search; take it from leanfront.open_search(NAME)"
             )
+        from leanfront.reports.layers import layers_json
+
         return layers_json(self, self.record())
 
     def _own(self, found: searching.Candidate) -> Candidate:

@@ -1,4 +1,7 @@
-"""A stored search in Python: its frontier, budget queries, and what can be done with its candidates."""
+"""A stored search in Python: its frontier, budget queries, and what can be done with its candidates.
+
+What only some of that needs is imported where it is: a budget query is answered from the database alone.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanfront.actions.audit_request import choose, default_kinds
 from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
-from leanfront.actions.recovery import recover_many, settings_of
 from leanfront.actions.stored_search import StoredSearch
 from leanfront.core import search as searching
-from leanfront.core.audit import AuditOptions
 from leanfront.core.objectives import Budget, Selection
 from leanfront.core.search import SearchRecord, Verification
-from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.core.storage import AuditRecord, FrontierStore
 from leanfront.errors import InfeasibleError, NotFoundError
 from leanfront.local.candidates import Candidate
-from leanfront.reports.audit_report import report
-from leanfront.reports.progress import counted, staged, trained
 from leanfront.reports.rows import Candidates
 from leanfront.reports.text import infeasible_text
 
@@ -168,6 +165,8 @@ class SearchResult:
             TargetError: the target cannot be made again, or is another one by now.
         """
         wanted = self.candidates() if all else self.frontier()
+        from leanfront.reports.progress import counted
+
         with counted(len(wanted), "candidate", shown=progress) as done:
             found = []
             for verification in self.verifier(device).each(wanted):
@@ -203,6 +202,10 @@ class SearchResult:
         Returns:
             The recovered candidates; those of which nothing was gained are left out.
         """
+        from leanfront.actions.recovery import recover_many, settings_of
+        from leanfront.core.search.options import MOST_RECOVERED
+        from leanfront.reports.progress import trained
+
         pool = self._store.frontier(self.name, stage="before")
         with trained(shown=progress) as report:
             attempts = recover_many(
@@ -243,13 +246,16 @@ class SearchResult:
             UsageError: an unknown kind or option, or candidates that cannot be audited so.
             TargetError: the target cannot be made again, is another one by now, or lacks what an audit needs.
         """
+        from leanfront.actions.audit import audit
+        from leanfront.actions.audit_request import choose, default_kinds
+        from leanfront.core.audit import AuditOptions
+        from leanfront.reports.progress import staged
+
         wanted = AuditOptions.from_json(options)
         chosen = choose(self._store, self.name, candidates, wanted)
         if kinds is None:
             kinds = default_kinds(self.target())
         names = [kinds] if isinstance(kinds, str) else kinds
-        from leanfront.actions.audit import audit
-
         with staged(progress) as report:
             return audit(self._stored, chosen, names, wanted, device=device, workers=workers, report=report)
 
@@ -268,6 +274,8 @@ class SearchResult:
             UsageError: nothing was audited, or the path is of another kind.
             StorageError: the file cannot be written.
         """
+        from leanfront.reports.audit_report import report
+
         report(self.audited(candidate), path)
 
     def audited(self, candidate: int | None = None) -> list[AuditRecord]:
