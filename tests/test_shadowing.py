@@ -1,4 +1,4 @@
-"""Nothing of a user can shadow us, nor we anything of theirs: files named as our rooms are, beside scripts and targets."""
+"""Nothing of a user can shadow us, nor we anything of theirs: files with our rooms' names beside scripts and targets."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ TARGET = """
 
     def target() -> leanfront.Target:
         torch.manual_seed(0)
-        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        layers = torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
         inputs, labels = torch.randn(60, 1, 4, 4), torch.arange(60) % 3
         return leanfront.Target(
-            model=model, example_input=inputs[:1], calibration=(inputs[:20], labels[:20]),
+            model=torch.nn.Sequential(*layers), example_input=inputs[:1], calibration=(inputs[:20], labels[:20]),
             validation=(inputs[20:40], labels[20:40]), classes=list("abc"), name=VALUE,
         )
 """

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -58,11 +57,10 @@ def variable(name: str) -> str | None:
 
 
 @pytest.fixture
-def _more(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _more(monkeypatch: pytest.MonkeyPatch) -> None:
     with executor(1, nothing) as first:
         assert first.submit(variable, "LEANFRONT_TEST_OF_PROCESSES").result() is None
     monkeypatch.setenv("LEANFRONT_TEST_OF_PROCESSES", "set since")
-    yield
 
 
 @pytest.mark.usefixtures("_more")
