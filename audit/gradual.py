@@ -151,7 +151,7 @@ def achieved_sparsity(model: nn.Module, skip: Sequence[str] = (), classifier: bo
 
 
 class GradualPruning:
-    """Prunes one network while it is trained: the `step` of `targets.Target.retrained`.
+    """Prunes one network while it is trained: the `step` of `leanfront.core.targets.Target.retrained`.
 
     Called after every optimiser step. Masks are updated at the first step at or behind `begin`, then whenever `every`
     of the training has passed, and for the last time at the first step at or behind `end`, from when on every

@@ -40,10 +40,11 @@ class AuditOptions:
         seed: of everything random.
         corrupted: folder of a published set of corrupted images (CIFAR-10-C, ImageNet-C), or None.
         shift: images of another source with the same classes (a folder or zip), or None.
-        criteria: pruning criteria whose geometry is compared: names in `compressors.CRITERIA`, and ``tickets``.
+        criteria: pruning criteria whose geometry is compared: names in `leanfront.core.compressors.CRITERIA`, and
+            ``tickets``.
         ratios: shares of zero weights at which they are, in (0, 1).
         ticket_samples: training samples that the search for each ticket sees.
-        criterion: that ranks what the audit of limits prunes: a name in `compressors.CRITERIA`.
+        criterion: that ranks what the audit of limits prunes: a name in `leanfront.core.compressors.CRITERIA`.
         method: that makes the weights there: a name in `leanfront.core.compressors.configuration.METHODS`.
 
     Raises:

@@ -128,7 +128,7 @@ def normalised_hypervolume(
     Args:
         values: (n, m) array in natural units, columns in the objectives' order; n may be 0.
         objectives: m objectives.
-        reference: objective name -> value in natural units, as `objectives.reference` makes it.
+        reference: objective name -> value in natural units, as `leanfront.core.objectives.reference` makes it.
         log2: count costs in halvings.
 
     Returns:

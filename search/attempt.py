@@ -43,7 +43,7 @@ class Attempt:
         candidate: what is stored of it: failed where nothing was gained, None where the training was stopped, ran
             out of time before it was measured, or failed.
         found: whether it was stored before.
-        ended: as `compressors.Recovered.ended`; ``found``, or ``failed``.
+        ended: as `leanfront.core.compressors.Recovered.ended`; ``found``, or ``failed``.
         epochs: that were measured.
         error: why the training failed.
     """

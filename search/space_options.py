@@ -31,7 +31,7 @@ class SpaceOptions:
         seed: for criteria that draw.
         bounds: layer, or channel group, -> ``bits``, the lowest width allowed, ``sparsity``, the highest share of
             zeroed weights, and ``keep``, the lowest share of units kept (of a group): choices beyond them are left
-            out, the dearest stays. `audit.bounds_of` makes them of an audit of limits.
+            out, the dearest stays. `leanfront.core.audit.bounds_of` makes them of an audit of limits.
 
     Raises:
         UsageError: a value is unknown.

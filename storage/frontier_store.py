@@ -65,7 +65,7 @@ class FrontierStore(FrontierReader, Store):
 
     Raises:
         SchemaError: the database has an older schema, or a newer one.
-        StorageError: as `storage.open_database`.
+        StorageError: as `leanfront.core.storage.open_database`.
     """
 
     def __init__(self, url: str, *, upgrade: bool = False) -> None:

@@ -66,7 +66,7 @@ def growth(session: Session, owner: SearchRow, points: int) -> Growth:
         owner: the search's row.
         points: places at most.
 
-    Source: hypervolume as `objectives.normalised_hypervolume`.
+    Source: hypervolume as `leanfront.core.objectives.normalised_hypervolume`.
     """
     objectives = objectives_of(owner)
     if not owner.trials or any(each.name not in owner.reference for each in objectives):

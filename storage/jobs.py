@@ -53,7 +53,7 @@ class Job:
         candidate: id of the candidate it is about, if it is about one.
         parameters: what the work needs besides, JSON.
         local: whether only the process that made it drives it.
-        state: one of `search.STATES`.
+        state: one of `leanfront.core.search.STATES`.
         message: how it ended, for people.
         cancelling: whether its runner has been asked to stop.
         runner: who holds it, or held it last.

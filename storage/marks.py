@@ -40,7 +40,7 @@ _LAST = select(func.max(_CANDIDATES.id)).where(_CANDIDATES.search_id == bindpara
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a search is; see `search.SearchRecord`."""
+    """How far a search is; see `leanfront.core.search.SearchRecord`."""
 
     id: int
     name: str
@@ -80,7 +80,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class About:
-    """What never changes of a search; see `search.SearchRecord`."""
+    """What never changes of a search; see `leanfront.core.search.SearchRecord`."""
 
     target: str
     registered: str | None

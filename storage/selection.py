@@ -47,7 +47,8 @@ def choose(
     options: Mapping[str, Any],
     stage: str,
 ) -> rules.Selection[StoredPoint]:
-    """Answer a budget query as `objectives.select` would over all complete candidates of a search at a stage.
+    """Answer a budget query as `leanfront.core.objectives.select` would over all complete candidates of a search at
+    a stage.
 
     Raises:
         UsageError: an unknown strategy, or an option it does not take or cannot read.

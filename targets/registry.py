@@ -25,7 +25,7 @@ class Registered:
 
     Args:
         name: letters, digits, ``.``, ``_`` and ``-``, 64 characters at most.
-        target: its reference, as `targets.resolve` takes it.
+        target: its reference, as `leanfront.core.targets.resolve` takes it.
         description: one line for those who choose among targets.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Nothing of a user can shadow us, nor we anything of theirs: files with our rooms' names beside scripts and targets."""
+"""Nothing of a user can shadow us, nor we anything of theirs: files of our names beside scripts and targets."""
 
 from __future__ import annotations
 

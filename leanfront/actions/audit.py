@@ -33,7 +33,7 @@ def audit(
     Args:
         stored: the search; its store is under the lease of whoever audits.
         candidates: complete ones of it.
-        kinds: names in `audit.KINDS`.
+        kinds: names in `leanfront.core.audit.KINDS`.
         options: how.
         device: where models run: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         workers: processes that a population may use.

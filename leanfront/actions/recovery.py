@@ -27,7 +27,7 @@ def settings_of(epochs: int, seed: int = 0, **others: Any) -> Recovery:
     Args:
         epochs: passes over the training split.
         seed: of everything random.
-        others: further ones of `compressors.Recovery`; those that are None have their default.
+        others: further ones of `leanfront.core.compressors.Recovery`; those that are None have their default.
 
     Raises:
         UsageError: one that there is not, or a value that cannot be used.

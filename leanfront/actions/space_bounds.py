@@ -15,7 +15,7 @@ KIND = "limits"
 
 
 def read_bounds(store: FrontierStore, source: str, accuracy_drop: float) -> dict[str, dict[str, float]]:
-    """The bounds that `search.SpaceOptions` takes.
+    """The bounds that `leanfront.core.search.SpaceOptions` takes.
 
     Args:
         store: where searches are.

@@ -97,7 +97,8 @@ class Candidate(searching.Candidate):
             seed: of everything random.
             device: that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             progress: show a progress bar on standard error.
-            settings: others of `compressors.Recovery`: ``optimiser``, ``learning_rate``, ``batch_size``, ...
+            settings: others of `leanfront.core.compressors.Recovery`: ``optimiser``, ``learning_rate``,
+                ``batch_size``, ...
 
         Returns:
             The recovered candidate; this one, where nothing was gained.

@@ -237,7 +237,8 @@ class SearchResult:
             device: where models run: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             workers: processes that a population may use.
             progress: show a progress bar on standard error.
-            options: of `audit.AuditOptions`: ``population``, ``models``, ``levels``, ``split``, ``samples``, ...
+            options: of `leanfront.core.audit.AuditOptions`: ``population``, ``models``, ``levels``, ``split``,
+                ``samples``, ...
 
         Returns:
             What was stored: of each kind a record a candidate, and one of the search as a whole.

@@ -1,8 +1,8 @@
 """A database and an artifact folder that release c0ef1a0 made: they open, resume, verify and say what they said.
 
-``data/c0ef1a0.zip`` was made with that release: ``leanfront search tiny.py:target --trials 12 --name made``, an audit
-of the kind ``calibration``, ``leanfront verify made``, and what ``frontier``, ``searches`` and ``audit --stored`` print
-as JSON. Later releases add archives of their own beside it.
+``data/c0ef1a0.zip`` was made with it: ``leanfront search tiny.py:target --trials 12 --name made``, an audit of the
+kind ``calibration``, ``leanfront verify made``, and what ``frontier``, ``searches`` and ``audit --stored`` print as
+JSON. Later releases add archives of their own beside it.
 """
 
 from __future__ import annotations

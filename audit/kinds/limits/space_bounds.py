@@ -22,8 +22,8 @@ def bounds_of(document: Mapping[str, Any], *, accuracy_drop: float = DROP) -> di
     Returns:
         Layer, or channel group -> ``bits``, the lowest width allowed (one above the widest that lost more),
         ``sparsity``, the highest share of zeroed weights, and ``keep``, the lowest share of units kept, both where
-        the line between measured steps crosses the loss; `search.SpaceOptions` takes it as ``bounds``. What was never
-        seen to lose more has no bound.
+        the line between measured steps crosses the loss; `leanfront.core.search.SpaceOptions` takes it as
+        ``bounds``. What was never seen to lose more has no bound.
 
     Raises:
         UsageError: no such document, or a drop outside [0, 1).
