@@ -17,7 +17,6 @@ from leanfront.core.targets import Target, resolve
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 POSTGRES = Path(__file__).with_name("postgres.py")
 
-
 LONGEST = ("test_docs.py", "test_chaos.py", "test_examples.py", "test_interruptions.py", "test_runner.py")
 """Files that take minutes and are one process's work each: begun first, the others fill the rest of the cores."""
 

@@ -47,7 +47,7 @@ def audit(
     """
     wanted = kinds_of(kinds)
     require_auditable(candidates, stored.name)
-    files = stored.verifier(device).files
+    files = stored.files(device)
     versions: list[Version] = []
     for candidate in candidates:
         kept = files.kept(candidate)

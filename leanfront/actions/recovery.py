@@ -13,7 +13,6 @@ from leanfront.errors import ConfigurationError, UsageError
 if TYPE_CHECKING:
     from leanfront.core.search import Recoverer
 
-
 Report = Callable[[RecoveryProgress], None]
 
 

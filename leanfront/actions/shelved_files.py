@@ -15,7 +15,7 @@ from leanfront.errors import NotFoundError, StorageError
 
 
 class ShelvedFiles:
-    """Files of candidates in the artifact folder, as `leanfront.core.search/recovering.py` needs them.
+    """Files of candidates in the artifact folder, as `leanfront.core.search.recovering` needs them.
 
     Args:
         store: where candidates are.

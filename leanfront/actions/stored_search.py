@@ -12,6 +12,7 @@ from leanfront.errors import TargetError
 from leanfront.locations import open_shelf
 
 if TYPE_CHECKING:
+    from leanfront.actions.candidate_files import CandidateFiles
     from leanfront.actions.verifier import Verifier
     from leanfront.core.search import Recoverer
     from leanfront.core.targets import Target
@@ -32,7 +33,7 @@ class StoredSearch:
         self.store = store
         self.name = name
         self._target = target
-        self._verifiers: dict[str, Verifier] = {}
+        self._files: dict[str, CandidateFiles] = {}
 
     @property
     def record(self) -> SearchRecord:
@@ -65,29 +66,30 @@ class StoredSearch:
 
         return int(self.record.settings.get("samples", SAMPLES))
 
-    def verifier(self, device: str = "auto") -> Verifier:
-        """What verifies the search's candidates, made once a device.
+    def files(self, device: str = "auto") -> CandidateFiles:
+        """The files of the search's candidates, and what makes and evaluates them, once a device.
 
         Raises:
             TargetError: the target cannot be made again, or is another one by now.
         """
         # To answer from what is stored takes none of what computes.
         from leanfront.actions.candidate_files import CandidateFiles
+
+        if device not in self._files:
+            shelf = open_shelf(self.store)
+            self._files[device] = CandidateFiles(shelf, self.target(), self.samples, device)
+        return self._files[device]
+
+    def verifier(self, device: str = "auto") -> Verifier:
+        """What verifies the search's candidates; errors as of `files`."""
         from leanfront.actions.verifier import Verifier
 
-        if device not in self._verifiers:
-            files = CandidateFiles(open_shelf(self.store), self.target(), self.samples, device)
-            self._verifiers[device] = Verifier(self.store, files)
-        return self._verifiers[device]
+        return Verifier(self.store, self.files(device))
 
     def recoverer(self, device: str = "auto") -> Recoverer:
-        """What recovers the search's candidates.
-
-        Raises:
-            TargetError: the target cannot be made again, or is another one by now.
-        """
+        """What recovers the search's candidates; errors as of `files`."""
         from leanfront.actions.shelved_files import ShelvedFiles
         from leanfront.core.search import Recoverer
 
         files = ShelvedFiles(self.store, open_shelf(self.store))
-        return Recoverer(self.store, self.name, self.verifier(device).files.evaluator, files)
+        return Recoverer(self.store, self.name, self.files(device).evaluator, files)

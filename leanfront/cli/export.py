@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from leanfront.cli.options import database_option
-from leanfront.core.compressors.exchange.formats import suffixes
+from leanfront.core.compressors.exchange.formats import format_of, suffixes
 
 
 @click.command()
@@ -17,7 +17,6 @@ from leanfront.core.compressors.exchange.formats import suffixes
 @database_option
 def export(candidate: int, output: str, target: str | None, database: str | None) -> None:
     """Write CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program."""
-    from leanfront.core.compressors.exchange.formats import format_of
     from leanfront.core.targets import resolve
     from leanfront.local.search_result import SearchResult
     from leanfront.locations import open_store

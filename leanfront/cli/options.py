@@ -22,8 +22,6 @@ database_option: Decorator = click.option(
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print only JSON on standard output."
 )
-
-
 stage_option: Decorator = click.option(
     "--stage",
     type=click.Choice(STAGES),

@@ -12,7 +12,7 @@ from leanfront.cli.output import print_search
 from leanfront.core.audit.kinds.limits.space_bounds import DROP
 from leanfront.core.compressors import CRITERIA
 from leanfront.core.cost_models import BACKENDS, LatencyOptions
-from leanfront.core.search import SAMPLERS
+from leanfront.core.search import SAMPLERS, SearchOptions, SpaceOptions
 from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.core.search.racing import FALSE_ELIMINATION
 from leanfront.core.search.space_options import ACTIVATION_MODES, SPARSITY_MODES
@@ -90,7 +90,6 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
     """Search compressed versions of TARGET and keep the frontier."""
     with resumable(lambda: name, database):
         from leanfront.actions.space_bounds import read_bounds
-        from leanfront.core.search import SearchOptions, SpaceOptions
         from leanfront.core.targets import resolve
         from leanfront.local.searches import free_name, run_search
         from leanfront.locations import open_store

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from leanfront.cli.options import database_option
-from leanfront.http.keys import VARIABLE
-from leanfront.http.server import LEVELS
+from leanfront.http.keys import VARIABLE, Keys
+from leanfront.http.server import LEVELS, Server, log_as_json
 
 
 @click.command()
@@ -36,8 +36,6 @@ def serve(
     Searches are driven by `leanfront worker`.
     """
     from leanfront.core.targets.registry import Registry
-    from leanfront.http.keys import Keys
-    from leanfront.http.server import Server, log_as_json
     from leanfront.http.settings import Settings
     from leanfront.locations import open_store
 

@@ -127,7 +127,7 @@ class SearchResult:
         def measurer() -> Measurer:
             from leanfront.actions.measurer import Measurer
 
-            return Measurer(self._store, self.verifier().files)
+            return Measurer(self._store, self._stored.files())
 
         return measured_selection(ask, self._store, measurer, measure, told)
 
@@ -144,7 +144,7 @@ class SearchResult:
         return self._own([answer.candidate])[0]
 
     def verifier(self, device: str = "auto") -> Verifier:
-        """What verifies the search's candidates, made once.
+        """What verifies the search's candidates.
 
         Raises:
             TargetError: the target cannot be made again, or is another one by now.
@@ -164,9 +164,9 @@ class SearchResult:
         Raises:
             TargetError: the target cannot be made again, or is another one by now.
         """
-        wanted = self.candidates() if all else self.frontier()
         from leanfront.reports.progress import counted
 
+        wanted = self.candidates() if all else self.frontier()
         with counted(len(wanted), "candidate", shown=progress) as done:
             found = []
             for verification in self.verifier(device).each(wanted):

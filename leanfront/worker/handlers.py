@@ -147,7 +147,7 @@ def measure_candidates(
         **job.parameters,
     }
     budget = Budget(wanted.get("maximum", {}), wanted.get("minimum", {}))
-    verifier = _verifier(job, store, settings)
+    measurer = Measurer(store, _stored(job, store, settings).files(settings.device))
     measured: list[int] = []
 
     def ask() -> Selection[Candidate]:
@@ -159,7 +159,7 @@ def measure_candidates(
         measured.append(candidate)
 
     try:
-        answer = measured_selection(ask, store, lambda: Measurer(store, verifier.files), wanted["most"], told)
+        answer = measured_selection(ask, store, lambda: measurer, wanted["most"], told)
     except StoppedError:
         return None
     return _measured_text(measured, answer)

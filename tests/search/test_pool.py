@@ -18,7 +18,7 @@ from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.objectives import minimisation, nondominated, resolve
 from leanfront.core.search import Progress, SearchOptions, start
-from leanfront.core.search import lifecycle as run
+from leanfront.core.search import lifecycle
 from leanfront.core.search import pool as pools
 from leanfront.core.search.driver import objective_values
 from leanfront.core.search.evaluator_spec import EvaluatorLostError, spec_of
@@ -128,7 +128,7 @@ def test_a_search_outlives_processes_killed_at_random(
             super().__init__(*arguments)  # type: ignore[arg-type]
             pool.append(self)
 
-    monkeypatch.setattr(run, "PoolEvaluators", Watched)
+    monkeypatch.setattr(lifecycle, "PoolEvaluators", Watched)
     over, kills = threading.Event(), 0
     begin: list[float] = []
     draw = random.Random(1)

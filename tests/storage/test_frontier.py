@@ -24,7 +24,6 @@ NUMBERS = itertools.count()
 value = st.sampled_from([0.0, -0.0, 0.25, 0.5, 0.75, 1.0])
 odd = st.sampled_from([math.nan, math.inf, -math.inf, None])
 
-
 Insert = tuple[int, str, bool, list[float | None]]
 
 

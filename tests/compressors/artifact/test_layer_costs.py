@@ -1,3 +1,5 @@
+"""Layers told by a coverage report cost the bytes that the file gives them, and the MACs of their shapes."""
+
 from __future__ import annotations
 
 import json

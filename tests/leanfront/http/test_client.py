@@ -25,12 +25,11 @@ from leanfront.errors import (
 )
 from leanfront.http import Keys
 from leanfront.local.search_result import SearchResult
-from leanfront.remote import retries as retrying
+from leanfront.remote import retries
 from leanfront.remote.client import Client
 from leanfront.remote.search import RemoteSearch
 
 KEY = "correct-horse-battery-staple"
-
 
 Both = tuple[RemoteSearch, SearchResult]
 """The search `mine` over the network, and in the database."""
@@ -294,7 +293,7 @@ def test_patience_ends(slept: list[float]) -> None:
     with scripted([BUSY] * 9) as (url, asked), Client(url) as client:
         with pytest.raises(StorageError, match="full"):
             client.targets()
-        assert len(asked) == retrying.ATTEMPTS
+        assert len(asked) == retries.ATTEMPTS
 
 
 def test_a_deletion_whose_answer_was_lost(slept: list[float]) -> None:

@@ -308,8 +308,6 @@ def test_bytes_at_random(file_client: httpx2.Client) -> None:
 
 
 KEY = "schemathesis-may-come-in"
-
-
 STREAM = f"{API}/searches/{{name}}/events"
 ENDLESS = f"{API}/events"
 
