@@ -17,8 +17,7 @@ import pytest
 from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.objectives import minimisation, nondominated, resolve
-from leanfront.core.search import Progress, SearchOptions, start
-from leanfront.core.search import lifecycle
+from leanfront.core.search import Progress, SearchOptions, lifecycle, start
 from leanfront.core.search import pool as pools
 from leanfront.core.search.driver import objective_values
 from leanfront.core.search.evaluator_spec import EvaluatorLostError, spec_of

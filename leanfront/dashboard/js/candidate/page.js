@@ -139,12 +139,12 @@ function head(candidate, search) {
 }
 
 function withOwn(id) {
-  return [id, ...tray.chosen().filter((each) => each !== id)].slice(0, tray.MOST);
+  return [id, ...tray.chosen().filter((each) => each !== id)].slice(0, tray.MOST_COMPARED);
 }
 
 function compared({ id }) {
   const control = button("", () => {
-    if (!tray.toggle(id)) say(`There are ${tray.MOST} candidates in the comparison: take one out first.`);
+    if (!tray.toggle(id)) say(`There are ${tray.MOST_COMPARED} candidates in the comparison: take one out first.`);
   });
   const tell = () => {
     const inside = tray.chosen().includes(id);

@@ -2,7 +2,7 @@
 
 import { BLUE, GREEN, ORANGE, PURPLE } from "../plot.js";
 import { read, write } from "../state.js";
-import { MOST } from "../tray.js";
+import { MOST_COMPARED } from "../tray.js";
 
 /** Colour, hatching, symbol and dash of each of the four, so that nothing is told by colour alone. */
 const LOOKS = [
@@ -29,14 +29,14 @@ export function wanted() {
   const bad = parts.filter((each) => !isId(each));
   if (bad.length)
     return {
-      ids: parts.filter(isId).map(Number).slice(0, MOST),
+      ids: parts.filter(isId).map(Number).slice(0, MOST_COMPARED),
       wrong: `“${bad[0]}” is no id of a candidate: ids are numbers.`,
     };
   const ids = [...new Set(parts.map(Number))];
-  if (ids.length > MOST) {
+  if (ids.length > MOST_COMPARED) {
     return {
-      ids: ids.slice(0, MOST),
-      wrong: `${ids.length} candidates are named, and ${MOST} at most are compared: the first ${MOST} are shown.`,
+      ids: ids.slice(0, MOST_COMPARED),
+      wrong: `${ids.length} candidates are named, and ${MOST_COMPARED} at most are compared: the first ${MOST_COMPARED} are shown.`,
     };
   }
   return { ids, wrong: "" };

@@ -6,12 +6,12 @@ import { canvas, drawSeen, filling, plain } from "../plot.js";
 import { table } from "../ui.js";
 
 /** Classes drawn; of more those that changed most. */
-const MOST = 60;
+const MOST_CLASSES = 60;
 
 /** Charts and table of class audits. */
 export function classes(sets) {
   const all = namesOf(sets);
-  const names = all.length > MOST ? mostChanged(sets, all) : all;
+  const names = all.length > MOST_CLASSES ? mostChanged(sets, all) : all;
   const place = canvas(420);
   const told = sets.map(({ name }) => name).join(", ");
   const traces = sets.map((set) => trace(set, names));
@@ -66,7 +66,7 @@ function groupOf({ document }, name) {
 
 function mostChanged(sets, names) {
   const size = (name) => Math.max(...sets.map((set) => Math.abs(groupOf(set, name)?.absolute_points ?? 0)));
-  const kept = new Set([...names].sort((a, b) => size(b) - size(a)).slice(0, MOST));
+  const kept = new Set([...names].sort((a, b) => size(b) - size(a)).slice(0, MOST_CLASSES));
   return names.filter((name) => kept.has(name));
 }
 

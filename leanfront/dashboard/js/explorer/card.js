@@ -4,7 +4,7 @@ import { file, path } from "../api.js";
 import { h } from "../dom.js";
 import { interval, label, number, ratio } from "../format.js";
 import { link } from "../shell.js";
-import { chosen, MOST, onChange, toggle } from "../tray.js";
+import { chosen, MOST_COMPARED, onChange, toggle } from "../tray.js";
 import { behind, button, facts, save, say } from "../ui.js";
 
 const VERIFIED = new Map([
@@ -77,7 +77,7 @@ function said(own, dense) {
 /** A button that takes a candidate into the comparison, or out. */
 function comparison(id) {
   const made = button("", () => {
-    if (!toggle(id)) say(`${MOST} candidates are compared already: take one out first.`);
+    if (!toggle(id)) say(`${MOST_COMPARED} candidates are compared already: take one out first.`);
   });
   const show = () => {
     const within = chosen().includes(id);

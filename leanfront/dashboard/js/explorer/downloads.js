@@ -6,7 +6,7 @@ import { behind, button, save } from "../ui.js";
 import { budget } from "./view.js";
 
 /** The server takes so many columns at once. */
-const MOST = 32;
+const MOST_COLUMNS = 32;
 
 /**
  * Buttons that save files.
@@ -44,7 +44,7 @@ export async function members(name, parameters, most = Infinity) {
 
 async function all({ name, names }) {
   let whole = null;
-  const columns = names.slice(0, MOST).join(",");
+  const columns = names.slice(0, MOST_COLUMNS).join(",");
   for await (const page of pages(path("searches", name, "candidates"), { columns, limit: 10_000 })) {
     if (whole === null) whole = page;
     else join(whole, page);

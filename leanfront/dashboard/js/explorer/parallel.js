@@ -10,7 +10,7 @@ import { measurementOf } from "./card.js";
 import { members } from "./downloads.js";
 import { budget } from "./view.js";
 
-const MOST = 500;
+const MOST_LINES = 500;
 const USUAL = 9;
 const DENSE_BITS = 32;
 
@@ -38,7 +38,7 @@ export class Parallel {
     fill(this.said, loading());
     try {
       this.data.coverage ??= await find(path("searches", this.data.name, "coverage"));
-      const found = await members(this.data.name, { ...budget(view), stage: view.stage }, MOST);
+      const found = await members(this.data.name, { ...budget(view), stage: view.stage }, MOST_LINES);
       if (own !== this.asked) return;
       this.found = found;
       await this.#draw();
@@ -57,7 +57,7 @@ export class Parallel {
     const axes = axesOf(found, this.data.columns.objectives, this.data.coverage);
     const usual = usualOf(axes);
     const chosen = view.axes?.filter((key) => axes.has(key)) ?? usual;
-    fill(this.said, found.length < MOST ? null : h("p", { class: "note" }, `The first ${MOST} by memory.`));
+    fill(this.said, found.length < MOST_LINES ? null : h("p", { class: "note" }, `The first ${MOST_LINES} by memory.`));
     this.#offer(axes, chosen);
     if (hasWebGL()) await this.#chart(axes, chosen);
     else this.place.hidden = true;
