@@ -28,7 +28,6 @@ from leanfront.core.targets import BUILTINS
 
 REFERENCE = Path(__file__).with_name("reference.md")
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-ROOMS = {"targets", "compressors", "cost_models", "objectives", "search", "storage", "audit", "leanfront"}
 _HIDDEN = {"help", "version"}
 
 
@@ -134,7 +133,7 @@ def _first(value: Any) -> str:
 
 def _members(value: type) -> list[str]:
     """Public methods and properties of a class, and of its parents among ours."""
-    parents = [parent for parent in value.__mro__ if parent.__module__.partition(".")[0] in ROOMS]
+    parents = [parent for parent in value.__mro__ if parent.__module__.startswith("leanfront.")]
     found = {
         name: member
         for parent in reversed(parents)

@@ -36,7 +36,9 @@ export function wanted() {
   if (ids.length > MOST_COMPARED) {
     return {
       ids: ids.slice(0, MOST_COMPARED),
-      wrong: `${ids.length} candidates are named, and ${MOST_COMPARED} at most are compared: the first ${MOST_COMPARED} are shown.`,
+      wrong:
+        `${ids.length} candidates are named, and ${MOST_COMPARED} at most are compared: ` +
+        `the first ${MOST_COMPARED} are shown.`,
     };
   }
   return { ids, wrong: "" };

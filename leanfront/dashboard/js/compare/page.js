@@ -60,7 +60,8 @@ function adding(choosing) {
     const id = Number(text);
     if (!isId(text)) say("An id is a number: it stands in the title of a candidate's page.");
     else if (ids.includes(id)) say(`Candidate ${id} is compared already.`);
-    else if (ids.length >= tray.MOST_COMPARED) say(`${tray.MOST_COMPARED} candidates at most are compared: take one out first.`);
+    else if (ids.length >= tray.MOST_COMPARED)
+      say(`${tray.MOST_COMPARED} candidates at most are compared: take one out first.`);
     else {
       input.value = "";
       await choosing([...ids, id]);
