@@ -24,7 +24,7 @@ from leanfront.reports.chapters import documents_of
 from tests.leanfront.commands import run
 
 EVIL = '<script>alert("x")</script>'
-PICTURED = Path(__file__).with_name("pictured.py")
+PICTURED = Path(__file__).parents[1] / "pictured.py"
 VOID = {"meta", "link", "img", "br"}
 SMALL: dict[str, Any] = {"models": 3, "samples": 24, "gallery": 6}
 

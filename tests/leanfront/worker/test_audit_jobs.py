@@ -20,7 +20,7 @@ from leanfront.worker.runner import Runner
 from leanfront.worker.settings import WorkerSettings
 from tests.leanfront.runners import running, wait_for
 
-PICTURED = Path(__file__).with_name("pictured.py")
+PICTURED = Path(__file__).parents[1] / "pictured.py"
 SMALL = {"models": 3, "samples": 40, "gallery": 4}
 LONG = {"models": 1000, "gallery": 0}
 
