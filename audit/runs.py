@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from leanfront.core.audit.kinds import KINDS, Findings, Kind
+from leanfront.core.audit.kind import Findings, Kind
+from leanfront.core.audit.kinds import KINDS
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import UsageError
 

@@ -39,7 +39,7 @@ from leanfront.errors import ArtifactError, LeanfrontError, StorageError
 
 
 class Files(Protocol):
-    """Where files of candidates are kept; the face injects it."""
+    """Where files of candidates are kept; whoever recovers hands it over."""
 
     def packed(self, candidate: Candidate) -> bytes | None:
         """The packed file that is kept of a candidate, or None where none is, or it is damaged."""

@@ -1,4 +1,4 @@
-"""What a search needs of a database. `storage` implements it; the face injects it."""
+"""What a search needs of a database: `storage` implements it, and whoever starts a search hands it over."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def runner_name() -> str:
 
 
 class Jobs:
-    """The queue in a database: used by the face to queue, by runners to claim, and by the store as a fence.
+    """The queue in a database: used by callers to queue, by runners to claim, and by the store as a fence.
 
     Times are the database's, so that the clocks of hosts do not matter.
 

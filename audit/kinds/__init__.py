@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from leanfront.core.audit.kind import Findings, Kind
-
-__all__ = ["FOLDERS", "KINDS", "Findings", "Kind", "register"]
+from leanfront.core.audit.kind import Kind
 
 FOLDERS = (
     "classes",

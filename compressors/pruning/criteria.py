@@ -2,8 +2,7 @@
 
 A criterion scores single weights; a channel's score is made of the weights that produce it, summed over all
 producers of its group after each producer's scores are divided by their mean (layers of one group differ in
-scale). The functions are in `scores.py`; here is what is known of them without
-importing what computes.
+scale). The functions are in `scores.py`; here is what is known of them without importing what computes.
 """
 
 from __future__ import annotations

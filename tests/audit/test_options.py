@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from leanfront.core.audit import AuditOptions, kinds_of
-from leanfront.core.audit.kinds import KINDS, Kind, register
+from leanfront.core.audit.kind import Kind
+from leanfront.core.audit.kinds import KINDS, register
 from leanfront.core.objectives.corruptions import CORRUPTIONS, MAIN
 from leanfront.errors import UsageError
 
