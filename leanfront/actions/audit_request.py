@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from leanfront.core.audit import KINDS, PATHS, AuditOptions
-from leanfront.core.search import Candidate
-from leanfront.core.storage import FrontierStore
 from leanfront.errors import UsageError
 
 if TYPE_CHECKING:
+    from leanfront.core.search import Candidate
+    from leanfront.core.storage import FrontierStore
     from leanfront.core.targets import Target
 
 MOST_AUDITED = 8

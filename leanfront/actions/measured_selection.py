@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from leanfront.core.objectives import Selection
-from leanfront.core.storage import FrontierStore
 from leanfront.errors import ArtifactError, CompressionError, EvaluationError, LeanfrontError, StorageError
 
 if TYPE_CHECKING:
     from leanfront.actions.measurer import Measurer
+    from leanfront.core.objectives import Selection
+    from leanfront.core.storage import FrontierStore
 
 MOST_MEASURED = 16
 """Candidates that one query measures at most: each is an evaluation, of some metrics a long one."""

@@ -8,7 +8,7 @@ import click
 
 from leanfront.cli.options import database_option
 from leanfront.http.keys import VARIABLE, Keys
-from leanfront.http.server import LEVELS, Server, log_as_json
+from leanfront.http.settings import LOG_LEVELS, Settings
 
 
 @click.command()
@@ -19,7 +19,11 @@ from leanfront.http.server import LEVELS, Server, log_as_json
 @click.option("--target", "targets", metavar="NAME=TARGET", multiple=True, help="A target of the operator's.")
 @click.option("--targets", "targets_file", type=Path, metavar="FILE.toml", help="A file of such targets.")
 @click.option(
-    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least that is told."
+    "--log-level",
+    type=click.Choice(LOG_LEVELS),
+    default="info",
+    show_default=True,
+    help="Least that is told.",
 )
 @database_option
 def serve(
@@ -36,7 +40,7 @@ def serve(
     Searches are driven by `leanfront worker`.
     """
     from leanfront.core.targets.registry import Registry
-    from leanfront.http.settings import Settings
+    from leanfront.http.server import Server, log_as_json
     from leanfront.locations import open_store
 
     registry = Registry.of(targets, targets_file)

@@ -1,8 +1,5 @@
 """The HTTP API over a store: `create_app` makes it, `Server` runs it."""
 
-from leanfront.http.app import create_app
-from leanfront.http.keys import Keys
-from leanfront.http.server import Server
-from leanfront.http.settings import Settings
+import lazy_loader as _lazy
 
-__all__ = ["Keys", "Server", "Settings", "create_app"]
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

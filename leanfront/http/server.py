@@ -19,9 +19,8 @@ from leanfront.errors import UsageError
 from leanfront.http.app import create_app
 from leanfront.http.gate import is_loopback
 from leanfront.http.keys import SHORT, VARIABLE, Keys
-from leanfront.http.settings import Settings
+from leanfront.http.settings import LOG_LEVELS, Settings
 
-LEVELS = ("debug", "info", "warning", "error")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 log = logging.getLogger("leanfront.http")
@@ -51,8 +50,8 @@ def log_as_json(level: str) -> None:
     Raises:
         UsageError: an unknown level.
     """
-    if level not in LEVELS:
-        raise UsageError(f"unknown log level {level!r}; choose from {', '.join(LEVELS)}")
+    if level not in LOG_LEVELS:
+        raise UsageError(f"unknown log level {level!r}; choose from {', '.join(LOG_LEVELS)}")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     for name in ("leanfront.http", "uvicorn"):

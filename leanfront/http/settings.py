@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from leanfront.http.keys import Keys
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+"""What a server can be told to say at least."""
+
 
 @dataclass(frozen=True)
 class Settings:
