@@ -2,9 +2,9 @@
 
     python benchmarks/processes.py
 
-Each row is a fresh process that opens a pool on the digits and waits until every process has evaluated the dense model;
-then one of them is killed, and all evaluate again. Memory is the proportional set size: what processes share counts
-once.
+Each row is a fresh process that opens a pool on the digits and waits until every process of it has evaluated the
+dense model; then one of them is killed, and all evaluate again. Memory is the proportional set size: what processes
+share counts once.
 """
 
 from __future__ import annotations
