@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import BaseContext
@@ -15,12 +16,14 @@ imported, since a process cannot use it that was forked after that."""
 
 
 def context() -> BaseContext:
-    """A fork server that has loaded what is heavy, where the platform has one; else processes are spawned.
+    """A fork server that has loaded what is heavy, on Linux; elsewhere processes are spawned.
 
     The server is a fresh process, so what this one has done with CUDA or threads does not reach its children. Beside
-    spawning it takes half the time until a process works, and half the memory (docs/benchmarks.md).
+    spawned processes its children take half the memory, and one that replaces another works in half the time
+    (docs/benchmarks.md).
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    # macOS has one too, but its system libraries do not bear a fork once they are in use.
+    if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
     # Told before the server runs; one that somebody else has started has loaded something else, and serves as well.

@@ -100,7 +100,7 @@ def _fail(message: str, code: int) -> None:
 
 def _tell_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
     if asked and not context.resilient_parsing:
-        # It is read from the installation, which takes as long as the rest of `--help`.
+        # It is read from the installation, which takes a while.
         from leanfront.version import __version__
 
         click.echo(f"leanfront, version {__version__}")

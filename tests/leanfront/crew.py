@@ -79,12 +79,13 @@ class Member:
 
     @property
     def pool(self) -> list[int]:
-        """The evaluating processes below it."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        try:
-            return [pid for pid in map(int, children.read_text().split()) if _evaluates(pid)]
-        except OSError:
-            return []
+        """The evaluating processes below it: the children of the server that forks them."""
+        return [
+            pid
+            for server in _children(self.pid)
+            if b"multiprocessing.forkserver" in _command(server)
+            for pid in _children(server)
+        ]
 
     def is_runner(self, runner: str | None) -> bool:
         """Whether a runner of that name is this process."""
@@ -120,10 +121,16 @@ class Member:
         return self._process.wait(60)
 
 
-def _evaluates(pid: int) -> bool:
+def _children(pid: int) -> list[int]:
     with suppress(OSError):
-        return b"--multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def gone(pid: int) -> bool:

@@ -115,6 +115,9 @@ def test_a_minute_of_kills(
     while seen != goals and (time.monotonic() < begin + MINUTE or not freeze.over or few(killed)):
         time.sleep(0.2)
         progress = watch.look()
+        assert progress != goals or not few(killed), (
+            f"the searches are done, and only {dict(killed)} were killed"
+        )
         freeze.go_on()
         # On a busy machine "every few seconds" is longer: it must be able to start what is killed.
         if time.monotonic() < next_kill or progress == seen:

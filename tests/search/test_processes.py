@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import pytest
 
 from leanfront.core.search.processes import PRELOADED, context, executor
 
-SERVED = "forkserver" in multiprocessing.get_all_start_methods()
+SERVED = sys.platform == "linux"
 
 
 def test_processes_are_forked_from_a_server_where_there_can_be_one() -> None:
