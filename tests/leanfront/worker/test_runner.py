@@ -196,11 +196,14 @@ def test_a_killed_and_a_frozen_runner_are_replaced(
     wait_for(lambda: store.search("a").trials >= seen + 15, "15 trials after a kill")
     frozen.send_signal(signal.SIGSTOP)
     stopped_at = store.search("a").trials
-    third = worker(start, any_url, "--once")
+    # Not with --once: it may look before the lease has ended, and would find nothing to do.
+    third = worker(start, any_url)
     wait_for(lambda: store.search("a").trials >= stopped_at + 10, "ten trials after a freeze")
     # It wakes up beside its successor: what it has in hand it must throw away.
     frozen.send_signal(signal.SIGCONT)
-    _, errors = third.communicate(timeout=120)
+    wait_for(lambda: store.search("a").state == "done", "the end of the search")
+    third.send_signal(signal.SIGTERM)
+    _, errors = third.communicate(timeout=60)
     assert third.returncode == 0, errors
     frozen.send_signal(signal.SIGTERM)
     _, errors = frozen.communicate(timeout=60)
