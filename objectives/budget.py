@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, SupportsFloat
 
-import numpy as np
-from numpy.typing import NDArray
-
 from leanfront.core.cost_models.registry import COST_MODELS
 from leanfront.core.objectives.metrics import METRICS
 from leanfront.core.objectives.objective import known_objectives, measurement_name
@@ -182,22 +179,6 @@ class Budget:
     def normalised_violation(self, values: Mapping[str, float | None]) -> float:
         """The sum of `normalised_violations`: 0 when the budget holds, infinite where a value is missing."""
         return sum(self.normalised_violations(values).values())
-
-    def total_violations(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """`normalised_violation` of many at once.
-
-        Args:
-            values: measurement name -> (n,) values, NaN where one is missing; every limited name.
-
-        Returns:
-            (n,) sums of normalised violations.
-        """
-        total = np.zeros(len(next(iter(values.values()))))
-        for limits, sign in ((self.maximum, 1.0), (self.minimum, -1.0)):
-            for name, limit in limits.items():
-                excess = np.maximum(sign * (values[name] - limit), 0.0)
-                total += np.where(np.isnan(excess), math.inf, excess) / max(abs(limit), TINY)
-        return total
 
     def to_json(self) -> dict[str, dict[str, float]]:
         """``{"maximum": {name: limit}, "minimum": {name: limit}}``."""

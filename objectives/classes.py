@@ -88,28 +88,6 @@ def group_recall(hits: Tensor, groups: Tensor, count: int) -> Tensor:
     return sums / class_support(groups, count)
 
 
-def class_recall(
-    logits: Tensor, labels: Tensor, groups: Tensor | None = None, count: int | None = None
-) -> Tensor:
-    """Recall of each class, or of each group.
-
-    Args:
-        logits: (N, C) float.
-        labels: (N,) integers in 0..C-1.
-        groups: (N,) integers in -1..count-1; the labels if None.
-        count: number of groups G; C if `groups` is None, else one more than the largest group.
-
-    Returns:
-        (G,) float64; NaN for a group without samples.
-
-    Raises:
-        EvaluationError: outputs or labels that cannot be measured.
-        UsageError: groups that do not fit.
-    """
-    logits, labels = checked(logits, labels)
-    return group_recall(correct(logits, labels), *_partition(labels, logits.shape[1], groups, count))
-
-
 def worst_class_drop(
     logits: Tensor,
     labels: Tensor,
