@@ -59,7 +59,7 @@ class Robustness:
         relative_mce: mean relative corruption error, likewise.
         undefined: corruptions without a corruption error, left out of `mce`.
         relative_undefined: corruptions without a relative one, left out of `relative_mce`.
-        n: samples a corruption and severity, or None where only rates were given.
+        n: number of samples under each corruption and severity.
     """
 
     reference: str
@@ -73,7 +73,7 @@ class Robustness:
     relative_mce: float
     undefined: tuple[str, ...]
     relative_undefined: tuple[str, ...]
-    n: int | None
+    n: int
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -114,55 +114,46 @@ def robustness(
                 "which clean samples are right must be two bool tensors (samples,) of one length, not "
                 f"{clean.dtype} {tuple(clean.shape)} and {dense_clean.dtype} {tuple(dense_clean.shape)}"
             )
-    return _robustness(
-        names,
-        severities,
-        # Of counts, whose ratios are exact, not of rates.
-        (~correct).sum(2).double(),
-        (~dense_correct).sum(2).double(),
-        correct.shape[2],
-        float(clean.double().mean()),
-        float(dense_clean.double().mean()),
-        (value, low, high),
-        correct.shape[2],
-    )
-
-
-def robustness_of_rates(
-    names: Sequence[str],
-    severities: Sequence[int],
-    errors: Tensor,
-    dense_errors: Tensor,
-    clean_error: float,
-    dense_clean_error: float,
-) -> Robustness:
-    """Of error rates alone, as published ones; there is no interval.
-
-    Args:
-        names: k corruptions.
-        severities: s.
-        errors: (k, s) error rates in [0, 1], of the model.
-        dense_errors: (k, s), of the dense model.
-        clean_error: the model's without corruption.
-        dense_clean_error: the dense model's.
-
-    Raises:
-        UsageError: other shapes, rates outside [0, 1], nothing in them, or a name twice.
-    """
-    if errors.dim() != 2 or errors.shape != dense_errors.shape or not errors.numel():
+    if (len(names), len(severities)) != tuple(correct.shape[:2]):
         raise UsageError(
-            f"error rates must be two tensors (corruptions, severities) of one shape, not {tuple(errors.shape)} and "
-            f"{tuple(dense_errors.shape)}"
+            f"{len(names)} corruptions at {len(severities)} severities do not name the "
+            f"{tuple(correct.shape[:2])} given"
         )
-    own, dense = errors.double(), dense_errors.double()
-    every = torch.cat(
-        [own.flatten(), dense.flatten(), torch.tensor([clean_error, dense_clean_error]).double()]
-    )
-    if not bool(((every >= 0) & (every <= 1)).all()):
-        raise UsageError("error rates must lie in [0, 1]: give shares, not percent")
-    mean = float(corruption_errors(own, dense).nanmean())
-    return _robustness(
-        names, severities, own, dense, 1, 1 - clean_error, 1 - dense_clean_error, (mean, None, None), None
+    if len(set(names)) < len(names):
+        raise UsageError(f"a corruption is named twice: {', '.join(names)}")
+    n, top, dense_top = correct.shape[2], float(clean.double().mean()), float(dense_clean.double().mean())
+    # Counts, not rates: ratios of counts are exact.
+    errors, dense_errors = (~correct).sum(2).double(), (~dense_correct).sum(2).double()
+    ces = corruption_errors(errors, dense_errors)
+    relatives = relative_corruption_errors(errors / n, dense_errors / n, 1 - top, 1 - dense_top)
+    accuracies, dense_accuracies = 1 - errors / n, 1 - dense_errors / n
+    rows = []
+    for place, name in enumerate(names):
+        own, dense = float(accuracies[place].mean()), float(dense_accuracies[place].mean())
+        rows.append(
+            Corruption(
+                name,
+                tuple(accuracies[place].tolist()),
+                tuple(dense_accuracies[place].tolist()),
+                float(ces[place]),
+                float(relatives[place]),
+                relative_change(own, dense, top, dense_top),
+                excess_error(1 - own, 1 - dense, 1 - top, 1 - dense_top),
+            )
+        )
+    return Robustness(
+        REFERENCE,
+        tuple(int(each) for each in severities),
+        tuple(rows),
+        top,
+        dense_top,
+        value,
+        low,
+        high,
+        float(relatives.nanmean()),
+        tuple(row.name for row in rows if math.isnan(row.ce)),
+        tuple(row.name for row in rows if math.isnan(row.relative_ce)),
+        n,
     )
 
 
@@ -222,52 +213,3 @@ def excess_error(error: float, dense: float, clean: float, dense_clean: float) -
     MLSys 2021.
     """
     return (error - clean) - (dense - dense_clean)
-
-
-def _robustness(
-    names: Sequence[str],
-    severities: Sequence[int],
-    errors: Tensor,
-    dense_errors: Tensor,
-    total: int,
-    clean: float,
-    dense_clean: float,
-    mce: tuple[float, float | None, float | None],
-    n: int | None,
-) -> Robustness:
-    """Of errors (k, s) out of a total."""
-    if (len(names), len(severities)) != tuple(errors.shape):
-        raise UsageError(
-            f"{len(names)} corruptions at {len(severities)} severities do not name the {tuple(errors.shape)} given"
-        )
-    if len(set(names)) < len(names):
-        raise UsageError(f"a corruption is named twice: {', '.join(names)}")
-    ces = corruption_errors(errors, dense_errors)
-    relatives = relative_corruption_errors(errors / total, dense_errors / total, 1 - clean, 1 - dense_clean)
-    accuracies, dense_accuracies = 1 - errors / total, 1 - dense_errors / total
-    rows = []
-    for place, name in enumerate(names):
-        own, dense = float(accuracies[place].mean()), float(dense_accuracies[place].mean())
-        rows.append(
-            Corruption(
-                name,
-                tuple(accuracies[place].tolist()),
-                tuple(dense_accuracies[place].tolist()),
-                float(ces[place]),
-                float(relatives[place]),
-                relative_change(own, dense, clean, dense_clean),
-                excess_error(1 - own, 1 - dense, 1 - clean, 1 - dense_clean),
-            )
-        )
-    return Robustness(
-        REFERENCE,
-        tuple(int(each) for each in severities),
-        tuple(rows),
-        clean,
-        dense_clean,
-        *mce,
-        float(relatives.nanmean()),
-        tuple(row.name for row in rows if math.isnan(row.ce)),
-        tuple(row.name for row in rows if math.isnan(row.relative_ce)),
-        n,
-    )

@@ -49,28 +49,6 @@ def encode(values: Integers) -> bytes:
     return table + struct.pack("<I", state) + bytes(reversed(stream))
 
 
-def decode(data: bytes) -> npt.NDArray[np.int8]:
-    """What `encode` coded, (n,)."""
-    count, size = struct.unpack_from("<IH", data)
-    symbols = np.frombuffer(data, np.int8, size, 6)
-    shares = np.frombuffer(data, "<u2", size, 6 + size)
-    owner = np.repeat(np.arange(size), shares).tolist()
-    widths, starts = shares.tolist(), (np.cumsum(shares) - shares).tolist()
-    place = 6 + 3 * size
-    (state,) = struct.unpack_from("<I", data, place)
-    place += 4
-    found = np.empty(count, np.int8)
-    for number in range(count):
-        slot = state & ((1 << PRECISION) - 1)
-        symbol = owner[slot]
-        found[number] = symbols[symbol]
-        state = widths[symbol] * (state >> PRECISION) + slot - starts[symbol]
-        while state < LOWEST:
-            state = (state << 8) | data[place]
-            place += 1
-    return found
-
-
 def frequencies(counts: Integers) -> npt.NDArray[np.int64]:
     """Counts scaled to sum to 2^14, none of them 0.
 

@@ -6,10 +6,7 @@ Zhu and Gupta, arXiv 1710.01878, in the form of the code beside Hooker et al., a
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,42 +111,6 @@ def prunable(model: nn.Module, skip: Sequence[str] = (), classifier: bool = Fals
     return found
 
 
-@dataclass(frozen=True)
-class Sparsity:
-    """Which part of a model's weights is exactly zero.
-
-    Args:
-        tensors: of each prunable tensor, by name.
-        overall: of all prunable tensors together.
-        model: of all parameters.
-    """
-
-    tensors: Mapping[str, float]
-    overall: float
-    model: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain Python."""
-        return {"tensors": dict(self.tensors), "overall": self.overall, "model": self.model}
-
-
-def achieved_sparsity(model: nn.Module, skip: Sequence[str] = (), classifier: bool = False) -> Sparsity:
-    """The sparsity a model has; ties and rounding make it differ from the one asked for.
-
-    Args:
-        model: the network.
-        skip, classifier: as for `prunable`.
-    """
-    found = prunable(model, skip, classifier)
-    zeros = {name: _zeros(weight) for name, weight in found.items()}
-    everything = list(model.parameters())
-    return Sparsity(
-        {name: zeros[name] / weight.numel() for name, weight in found.items()},
-        sum(zeros.values()) / sum(weight.numel() for weight in found.values()),
-        sum(map(_zeros, everything)) / sum(weight.numel() for weight in everything),
-    )
-
-
 class GradualPruning:
     """Prunes one network while it is trained: the `step` of `leanfront.core.targets.Target.retrained`.
 
@@ -230,10 +191,6 @@ class GradualPruning:
             self.updates.append((progress, sparsity))
         self._apply(model)
 
-    def achieved(self, model: nn.Module) -> Sparsity:
-        """The sparsity of a model that was trained with these settings."""
-        return achieved_sparsity(model, self.skip, self.classifier)
-
     def _is_due(self, progress: float) -> bool:
         if progress < self.begin:
             return False
@@ -249,30 +206,6 @@ class GradualPruning:
             model.get_parameter(name).masked_fill_(~mask, 0.0)
 
 
-@torch.no_grad()
-def magnitude_pruned(
-    model: nn.Module, sparsity: float, skip: Sequence[str] = (), classifier: bool = False
-) -> nn.Module:
-    """A copy with every prunable tensor at that sparsity by magnitude, and nothing else changed.
-
-    The post-training form: no training, and batch norms keep their statistics.
-
-    Args:
-        model: trained.
-        sparsity: of each tensor, in [0, 1).
-        skip, classifier: what stays dense: see `prunable`.
-
-    Raises:
-        UsageError: a sparsity out of range, or nothing to prune.
-    """
-    if not 0 <= sparsity < 1:
-        raise UsageError(f"magnitude pruning: sparsity is {sparsity!r}; give a number from 0 to below 1")
-    pruned = copy.deepcopy(model)
-    for weight in prunable(pruned, skip, classifier).values():
-        weight.masked_fill_(~kept_by_magnitude(weight, sparsity), 0.0)
-    return pruned
-
-
 def _weights(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
     for name, module in modules.items():
         wanted: tuple[str, ...] = ("weight",) if isinstance(module, LAYERS) else ()
@@ -286,7 +219,3 @@ def _weights(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Paramet
 
 def _inside(parameter: str, module: str) -> bool:
     return not module or parameter.startswith(f"{module}.")
-
-
-def _zeros(weight: Tensor) -> int:
-    return int((weight == 0).sum())

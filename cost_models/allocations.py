@@ -68,9 +68,9 @@ def watch(module: nn.Module, example_input: Tensor) -> Allocations:
     return mode.record
 
 
-def peak(allocations: Allocations, sizes: Any = None) -> float:
+def peak(allocations: Allocations) -> float:
     """Largest sum of sizes alive at once, in bytes."""
-    sizes = allocations.sizes if sizes is None else sizes
+    sizes = allocations.sizes
     now = most = 0.0
     for event in allocations.events:
         now += sizes[event] if event >= 0 else -sizes[-event - 1]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 
 from leanfront.core.compressors import Configuration, Shape
@@ -13,8 +11,6 @@ from leanfront.core.cost_models.batch import Batch, Both, Floats
 from leanfront.core.cost_models.profile import Profile, removed
 from leanfront.core.cost_models.registry import Cost
 from leanfront.errors import EvaluationError
-
-Count = Callable[[Mapping[str, Shape], Configuration], float]
 
 
 class MacModel:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import nn
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.artifact.layout import BYTES, layout
 from leanfront.core.compressors.artifact.layout import memory_bytes as data_bytes
 from leanfront.core.compressors.configuration import FLOAT_BITS
-from leanfront.core.cost_models.allocations import peak, watch
 from leanfront.core.cost_models.batch import PATTERN, Batch, Both, Floats, Integers
 from leanfront.core.cost_models.profile import Profile
 from leanfront.core.cost_models.registry import Cost
@@ -130,9 +128,3 @@ def activation_memory_bytes(profile: Profile) -> Cost:
         return np.asarray(np.rint(most * widths / 32), dtype=np.float64)
 
     return Both(cost, many)
-
-
-def measured_activation_bytes(profile: Profile, module: nn.Module) -> float:
-    """The same peak watched on a module itself, float32: what the prediction is tested against."""
-    example = profile.example_input
-    return peak(watch(module, example)) + example.numel() * example.element_size()

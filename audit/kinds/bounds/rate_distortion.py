@@ -12,9 +12,6 @@ from scipy import stats
 
 from leanfront.core.objectives.documents import plain
 
-HIGH_RATE_GAP = 0.5 * math.log2(2 * math.pi * math.e / 12)
-"""Bits by which a uniform quantiser with an entropy coder exceeds the bound at high rate: 0.2546 (Gish and Pierce
-1968)."""
 MOST_VALUES = 1_000_000
 """Weights that sources are fitted to; of larger layers as many, evenly spread."""
 FEWEST_VALUES = 16
@@ -49,11 +46,6 @@ def shannon_bound(entropy: float, distortion: float) -> float:
         distortion: mean squared error.
     """
     return max(0.0, entropy - 0.5 * math.log2(2 * math.pi * math.e * distortion))
-
-
-def pruned_share(threshold: float) -> float:
-    """Share of a Laplacian source below a threshold tau: 1 - exp(-u), u = lambda tau."""
-    return -math.expm1(-threshold)
 
 
 def pruning_distortion(share: float) -> float:

@@ -154,24 +154,6 @@ class Impact:
         }
 
 
-def recalls(predictions: ArrayLike, labels: ArrayLike, classes: int) -> Floats:
-    """Recall of each class by each model.
-
-    Args:
-        predictions: (K, N) integers.
-        labels: (N,) integers in 0..classes-1.
-        classes: number of classes C.
-
-    Returns:
-        (K, C); NaN for a class without samples.
-
-    Raises:
-        UsageError: arrays that do not fit, or labels out of range.
-    """
-    truth = np.asarray(labels)
-    return _shares(_right(predictions, truth), truth, classes)
-
-
 def class_impact(
     dense: ArrayLike,
     compressed: ArrayLike,

@@ -39,11 +39,6 @@ class Groups:
     ids: Integers
     names: tuple[str, ...]
 
-    @property
-    def missing(self) -> int:
-        """Number of samples without a value."""
-        return int((self.ids < 0).sum())
-
 
 @dataclass(frozen=True)
 class Part:

@@ -188,25 +188,29 @@ def modal(predictions: ArrayLike) -> Modal:
     return Modal(labels, most / len(found), tied)
 
 
-def taxicab(dense: ArrayLike, other: ArrayLike) -> Floats:
-    """How differently two populations vote on each sample: half the taxicab distance of their shares of votes.
+def taxicab(first: Integers, second: Integers) -> Floats:
+    """Return how differently two populations vote on each sample, as half the distance of their shares of votes.
 
-    Also called the total variation distance: 0 where the shares are equal, 1 where no label got votes of both.
+    This is the total variation distance: 0 if the shares are equal, 1 if no label got votes from both.
 
     Args:
-        dense: (K, N) integers, predictions.
-        other: (L, N) integers, predictions; L may differ from K.
+        first: (K, N) predictions.
+        second: (L, N) predictions; L may differ from K.
 
     Returns:
         (N,) float64 in [0, 1].
 
-    Raises:
-        UsageError: not such arrays, empty ones, or other numbers of samples.
-
-    Source: Hooker et al. 2020, taxicab exemplars; halved to have the range [0, 1].
+    Source: Hooker et al. 2020, taxicab exemplars; halved so that the range is [0, 1].
     """
-    first, second = _populations(dense, other)
-    return _taxicab(first, second)
+    k, n = len(first), len(second)
+    ordered = np.sort(first, axis=0)
+    fresh = np.ones(ordered.shape, dtype=np.bool_)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    # In units of 1 / (k n), so that integers say exactly whether shares are equal.
+    gaps = np.abs(n * _votes(ordered, first) - k * _votes(ordered, second))
+    distance = (gaps * fresh).sum(axis=0) + k * (_votes(second, first) == 0).sum(axis=0)
+    halved: Floats = distance / (2 * k * n)
+    return halved
 
 
 def noise_floor(
@@ -238,8 +242,8 @@ def noise_floor(
         # A compressed model agrees with the dense model it was made from more than chance has it: take others.
         apart = two if len(second) == len(first) else random.permutation(len(second))[:half]
         rates.append(_rate(first[one], first[two]))
-        scores.append(_taxicab(first[one], first[two]).mean())
-        matched.append((_rate(first[one], second[apart]), _taxicab(first[one], second[apart]).mean()))
+        scores.append(taxicab(first[one], first[two]).mean())
+        matched.append((_rate(first[one], second[apart]), taxicab(first[one], second[apart]).mean()))
     matched_rate, matched_score = np.mean(matched, axis=0)
     return NoiseFloor(
         rate=float(np.mean(rates)),
@@ -294,7 +298,7 @@ def exemplars(
         hits |= {"dense_top5": _hits(dense_top5, first), "top5": _hits(top5, second)}
     before, after = modal(first), modal(second)
     mask = before.labels != after.labels
-    scores = _taxicab(first, second)
+    scores = taxicab(first, second)
     places = np.flatnonzero(mask)
     order = np.lexsort((places, -before.shares[places], -scores[places]))
     return Exemplars(
@@ -335,18 +339,6 @@ def _votes(answers: Integers, population: Integers) -> Integers:
     for member in population:
         votes += answers == member
     return votes
-
-
-def _taxicab(first: Integers, second: Integers) -> Floats:
-    k, n = len(first), len(second)
-    ordered = np.sort(first, axis=0)
-    fresh = np.ones(ordered.shape, dtype=np.bool_)
-    fresh[1:] = ordered[1:] != ordered[:-1]
-    # In units of 1 / (k n), so that integers say exactly whether shares are equal.
-    gaps = np.abs(n * _votes(ordered, first) - k * _votes(ordered, second))
-    distance = (gaps * fresh).sum(axis=0) + k * (_votes(second, first) == 0).sum(axis=0)
-    halved: Floats = distance / (2 * k * n)
-    return halved
 
 
 def _populations(dense: ArrayLike, other: ArrayLike) -> tuple[Integers, Integers]:

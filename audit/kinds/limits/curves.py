@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from leanfront.errors import UsageError
 
@@ -44,19 +44,6 @@ class Curve:
             raise UsageError(f"a curve needs two or more ascending ratios, not {self.ratios}")
         if self.deviations is not None and min(self.deviations) < 0:
             raise UsageError(f"a standard deviation is 0 or more, not {min(self.deviations)}")
-
-    @classmethod
-    def of_seeds(cls, ratios: ArrayLike, values: ArrayLike) -> Curve:
-        """The mean over seeds with its deviations.
-
-        Args:
-            ratios: (n,) strictly ascending.
-            values: (k, n) accuracies of k seeds; of one seed no deviation is known.
-        """
-        found = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        spread = tuple(found.std(axis=0, ddof=1).tolist()) if len(found) > 1 else None
-        own = tuple(np.asarray(ratios, dtype=np.float64).tolist())
-        return cls(own, tuple(found.mean(axis=0).tolist()), spread)
 
     def __len__(self) -> int:
         return len(self.ratios)

@@ -16,7 +16,6 @@ WIDTHS = (4, 3, 2)
 REMOVED = (0.25, 0.5, 0.75)
 MOST_LAYERS = 32
 """Layers that are swept at most, those of most weights; and as many channel groups."""
-SWEPT = {"sparsity": "share zeroed", "bits": "1 - weight bits / 32", "channels": "share removed"}
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class LayerSweep:
 
     Args:
         subject: its name.
-        axis: in `SWEPT`.
-        ratios: of the steps, ascending; the dense model, at 0, is not among them.
-        values: the same in the axis' unit: share zeroed, bits, units kept.
+        axis: ``sparsity``, ``bits`` or ``channels``.
+        ratios: share zeroed, 1 - bits / 32 or share removed at each step, ascending; without the dense model at 0.
+        values: the same steps as share zeroed, bits or units kept.
         versions: the models.
     """
 

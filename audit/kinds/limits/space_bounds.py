@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from leanfront.core.audit.kinds.limits.curves import Curve, first_crossing
+from leanfront.core.search.options import DROP
 from leanfront.errors import UsageError
-
-DROP = 0.02
-"""Accuracy that a choice may cost on its layer alone before it is left out of a search space."""
 
 
 def bounds_of(document: Mapping[str, Any], *, accuracy_drop: float = DROP) -> dict[str, dict[str, float]]:
