@@ -1,4 +1,4 @@
-"""How much more a compressed model loses under corruptions than the dense model: pure functions of what is right."""
+"""Corruption errors of a compressed model relative to the dense model, as pure functions of correct answers."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from leanfront.core.objectives.robust import DRAWS, corruption_errors, mean_corr
 from leanfront.errors import UsageError
 
 REFERENCE = "dense"
-"""What errors are divided by: published figures divide by AlexNet's and do not compare with these."""
+"""Model whose errors are the divisor. Published values divide by AlexNet's and are not comparable."""
 ROUNDING = 1e-6
-"""Of sums of rates in float32: less than one sample of a million is no loss to divide by."""
+"""Smallest loss to divide by, for sums of rates in float32: less than one sample in a million is no loss."""
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """What one corruption does to a model and to the dense one; means are over its severities.
+    """Effect of one corruption on a model and on the dense model; means are over its severities.
 
     Args:
-        name: of the corruption.
-        accuracy: a severity each, of the model.
-        dense_accuracy: likewise, of the dense model.
-        ce: corruption error, 1 for the dense model; NaN where that makes no error.
-        relative_ce: relative corruption error; NaN where the dense model loses nothing.
-        relative_change: see `relative_change`, of the mean accuracy.
-        excess_error: see `excess_error`, of the mean error.
+        name: name of the corruption.
+        accuracy: accuracy of the model at each severity.
+        dense_accuracy: accuracy of the dense model at each severity.
+        ce: corruption error, 1 for the dense model; NaN if the dense model makes no error.
+        relative_ce: relative corruption error; NaN if the dense model loses nothing.
+        relative_change: `relative_change` of the mean accuracy.
+        excess_error: `excess_error` of the mean error.
     """
 
     name: str
@@ -45,18 +45,18 @@ class Corruption:
 
 @dataclass(frozen=True)
 class Robustness:
-    """A model under corruptions beside the dense model.
+    """Robustness of a model to corruptions, compared with the dense model.
 
     Args:
-        reference: the model that errors are divided by.
-        severities: of every corruption, in order.
-        corruptions: one each.
-        clean_accuracy: the model's without corruption.
-        dense_clean_accuracy: the dense model's.
-        mce: mean corruption error over the corruptions with one; NaN where there is none.
+        reference: name of the model whose errors are the divisor.
+        severities: severities of every corruption, in order.
+        corruptions: one entry per corruption.
+        clean_accuracy: accuracy of the model without corruption.
+        dense_clean_accuracy: accuracy of the dense model without corruption.
+        mce: mean over the corruptions that have a corruption error; NaN if none has.
         mce_low: lower end of its 95% bootstrap interval, or None.
         mce_high: upper end, or None.
-        relative_mce: mean relative corruption error, likewise.
+        relative_mce: mean over the corruptions that have a relative corruption error; NaN if none has.
         undefined: corruptions without a corruption error, left out of `mce`.
         relative_undefined: corruptions without a relative one, left out of `relative_mce`.
         n: number of samples under each corruption and severity.
@@ -92,20 +92,22 @@ def robustness(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Robustness:
-    """Of which samples both models get right; the interval of mCE is a bootstrap over samples.
+    """Compute corruption errors from the samples that both models get right.
+
+    The interval of mCE is a bootstrap over samples.
 
     Args:
-        names: k corruptions.
-        severities: s.
-        correct: bool (k, s, n), of the model.
-        dense_correct: bool (k, s, n), of the dense model on the same images.
-        clean: bool (m,), of the model without corruption.
-        dense_clean: bool (m,), of the dense model.
-        draws: resamples; 0 gives no interval.
-        seed: of the resampling.
+        names: names of the k corruptions.
+        severities: the s severities.
+        correct: bool (k, s, n), whether the model is right.
+        dense_correct: bool (k, s, n), whether the dense model is right on the same images.
+        clean: bool (m,), whether the model is right without corruption.
+        dense_clean: bool (m,), whether the dense model is right without corruption.
+        draws: number of resamples; 0 gives no interval.
+        seed: seed of the resampling.
 
     Raises:
-        UsageError: other types or shapes, no samples, or a name twice.
+        UsageError: a type or shape differs, there are no samples, or a name occurs twice.
     """
     value, low, high = mean_corruption_error(correct, dense_correct, draws=draws, seed=seed)
     for each in (clean, dense_clean):
@@ -160,16 +162,16 @@ def robustness(
 def relative_corruption_errors(
     errors: Tensor, dense: Tensor, clean_error: float, dense_clean_error: float
 ) -> Tensor:
-    """sum_s (E_{s,c} - E_clean) / sum_s (E_dense,{s,c} - E_dense,clean): what a corruption adds, beside the dense.
+    """Compute relative corruption errors, sum_s (E_{s,c} - E_clean) / sum_s (E_dense,{s,c} - E_dense,clean).
 
     Args:
-        errors: (..., k, s) error rates under k corruptions at s severities.
-        dense: (..., k, s) the dense model's.
-        clean_error: without corruption.
-        dense_clean_error: the dense model's.
+        errors: (..., k, s) error rates of the model under k corruptions at s severities.
+        dense: (..., k, s) error rates of the dense model.
+        clean_error: error rate of the model without corruption.
+        dense_clean_error: error rate of the dense model without corruption.
 
     Returns:
-        (..., k) float64; NaN where the corruption adds nothing to the dense model's error, or lowers it.
+        (..., k) float64; NaN where a corruption does not raise the error of the dense model.
 
     Source: Hendrycks and Dietterich, ICLR 2019, section 4, with the dense model in AlexNet's place.
     """
@@ -179,18 +181,18 @@ def relative_corruption_errors(
 
 
 def relative_change(accuracy: float, dense: float, clean: float, dense_clean: float) -> float:
-    """100 (a_v(D) - a_0(D)) / a_0(D) - 100 (a_v - a_0) / a_0, in percentage points.
+    """Compute 100 (a_v(D) - a_0(D)) / a_0(D) - 100 (a_v - a_0) / a_0, in percentage points.
 
-    Below 0, compression costs a larger share of the accuracy on D than of that on clean data.
+    It is below 0 if compression costs a larger share of the accuracy on shifted data D than on clean data.
 
     Args:
-        accuracy: of the model on the shifted data D.
-        dense: of the dense model on D.
-        clean: of the model on clean data.
-        dense_clean: of the dense model on clean data.
+        accuracy: accuracy a_v(D) of the model on the shifted data.
+        dense: accuracy a_0(D) of the dense model on the shifted data.
+        clean: accuracy a_v of the model on clean data.
+        dense_clean: accuracy a_0 of the dense model on clean data.
 
     Returns:
-        NaN where a dense accuracy is 0.
+        The change, or NaN if an accuracy of the dense model is 0.
 
     Source: Hooker et al., "What do compressed deep neural networks forget?", arXiv 1911.05248, section on
     robustness.
@@ -201,13 +203,13 @@ def relative_change(accuracy: float, dense: float, clean: float, dense_clean: fl
 
 
 def excess_error(error: float, dense: float, clean: float, dense_clean: float) -> float:
-    """(l_v(D') - l_v(D)) - (l_0(D') - l_0(D)): how much more the shift from D to D' costs than it costs the dense.
+    """Compute (l_v(D') - l_v(D)) - (l_0(D') - l_0(D)), the loss by a shift in excess of the dense model's.
 
     Args:
-        error: error or loss of the model on the shifted data D'.
-        dense: of the dense model on D'.
-        clean: of the model on D.
-        dense_clean: of the dense model on D.
+        error: error or loss l_v(D') of the model on the shifted data.
+        dense: error or loss l_0(D') of the dense model on the shifted data.
+        clean: error or loss l_v(D) of the model on clean data.
+        dense_clean: error or loss l_0(D) of the dense model on clean data.
 
     Source: Liebenwein et al., "Lost in pruning: the effects of pruning neural networks beyond test accuracy",
     MLSys 2021.

@@ -187,7 +187,7 @@ class LatencyTable:
         """Read what `to_json` wrote.
 
         Raises:
-            StorageError: another version of the table was written.
+            StorageError: the table has another version.
         """
         if data.get("version") != VERSION:
             raise StorageError(
