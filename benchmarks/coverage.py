@@ -1,12 +1,12 @@
-"""What leanfront can do with every classification model of torchvision: writes `docs/coverage.md`.
+"""Coverage of torchvision's classification models; writes `docs/coverage.md`.
 
-    python benchmarks/coverage.py run                 # all models that have no row yet, one process each
+    python benchmarks/coverage.py run                 # all models without a row, one process each
     python benchmarks/coverage.py run --again vit_b_16 swin_t
-    python benchmarks/coverage.py table               # docs/coverage.md of the rows there are
+    python benchmarks/coverage.py table               # write docs/coverage.md from the rows
 
-Random weights, ten classes, the smallest input the model takes without being another model. Every quantisable layer
-goes to 4 bits and every channel group loses half of its units, at once; rounding is plain, since weights that
-nothing was learned with have no accuracy to lose. Rows are in `benchmarks/results/coverage.json`.
+Models have random weights, ten classes and the smallest input that does not change their structure. Every quantisable
+layer is set to 4 bits and every channel group to half of its units, at once. Rounding is plain, because untrained
+weights have no accuracy to lose. Rows are in `benchmarks/results/coverage.json`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "coverage.json"
 TABLE = ROOT / "docs" / "coverage.md"
 SIDES = {"inception_v3": 96, "vit_h_14": 56, "maxvit_t": 224}
-"""Side of the square input where 64 pixels do not do: MaxViT's windows need 224, Inception's strides 75."""
+"""Side of the square input of models that cannot use 64 pixels: MaxViT's windows need 224, Inception's strides 75."""
 CLASSES = 10
 TOLERANCE = 1e-4
-"""Largest difference of the restored module's logits, as a share of the largest: its batch norms are folded."""
+"""Largest difference of the restored module's logits, relative to the largest logit: its batch norms are folded."""
 FAMILIES = (
     *(
         "alexnet",
@@ -49,17 +49,17 @@ FAMILIES = (
 
 
 def family(model: str) -> str:
-    """The family a model's name begins with."""
+    """Return the family that a model's name begins with."""
     return next(name for name in FAMILIES if model.startswith(name))
 
 
 def side(model: str) -> int:
-    """Side of the input in pixels."""
+    """Return the side of a model's input in pixels."""
     return SIDES.get(model, 64)
 
 
 def network(model: str) -> Any:
-    """The model with random weights, for inputs of its side."""
+    """Return the model with random weights, for inputs of its side."""
     import torch
     from torchvision import models
 
@@ -73,7 +73,7 @@ def network(model: str) -> Any:
 
 
 def measure(model: str) -> dict[str, Any]:
-    """A model's row."""
+    """Measure a model and return its row."""
     import torch
 
     import leanfront  # noqa: F401 - sets threads up
@@ -157,12 +157,12 @@ def measure(model: str) -> dict[str, Any]:
 
 
 def shortfalls(row: dict[str, Any]) -> list[str]:
-    """What keeps a model from working fully; nothing for most."""
+    """Return the reasons why a model does not work fully; empty for most models."""
     if "error" in row:
         return [row["error"]]
     found = []
     if not row["same_dense"]:
-        found.append("the dense model is changed")
+        found.append("the dense model changes")
     if row["output_shape"] != [8, CLASSES] or not row["finite"]:
         found.append("wrong output")
     if row["fvcore_macs"] != row["macs"]:
@@ -170,7 +170,7 @@ def shortfalls(row: dict[str, Any]) -> list[str]:
     if row["predicted_macs"] != row["compressed_macs"]:
         found.append(f"predicted {row['predicted_macs']} MACs where fvcore counts {row['compressed_macs']}")
     if row["predicted_bytes"] != row["written_bytes"]:
-        found.append("the file's length is not the predicted one")
+        found.append("the file's length differs from the prediction")
     if not row["logits_difference"] <= TOLERANCE:
         found.append(f"restored logits differ by {row['logits_difference']:.1e}")
     if not row["quantisable_macs"] > 0.5:
@@ -210,11 +210,11 @@ def one(model: str, gigabytes: float) -> None:
 
 @main.command("run")
 @click.argument("models", nargs=-1)
-@click.option("--again", is_flag=True, help="Also models that have a row.")
-@click.option("--minutes", default=15.0, show_default=True, help="Limit of one model.")
-@click.option("--gigabytes", default=10.0, show_default=True, help="Memory limit of one model.")
+@click.option("--again", is_flag=True, help="Also measure models that have a row.")
+@click.option("--minutes", default=15.0, show_default=True, help="Time limit for each model.")
+@click.option("--gigabytes", default=10.0, show_default=True, help="Memory limit for each model.")
 def run(models: tuple[str, ...], again: bool, minutes: float, gigabytes: float) -> None:
-    """Measure models, one process each, smallest first; all without names."""
+    """Measure the named models, or all of them, smallest first, in one process each."""
     from torchvision import models as zoo
 
     known = zoo.list_models(module=zoo)
@@ -271,7 +271,7 @@ def _kind(reason: str) -> str:
 
 
 def left_alone(row: dict[str, Any]) -> str:
-    """What keeps its channels or its bits, and why: how many of each kind."""
+    """Count the parts that keep their channels or bits, by reason."""
     found = Counter(_kind(each["reason"]) for each in row["exclusions"] if each["what"] != "refit")
     found.pop("the model's outputs", None)  # in every model
     return "; ".join(f"{count} x {kind}" for kind, count in found.most_common()) or "-"
@@ -335,7 +335,7 @@ and shares of multiply-adds depend on it.
 
 @main.command("table")
 def table() -> None:
-    """Write docs/coverage.md."""
+    """Write docs/coverage.md from the rows."""
     from torchvision import models as zoo
 
     rows = _rows()
