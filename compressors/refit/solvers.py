@@ -139,7 +139,7 @@ def polish(codes: Tensor, weight: Tensor, moments: Tensor, scale: Tensor, limits
     return integers.transpose(1, 2)
 
 
-def sparsify_columns(weight: Tensor, factor: Tensor, kept: int, block: int = BLOCK) -> Tensor:
+def sparsify_columns(weight: Tensor, factor: Tensor, kept: int) -> Tensor:
     """Choose which weights stay, block by block of columns, errors passed on (SparseGPT, Frantar & Alistarh 2023).
 
     In each block those of least w^2 / d^2 go, d the factor's diagonal: the error their loss leaves after the
@@ -153,15 +153,15 @@ def sparsify_columns(weight: Tensor, factor: Tensor, kept: int, block: int = BLO
     Returns:
         Mask (count, rows, width) with exactly `kept` entries True.
     """
-    quotas = _quotas(weight, factor, kept, block)
+    quotas = _quotas(weight, factor, kept)
 
     def choose(values: Array, diagonal: Array, start: int) -> Array:
         flat = (np.square(values) / np.square(diagonal)[..., None]).ravel()
         keep = np.zeros(flat.shape, dtype=bool)
-        keep[np.argsort(-flat, kind="stable")[: quotas[start // block]]] = True
+        keep[np.argsort(-flat, kind="stable")[: quotas[start // BLOCK]]] = True
         return keep.reshape(values.shape)
 
-    return _sparsified(weight, factor, choose, block)
+    return _sparsified(weight, factor, choose, BLOCK)
 
 
 def sparsify_quads(weight: Tensor, factor: Tensor, quads: int) -> Tensor:
@@ -207,14 +207,14 @@ def _sparsified(weight: Tensor, factor: Tensor, choose: Any, block: int) -> Tens
     return torch.from_numpy(masks).transpose(1, 2)
 
 
-def _quotas(weight: Tensor, factor: Tensor, kept: int, block: int) -> Sequence[int]:
+def _quotas(weight: Tensor, factor: Tensor, kept: int) -> Sequence[int]:
     """How many weights each block of columns keeps: its share of the `kept` largest losses of all."""
     losses = weight.square() / factor.diagonal(dim1=1, dim2=2)[:, None].square()
     flat = losses.transpose(1, 2).reshape(len(weight), weight.shape[2], -1)
     chosen = torch.zeros(flat.numel(), dtype=torch.bool)
     chosen[torch.argsort(flat.flatten(), descending=True, stable=True)[:kept]] = True
     per_column = chosen.reshape(flat.shape).sum((0, 2))
-    return [int(part.sum()) for part in torch.split(per_column, block)]
+    return [int(part.sum()) for part in torch.split(per_column, BLOCK)]
 
 
 def _pass_on(columns: Tensor, factor: Tensor, errors: Array, start: int, stop: int) -> None:

@@ -119,9 +119,9 @@ def test_a_key_has_one_file_and_the_last_tensors(cache: BankCache) -> None:
 
 @pytest.mark.parametrize("key", ["", "../../x", "a" * 63, "A" * 64, "a" * 64 + "\n"])
 def test_only_content_keys_name_files(cache: BankCache, key: str) -> None:
-    with pytest.raises(ValueError, match="is no key"):
+    with pytest.raises(ValueError, match="is not a key"):
         cache.get(key)
-    with pytest.raises(ValueError, match="is no key"):
+    with pytest.raises(ValueError, match="is not a key"):
         cache.put(key, {})
 
 
