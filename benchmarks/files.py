@@ -14,7 +14,7 @@ import torch
 from leanfront.core.compressors import Compressor, Configuration, Structure
 from leanfront.core.compressors.artifact.layout import layout
 from leanfront.core.compressors.exchange.formats import FORMATS
-from leanfront.core.compressors.exchange.onnx_file import onnx_session
+from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
 from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
 from leanfront.core.targets import resolve
 from leanfront.core.targets.architectures import architecture_name

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.compressors.compressor import Compressed
-from leanfront.core.compressors.exchange.onnx_file import onnx_session
+from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
 from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.cost_models.latency_options import LatencyOptions
 from leanfront.core.cost_models.profile import Profile

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.compressor import Compressed
-from leanfront.core.compressors.exchange.onnx_file import onnx_model, onnx_session
+from leanfront.core.compressors.exchange.onnx_file import onnx_model
+from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
 from leanfront.core.compressors.exchange.onnx_trace import trace
 from leanfront.core.cost_models.profile import Profile
 from leanfront.core.cost_models.stand_in import stand_in

@@ -22,10 +22,8 @@ from leanfront.core.compressors.artifact.entries import Values, decode, encode, 
 from leanfront.core.compressors.artifact.layout import CHECK, FORMAT, Layout, header, layout
 from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.compressors.configuration import Configuration
-from leanfront.core.compressors.quantisation.quantisers import Quantised
 from leanfront.core.compressors.statistics.calibration import innermost_channels
 from leanfront.core.compressors.structure.derivation import skeleton
-from leanfront.core.compressors.structure.modules import weight_of
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.targets.attention import open_attention
@@ -261,25 +259,6 @@ def restore(
             f"{_of(artifact)} is damaged or of another architecture ({type(error).__name__}: {_brief(error)})"
         ) from error
     return innermost_channels(module)
-
-
-def reopen(artifact: Artifact, model: nn.Module, example_input: Tensor | None = None) -> Compressed:
-    """Return the compressed model of an artifact, to write it in other formats with exactly the same weights.
-
-    Arguments and errors are those of `restore`. Batch norms are in inference form; kept units and masks are empty.
-    """
-    module = restore(artifact, model, example_input)
-    structure = skeleton(model, example_input)
-    values, codes = contents(artifact, structure), {}
-    for layer, bits in artifact.configuration.weight_bits.items():
-        if f"{layer}.weight:codes" not in values:
-            continue
-        axis = 1 if structure.parts[layer].transposed else 0
-        scale = values[f"{layer}.weight:scale"].float()
-        weight = weight_of(module.get_submodule(layer)).detach().contiguous()
-        integers = (weight / scale.view([-1 if i == axis else 1 for i in range(weight.dim())])).round()
-        codes[layer] = Quantised(integers.to(torch.int8), scale, bits, axis)
-    return Compressed(module, artifact.configuration, codes=codes)
 
 
 def coded_bytes(data: bytes) -> int:

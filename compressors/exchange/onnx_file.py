@@ -1,4 +1,4 @@
-"""The ONNX file of a compressed module, and a session that runs it.
+"""The ONNX file of a compressed module.
 
 Weights are the packed artifact's integers with its scales, batch norms are folded into the scales, and layers whose
 inputs are quantised are written so that ONNX Runtime multiplies integers. Tensors of bit-widths that ONNX lacks use
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 
 import onnx
 import onnx_ir
-import onnxruntime
 import torch
 from onnx_ir.passes import common as passes
 from torch import Tensor
@@ -27,7 +26,6 @@ from leanfront.core.compressors.exchange.onnx_outputs import (
     integer_layers,
     observe,
     put_on_grid,
-    session_of,
 )
 from leanfront.core.compressors.exchange.onnx_trace import tidy, trace
 from leanfront.core.compressors.exchange.onnx_weights import Stored, put_weight, stored, with_room_for_bias
@@ -95,16 +93,6 @@ def onnx_model(
     # Intermediate shapes follow from the rest.
     del proto.graph.value_info[:]
     return bytes(proto.SerializeToString())
-
-
-def onnx_session(content: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
-    """A session on the processor.
-
-    Args:
-        content: of a model file.
-        threads: it may use.
-    """
-    return session_of(content, threads)
 
 
 def _proto(model: onnx_ir.Model) -> onnx.ModelProto:

@@ -207,7 +207,7 @@ def observe(
             probe.graph.node.append(node)
             described = onnx.helper.make_tensor_value_info(outputs[-1], onnx.TensorProto.FLOAT, ["channels"])
             probe.graph.output.append(described)
-    session = session_of(probe.SerializeToString(), threads)
+    session = onnx_session(probe.SerializeToString(), threads)
     lows: dict[str, Array] = {}
     highs: dict[str, Array] = {}
     for inputs in batches:
@@ -230,12 +230,12 @@ def _clipped(value: Value, low: Array, high: Array) -> tuple[Array, Array]:
     return np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
 
 
-def session_of(content: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the processor.
+def onnx_session(content: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU.
 
     Args:
-        content: of a model file.
-        threads: it may use.
+        content: content of a model file.
+        threads: number of threads that the session may use.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -70,14 +70,14 @@ def quantise_weight(weight: Tensor, bits: int, axis: int = 0) -> Quantised:
     rows = moved.reshape(moved.shape[0], -1)
     top = rows.abs().amax(dim=1, keepdim=True)
     full = top / high
-    best_scale = _half(full)
+    best_scale = float16_scale(full)
     best_error = _error(rows, best_scale, low, high)
     for ratio in torch.logspace(0, math.log10(SMALLEST_CLIP[bits]), CLIPPING_STEPS).tolist():
-        best_scale, best_error = _better(rows, _half(full * ratio), best_scale, best_error, low, high)
+        best_scale, best_error = _better(rows, float16_scale(full * ratio), best_scale, best_error, low, high)
     for _ in range(REFINEMENTS):
         codes = (rows / best_scale).round_().clamp_(low, high)
         fitted = (rows * codes).sum(1, keepdim=True) / codes.square().sum(1, keepdim=True).clamp_min(1e-12)
-        best_scale, best_error = _better(rows, _half(fitted), best_scale, best_error, low, high)
+        best_scale, best_error = _better(rows, float16_scale(fitted), best_scale, best_error, low, high)
     codes = (rows / best_scale).round_().clamp_(low, high)
     # An all-zero channel gets the scale 1: its codes are zero under any scale.
     scale = torch.where(top > 0, best_scale, torch.ones_like(best_scale))
@@ -85,7 +85,7 @@ def quantise_weight(weight: Tensor, bits: int, axis: int = 0) -> Quantised:
     return Quantised(integers, scale.flatten(), bits, axis)
 
 
-def _half(scale: Tensor) -> Tensor:
+def float16_scale(scale: Tensor) -> Tensor:
     """Return the nearest float16 value, kept positive and finite."""
     return scale.clamp(SMALLEST_SCALE, 65504).half().float()
 

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from torch import nn
 
-from leanfront.core.compressors.artifact.packed_file import read, reopen, restore
+from leanfront.core.compressors.artifact.packed_file import read, restore
+from leanfront.core.compressors.artifact.rebuild import compressed_of
 from leanfront.core.compressors.exchange.formats import FORMATS, PACKED
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.search import Candidate, Evaluator
@@ -113,9 +114,9 @@ class CandidateFiles:
         """
         if format == PACKED:
             return content
-        model, example = self._target.model, self._target.example_input
-        reopened = reopen(read(content), model, example)
-        return FORMATS[format].write(reopened, self.evaluator.compressor.structure, self._target)
+        structure = self.evaluator.compressor.structure
+        compressed = compressed_of(read(content), structure, self._target.model)
+        return FORMATS[format].write(compressed, structure, self._target)
 
 
 def id_of(candidate: Candidate) -> int:
