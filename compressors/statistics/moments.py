@@ -272,7 +272,7 @@ class _Accumulator:
 
 @torch.inference_mode(False)
 def collect(
-    model: nn.Module, structure: Structure, batches: Iterable[Tensor], images: int
+    model: nn.Module, structure: Structure, batches: Iterable[Tensor], images: int, seed: int = 0
 ) -> dict[str, LayerMoments]:
     """Collect the moments of every layer that computes a plain convolution or linear map, in one pass.
 
@@ -281,11 +281,12 @@ def collect(
         structure: structure of the model.
         batches: inputs (n, ...).
         images: number of images in all batches.
+        seed: seed of the drawn positions and labels.
 
     Returns:
         Layer -> moments; without layers that are never called or have a forward function of their own.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     modules = dict(model.named_modules())
     watched = {}
     for name in measurable(structure, modules):
