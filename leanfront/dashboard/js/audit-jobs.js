@@ -78,7 +78,7 @@ export class Jobs {
       Object.assign(job, { state, message });
     } catch (error) {
       if (error.status !== 404) throw error;
-      Object.assign(job, { state: "cancelled", message: "its job is gone" });
+      Object.assign(job, { state: "cancelled", message: "its job was deleted" });
     }
     if (!ENDED.includes(job.state)) return;
     if (job.state === "done") this.known.delete(kind);

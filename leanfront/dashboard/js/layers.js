@@ -19,7 +19,7 @@ const MEASURES = [
   {
     key: "bits",
     title: "Weight bits",
-    axis: "bits a weight",
+    axis: "bits per weight",
     of: (row) => row.weight_bits ?? FLOAT,
     dense: () => FLOAT,
     long: false,
@@ -35,12 +35,12 @@ const MEASURES = [
   {
     key: "macs",
     title: "MACs",
-    axis: "MACs of one input",
+    axis: "MACs per input",
     of: (row) => row.macs,
     dense: (row) => row.dense_macs,
     long: true,
   },
-  { key: "loss", title: "Predicted loss", axis: "nats an image", of: (row) => row.loss, dense: null, long: true },
+  { key: "loss", title: "Predicted loss", axis: "nats per image", of: (row) => row.loss, dense: null, long: true },
 ];
 const ROW = 22;
 const FRAME = 110;
@@ -128,7 +128,7 @@ function chart(measure, sets, names, log) {
   };
   const told = sets.map((set, index) => `${set.name}: ${sum(values[index], measure)}`).join("; ");
   drawSeen(place, traces, layout, {
-    alt: `${measure.title} of ${names.length} layers. ${told}. The table below tells all.`,
+    alt: `${measure.title} of ${names.length} layers. ${told}. The table below has all values.`,
   });
   return h("figure", { dataset: { measure: measure.key } }, h("figcaption", {}, measure.title), place);
 }

@@ -48,7 +48,7 @@ export function plotly() {
       h("meta", { id: MAPS }),
       h("script", {
         src: BUNDLE,
-        on: { load: () => resolve(window.Plotly), error: () => reject(new Error("the charts' code did not arrive")) },
+        on: { load: () => resolve(window.Plotly), error: () => reject(new Error("the chart library did not load")) },
       }),
     );
   });

@@ -18,7 +18,7 @@ const THEMES = [
  */
 export async function start(title, work) {
   document.title = `${title} · leanfront`;
-  document.body.prepend(h("a", { class: "skip", href: "#main" }, "To the content"), header());
+  document.body.prepend(h("a", { class: "skip", href: "#main" }, "Skip to content"), header());
   const main = document.getElementById("main");
   try {
     await work(main);

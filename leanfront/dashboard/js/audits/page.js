@@ -12,7 +12,7 @@ import { shown } from "./shown.js";
 
 const SLOW = ["limits", "geometry"];
 const LONG = "Limits and geometry prune a model many times: on a large one that takes a worker hours.";
-const IDLE = "No worker runs that takes audits.";
+const IDLE = "No worker for audits is running.";
 
 class Page {
   constructor(main, about, kinds, kind) {
@@ -123,13 +123,13 @@ class Page {
     this.cards = h("div", { class: "panels" });
     fill(
       this.content,
-      this.made.size ? null : empty("Nothing was audited yet. An audit says what the loss of accuracy hides."),
+      this.made.size ? null : empty("There are no audits yet. An audit shows what the loss of accuracy hides."),
       this.cards,
       panel(
-        "Have audits made",
+        "Queue audits",
         { class: "order" },
         h("p", {}, LONG),
-        this.order([...(some ? [["Audit what is missing", missing]] : []), ["Audit all kinds", () => names]], names),
+        this.order([...(some ? [["Make the missing audits", missing]] : []), ["Audit all kinds", () => names]], names),
       ),
     );
     this.tellCards();
@@ -149,7 +149,7 @@ class Page {
         {},
         this.made.has(kind)
           ? h("a", { href: this.address(kind) }, `What ${title} found`)
-          : h("a", { href: this.address(kind) }, "Not made yet: have it made"),
+          : h("a", { href: this.address(kind) }, "Not made yet: queue it"),
       ),
     );
   }
@@ -187,7 +187,7 @@ class Page {
     return h(
       "p",
       { class: "row" },
-      whole ? h("a", { href: whole }, "The same of the whole search") : null,
+      whole ? h("a", { href: whole }, "The same for the whole search") : null,
       views ? h("a", { href: views }, "Geometry in linked views") : null,
       button("Download JSON", (event) =>
         behind(event.currentTarget, async () => {

@@ -44,7 +44,7 @@ export async function auditsOf(candidate) {
         h(
           "li",
           { class: "warn" },
-          "No worker runs that takes audits: start one with ",
+          "No worker for audits is running: start one with ",
           h("code", {}, "leanfront worker"),
           ".",
         ),

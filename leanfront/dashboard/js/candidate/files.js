@@ -66,13 +66,13 @@ async function take(control, candidate, { format, sha256 }, told) {
     if (digest !== null && digest !== found.digest) {
       fill(
         told,
-        h("span", { class: "wrong" }, `✗ What arrived is damaged: its SHA-256 is ${digest}. It was not saved.`),
+        h("span", { class: "wrong" }, `✗ The download is damaged: its SHA-256 is ${digest}. It was not saved.`),
       );
       return;
     }
     save(found.blob, found.name);
     fill(told, digest === null ? unchecked(found) : h("span", { class: "good" }, `✓ ${found.name}: SHA-256 matches`));
-    if (found.digest !== sha256) fill(told, told.textContent, ` ${found.digest}, of a file made anew since`);
+    if (found.digest !== sha256) fill(told, told.textContent, ` ${found.digest}, of a file made again since`);
   } catch (error) {
     fill(told, failure(error));
   } finally {

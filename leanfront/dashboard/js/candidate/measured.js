@@ -116,7 +116,7 @@ export function verified(candidate, verification, again) {
   if (verification === null && candidate.state === "failed") return null;
   if (verification === null) {
     const none =
-      "Nobody has verified this candidate yet: a worker reads its file alone and finds all of these figures again.";
+      "This candidate has not been verified yet: a worker can check all of these figures against its file alone.";
     return panel("Verification", { class: "verification" }, h("p", {}, none), action);
   }
   const wrong = verification.claims.filter((each) => !each.ok).length;
@@ -129,7 +129,7 @@ export function verified(candidate, verification, again) {
       "p",
       { class: verification.ok ? "good" : "wrong" },
       verification.ok
-        ? `✓ All ${all} claims were found again in its file.`
+        ? `✓ All ${all} claims hold in its file.`
         : `✗ ${wrong} of ${all} claims do not hold.`,
     ),
     facts([["verified", `${moment(verification.created)}, by leanfront ${verification.release}`]]),
@@ -138,8 +138,8 @@ export function verified(candidate, verification, again) {
       { open: !verification.ok },
       h("summary", {}, `Its ${all} claims`),
       table({
-        caption: "What is claimed, and what was found",
-        header: ["Claim", "Claimed", "Found", "May differ by", "Holds"],
+        caption: "Claims and values found",
+        header: ["Claim", "Claimed", "Found", "Tolerance", "Holds"],
         rows: verification.claims.map((each) => [
           each.split ? `${label(each.name)} (${each.split})` : label(each.name),
           exactly(each.claimed, each.unit),

@@ -15,7 +15,7 @@ export async function neighbours(candidate) {
     ...Object.entries(found.better).map(([cost, step]) => ({ cost, step, better: true })),
     ...Object.entries(found.cheaper).map(([cost, step]) => ({ cost, step, better: false })),
   ].filter(({ step }) => step !== null);
-  if (!steps.length) return empty("The frontier has no member beside this one.");
+  if (!steps.length) return empty("The frontier has no member next to this one.");
   return h(
     "ul",
     { class: "plain-list neighbours" },

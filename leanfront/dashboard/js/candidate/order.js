@@ -42,7 +42,7 @@ function tell(place, job, idle) {
       ? h(
           "span",
           { class: "warn" },
-          " No worker runs that takes it: start one with ",
+          " No worker for this is running: start one with ",
           h("code", {}, "leanfront worker"),
           ".",
         )

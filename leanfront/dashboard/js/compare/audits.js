@@ -59,7 +59,7 @@ function absent(kind, { id, name, state }, refresh) {
         ? h(
             "span",
             { class: "warn" },
-            " No worker runs that takes audits: start one with ",
+            " No worker for audits is running: start one with ",
             h("code", {}, "leanfront worker"),
             ".",
           )
@@ -79,7 +79,7 @@ function unlike(sets) {
     ? h(
         "p",
         { class: "warn" },
-        "These audits were made with different options or samples: their figures compare with care.",
+        "These audits were made with different options or samples: compare their figures with care.",
       )
     : null;
 }

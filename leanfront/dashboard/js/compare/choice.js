@@ -30,14 +30,14 @@ export function wanted() {
   if (bad.length)
     return {
       ids: parts.filter(isId).map(Number).slice(0, MOST_COMPARED),
-      wrong: `“${bad[0]}” is no id of a candidate: ids are numbers.`,
+      wrong: `“${bad[0]}” is not a candidate id: ids are numbers.`,
     };
   const ids = [...new Set(parts.map(Number))];
   if (ids.length > MOST_COMPARED) {
     return {
       ids: ids.slice(0, MOST_COMPARED),
       wrong:
-        `${ids.length} candidates are named, and ${MOST_COMPARED} at most are compared: ` +
+        `${ids.length} candidates are named, but at most ${MOST_COMPARED} can be compared: ` +
         `the first ${MOST_COMPARED} are shown.`,
     };
   }

@@ -27,7 +27,7 @@ export function classes(sets) {
       yaxis: { title: { text: "change of recall, points" } },
     },
     {
-      alt: `Change of recall of ${names.length} classes for ${told}. The table below tells all.`,
+      alt: `Change of recall of ${names.length} classes for ${told}. The table below has all values.`,
     },
   );
   const left = all.length - names.length;

@@ -51,9 +51,9 @@ export function measured(found, marked) {
       "p",
       { class: "note" },
       marked
-        ? "★ is the best of those measured; ≈ where none stands out: their intervals overlap, or they are " +
-            "the same. Of metrics without an interval none is marked."
-        : "The candidates are of different models or data: none is marked as the best.",
+        ? "★ marks the best; ≈ means that none stands out, since their intervals overlap or they are " +
+            "equal. Metrics without an interval are not marked."
+        : "The candidates belong to different models or data: none is marked as the best.",
     ),
   ];
 }
@@ -88,7 +88,7 @@ export function choices(found) {
 }
 
 function said(value) {
-  if (value === null) return "as it was";
+  if (value === null) return "unchanged";
   if (Array.isArray(value)) return value.length ? value.map((each) => said(each)).join("; ") : "none";
   return typeof value === "object"
     ? Object.entries(value)

@@ -58,10 +58,10 @@ function adding(choosing) {
     const { ids } = wanted();
     const text = input.value.trim();
     const id = Number(text);
-    if (!isId(text)) say("An id is a number: it stands in the title of a candidate's page.");
-    else if (ids.includes(id)) say(`Candidate ${id} is compared already.`);
+    if (!isId(text)) say("An id is a number: see the title of a candidate's page.");
+    else if (ids.includes(id)) say(`Candidate ${id} is already in the comparison.`);
     else if (ids.length >= tray.MOST_COMPARED)
-      say(`${tray.MOST_COMPARED} candidates at most are compared: take one out first.`);
+      say(`At most ${tray.MOST_COMPARED} candidates can be compared: remove one first.`);
     else {
       input.value = "";
       await choosing([...ids, id]);
@@ -94,7 +94,7 @@ async function page(ids, picked, choosing) {
   );
   if (known.length < 2) {
     return empty(
-      "Name two candidates or more: by their ids here, or with “Add to comparison” on their pages.",
+      "Choose two or more candidates: by id here, or with “Add to comparison” on their pages.",
       h("p", {}, h("a", { href: "/" }, "All searches")),
     );
   }
@@ -112,8 +112,8 @@ async function page(ids, picked, choosing) {
           "p",
           { class: alike ? "note" : "warn" },
           alike
-            ? "They are of several searches of the same target."
-            : "They are of searches of different targets: their models or data differ, and accuracies do not compare.",
+            ? "They belong to several searches of the same target."
+            : "They belong to searches of different targets: models or data differ, so accuracies are not comparable.",
         )
       : null,
     panel("Measurements", { class: "of-measurements" }, measured(comparison, alike)),

@@ -24,7 +24,7 @@ start("API", async (main) => {
 function arrived(element) {
   return new Promise((resolve, reject) => {
     element.addEventListener("load", resolve);
-    element.addEventListener("error", () => reject(new Error("the documentation's code did not arrive")));
+    element.addEventListener("error", () => reject(new Error("the documentation's script could not be loaded")));
     document.head.append(element);
   });
 }

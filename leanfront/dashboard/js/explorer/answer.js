@@ -69,7 +69,7 @@ export class Answer {
   }
 
   #nearest({ nearest, violations, binding, cheapest }) {
-    if (!nearest) return "No candidate holds the budget: none is measured yet.";
+    if (!nearest) return "No candidate is within the budget: none has been measured yet.";
     const broken = Object.entries(violations).map(([name, by]) => {
       if (by === null) return `${label(name)} was not measured`;
       const own = measurementOf(nearest, name);
@@ -78,9 +78,9 @@ export class Answer {
     const least = cheapest?.[binding];
     const unit = measurementOf(nearest, binding)?.unit;
     const said = [
-      `No candidate holds the budget. The nearest is candidate ${nearest.id}: ${broken.join(", ")}.`,
-      binding ? ` The limit on ${label(binding)} binds.` : "",
-      typeof least === "number" ? ` The search space reaches no less than ${number(least, unit)}.` : "",
+      `No candidate is within the budget. The nearest is candidate ${nearest.id}: ${broken.join(", ")}.`,
+      binding ? ` The limit on ${label(binding)} is violated most.` : "",
+      typeof least === "number" ? ` The lowest value in the search space is ${number(least, unit)}.` : "",
     ];
     return said.join("");
   }
@@ -92,7 +92,7 @@ export class Answer {
     return h(
       "div",
       { class: "empty" },
-      h("p", {}, `Open: ${names} was not measured on ${candidates.length} candidates that may be a better answer.`),
+      h("p", {}, `${names} is not measured on ${candidates.length} candidates that may be a better answer.`),
       order,
       place,
     );

@@ -91,7 +91,7 @@ export class Budget {
       const limit = amount(typed);
       if (typed && (limit === null || limit <= 0)) {
         text.setAttribute("aria-invalid", "true");
-        return fill(wrong, "Write a number, or one with a unit: 64KB, 20M");
+        return fill(wrong, "Enter a number, optionally with a unit: 64KB, 20M");
       }
       text.removeAttribute("aria-invalid");
       if (typed) this.view.maximum[name] = String(limit);
@@ -177,7 +177,7 @@ export class Budget {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (amount(value.value) === null) {
-        value.setCustomValidity("Write a number, or one with a unit: 0.9, 64KB, 20M");
+        value.setCustomValidity("Enter a number, optionally with a unit: 0.9, 64KB, 20M");
         value.reportValidity();
         value.addEventListener("input", () => value.setCustomValidity(""), { once: true });
         return;

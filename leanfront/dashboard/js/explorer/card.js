@@ -8,8 +8,8 @@ import { chosen, MOST_COMPARED, onChange, toggle } from "../tray.js";
 import { behind, button, facts, save, say } from "../ui.js";
 
 const VERIFIED = new Map([
-  [true, "✓ its file holds what is claimed"],
-  [false, "✗ its file does not hold all that is claimed"],
+  [true, "✓ every claim holds in its file"],
+  [false, "✗ some claims do not hold in its file"],
 ]);
 
 /** A candidate's measurement as the search looks at it: a cost, or of the validation split. */
@@ -77,11 +77,11 @@ function said(own, dense) {
 /** A button that takes a candidate into the comparison, or out. */
 function comparison(id) {
   const made = button("", () => {
-    if (!toggle(id)) say(`${MOST_COMPARED} candidates are compared already: take one out first.`);
+    if (!toggle(id)) say(`${MOST_COMPARED} candidates are already in the comparison: remove one first.`);
   });
   const show = () => {
     const within = chosen().includes(id);
-    made.textContent = within ? "Take out of the comparison" : "Add to comparison";
+    made.textContent = within ? "Remove from comparison" : "Add to comparison";
     made.setAttribute("aria-pressed", String(within));
   };
   show();

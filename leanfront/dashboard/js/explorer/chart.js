@@ -217,7 +217,7 @@ export class Chart {
     const names = axes.map(({ name, split }) => label(name) + (split === "test" ? " on test" : ""));
     const said = groups.map(({ name, ids }) => (ids[0] === null ? name : `${ids.length} ${name}`)).join("; ");
     const others = names.filter((_, place) => place !== 1).join(" and ");
-    return `${names[1]} against ${others}: ${said}. The tables below hold the same.`;
+    return `${names[1]} against ${others}: ${said}. The tables below have the same data.`;
   }
 }
 

@@ -14,7 +14,7 @@ export class Knee {
   constructor(name, view, found) {
     Object.assign(this, { name, view, found });
     this.element = button("Knee", () => behind(this.element, () => this.#toggle()));
-    this.element.title = "Beyond it, more cost buys little";
+    this.element.title = "Beyond it, more cost gains little";
     this.#press();
   }
 
@@ -25,7 +25,7 @@ export class Knee {
     const view = this.view();
     const { candidate, note } = await get(path("searches", this.name, "knee"), { ...budget(view), stage: view.stage });
     if (candidate) say(`The knee is candidate ${candidate.id}.${note ? ` ${note}` : ""}`);
-    else say("No candidate holds the budget: there is no knee.");
+    else say("No candidate is within the budget: there is no knee.");
     return this.found(candidate?.id ?? null);
   }
 

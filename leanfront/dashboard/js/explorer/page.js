@@ -165,7 +165,7 @@ class Explorer {
     const { view, columns } = this;
     const unknown = await columns.need([view.x, view.y, ...(view.solid ? [view.z] : [])]);
     if (unknown.length) {
-      fill(this.problem, h("p", { class: "warn", role: "alert" }, `Nothing is measured as ${unknown.join(", ")}.`));
+      fill(this.problem, h("p", { class: "warn", role: "alert" }, `Not measured: ${unknown.join(", ")}.`));
     }
     const quality = columns.objectives.find((key) => columns.columns.get(key).split);
     const rest = columns.objectives.filter((key) => key !== quality);

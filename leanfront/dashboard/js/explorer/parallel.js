@@ -52,7 +52,7 @@ export class Parallel {
     this.place.hidden = this.choices.hidden = !found.length;
     if (!found.length) {
       fill(this.rows);
-      return fill(this.said, empty("No member of the frontier keeps the limits."));
+      return fill(this.said, empty("No frontier member is within the limits."));
     }
     const axes = axesOf(found, this.data.columns.objectives, this.data.coverage);
     const usual = usualOf(axes);
@@ -89,7 +89,7 @@ export class Parallel {
     const colorbar = { title: { text: plain(colour.title) }, thickness: 14 };
     const line = { color: colour.values, colorscale: "Viridis", showscale: true, colorbar };
     const trace = { type: "parcoords", dimensions, line, labelangle: -20, labelside: "top" };
-    const alt = `Parallel coordinates of ${this.found.length} configurations; the table below holds the same.`;
+    const alt = `Parallel coordinates of ${this.found.length} configurations; the table below has the same data.`;
     await draw(this.place, [trace], { margin: { t: 90, b: 20, l: 60, r: 20 } }, { alt });
   }
 

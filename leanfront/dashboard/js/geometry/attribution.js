@@ -46,7 +46,7 @@ export function attribution(selection) {
 
   function missing(own) {
     return empty(
-      "Not all models were looked at so. These were:",
+      "Not all models were analysed in this way. These were:",
       h(
         "div",
         { class: "actions" },

@@ -23,13 +23,13 @@ export function making(search, done) {
   });
   tell();
   return empty(
-    "The geometry of this search was not looked at yet.",
+    "The geometry of this search has not been audited yet.",
     h(
       "p",
       {},
       "This audit prunes the model by several criteria, at several ratios, and measures where samples lie before the " +
         "last layer: the angle to their class, the length of their features, and the margin to the next class, clean " +
-        "and corrupted. It shows which criteria are alike, what corruption does to each, and which samples are lost. " +
+        "and corrupted. It shows which criteria are similar, what corruption does to each, and which samples are lost. " +
         "On a large model it takes a worker hours.",
     ),
     h("p", {}, h("a", { href: link("searches", search, "audits", KIND) }, "Choose criteria, corruptions and samples")),
@@ -47,9 +47,9 @@ export function making(search, done) {
         ? h(
             "p",
             { class: "warn" },
-            "No worker runs that takes audits. Start one with ",
+            "No worker for audits is running. Start one with ",
             h("code", {}, "leanfront worker"),
-            "; what is queued waits for it.",
+            "; queued audits wait for it.",
           )
         : null,
     );

@@ -44,8 +44,8 @@ export function similarity(selection) {
       { margin: { l: 10, r: 10, t: 10, b: 10 }, xaxis: axis, yaxis: { ...axis, scaleanchor: "x" }, legend: below() },
       {
         alt:
-          `Map of ${findings.names.length} models, ${findings.ways[selection.way]}: those close to one another have ` +
-          "alike angles, norms and margins. The lists above choose models, too.",
+          `Map of ${findings.names.length} models, ${findings.ways[selection.way]}: models close to each other have ` +
+          "similar angles, norms and margins. The lists above also choose models.",
       },
     );
     if (!heard) {

@@ -158,7 +158,7 @@ export class Card {
 
   /** Delete it, once the user has said so. */
   async delete() {
-    const what = `Its ${counted(this.row.trials)}, candidates, audits and files go with it`;
+    const what = `Its ${counted(this.row.trials)}, candidates, audits and files are deleted too`;
     if (!(await confirm(`Delete ${this.name}?`, `${what}. This cannot be undone.`, "Delete"))) return;
     await remove(path("searches", this.name));
     say(`${this.name}: deleted`);

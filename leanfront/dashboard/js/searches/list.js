@@ -136,7 +136,7 @@ export class SearchList {
 
   #nothing() {
     const all = button("Show all", () => (this.#clear(), this.wanted.focus()));
-    return h("div", { class: "empty" }, h("p", {}, "No search is like this."), all);
+    return h("div", { class: "empty" }, h("p", {}, "No search matches."), all);
   }
 
   #matches(row) {

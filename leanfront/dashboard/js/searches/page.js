@@ -30,10 +30,10 @@ start("Searches", async (main) => {
   function nothing() {
     const open = button("Start a search", () => ((form.open = true), form.querySelector("summary").focus()));
     return empty(
-      "No search is in this database yet.",
+      "There are no searches in this database yet.",
       h("div", { class: "actions" }, open),
       h("p", {}, "Or in a terminal, with this server's --database: ", h("code", {}, "leanfront search digits"), "."),
-      h("p", {}, h("code", {}, "leanfront demo"), " shows the whole on an example."),
+      h("p", {}, h("code", {}, "leanfront demo"), " shows a complete example."),
     );
   }
 });

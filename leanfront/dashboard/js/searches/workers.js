@@ -28,7 +28,7 @@ export class Workers {
         h(
           "p",
           { class: "empty" },
-          "No worker runs: queued searches wait. Start one on this database, with the server's --target options: ",
+          "No worker is running: queued searches wait. Start one on this database, with the server's --target options: ",
           h("code", {}, "leanfront worker"),
         ),
     );
