@@ -1,4 +1,4 @@
-/** Candidates layer by layer: what is kept of each, its bits, its costs, what that is predicted to lose. */
+/** Candidates by layer: remaining channels, bits, costs, and predicted loss. */
 
 import { h } from "./dom.js";
 import { axisTitle, bytes, count, significant } from "./format.js";
@@ -6,7 +6,7 @@ import { GREY, canvas, drawSeen, filling, plain } from "./plot.js";
 
 const FLOAT = 32;
 
-/** What is drawn of layers: a value each, and that of the dense model where there is one. */
+/** Measures of a layer: its value, and the dense model's if there is one. */
 const MEASURES = [
   {
     key: "kept",
@@ -46,12 +46,12 @@ const ROW = 22;
 const FRAME = 110;
 
 /**
- * Bars by layer, a chart a measure, a layer a row; the dense model as an outline behind them.
- * @param {Array<{name: string, layers: Array<object>, colour: string, hatch: string}>} sets of one candidate each
+ * Bar charts, one per measure and one row per layer, with the dense model as an outline behind.
+ * @param {Array<{name: string, layers: Array<object>, colour: string, hatch: string}>} sets one per candidate
  * @param {object} options
  * @param {boolean} options.log whether long axes are logarithmic
- * @param {Array<string>} [options.keys] of the measures
- * @param {boolean} [options.share] whether kept channels are shares of the dense ones
+ * @param {Array<string>} [options.keys] keys of the measures
+ * @param {boolean} [options.share] whether to show kept channels relative to the dense model
  * @returns {Element}
  */
 export function bars(sets, { log, keys = MEASURES.map((each) => each.key), share = false }) {
@@ -71,7 +71,7 @@ const SHARE = {
   long: false,
 };
 
-/** All layers' names, in the order of the models. */
+/** Names of all layers, in the order of the models. */
 export function namesOf(sets) {
   return [...new Set(sets.flatMap((set) => set.layers.map((row) => row.name)))];
 }
@@ -147,7 +147,7 @@ function valuesOf(of, layers, names) {
   return names.map((name) => (rows.has(name) ? (of(rows.get(name)) ?? null) : null));
 }
 
-/** "5 of 16"; "–" where it is not known. */
+/** "5 of 16"; "–" if unknown. */
 export function keptOf(kept, dense) {
   return kept === null || dense === null ? "–" : `${kept} of ${dense}`;
 }

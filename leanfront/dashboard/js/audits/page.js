@@ -1,4 +1,4 @@
-/** The audits of a search or of a candidate: which there are, what they found, and having them made. */
+/** The audits of a search or a candidate: a list, their results, and buttons to make them. */
 
 import { get, path } from "../api.js";
 import { Jobs } from "../audit-jobs.js";
@@ -58,7 +58,7 @@ class Page {
     this.made = new Map(rows.map((row) => [row.kind, row]));
   }
 
-  /** Say what is made, and what is under way. */
+  /** Show which audits exist and which are under way. */
   tell() {
     fill(
       this.list,
@@ -115,7 +115,7 @@ class Page {
     else if (this.kind === kind) await this.one(this.kinds.find((each) => each.kind === kind));
   }
 
-  /** All kinds, what each is for, and having all of them made. */
+  /** All kinds with their purpose, and buttons to make all of them. */
   overview() {
     const names = this.kinds.map(({ kind }) => kind);
     const missing = () => names.filter((kind) => !this.made.has(kind));
@@ -154,7 +154,7 @@ class Page {
     );
   }
 
-  /** What one kind found, or what it would. */
+  /** The results of one kind, or its purpose if it has not been made. */
   async one(known) {
     const { kind, reading, source } = known;
     const order = (title) => this.order([[title, () => [kind]]], [kind]);
@@ -214,7 +214,7 @@ class Page {
     );
   }
 
-  /** Buttons that have kinds audited, pairs of a text and what gives the kinds; and how, in a fold. */
+  /** Buttons that queue audits, from pairs of a text and a function that returns the kinds; with options in a fold. */
   order(choices, kinds) {
     const wrong = h("div");
     const fold = h("details", {}, h("summary", {}, "Options"));

@@ -5,7 +5,7 @@ import { number, significant } from "../format.js";
 import { bitsOf, keptOf } from "../layers.js";
 import { table } from "../ui.js";
 
-/** The table of a candidate's layers, whose last row is their sum with what is in no layer. */
+/** The table of a candidate's layers; the last rows are the parts outside of layers and the total. */
 export function layerTable(found) {
   const rows = found.layers.map((each) => [
     each.name,
@@ -42,8 +42,8 @@ export function layerTable(found) {
       rest("all", found.memory_bytes, found.macs),
     ],
     note:
-      "Predicted loss: increase of the cross-entropy in nats per image from compressing a layer's weights and inputs, " +
-      "before any recovery. Outside of layers: norms, other parameters, attention products.",
+      "Predicted loss: increase of the cross-entropy in nats per image from compressing a layer's weights and inputs " +
+      "(before any recovery). Outside of layers: norms, other parameters, attention products.",
   });
 }
 

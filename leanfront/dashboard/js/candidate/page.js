@@ -1,4 +1,4 @@
-/** A candidate: what it is, what is measured on it, what was done to each layer, its files, and work on it. */
+/** A candidate: overview, measurements, layers, files, audits and recovery. */
 
 import { find, get, path } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -23,7 +23,7 @@ const LINKS = [
   ["#files", "Files"],
   ["#audits", "Audits"],
 ];
-/** A candidate's state -> the state of jobs that looks like it. */
+/** State of a candidate -> state of a job that is shown alike. */
 const STATES = { complete: "done", failed: "failed", stopped: "cancelled" };
 
 start("Candidate", async (main) => {

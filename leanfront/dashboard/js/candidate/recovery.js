@@ -1,4 +1,4 @@
-/** What came of training a candidate on, and having it done. */
+/** Recoveries of a candidate, and a form that queues one. */
 
 import { get, path, post } from "../api.js";
 import { h } from "../dom.js";
@@ -7,7 +7,7 @@ import { field, show } from "../ui.js";
 import { difference } from "./measured.js";
 import { order } from "./order.js";
 
-/** The candidates that came of recovering one, and a form that queues another; `holder` shows it anew then. */
+/** The candidates recovered from one, and a form that queues another; `holder` then refreshes. */
 export async function recoveriesOf(candidate, holder) {
   const children = await get(path("candidates", candidate.id, "recoveries"));
   return [

@@ -1,4 +1,4 @@
-/** Whether candidates know what they know: reliability diagrams over one another, and scores. */
+/** Calibration of several candidates: overlaid reliability diagrams, and scores. */
 
 import { h } from "../dom.js";
 import { number, significant } from "../format.js";
@@ -80,7 +80,7 @@ function curve({ name, colour, symbol, dash }, { bins }) {
     y: filled.map((each) => each.accuracy),
     customdata: filled.map((each) => each.count),
     line: { color: colour, width: 1.5, dash },
-    // The area says how many samples a point rests on.
+    // The area shows the number of samples behind a point.
     marker: { color: colour, symbol, size: filled.map((each) => 5 + 10 * Math.sqrt(each.count / most)) },
     cliponaxis: false,
     hovertemplate: "confidence %{x:.3f}, accuracy %{y:.3f}, %{customdata} samples<extra>%{fullData.name}</extra>",

@@ -1,11 +1,11 @@
-/** Which classes paid: the change of each class's recall, candidates side by side. */
+/** Change of each class's recall, for several candidates. */
 
 import { h } from "../dom.js";
 import { signed } from "../format.js";
 import { canvas, drawSeen, filling, plain } from "../plot.js";
 import { table } from "../ui.js";
 
-/** Classes drawn; of more those that changed most. */
+/** Largest number of classes drawn: those that changed most. */
 const MOST_CLASSES = 60;
 
 /** Charts and table of class audits. */

@@ -1,4 +1,4 @@
-/** Up to four candidates side by side: measurements, choices, layers, and what audits found of each. */
+/** Up to four candidates side by side: measurements, choices, layers and audits. */
 
 import { find, get, path } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -16,7 +16,7 @@ import { choices, measured } from "./measured.js";
 import { robustness } from "./robustness.js";
 
 start("Compare", async (main) => {
-  // Without ids in the address it is about those that were picked on other pages.
+  // Without ids in the address, compare the candidates picked on other pages.
   if (read("ids") === null && tray.chosen().length) history.replaceState(null, "", tray.address());
   const picked = h("div");
   const wrong = h("div", { role: "alert" });
@@ -24,7 +24,7 @@ start("Compare", async (main) => {
   let shown = null;
   const render = async () => {
     const now = wanted();
-    // Another switch of the page may be in the address, too.
+    // The address may also hold another switch of the page.
     if (shown === JSON.stringify(now)) return;
     shown = JSON.stringify(now);
     fill(wrong, now.wrong ? h("p", { class: "wrong" }, now.wrong) : null);
@@ -34,7 +34,7 @@ start("Compare", async (main) => {
   const choosing = async (ids) => {
     choose(ids);
     await render();
-    // The button that was pressed may be gone.
+    // The pressed button may be gone.
     if (document.activeElement === document.body) main.querySelector("form input").focus();
   };
   onReturn(render);
@@ -50,7 +50,7 @@ start("Compare", async (main) => {
   await render();
 });
 
-/** A form that takes one more in. */
+/** A form that adds a candidate. */
 function adding(choosing) {
   const input = h("input", { type: "text", inputmode: "numeric", autocomplete: "off", size: 8 });
   const add = async (event) => {

@@ -1,4 +1,4 @@
-/** What corruptions and noise do to candidates, side by side. */
+/** Effects of corruptions and noise on several candidates. */
 
 import { h } from "../dom.js";
 import { interval, label, number, significant } from "../format.js";

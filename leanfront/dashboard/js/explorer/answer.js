@@ -1,4 +1,4 @@
-/** The answer to a budget, as the API gives it: the candidate, or the nearest and what binds. */
+/** The answer to a budget query: the candidate, or the nearest one and the binding limit. */
 
 import { get, path, post, Problem } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -10,7 +10,7 @@ import { limits, question } from "./view.js";
 
 const PERIOD = 1500;
 
-/** Asks for answers, one at a time, and shows them. */
+/** Requests answers, one at a time, and shows them. */
 export class Answer {
   /**
    * @param {object} data `name`, `columns`, `dense`
@@ -25,9 +25,9 @@ export class Answer {
   }
 
   /**
-   * Ask for the answer to a view's budget; one that is asked for already is given up.
+   * Request the answer to a view's budget, dropping an earlier request.
    * @param {object} view
-   * @param {number|null} [since] when the user did what it answers, on the clock of events
+   * @param {number|null} [since] time of the user's action, on the clock of events
    */
   async ask(view, since = null) {
     this.asking?.abort();

@@ -1,4 +1,4 @@
-/** What a search is and how far it is, and what can be done about it. */
+/** The head of a search's page: target, progress and actions. */
 
 import { find, path, post } from "../api.js";
 import { add, fill, h } from "../dom.js";
@@ -9,12 +9,12 @@ import { behind, button, confirm, facts, say, table } from "../ui.js";
 
 const FIRST = ["accuracy", "memory_bytes", "macs"];
 
-/** Whether a search does no more. */
+/** Whether a search has ended. */
 export function ended({ state }) {
   return ENDED.includes(state);
 }
 
-/** The head of the page; `acted` is called with the state that an action has led to. */
+/** The head of the page; `acted` is called with the state after an action. */
 export class Head {
   constructor(search, acted) {
     this.acted = acted;
@@ -27,7 +27,7 @@ export class Head {
     this.show(search);
   }
 
-  /** Show a search's record. */
+  /** Show the record of a search. */
   show(search) {
     const done = ended(search);
     const bar = h("progress", { value: search.trials, max: search.goal, "aria-label": "Trials" });

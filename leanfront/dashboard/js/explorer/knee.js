@@ -1,13 +1,13 @@
-/** The knee: a button that marks it in the chart. */
+/** A button that marks the knee in the chart. */
 
 import { get, path } from "../api.js";
 import { behind, button, say } from "../ui.js";
 import { budget } from "./view.js";
 
-/** Marks the knee within a view's limits; `found` is given its candidate's id, or null. */
+/** Marks the knee within a view's limits; `found` is called with its candidate's id, or null. */
 export class Knee {
   /**
-   * @param {string} name of the search
+   * @param {string} name name of the search
    * @param {function(): object} view
    * @param {function(number|null): void} found
    */
@@ -18,7 +18,7 @@ export class Knee {
     this.#press();
   }
 
-  /** Mark it where the view has it marked. */
+  /** Mark it if the view says so. */
   async show() {
     this.#press();
     if (!this.view().knee) return this.found(null);

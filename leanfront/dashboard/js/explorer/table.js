@@ -1,4 +1,4 @@
-/** The frontier within the limits, as a table: what the chart shows, for those who do not see or point. */
+/** The frontier within the limits as a table, for users who cannot see the chart or use a pointer. */
 
 import { fill, h } from "../dom.js";
 import { interval, label } from "../format.js";
@@ -7,7 +7,7 @@ import { limits } from "./view.js";
 
 const FIRST = 25;
 
-/** The table; a candidate that is chosen in it is given to `pick`. */
+/** The table; `pick` is called with a chosen candidate. */
 export class Members {
   constructor(columns, pick) {
     Object.assign(this, { columns, pick, whole: false });
@@ -51,7 +51,7 @@ export class Members {
   }
 }
 
-/** What a column is called. */
+/** Label of a column. */
 export function named(key) {
   const [name, split] = key.split(":");
   return split ? `${label(name)} on ${split}` : label(name);

@@ -1,4 +1,4 @@
-/** View 2, similarity: a point a model, close to those whose features lie alike. */
+/** View 2, similarity: one point per model, near models with similar features. */
 
 import { GREY, canvas, draw, marks, plain } from "../plot.js";
 import { field, select } from "../ui.js";
@@ -66,7 +66,7 @@ export function similarity(selection) {
       hovertemplate: "%{text}<extra></extra>",
       mode: "markers",
       name: plain(criterion),
-      // The more is pruned, the smaller.
+      // More pruning means smaller points.
       marker: { ...marks(turn), size: places.map((each) => 15 - 9 * (findings.models[each].ratio ?? 0)) },
     };
   }
@@ -78,7 +78,7 @@ export function similarity(selection) {
       y: [y],
       mode: "markers+text",
       text: [slot.toUpperCase()],
-      // Where both are one model, both letters can be read.
+      // If A and B are one model, both letters stay readable.
       textposition: slot === "a" ? "top left" : "top right",
       textfont: { size: 15 },
       marker: { symbol: "circle-open", size: slot === "a" ? 20 : 24, color: COLOUR[slot], line: { width: 3 } },
