@@ -76,7 +76,7 @@ class Robustness:
     n: int
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         found: dict[str, Any] = plain(self)
         return found
 

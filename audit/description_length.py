@@ -48,7 +48,7 @@ class Described:
         return self.total_bits / self.baseline_bits
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready dictionary."""
         return {**plain(self), "total_bits": self.total_bits, "ratio": self.ratio}
 
 
@@ -154,7 +154,7 @@ class TrainingSamples:
         return f"labels of the {self.total} {self.split} samples{scaled}{stand_in}"
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready dictionary."""
         return {
             "split": self.split,
             "samples": len(self.chosen),

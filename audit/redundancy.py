@@ -81,7 +81,7 @@ class Redundancy:
     clusters: tuple[Cluster, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         found: dict[str, Any] = plain(self)
         return found
 
