@@ -180,7 +180,7 @@ def _check(table: Array, names: Sequence[str], cut: float, method: str) -> None:
         raise UsageError(f"the cut is a correlation in (-1, 1], not {cut}")
     if table.ndim != 2 or table.shape[1] != len(names) or len(set(names)) < len(names):
         raise UsageError(
-            f"effects must be (candidates, corruptions) with a name of its own each, not {table.shape} with "
+            f"effects must be (candidates, corruptions) with distinct names, not {table.shape} with "
             f"{', '.join(names)}"
         )
     if len(table) < FEWEST:

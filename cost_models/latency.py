@@ -155,9 +155,7 @@ def measured_table(
         raise (
             failed[0]
             if failed
-            else EvaluationError(
-                "nothing of this model can be changed that would change its latency: leave latency out"
-            )
+            else EvaluationError("no configuration of this model changes its latency: leave latency out")
         )
     timed = Timed(tuple(done), tuple(ratios), tuple(repeats))
     runs = Timing(

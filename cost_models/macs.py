@@ -57,8 +57,8 @@ class MacModel:
         if predicted != joint.macs:
             raise EvaluationError(
                 f"the model with every group cut by a quarter has {joint.macs} MACs by fvcore, not the "
-                f"{predicted:.0f} that its groups predict: its operations depend on its channel counts in "
-                "another way than by their sizes, so MACs cannot be known before a configuration is built"
+                f"{predicted:.0f} predicted from its groups: its operations do not scale with its channel counts, so "
+                "MACs cannot be known before a configuration is built"
             )
 
     def __call__(self, configuration: Configuration) -> float:

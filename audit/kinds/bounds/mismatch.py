@@ -106,12 +106,12 @@ def steps_of(compressed: Compressed, structure: Structure) -> Steps | str:
     if configuration.channels or configuration.sparsity:
         return "pruning is no zero-mean noise"
     if configuration.recovery:
-        return "it was trained since"
+        return "it was trained after compression"
     if configuration.activation_bits and configuration.activation_range == "dynamic":
-        return "activations are rounded in each batch's own steps"
+        return "activation steps differ from batch to batch"
     wide = [bits for bits in configuration.weight_bits.values() if bits > WIDEST_INTEGER]
     if wide:
-        return "float16 has no one step"
+        return "float16 has no single step"
     modules = dict(compressed.module.named_modules())
     activations = {}
     for layer in configuration.activation_bits:

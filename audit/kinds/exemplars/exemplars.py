@@ -289,7 +289,7 @@ def exemplars(
     labels = _integers("truth", truth)
     if labels.shape != first.shape[1:]:
         raise UsageError(
-            f"truth must have shape ({first.shape[1]},) as there are so many samples, not {labels.shape}"
+            f"truth must have shape ({first.shape[1]},), one label per sample, not {labels.shape}"
         )
     hits = {"dense_top1": first == labels, "top1": second == labels}
     if (dense_top5 is None) != (top5 is None):

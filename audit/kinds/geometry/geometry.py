@@ -65,7 +65,9 @@ def geometry(features: Tensor, weight: Tensor, bias: Tensor | None, labels: Tens
             f"{tuple(features.shape)} and {tuple(weight.shape)}"
         )
     if labels.shape != features.shape[:1] or (bias is not None and bias.shape != weight.shape[:1]):
-        raise UsageError(f"geometry needs a label a feature and a bias a class, not {tuple(labels.shape)}")
+        raise UsageError(
+            f"geometry needs one label per feature and one bias per class, not {tuple(labels.shape)}"
+        )
     x, rows = features.double(), weight.double()
     logits = x @ rows.T
     if bias is not None:
@@ -141,7 +143,7 @@ def head(module: nn.Module, example_input: Tensor) -> Head:
             return Head(name, layer.weight.detach().float().cpu(), bias)
     raise UsageError(
         f"geometry needs a last linear layer whose output is the logits, and {type(module).__name__} has none: "
-        f"{len(linear)} linear layers were looked at; its logits are made by another layer, or changed behind it"
+        f"{len(linear)} linear layers were checked; its logits are made by another layer, or changed after it"
     )
 
 

@@ -37,7 +37,7 @@ class Curve:
             found = np.asarray(values, dtype=np.float64)
             if found.ndim != 1 or len(found) != len(self.ratios) or not np.isfinite(found).all():
                 raise UsageError(
-                    f"a curve has one finite number a ratio: {name} are {found.shape} for {len(self.ratios)} ratios"
+                    f"a curve needs one finite number per ratio: {name} are {found.shape} for {len(self.ratios)}"
                 )
             object.__setattr__(self, name, tuple(found.tolist()))
         if len(self.ratios) < 2 or (np.diff(self.ratios) <= 0).any():
