@@ -32,8 +32,8 @@ class AuditOptions(Options):
 
     population: str = option(
         "recalibrated",
-        "Models that classes and exemplars compare: recalibrated (the model on bootstrapped calibration samples, which "
-        "needs no training) or trained (anew from scratch, by the target's `retrain`).",
+        "Models that classes and exemplars compare: recalibrated (the model on bootstrapped calibration samples, "
+        "without training) or trained (from scratch, by the target's retrain function).",
         known=POPULATIONS,
         kinds=("classes", "exemplars"),
     )

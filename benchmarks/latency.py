@@ -85,7 +85,7 @@ def rows(name: str, threads: int, batch: int) -> list[str]:
     compared = configurations(profile.structure)
     lines, first = [], None
     for backend in sorted(BACKENDS, reverse=True):
-        options = LatencyOptions(backend, threads, batch)
+        options = LatencyOptions(backend=backend, threads=threads, batch=batch)
         # As in searches: one table for float inputs, one for 8-bit inputs.
         costs = {
             bits: _table(name, profile, LatencyPlan(options, WEIGHTS[bits], (bits,))) for bits in WEIGHTS
@@ -141,7 +141,7 @@ def main() -> None:
         "off by |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     print("\n".join(lines))
-    where = place(LatencyOptions("torch", arguments.threads, arguments.batch))
+    where = place(LatencyOptions(backend="torch", threads=arguments.threads, batch=arguments.batch))
     print(f"\n{where}; onnxruntime {place(LatencyOptions())['release']}; load {os.getloadavg()}")
 
 

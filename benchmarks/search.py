@@ -43,6 +43,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from torch import nn
 
 from leanfront import Target, resolve
+from leanfront.core import search as searching
 from leanfront.core.compressors import Configuration, Saliency, quantise_weight
 from leanfront.core.compressors.pruning.scores import channel_scores, kept_units
 from leanfront.core.compressors.statistics.batch_norm import reestimate
@@ -291,9 +292,14 @@ def run_leanfront(run: Run, target: Target, minutes: float | None, folder: Path)
         when.setdefault(progress.trials, (clock.seconds, clock.processor))
 
     with FrontierStore(f"sqlite:///{folder / 'search.db'}") as store:
-        space = SpaceOptions(seed=run.seed)
-        options = SearchOptions(trials=run.goal, minutes=minutes, space=space, seed=run.seed, device="cpu")
-        start(target, store, "benchmark", options, report=report)
+        options = SearchOptions(trials=run.goal, minutes=minutes, seed=run.seed)
+        start(
+            target,
+            store,
+            "benchmark",
+            options,
+            searching.Run(place=searching.Place(device="cpu"), report=report),
+        )
         clock.stop(run)
         trials = sorted(store.trials("benchmark"), key=lambda trial: trial.number)
         complete = {candidate.id: candidate for candidate in store.candidates("benchmark")}

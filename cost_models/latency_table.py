@@ -165,7 +165,7 @@ class LatencyTable:
     @property
     def options(self) -> LatencyOptions:
         """Options that the table was measured with."""
-        return LatencyOptions(self.place["backend"], self.place["threads"], self.place["batch"])
+        return LatencyOptions(**{name: self.place[name] for name in ("backend", "threads", "batch")})
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""

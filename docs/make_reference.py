@@ -95,6 +95,8 @@ def _usage(option: click.Option) -> str:
 
 
 def _default(option: click.Option) -> str:
+    if said := getattr(option, "shown_default", ""):
+        return _code(said)
     shown = option.show_default and not option.is_flag and option.default is not None
     return _code(str(option.default)) if shown else ""
 

@@ -12,7 +12,6 @@ import numpy as np
 from optuna.trial import Trial
 
 from leanfront.core.compressors import Configuration
-from leanfront.core.cost_models import Costs
 from leanfront.core.objectives import Objective, minimisation, nondominated, normalised_hypervolume
 from leanfront.core.objectives import objective_values as values_of
 from leanfront.core.search.candidate import Candidate, TrialRecord
@@ -20,8 +19,10 @@ from leanfront.core.search.evaluation import Evaluation
 from leanfront.core.search.evaluator_spec import EvaluatorLostError
 from leanfront.core.search.evaluators import Evaluators
 from leanfront.core.search.latency import cost_measurements
+from leanfront.core.search.prepared_target import Prepared
+from leanfront.core.search.progress import Progress
 from leanfront.core.search.racing import Race
-from leanfront.core.search.space import Space
+from leanfront.core.search.run import Run
 from leanfront.core.search.store_protocol import Store
 from leanfront.core.search.study import SearchStudy
 
@@ -31,29 +32,6 @@ POLL = 0.5
 """Seconds between two looks at whether to stop."""
 GRACE = 20.0
 """Seconds that running evaluations get to finish when the driver is to stop."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a search is.
-
-    Args:
-        trials: stored trials.
-        goal: trials wanted.
-        frontier_size: frontier members.
-        hypervolume: with costs divided by the reference.
-        hypervolume_log2: with costs as log2(reference / cost).
-        stage: ``trials``, ``test``, ``latency`` or ``recovery``.
-        stopped: candidates that lost their race.
-    """
-
-    trials: int
-    goal: int
-    frontier_size: int
-    hypervolume: float
-    hypervolume_log2: float
-    stage: str = "trials"
-    stopped: int = 0
 
 
 @dataclass
@@ -111,7 +89,7 @@ class Front:
         reference: Mapping[str, float],
         recovered: Sequence[Sequence[float]] = (),
     ) -> None:
-        self._objectives = tuple(objectives)
+        self.objectives = tuple(objectives)
         self._reference = dict(reference)
         self._recovered = [tuple(values) for values in recovered]
         self._members: list[Member] = []
@@ -120,7 +98,7 @@ class Front:
     def __len__(self) -> int:
         if not self._recovered:
             return len(self._members)
-        points = [minimisation(self._objectives, values) for values in self._values()]
+        points = [minimisation(self.objectives, values) for values in self._values()]
         return int(nondominated(np.asarray(points)).sum())
 
     def _values(self) -> list[tuple[float, ...]]:
@@ -131,7 +109,7 @@ class Front:
     ) -> bool:
         """Add a candidate's values in natural units; whether it is on the front."""
         members = [*self._members, Member(tuple(values), candidate, correct)]
-        points = [minimisation(self._objectives, member.values) for member in members]
+        points = [minimisation(self.objectives, member.values) for member in members]
         mask = nondominated(np.asarray(points))
         if mask[-1]:
             self._members = [member for member, keep in zip(members, mask, strict=True) if keep]
@@ -147,8 +125,8 @@ class Front:
         Args:
             costs: by measurement name.
         """
-        measured = [i for i, objective in enumerate(self._objectives) if not objective.is_cost]
-        if [self._objectives[i].measurement for i in measured] != ["accuracy"]:
+        measured = [i for i, objective in enumerate(self.objectives) if not objective.is_cost]
+        if [self.objectives[i].measurement for i in measured] != ["accuracy"]:
             return None
         (accuracy,) = measured
         rivals = [
@@ -157,7 +135,7 @@ class Front:
             if member.correct is not None
             and all(
                 member.values[i] <= costs[objective.measurement]
-                for i, objective in enumerate(self._objectives)
+                for i, objective in enumerate(self.objectives)
                 if i != accuracy
             )
         ]
@@ -167,7 +145,7 @@ class Front:
         """Hypervolume of the front against the search's reference; computed once for each front."""
         if log2 not in self._volumes:
             self._volumes[log2] = float(
-                normalised_hypervolume(self._values(), self._objectives, self._reference, log2=log2)
+                normalised_hypervolume(self._values(), self.objectives, self._reference, log2=log2)
             )
         return self._volumes[log2]
 
@@ -176,62 +154,49 @@ class Driver:
     """Runs trials until there are enough or the time is over.
 
     Args:
-        store: where everything is kept.
+        store: store of the search.
         search: name of the stored search.
-        space: what is searched.
-        study: built for that space; already rebuilt when resuming.
-        costs: of the target.
-        objectives: in order.
-        front: the frontier so far.
+        prepared: prepared target: its space and costs.
+        study: study of that space, rebuilt from `trials`.
+        front: frontier so far.
         evaluators: where evaluations run.
-        stored: trials stored already.
-        stopped: candidates among them that lost their race.
+        trials: stored trials.
         false_elimination: largest share of candidates better than their incumbent that races may stop; 0 for
             no races.
-        report: told after every trial.
-        stop: asked twice a second, and between evaluations: once true, nothing new is started.
-        keep: told the packed file of every candidate that comes onto the frontier, by the candidate's id.
-        grace: seconds that what runs then gets to finish.
+        run: who watches, and who takes the files.
+        grace: seconds that running evaluations get to finish when the search is to stop.
 
     Attributes:
-        stopped_early: whether something was left undone because of `stop`.
+        stopped_early: whether `run.stop` left something undone.
         unmeasured: candidates that `finalists` could not measure, id -> why.
     """
 
     def __init__(
         self,
-        *,
         store: Store,
         search: str,
-        space: Space,
+        prepared: Prepared,
         study: SearchStudy,
-        costs: Costs,
-        objectives: Sequence[Objective],
         front: Front,
         evaluators: Evaluators,
-        stored: int = 0,
-        stopped: int = 0,
+        *,
+        trials: Sequence[TrialRecord] = (),
         false_elimination: float = 0.0,
-        report: Callable[[Progress], None] = lambda progress: None,
-        stop: Callable[[], bool] = lambda: False,
-        keep: Callable[[int, bytes], None] = lambda candidate, content: None,
+        run: Run | None = None,
         grace: float = GRACE,
     ) -> None:
         self._store = store
         self._search = search
-        self._space = space
+        self._space = prepared.space
         self._study = study
-        self._costs = costs
-        self._objectives = tuple(objectives)
+        self._costs = prepared.costs
+        self._objectives = front.objectives
         self._front = front
         self._evaluators = evaluators
-        self._stored = stored
-        self._stopped = stopped
+        self._stored = self._goal = len(trials)
+        self._stopped = sum(trial.stopped and not trial.duplicate for trial in trials)
         self._false_elimination = false_elimination
-        self._goal = stored
-        self._report = report
-        self._stop = stop
-        self._keep = keep
+        self._run = run or Run()
         self._grace = grace
         self._running: dict[Future[Evaluation], _Pending] = {}
         self._again: deque[_Pending] = deque()
@@ -252,7 +217,7 @@ class Driver:
         while self._running or self._again or self._stored < trials:
             if deadline is not None and time.monotonic() + (reserve() if reserve else 0.0) >= deadline:
                 break
-            if self._stop():
+            if self._run.stop():
                 self._finish_running()
                 self.stopped_early = self._stored < trials
                 break
@@ -277,7 +242,7 @@ class Driver:
                 self._submit(self._again.popleft())
                 continue
             waiting = sum(1 + len(pending.twins) for pending in self._running.values())
-            if self._stored + waiting >= trials or self._stop():
+            if self._stored + waiting >= trials or self._run.stop():
                 break
             self._start(*self._study.ask())
 
@@ -322,7 +287,7 @@ class Driver:
         correct = evaluation.correct if self._false_elimination > 0 else None
         stored = self._record(pending.trial, pending.choices, candidate, correct)
         if stored.on_frontier and stored.id is not None and evaluation.artifact is not None:
-            self._keep(stored.id, evaluation.artifact)
+            self._run.keep(stored.id, evaluation.artifact)
         for trial, choices in pending.twins:
             self._record(trial, choices, stored)
 
@@ -358,7 +323,7 @@ class Driver:
             if values is not None and stored.state == "complete":
                 self._enter(values, stored.id, correct)
         self._stored += 1
-        self._report(self.progress())
+        self._run.report(self.progress())
         return stored
 
     def _enter(self, values: Sequence[float], candidate: int | None, correct: bytes | None) -> None:
@@ -394,7 +359,7 @@ class Driver:
         running: dict[Future[Evaluation], tuple[Candidate, _Tries]] = {}
         until: float | None = None
         while waiting or running:
-            if until is None and self._stop():
+            if until is None and self._run.stop():
                 until = time.monotonic() + self._grace
             if until is not None and (not running or time.monotonic() >= until):
                 self.stopped_early = True
@@ -423,7 +388,7 @@ class Driver:
             self._store.add_measurements(candidate.id, list(evaluation.measurements))
         else:
             self.unmeasured[candidate.id] = evaluation.reason
-        self._report(self.progress("test"))
+        self._run.report(self.progress("test"))
         return evaluation.reason is None
 
 

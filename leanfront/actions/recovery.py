@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from leanfront.core.compressors import OPTIMISERS, Recovery
@@ -20,31 +20,19 @@ def _untold(progress: RecoveryProgress) -> None:
     """Ignore the progress of a recovery."""
 
 
-def settings_of(epochs: int, seed: int = 0, **others: Any) -> Recovery:
-    """Return the settings of a training, from options as a user gives them.
-
-    Args:
-        epochs: passes over the training split.
-        seed: seed of every random choice.
-        others: other fields of `leanfront.core.compressors.Recovery`; None means the default.
+def settings_of(given: Mapping[str, Any]) -> Recovery:
+    """Return the settings of a training, from what a user gave by name.
 
     Raises:
-        UsageError: a field is unknown or its value is invalid.
+        UsageError: an unknown name, or a value that cannot be used.
     """
-    given = {name: value for name, value in others.items() if value is not None}
     try:
-        settings = Recovery(epochs=epochs, seed=seed, **given)
-    except (ConfigurationError, TypeError) as error:
+        settings = Recovery.read(given)
+    except ConfigurationError as error:
         raise UsageError(str(error)) from None
     if settings.optimiser not in OPTIMISERS:
         raise UsageError(f"unknown optimiser '{settings.optimiser}'; known: {', '.join(OPTIMISERS)}")
     return settings
-
-
-def require_minutes(minutes: float | None) -> None:
-    """Refuse a time that is not positive. Raises `UsageError`."""
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise UsageError(f"minutes must be positive, not {minutes}")
 
 
 def recover_one(
@@ -70,7 +58,6 @@ def recover_one(
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint is left, from which the same call continues.
         LeanfrontError: the candidate cannot be recovered.
     """
-    require_minutes(minutes)
     seconds = None if minutes is None else 60 * minutes
     with interruptible() as asked:
         return recoverer.recover(
@@ -94,7 +81,6 @@ def recover_many(
     report: Report = _untold,
 ) -> list[Attempt]:
     """Recover candidates, the most promising first; see `Recoverer.promote` and `recover_one`."""
-    require_minutes(minutes)
     with interruptible() as asked:
         return list(
             recoverer.promote(pool, settings, minutes=minutes, most=most, all=all, report=report, stop=asked)

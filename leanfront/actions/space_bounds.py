@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from leanfront.core.audit import bounds_of
+from leanfront.core.search import SearchOptions
 from leanfront.core.storage import FrontierStore
 from leanfront.errors import UsageError
 
 KIND = "limits"
+FILE = ".json"
+
+
+def bounded(store: FrontierStore, options: SearchOptions, *, files: bool = True) -> SearchOptions:
+    """Return search options with the bounds that their `limits` name.
+
+    Args:
+        store: store of the searches.
+        options: options of a search that is to be created.
+        files: whether `limits` may name a file.
+
+    Raises:
+        UsageError: the file cannot be used.
+        NotFoundError: there is no such search or it has no such audit.
+    """
+    if options.limits is None:
+        return options
+    if not files and options.limits.endswith(FILE):
+        raise UsageError("limits names a file: over the network it must be the name of a search")
+    return replace(options, bounds=read_bounds(store, options.limits, options.limits_drop))
 
 
 def read_bounds(store: FrontierStore, source: str, accuracy_drop: float) -> dict[str, dict[str, float]]:
@@ -27,7 +49,7 @@ def read_bounds(store: FrontierStore, source: str, accuracy_drop: float) -> dict
         UsageError: the file cannot be read or is none of these, or `accuracy_drop` is out of range.
         NotFoundError: there is no such search or it has no such audit.
     """
-    if not source.endswith(".json"):
+    if not source.endswith(FILE):
         return bounds_of(store.audit(source, KIND).document, accuracy_drop=accuracy_drop)
     try:
         content = json.loads(Path(source).read_text(encoding="utf-8"))

@@ -62,9 +62,7 @@ class StoredSearch:
     @property
     def samples(self) -> int:
         """Number of calibration samples that its candidates were made with."""
-        from leanfront.core.compressors.statistics.calibration import SAMPLES
-
-        return int(self.record.settings.get("samples", SAMPLES))
+        return self.record.options.samples
 
     def files(self, device: str = "auto") -> CandidateFiles:
         """Return the files of the search's candidates, made and evaluated on `device`; one object per device.

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leanfront.actions.recovery_limit import RecoveryLimit
 from leanfront.core import search as searching
+from leanfront.core.compressors import Recovery
 from leanfront.core.search import SearchRecord, Verification
 from leanfront.errors import TargetError, UsageError
+from leanfront.options import takes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,29 +79,20 @@ class Candidate(searching.Candidate):
         """
         return self._verifier().verify(self)
 
+    @takes(Recovery, RecoveryLimit, omit=("epochs",))
     def recover(
-        self,
-        epochs: int = 3,
-        *,
-        minutes: float | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = False,
-        **settings: Any,
+        self, epochs: int = 3, *, device: str = "auto", progress: bool = False, **options: Any
     ) -> Candidate:
-        """Train it on the target's training split, with the dense model as its teacher.
+        """Train the candidate on the target's training split, with the dense model as its teacher.
 
-        What comes of it is stored with its file as a new candidate whose parent this one is. Asked again, it is
-        found, not trained again. Interrupted, the same call goes on where it was.
+        The outcome is stored with its file as a new candidate whose parent is this one. A training that was stored
+        before is found, not repeated. After an interruption, the same call continues.
 
         Args:
             epochs: passes over the training split.
-            minutes: wall-clock limit; ends with the best so far.
-            seed: of everything random.
-            device: that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            device: device that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             progress: show a progress bar on standard error.
-            settings: others of `leanfront.core.compressors.Recovery`: ``optimiser``, ``learning_rate``,
-                ``batch_size``, ...
+            options: see `leanfront.core.compressors.Recovery`, and ``minutes``.
 
         Returns:
             The recovered candidate; this one, where nothing was gained.
@@ -113,9 +107,10 @@ class Candidate(searching.Candidate):
 
         if self.recoverer is None:
             raise TargetError(_NO_TARGET)
-        wanted = settings_of(epochs, seed, **settings)
+        limit = RecoveryLimit(minutes=options.pop("minutes", None))
+        wanted = settings_of({"epochs": epochs, **options})
         with trained(shown=progress) as report:
-            attempt = recover_one(self.recoverer(device), self, wanted, minutes, report=report)
+            attempt = recover_one(self.recoverer(device), self, wanted, limit.minutes, report=report)
         return self if attempt.gained is None else self._own(attempt.gained)
 
     def layers(self) -> dict[str, Any]:

@@ -11,56 +11,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
+from leanfront.actions.recovery_limit import RecoveryLimit
 from leanfront.actions.stored_search import StoredSearch
 from leanfront.core import search as searching
+from leanfront.core.audit import AuditOptions
+from leanfront.core.compressors import Recovery
 from leanfront.core.objectives import Budget, Selection
-from leanfront.core.search import SearchRecord, Verification
-from leanfront.core.storage import AuditRecord, FrontierStore
+from leanfront.core.search import Verification
+from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, NotFoundError
 from leanfront.local.candidates import Candidate
+from leanfront.options import takes
 from leanfront.reports.rows import Candidates
 from leanfront.reports.text import infeasible_text
 
 if TYPE_CHECKING:
     from leanfront.actions.measurer import Measurer
-    from leanfront.actions.verifier import Verifier
-    from leanfront.core.search import Recoverer
-    from leanfront.core.targets import Target
 
 
-class SearchResult:
+class SearchResult(StoredSearch):
     """A stored search: its frontier and the answers to budget queries.
 
     Args:
-        store: where the search is.
-        name: of the search.
-        target: the target or a function that gives it; None resolves the stored reference when it is needed.
+        store: store of the search.
+        name: name of the search.
+        target: the target or a function that returns it; None resolves the stored reference when it is needed.
     """
-
-    def __init__(
-        self, store: FrontierStore, name: str, target: Target | Callable[[], Target] | None = None
-    ) -> None:
-        self.name = name
-        self._stored = StoredSearch(store, name, target)
-        self._store = store
-
-    @property
-    def record(self) -> SearchRecord:
-        """The search as stored now: state, trials, hypervolume, dense model, coverage."""
-        return self._stored.record
-
-    def target(self) -> Target:
-        """The search's target.
-
-        Raises:
-            TargetError: it cannot be made again, or is another one by now.
-        """
-        return self._stored.target()
-
-    @property
-    def samples(self) -> int:
-        """Calibration samples that its candidates were made with."""
-        return self._stored.samples
 
     def frontier(self, *, weak: bool = False, stage: str = "after", **limits: Any) -> Candidates[Candidate]:
         """Nondominated candidates within limits, cheapest memory first.
@@ -71,11 +47,11 @@ class SearchResult:
             limits: arguments of `Budget.of`: ``max_memory="64KB"``, ``max_macs="20M"``, ``min_accuracy=0.9``,
                 and ``maximum`` and ``minimum``, mappings from any measurement's name to its limit.
         """
-        return self._own(self._store.frontier(self.name, Budget.of(**limits), weak=weak, stage=stage))
+        return self._own(self.store.frontier(self.name, Budget.of(**limits), weak=weak, stage=stage))
 
     def candidate(self, identifier: int) -> Candidate:
         """The candidate with that id. Raises `NotFoundError`: this search has none."""
-        found = self._store.candidate(identifier)
+        found = self.store.candidate(identifier)
         if found.search != self.name:
             raise NotFoundError(
                 f"candidate {identifier} is one of search '{found.search}', not of '{self.name}'"
@@ -84,7 +60,7 @@ class SearchResult:
 
     def candidates(self) -> Candidates[Candidate]:
         """All complete candidates, by id."""
-        return self._own(self._store.candidates(self.name))
+        return self._own(self.store.candidates(self.name))
 
     def selection(
         self,
@@ -114,7 +90,7 @@ class SearchResult:
         budget = Budget.of(**limits)
 
         def ask() -> Selection[Any]:
-            return self._store.select(
+            return self.store.select(
                 self.name,
                 budget,
                 strategy=strategy,
@@ -127,9 +103,9 @@ class SearchResult:
         def measurer() -> Measurer:
             from leanfront.actions.measurer import Measurer
 
-            return Measurer(self._store, self._stored.files())
+            return Measurer(self.store, self.files())
 
-        return measured_selection(ask, self._store, measurer, measure, told)
+        return measured_selection(ask, self.store, measurer, measure, told)
 
     def select(self, **limits: Any) -> Candidate:
         """The candidate to ship within a budget; arguments as in `selection`.
@@ -142,14 +118,6 @@ class SearchResult:
         if not answer.feasible:
             raise InfeasibleError(infeasible_text(answer), answer)
         return self._own([answer.candidate])[0]
-
-    def verifier(self, device: str = "auto") -> Verifier:
-        """What verifies the search's candidates.
-
-        Raises:
-            TargetError: the target cannot be made again, or is another one by now.
-        """
-        return self._stored.verifier(device)
 
     def verify(
         self, *, all: bool = False, device: str = "auto", progress: bool = False
@@ -174,51 +142,41 @@ class SearchResult:
                 done()
         return found
 
-    def recoverer(self, device: str = "auto") -> Recoverer:
-        """What recovers the search's candidates.
-
-        Raises:
-            TargetError: the target cannot be made again, or is another one by now.
-        """
-        return self._stored.recoverer(device)
-
+    @takes(Recovery, RecoveryLimit)
     def recover(
-        self,
-        *,
-        epochs: int = 3,
-        minutes: float | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = False,
-        **settings: Any,
+        self, *, device: str = "auto", progress: bool = False, **options: Any
     ) -> Candidates[Candidate]:
-        """Recover members of the frontier, the one with the most expected hypervolume a minute first.
+        """Train members of the frontier, the one with the most expected hypervolume a minute first.
 
-        Those that were recovered so before are passed over. Arguments and errors as of `Candidate.recover`, but:
+        Members that were trained with these settings before are skipped. Errors are those of `Candidate.recover`.
 
         Args:
-            minutes: that all together may take; without, the 8 best are recovered.
+            device: device that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            progress: show a progress bar on standard error.
+            options: see `leanfront.core.compressors.Recovery`, and ``minutes``.
 
         Returns:
-            The recovered candidates; those of which nothing was gained are left out.
+            The recovered candidates; trainings without a gain are left out.
         """
         from leanfront.actions.recovery import recover_many, settings_of
         from leanfront.core.search.options import MOST_RECOVERED
         from leanfront.reports.progress import trained
 
-        pool = self._store.frontier(self.name, stage="before")
+        limit = RecoveryLimit(minutes=options.pop("minutes", None))
+        settings = settings_of(options)
         with trained(shown=progress) as report:
             attempts = recover_many(
                 self.recoverer(device),
-                pool,
-                settings_of(epochs, seed, **settings),
-                minutes,
+                self.store.frontier(self.name, stage="before"),
+                settings,
+                limit.minutes,
                 all=False,
-                most=MOST_RECOVERED if minutes is None else None,
+                most=MOST_RECOVERED if limit.minutes is None else None,
                 report=report,
             )
         return self._own(each.gained for each in attempts if each.gained is not None)
 
+    @takes(AuditOptions)
     def audit(
         self,
         *candidates: int,
@@ -228,41 +186,39 @@ class SearchResult:
         progress: bool = False,
         **options: Any,
     ) -> list[AuditRecord]:
-        """Audit candidates against the dense model, and store what is found.
+        """Audit candidates against the dense model, and store the results.
 
         Args:
-            candidates: ids; without any, and without `levels`, some that are spread over the frontier.
-            kinds: of audits, names in `leanfront audit --help`; by default classes, exemplars, calibration and, where
-                the target says how its inputs are made of pixels, robustness.
-            device: where models run: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            candidates: ids; without ids and without `levels`, candidates spread over the frontier.
+            kinds: kinds of audits, names in `leanfront audit --help`; by default classes, exemplars, calibration and,
+                when the target says how its inputs are made of pixels, robustness.
+            device: device of the models: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             workers: processes that a population may use.
             progress: show a progress bar on standard error.
-            options: of `leanfront.core.audit.AuditOptions`: ``population``, ``models``, ``levels``, ``split``,
-                ``samples``, ...
+            options: see `leanfront.core.audit.AuditOptions`.
 
         Returns:
-            What was stored: of each kind a record a candidate, and one of the search as a whole.
+            What was stored: for each kind a record for every candidate, and one for the search as a whole.
 
         Raises:
             UsageError: an unknown kind or option, or candidates that cannot be audited so.
-            TargetError: the target cannot be made again, is another one by now, or lacks what an audit needs.
+            TargetError: the target cannot be made again, has changed, or lacks what an audit needs.
         """
         from leanfront.actions.audit import audit
         from leanfront.actions.audit_request import choose, default_kinds
-        from leanfront.core.audit import AuditOptions
         from leanfront.reports.progress import staged
 
-        wanted = AuditOptions.from_json(options)
-        chosen = choose(self._store, self.name, candidates, wanted)
+        wanted = AuditOptions.read(options)
+        chosen = choose(self.store, self.name, candidates, wanted)
         if kinds is None:
             kinds = default_kinds(self.target())
         names = [kinds] if isinstance(kinds, str) else kinds
         with staged(progress) as report:
-            return audit(self._stored, chosen, names, wanted, device=device, workers=workers, report=report)
+            return audit(self, chosen, names, wanted, device=device, workers=workers, report=report)
 
     def audits(self, candidate: int | None = None) -> list[AuditRecord]:
         """What was audited of a candidate, or of the search as a whole."""
-        return self._store.audits(self.name, candidate)
+        return self.store.audits(self.name, candidate)
 
     def report(self, path: str | Path, candidate: int | None = None) -> None:
         """Write what is stored of audits as one self-contained HTML file.
@@ -292,7 +248,7 @@ class SearchResult:
     def bounds(self) -> dict[int, float]:
         """Candidate's id -> bytes that no order-0 code of it goes below, of those in the last audit of bounds."""
         try:
-            found = self._store.audit(self.name, "bounds").document["versions"]
+            found = self.store.audit(self.name, "bounds").document["versions"]
         except NotFoundError:
             return {}
         return {each["candidate"]: each["bound_bytes"] for each in found if each["candidate"] is not None}

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from leanfront.actions.audit_request import DEFAULT_KINDS
 from leanfront.actions.recovery import settings_of
+from leanfront.actions.recovery_limit import RecoveryLimit
 from leanfront.core import search as searching
-from leanfront.core.compressors import Configuration
+from leanfront.core.audit import AuditOptions
+from leanfront.core.compressors import Configuration, Recovery
 from leanfront.core.compressors.exchange.formats import PACKED, format_of
 from leanfront.core.objectives import Measurement
 from leanfront.core.search import Verification
 from leanfront.core.search.attempt import last_training, uncut
 from leanfront.core.storage import AuditRecord
-from leanfront.errors import ArtifactError, NotFoundError, TargetError, UsageError
+from leanfront.errors import ArtifactError, NotFoundError, TargetError
 from leanfront.files import whole
+from leanfront.options import plain, takes
 from leanfront.remote.connection import Connection
 
 if TYPE_CHECKING:
@@ -88,23 +91,14 @@ class RemoteCandidate(searching.Candidate):
         client.work(f"/candidates/{self.id}/verify", timeout=timeout)
         return self.verification()
 
-    def recover(
-        self,
-        epochs: int = 3,
-        *,
-        minutes: float | None = None,
-        seed: int = 0,
-        timeout: float | None = None,
-        **settings: Any,
-    ) -> RemoteCandidate:
-        """Have a worker recover the candidate, and return the result; see `leanfront.Candidate.recover`.
+    @takes(Recovery, RecoveryLimit, network=True, omit=("epochs",))
+    def recover(self, epochs: int = 3, *, timeout: float | None = None, **options: Any) -> RemoteCandidate:
+        """Have a worker train the candidate, and wait for the outcome; see `leanfront.Candidate.recover`.
 
         Args:
             epochs: passes over the training split.
-            minutes: time limit of the training.
-            seed: seed of every random choice.
-            timeout: seconds to wait for the worker; None waits for ever.
-            settings: not supported by a server; must be empty.
+            timeout: seconds to wait for the worker; None for ever.
+            options: see `leanfront.core.compressors.Recovery`, and ``minutes``.
 
         Returns:
             The recovered candidate, or this one if nothing was gained.
@@ -114,19 +108,17 @@ class RemoteCandidate(searching.Candidate):
             UsageError: the candidate cannot be recovered, or a value is invalid.
             LeanfrontError: the training failed.
         """
-        if settings:
-            raise UsageError(f"{', '.join(sorted(settings))}: a server takes epochs, minutes and seed")
         client, path = self._server(), f"/candidates/{self.id}"
-        wanted = {"epochs": epochs, "seed": seed, "minutes": minutes}
-        body = {name: value for name, value in wanted.items() if value is not None}
+        body = plain({"epochs": epochs, **options}, Recovery, RecoveryLimit)
         client.work(f"{path}/recover", timeout=timeout, json=body)
         found = [candidate_of(each, client) for each in client.get(f"{path}/recoveries").json()]
-        asked = settings_of(epochs, seed)
+        asked = settings_of({name: value for name, value in body.items() if name != "minutes"})
         # The settings of a training that ran out of time include the number of its steps.
         own = [each for each in found if last_training(each) == asked]
         own = own or [each for each in found if uncut(last_training(each)) == asked]
         return own[-1] if own and own[-1].state == "complete" else self
 
+    @takes(AuditOptions, network=True)
     def audit(
         self,
         *,
@@ -142,7 +134,7 @@ class RemoteCandidate(searching.Candidate):
         """
         client, path = self._server(), f"/candidates/{self.id}/audits"
         names = [kinds] if isinstance(kinds, str) else list(kinds)
-        client.work(path, timeout=timeout, wait=wait, json={"kinds": names, **options})
+        client.work(path, timeout=timeout, wait=wait, json={"kinds": names, **plain(options, AuditOptions)})
         return [AuditRecord(**client.get(f"{path}/{kind}").json()) for kind in (names if wait else ())]
 
     def audits(self) -> list[AuditRecord]:

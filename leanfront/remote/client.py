@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from leanfront.core.search import SearchOptions
 from leanfront.core.storage import AuditRecord
+from leanfront.options import plain, takes
 from leanfront.remote.candidate import RemoteCandidate, candidate_of
 from leanfront.remote.connection import Connection
 from leanfront.remote.search import PAGE, RemoteSearch
@@ -24,43 +25,21 @@ class Client(Connection):
         found: list[dict[str, str]] = self.get("/targets").json()
         return found
 
-    def search(
-        self,
-        target: str,
-        *,
-        name: str | None = None,
-        objectives: Sequence[str] | str | None = None,
-        bits: Sequence[int] | None = None,
-        metrics: Sequence[str] = (),
-        **options: Any,
-    ) -> RemoteSearch:
-        """Queue a search, which a worker of the server drives; see `RemoteSearch.wait`.
+    @takes(SearchOptions, network=True)
+    def search(self, target: str, *, name: str | None = None, **options: Any) -> RemoteSearch:
+        """Queue a search; a worker of the server drives it (`RemoteSearch.wait`).
 
         Args:
             target: name of a registered target.
-            name: name of the search; None lets the server derive one from the target's.
-            objectives: names of the objectives: costs and metrics.
-            bits: weight bit-widths to choose from.
-            metrics: extra metrics to measure on every fully evaluated candidate.
-            options: ``trials``, ``minutes``, ``criterion``, ``method``, ``sparsity``, ``activation_bits``,
-                ``sampler``, ``seed``, ``samples``, ``false_elimination``, ``latency_backend``, ``latency_threads``,
-                ``latency_batch``, ``recover``, ``recover_minutes``, as `leanfront.search` takes them.
+            name: name of the search; the server makes one from the target's name when None.
+            options: see `leanfront.core.search.SearchOptions`.
 
         Raises:
             NameTakenError: a search of that name exists.
             UsageError: a value is invalid; the message names it.
         """
-        if isinstance(objectives, str):
-            objectives = [part.strip() for part in objectives.split(",")]
-        body = {
-            "target": target,
-            "name": name,
-            "objectives": None if objectives is None else list(objectives),
-            "bits": None if bits is None else list(bits),
-            "metrics": list(metrics) or None,
-            **options,
-        }
-        answer = self.send("POST", "/searches", json={k: v for k, v in body.items() if v is not None})
+        body = {"target": target, **plain({"name": name, **options}, SearchOptions)}
+        answer = self.send("POST", "/searches", json=body)
         return RemoteSearch(self, answer.json()["name"])
 
     def open_search(self, name: str) -> RemoteSearch:

@@ -12,10 +12,12 @@ from urllib.parse import quote
 import httpx2
 
 from leanfront.actions.audit_request import DEFAULT_KINDS
+from leanfront.core.audit import AuditOptions
 from leanfront.core.objectives import Budget, Measurement, Selection
 from leanfront.core.search import SearchRecord
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, LeanfrontError, StorageError
+from leanfront.options import plain, takes
 from leanfront.remote.candidate import RemoteCandidate, candidate_of
 from leanfront.remote.connection import ENDED, Connection
 from leanfront.remote.errors import error_of
@@ -71,7 +73,7 @@ class RemoteSearch:
         own = {name: found[name] for name in known}
         own["objectives"] = tuple(found["objectives"])
         own["dense"] = tuple(Measurement.from_json(each) for each in found["dense"])
-        own["settings"] = {"trials": found["goal"], "registered": found["registered"]}
+        own["settings"] = {"options": {"trials": found["goal"]}, "registered": found["registered"]}
         return SearchRecord(**own)
 
     def coverage(self) -> dict[str, Any]:
@@ -201,6 +203,7 @@ class RemoteSearch:
             raise InfeasibleError(infeasible_text(answer), answer)
         return answer.candidate
 
+    @takes(AuditOptions, network=True)
     def audit(
         self,
         *candidates: int,
@@ -216,8 +219,7 @@ class RemoteSearch:
             kinds: kinds of audit, as `leanfront audit` takes them.
             wait: whether to wait for the worker; if not, the audit is only queued, for `audits` to return later.
             timeout: seconds to wait; None waits for ever.
-            options: ``population``, ``models``, ``levels``, ``split``, ``samples``, ``corruptions``, ``severities``,
-                ``gallery``, ``seed``, as `leanfront.SearchResult.audit` takes them.
+            options: see `leanfront.core.audit.AuditOptions`.
 
         Returns:
             As `leanfront.SearchResult.audit`: for each kind, one record per candidate and one of the whole search. An
@@ -229,7 +231,7 @@ class RemoteSearch:
             LeanfrontError: the audit failed.
         """
         names = [kinds] if isinstance(kinds, str) else list(kinds)
-        body = {"kinds": names, "candidates": list(candidates), **options}
+        body = {"kinds": names, "candidates": list(candidates), **plain(options, AuditOptions)}
         self._client.work(f"{self._path}/audits", timeout=timeout, wait=wait, json=body)
         found: list[AuditRecord] = []
         for kind in names if wait else ():

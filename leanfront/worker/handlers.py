@@ -7,23 +7,20 @@ from typing import Any
 
 from leanfront.actions.audit import audit
 from leanfront.actions.audit_request import choose, require_no_paths
+from leanfront.actions.driven_search import drive_search
 from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
 from leanfront.actions.measurer import Measurer
 from leanfront.actions.recovery import recover_one, settings_of
-from leanfront.actions.search_files import keep_weights, keeper
-from leanfront.actions.shelved_files import ShelvedFiles
 from leanfront.actions.stored_search import StoredSearch
 from leanfront.actions.verifier import Verifier
-from leanfront.core import search as searching
 from leanfront.core.audit import AuditOptions
 from leanfront.core.objectives import Budget, Selection
-from leanfront.core.search import Candidate, SearchRecord
+from leanfront.core.search import Candidate, Run, SearchRecord
 from leanfront.core.storage import FrontierStore, Job
 from leanfront.core.storage.jobs import AUDIT, EXPORT, MEASURE, RECOVER, SEARCH, VERIFY
 from leanfront.core.targets import Target, resolve
 from leanfront.core.targets.registry import Registry
 from leanfront.errors import StoppedError, TargetError, UsageError
-from leanfront.locations import open_shelf
 from leanfront.reports.text import attempt_text, infeasible_text, unmeasured_text
 from leanfront.worker.settings import WorkerSettings
 
@@ -46,25 +43,10 @@ def handler(kind: str) -> Callable[[Handler], Handler]:
 
 
 @handler(SEARCH)
-def drive_search(
-    job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
-) -> str | None:
+def drive(job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]) -> str | None:
     """Drive a search from wherever it is."""
-    record = store.search(job.search)
-    target = target_of(record, settings.registry)
-    shelf = open_shelf(store)
-    done = searching.go_on(
-        target,
-        store,
-        job.search,
-        workers=settings.workers,
-        device=settings.device,
-        cluster=settings.cluster,
-        artifact=(record.prepared and record.artifact) or keep_weights(shelf, job.search, target),
-        stop=stop,
-        keep=keeper(shelf),
-        files=ShelvedFiles(store, shelf),
-    )
+    target = target_of(store.search(job.search), settings.registry)
+    done = drive_search(target, store, job.search, Run(place=settings, stop=stop))
     return None if done.state == "running" else done.message
 
 
@@ -104,7 +86,7 @@ def recover_candidate(
     attempt = recover_one(
         _stored(job, store, settings).recoverer(settings.device),
         parent,
-        settings_of(**wanted),
+        settings_of(wanted),
         minutes,
         stop=stop,
     )
@@ -117,7 +99,7 @@ def audit_candidates(
 ) -> str | None:
     """Audit the job's candidate, those it names, or some of the frontier; stopped, the next claim goes on there."""
     wanted = dict(job.parameters)
-    kinds, options = list(wanted["kinds"]), AuditOptions.from_json(wanted.get("options", {}))
+    kinds, options = list(wanted["kinds"]), AuditOptions.read(wanted.get("options", {}))
     require_no_paths(options)
     ids = wanted.get("candidates", ()) if job.candidate is None else [job.candidate]
     chosen = choose(store, job.search, map(int, ids), options)

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from leanfront.core.search.options import SearchOptions
+from leanfront.core.search import Place
 from leanfront.core.storage.jobs import LEASE_SECONDS
 from leanfront.core.targets.registry import Registry
+from leanfront.options import option
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
-    """Settings of a worker.
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(Place):
+    """Settings of a worker: where it evaluates, what it may load, and how long it claims a job.
 
     Args:
         registry: targets registered by the operator.
-        workers: number of processes that evaluate.
-        device: device of the models: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        cluster: address of a Dask scheduler to use instead of processes.
-        lease: duration of a job's lease in seconds.
 
     Raises:
         UsageError: a value is invalid or unavailable here.
     """
 
-    registry: Registry = field(default_factory=Registry)
-    workers: int = 1
-    device: str = "auto"
-    cluster: str | None = None
-    lease: float = LEASE_SECONDS
-
-    def __post_init__(self) -> None:
-        SearchOptions(workers=self.workers, device=self.device, cluster=self.cluster)
+    registry: Registry = field(default_factory=Registry, kw_only=False)
+    lease: float = option(
+        LEASE_SECONDS, "Seconds for which a job is claimed.", least=1, most=3600, local=True
+    )

@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from leanfront.core.compressors import Compressor, Configuration
 from leanfront.core.objectives import METRICS, minimisation, nondominated, resolve
 from leanfront.core.objectives.metrics import metrics_of
-from leanfront.core.search import Candidate, SearchOptions, SpaceOptions, start
+from leanfront.core.search import Candidate, Place, Run, SearchOptions, SpaceOptions, start
 from leanfront.core.search import resume as resume_search
 from leanfront.core.search.driver import objective_values
 from leanfront.core.search.evaluation import Evaluator
@@ -41,7 +42,7 @@ def _story(store: FrontierStore, name: str) -> list[tuple[object, ...]]:
 
 def test_search_end_to_end(tiny: Target, store: FrontierStore) -> None:
     reports = []
-    record = start(tiny, store, "a", SearchOptions(trials=40), report=reports.append)
+    record = start(tiny, store, "a", SearchOptions(trials=40), Run(report=reports.append))
     assert record.state == "done"
     assert record.trials == 40
     assert record.fingerprint == tiny.fingerprint
@@ -62,7 +63,7 @@ def test_search_end_to_end(tiny: Target, store: FrontierStore) -> None:
 
 
 def test_stored_measurements_are_those_of_the_rebuilt_module(tiny: Target, store: FrontierStore) -> None:
-    start(tiny, store, "a", SearchOptions(trials=25, space=SpaceOptions(criterion="taylor")))
+    start(tiny, store, "a", SearchOptions(trials=25, criterion="taylor"))
     prepared = prepare(tiny, SpaceOptions())
     evaluator = Evaluator(tiny, prepared.structure)
     for candidate in itertools.islice(store.candidates("a"), 8):
@@ -103,7 +104,7 @@ def test_interrupted_search_resumes_like_an_uninterrupted_one(
 ) -> None:
     start(tiny, store, "whole", SearchOptions(trials=40, sampler="auto"))
     with pytest.raises(KeyboardInterrupt):
-        start(tiny, store, "parts", SearchOptions(trials=40, sampler="auto"), report=_StopAt(stop))
+        start(tiny, store, "parts", SearchOptions(trials=40, sampler="auto"), Run(report=_StopAt(stop)))
     assert store.search("parts").state == "cancelled"
     assert store.search("parts").trials == stop
     record = resume_search(tiny, store, "parts")
@@ -119,7 +120,7 @@ def test_resume_reaches_further(tiny: Target, store: FrontierStore) -> None:
 
 
 def test_duplicates_are_answered_from_the_store(tiny: Target, store: FrontierStore) -> None:
-    options = SearchOptions(trials=60, space=SpaceOptions(bits=(2, 8)), sampler="random")
+    options = SearchOptions(trials=60, bits=(2, 8), sampler="random")
     tight = dataclasses.replace(options)
     start(tiny, store, "a", tight)
     trials = store.trials("a")
@@ -149,7 +150,7 @@ def test_pool_gives_the_same_measurements(tiny: Target, store: FrontierStore) ->
     # Without races: whom a candidate races against depends on who came back first.
     options = SearchOptions(trials=30, sampler="random", false_elimination=0.0)
     start(tiny, store, "alone", options)
-    start(tiny, store, "pool", dataclasses.replace(options, workers=2))
+    start(tiny, store, "pool", options, Run(place=Place(workers=2)))
     alone = {c.configuration.digest: c for c in store.candidates("alone")}
     pool = {c.configuration.digest: c for c in store.candidates("pool")}
     # A random sampler draws by trial number alone, so both try the same configurations.
@@ -171,7 +172,11 @@ def test_dying_pool_processes_are_replaced(
     target = resolve_target(f"{tiny_file}:dies")
     # Without costs the search begins at the dense end of the space, where nothing is cut.
     record = start(
-        target, store, "a", SearchOptions(trials=4, workers=2, objectives=("accuracy", "cross_entropy"))
+        target,
+        store,
+        "a",
+        SearchOptions(trials=4, objectives=("accuracy", "cross_entropy")),
+        Run(place=Place(workers=2)),
     )
     assert record.state == "done"
     assert record.trials == 4
@@ -253,13 +258,13 @@ def test_other_objectives(tiny: Target, store: FrontierStore, objectives: tuple[
 @pytest.mark.parametrize(
     "space",
     [
-        SpaceOptions(sparsity="unstructured", criterion="fisher"),
-        SpaceOptions(sparsity="2:4", activation_bits="search"),
-        SpaceOptions(bits=(8, 16, 32), activation_bits="8", criterion="lamp"),
+        {"sparsity": "unstructured", "criterion": "fisher"},
+        {"sparsity": "2:4", "activation_bits": "search"},
+        {"bits": (8, 16, 32), "activation_bits": "8", "criterion": "lamp"},
     ],
 )
-def test_other_spaces(tiny: Target, store: FrontierStore, space: SpaceOptions) -> None:
-    start(tiny, store, "a", SearchOptions(trials=15, space=space))
+def test_other_spaces(tiny: Target, store: FrontierStore, space: dict[str, Any]) -> None:
+    start(tiny, store, "a", SearchOptions(trials=15, **space))
     candidates = list(store.candidates("a", failed=True))
     assert all(c.state != "failed" for c in candidates), [c.reason for c in candidates]
 
@@ -281,7 +286,7 @@ def test_target_is_never_touched(tiny: Target, store: FrontierStore) -> None:
     before = {name: tensor.clone() for name, tensor in tiny.model.state_dict().items()}
     compressor = Compressor(tiny)
     compressor.materialise(Configuration(channels={"conv1": 3}, weight_bits={"conv2": 2}))
-    start(tiny, store, "a", SearchOptions(trials=5, space=SpaceOptions(criterion="fisher")))
+    start(tiny, store, "a", SearchOptions(trials=5, criterion="fisher"))
     after = tiny.model.state_dict()
     assert all((after[name] == tensor).all() for name, tensor in before.items())
 

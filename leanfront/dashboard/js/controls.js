@@ -15,7 +15,7 @@ import { field, select } from "./ui.js";
  * @returns {{element: Element, value: function(): *, refuse: function(string): void, focus: function(): void}}
  *   `value` returns null if nothing was entered; `refuse` shows an error, or clears it with ""
  */
-export function control(name, schema, { title = named(name), text = String, required = false } = {}) {
+export function control(name, schema, { title = schema.title ?? named(name), text = String, required = false } = {}) {
   const whole = { ...schema, ...schema.anyOf?.find(({ type }) => type !== "null") };
   const kind = KINDS.find(({ fits }) => fits(whole));
   // The document is written in Markdown.

@@ -58,10 +58,11 @@ async def audit_search(service: Ours, name: SearchName, wanted: SearchAuditReque
 def _queue_many(service: Service, name: str, wanted: SearchAuditRequest) -> Job:
     record = service.store.search(name)
     require_auditable([_named(service, number, each) for number, each in enumerate(wanted.candidates)], name)
+    parameters = wanted.parameters()
     alone = all(KINDS[kind].alone for kind in wanted.kinds)
-    if not (alone or wanted.candidates or wanted.levels or record.frontier_size):
+    if not (alone or wanted.candidates or parameters["options"]["levels"] or record.frontier_size):
         raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name levels")
-    return service.store.jobs.queue(AUDIT, name, parameters=wanted.parameters())
+    return service.store.jobs.queue(AUDIT, name, parameters=parameters)
 
 
 def _named(service: Service, number: int, identifier: int) -> Candidate:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
+from leanfront.actions.space_bounds import bounded
 from leanfront.core.search import SearchRecord, queued
 from leanfront.core.storage import FrontierStore, require_name
 from leanfront.core.storage.jobs import SEARCH
@@ -47,7 +48,7 @@ async def create(request: Request, service: Ours, wanted: SearchRequest) -> Resp
 
 def _create(store: FrontierStore, registry: Registry, wanted: SearchRequest) -> tuple[str, dict[str, Any]]:
     reference = _reference(registry, wanted.target)
-    options = wanted.options()
+    options = bounded(store, wanted.options(), files=False)
     if wanted.name is not None:
         _require_name(wanted.name)
         record = store.create_search(queued(wanted.name, reference, options, registered=wanted.target))

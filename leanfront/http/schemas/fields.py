@@ -1,14 +1,18 @@
-"""Fields that several nouns share, and those that are made of known names."""
+"""Fields that several nouns share, and fields made from options."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model
+from pydantic_core import PydanticCustomError
+
+from leanfront.options import Option, Options, shown
 
 T = TypeVar("T")
-LARGEST_EPOCHS = 100_000
+M = TypeVar("M", bound=BaseModel)
+AnyOptions = TypeVar("AnyOptions", bound=Options)
 FRONTIER_VERSION: Any = Field(
     description="Grows with every change of the frontier, and of what is measured.", examples=[12]
 )
@@ -38,3 +42,46 @@ def each_once(values: list[T], known: Collection[T] | None = None) -> list[T]:
 def names_of(known: Iterable[str]) -> dict[str, Any]:
     """What the document says of a list of such names."""
     return {"items": {"type": "string", "enum": list(known)}, "uniqueItems": True}
+
+
+def with_options(*sources: type[Options]) -> Callable[[type[M]], type[M]]:
+    """Add a field to a request for every option that users of other machines may give."""
+
+    def decorate(model: type[M]) -> type[M]:
+        own: dict[str, Any] = {
+            name: (
+                Annotated[Any, PlainValidator(_reader(each)), WithJsonSchema(_schema(each))],
+                Field(default=each.default),
+            )
+            for source in sources
+            for name, each in shown(source, network=True).items()
+        }
+        return create_model(
+            model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **own
+        )
+
+    return decorate
+
+
+def options_in(request: BaseModel, source: type[AnyOptions]) -> AnyOptions:
+    """The options that a request gives. Raises `UsageError`."""
+    return source.read(given_in(request, source))
+
+
+def given_in(request: BaseModel, source: type[Options]) -> dict[str, Any]:
+    """The values of a request for the options of a class, by name."""
+    return {name: getattr(request, name) for name in shown(source, network=True)}
+
+
+def _reader(each: Option) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        try:
+            return each.read(value, strict=True)
+        except ValueError as error:
+            raise PydanticCustomError("option", "{text}", {"text": str(error)}) from None
+
+    return read
+
+
+def _schema(each: Option) -> dict[str, Any]:
+    return {"title": each.name.replace("_", " ").capitalize(), **each.schema()}

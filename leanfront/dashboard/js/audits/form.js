@@ -3,19 +3,6 @@
 import { control, isDefault } from "../controls.js";
 import { h } from "../dom.js";
 
-const ALL = ["candidates", "levels", "split"];
-const COMPARED = ["population", "models"];
-const CORRUPTED = ["samples", "corruptions", "severities"];
-/** Kind -> the options it uses besides the common ones. */
-const OWN = {
-  classes: COMPARED,
-  exemplars: [...COMPARED, "gallery"],
-  robustness: CORRUPTED,
-  limits: ["criterion", "method", "samples", "corruptions"],
-  bounds: ["samples"],
-  geometry: ["criteria", ...CORRUPTED],
-};
-
 /**
  * The options of several kinds.
  * @param {Array<string>} kinds
@@ -28,9 +15,11 @@ export async function form(kinds, single) {
   if (!answer.ok) throw new Error("the options could not be read");
   const { schemas } = (await answer.json()).components;
   const { properties } = schemas[single ? "AuditRequest" : "SearchAuditRequest"];
-  const names = new Set([...ALL, ...kinds.flatMap((kind) => OWN[kind] ?? [])]);
-  const known = [...names].filter((name) => name in properties);
-  const controls = known.map((name) => [name, control(name, properties[name])]);
+  // An option names the kinds that read it; one without kinds is for all.
+  const read = ({ "x-kinds": own }) => own === undefined || kinds.some((kind) => own.includes(kind));
+  const controls = Object.entries(properties)
+    .filter(([name, schema]) => name !== "kinds" && read(schema))
+    .map(([name, schema]) => [name, control(name, schema)]);
   const element = h("form", { class: "options", on: { submit: (event) => event.preventDefault() } });
   element.append(...controls.map(([, each]) => each.element));
   return {

@@ -8,13 +8,6 @@ import { show } from "../ui.js";
 
 /** Fields that most searches are told; all others are behind a fold, with good values already. */
 const FIRST = ["target", "name", "trials", "minutes", "recover", "objectives"];
-const TITLES = {
-  minutes: "Minutes at most",
-  recover: "Epochs of recovery",
-  recover_minutes: "Minutes of recovery",
-  bits: "Weight bits",
-  metrics: "Further metrics",
-};
 const NAMED = ["objectives", "metrics"];
 
 /**
@@ -62,7 +55,7 @@ function form({ properties, required }, targets, started) {
   const controls = new Map(
     Object.entries(schemas).map(([name, schema]) => [
       name,
-      control(name, schema, { title: TITLES[name], text: texts[name], required: required.includes(name) }),
+      control(name, schema, { text: texts[name], required: required.includes(name) }),
     ]),
   );
   const elements = (names) => names.map((name) => controls.get(name).element);

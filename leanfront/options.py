@@ -1,0 +1,431 @@
+"""Options: one definition of each (type, bounds, default, help), from which every face is made.
+
+A class of options is a frozen dataclass that derives from `Options` and whose fields are made by `option`. Python
+signatures (`takes`), click options (`leanfront/cli/options.py`), request schemas (`leanfront/http/schemas`), the
+dashboard's forms, which read these schemas, and docs/reference.md all read `options_of`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self, TypeVar
+
+from leanfront.errors import LeanfrontError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+Known = Iterable[Any] | Callable[[], Iterable[Any]]
+_WIDTH = 118
+_KNOWN: dict[type[Options], Mapping[str, Option]] = {}
+_JSON = {int: "integer", float: "number", str: "string", bool: "boolean"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Args:
+        name: name in Python; the command line writes ``--name`` with hyphens, HTTP the name as it is.
+        kind: type of the value, or of each of its elements: int, float, str or bool; dict for anything else.
+        many: whether the value is a sequence of such elements.
+        optional: whether None is a value.
+        default: value when nothing is given.
+        help: one or two sentences; other options are named in backticks.
+        least, above, most, below: bounds of each number; `above` and `below` are excluded.
+        known: names or numbers to choose from: a collection, which may grow, or a function that returns one.
+        closed: whether other values than the `known` ones are refused here.
+        canonical: replaces an element before it is checked; raises ValueError where it cannot.
+        fewest, longest: bounds of the length of a sequence, or of a text.
+        unique: whether no element may be given twice.
+        title: label in forms; made from the name when None.
+        metavar: placeholder of the value in the help of a command.
+        local: whether only a user of this machine may give it: it names a file, a device or processes.
+        hidden: whether no face shows it: it is set by code.
+        kinds: kinds of audit that read it; empty for all.
+        examples: values to show in documentation.
+    """
+
+    name: str
+    kind: type
+    many: bool
+    optional: bool
+    default: Any
+    help: str
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    known: Known | None = None
+    closed: bool = True
+    canonical: Callable[[Any], Any] | None = None
+    fewest: int | None = None
+    longest: int | None = None
+    unique: bool = True
+    title: str | None = None
+    metavar: str | None = None
+    local: bool = False
+    hidden: bool = False
+    kinds: tuple[str, ...] = ()
+    examples: tuple[Any, ...] = ()
+
+    @property
+    def choices(self) -> tuple[Any, ...] | None:
+        """Values to choose from; None when they are not listed."""
+        if self.known is None:
+            return None
+        return tuple(self.known() if callable(self.known) else self.known)
+
+    @property
+    def flag(self) -> str:
+        """Name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def description(self) -> str:
+        """What a value must be, in words: ``a whole number from 1 to 100``."""
+        if self.many:
+            return f"a sequence of {self._length} values, each {self._element}"
+        return self._element
+
+    @property
+    def _length(self) -> str:
+        return f"{self.fewest or 0} to {self.longest}" if self.longest else f"{self.fewest or 0} or more"
+
+    @property
+    def _element(self) -> str:
+        if self.choices is not None:
+            return f"one of {', '.join(map(str, self.choices))}"
+        if self.kind is str:
+            longest = f" of at most {self.longest:,} characters" if self.longest and not self.many else ""
+            return f"a text{longest}"
+        what = {int: "a whole number", float: "a finite number", bool: "true or false"}.get(
+            self.kind, "an object"
+        )
+        bounds = _between(self.least, self.above, self.most, self.below)
+        return f"{what} {bounds}".rstrip()
+
+    def read(self, value: Any, *, strict: bool = False) -> Any:
+        """The value as it is kept: sequences become tuples, numbers get their type.
+
+        Args:
+            value: what a user gave.
+            strict: whether types are those of JSON: no text for a sequence or a number.
+
+        Raises:
+            ValueError: it cannot be used; the message names the option and what it must be.
+        """
+        if value is None and self.optional:
+            return None
+        if self.kind is dict:
+            return value
+        if not self.many:
+            found = self._one(value, strict)
+            if self.kind is str and not (self.fewest or 0) <= len(found) <= (self.longest or math.inf):
+                raise self._refusal(value)
+            return found
+        if isinstance(value, str) and not strict:
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise self._refusal(value)
+        elements = tuple(self._one(each, strict) for each in value)
+        if not (self.fewest or 0) <= len(elements) <= (self.longest or math.inf):
+            raise ValueError(
+                f"{self.name} must be a sequence of {self._length} values, not of {len(elements)}"
+            )
+        if self.unique and len(set(elements)) < len(elements):
+            twice = next(each for each in elements if elements.count(each) > 1)
+            raise ValueError(f"{self.name} names {twice} more than once; name each once")
+        return elements
+
+    def _one(self, value: Any, strict: bool) -> Any:
+        if self.kind is str:
+            if not isinstance(value, str):
+                raise self._refusal(value)
+        elif self.kind is bool:
+            if not isinstance(value, bool):
+                raise self._refusal(value)
+        else:
+            value = self._number(value, strict)
+        if self.canonical is not None:
+            value = self.canonical(value)
+        if self.closed and self.choices is not None and value not in self.choices:
+            raise ValueError(
+                f"unknown {self.name.replace('_', ' ')} {value!r}; choose from {', '.join(map(str, self.choices))}"
+            )
+        return value
+
+    def _number(self, value: Any, strict: bool) -> Any:
+        given = value
+        if isinstance(value, str) and not strict:
+            try:
+                value = float(value) if self.kind is float else int(value)
+            except ValueError:
+                raise self._refusal(given) from None
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise self._refusal(given)
+        number: Any = value
+        if self.kind is int and not isinstance(number, Integral) and not float(number).is_integer():
+            raise self._refusal(given)
+        value = self.kind(number)
+        if not (
+            (self.kind is int or math.isfinite(value))
+            and (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        ):
+            raise self._refusal(given)
+        return value
+
+    def _refusal(self, value: Any) -> ValueError:
+        return ValueError(f"{self.name} must be {self.description}, not {value!r:.100}")
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of the option, with default and description."""
+        element: dict[str, Any] = {"type": _JSON[self.kind]}
+        bounds = {
+            "minimum": self.least,
+            "exclusiveMinimum": self.above,
+            "maximum": self.most,
+            "exclusiveMaximum": self.below,
+        }
+        element |= {key: value for key, value in bounds.items() if value is not None}
+        if self.many:
+            if self.choices is not None:
+                element["enum"] = list(self.choices)
+            own: dict[str, Any] = {"type": "array", "items": element, "uniqueItems": self.unique}
+            own |= {"minItems": self.fewest} if self.fewest else {}
+            own |= {"maxItems": self.longest} if self.longest else {}
+        else:
+            own = element
+            own |= {"minLength": self.fewest} if self.fewest else {}
+            own |= {"maxLength": self.longest} if self.longest else {}
+        if self.optional:
+            own = {"anyOf": [own, {"type": "null"}]}
+        if self.choices is not None and not self.many:
+            own["enum"] = [*self.choices, *([None] if self.optional else [])]
+        default = list(self.default) if isinstance(self.default, tuple) else self.default
+        own |= {"default": default, "description": self.help}
+        own |= {"title": self.title} if self.title else {}
+        own |= {"examples": list(self.examples)} if self.examples else {}
+        # No keyword of JSON schema: forms read it.
+        return own | ({"x-kinds": list(self.kinds)} if self.kinds else {})
+
+
+def _between(least: float | None, above: float | None, most: float | None, below: float | None) -> str:
+    """Bounds in words: ``from 1 to 100``, ``of at least 1``, ``above 0 and below 1``."""
+    if least is not None and most is not None and least == most:
+        return f"{least:,}"
+    if least is not None and most is not None:
+        return f"from {_short(least)} to {_short(most)}"
+    words = [
+        f"{word} {_short(bound)}"
+        for word, bound in (("at least", least), ("above", above), ("at most", most), ("below", below))
+        if bound is not None
+    ]
+    return ("of " if words and words[0].startswith("at") else "") + " and ".join(words)
+
+
+def _short(number: float) -> str:
+    return f"{int(number):,}" if float(number).is_integer() else f"{number:g}"
+
+
+def option(default: Any, help: str, **about: Any) -> Any:
+    """A field of a class of options.
+
+    Args:
+        default: value when nothing is given.
+        help: one or two sentences; other options are named in backticks.
+        about: further attributes of `Option`.
+    """
+    metadata = {"option": {"help": help, **about}}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata, hash=False)
+    return field(default=default, metadata=metadata)
+
+
+def same(options: type[Options], name: str, **about: Any) -> Any:
+    """A field like an option of another class, whose default is None unless another is given."""
+    metadata = next(each.metadata for each in fields(options) if each.name == name)
+    said = {**metadata["option"], **about}
+    return option(said.pop("default", None), **said)
+
+
+def options_of(source: type[Options]) -> Mapping[str, Option]:
+    """The options of a class by name, its own before those of its parents."""
+    if source not in _KNOWN:
+        _KNOWN[source] = types.MappingProxyType(_options(source))
+    return _KNOWN[source]
+
+
+def _options(source: type[Options]) -> dict[str, Option]:
+    hints = typing.get_type_hints(source)
+    inherited = {each.name for base in source.__bases__ if base is not Options for each in fields(base)}
+    found = {}
+    for each in sorted(fields(source), key=lambda each: each.name in inherited):
+        if "option" not in each.metadata:
+            continue
+        kind, many, optional = _kind(hints[each.name])
+        default = {} if callable(each.default_factory) else each.default
+        found[each.name] = Option(each.name, kind, many, optional, default, **each.metadata["option"])
+    return found
+
+
+def shown(source: type[Options], *, network: bool = False) -> dict[str, Option]:
+    """The options of a class that a face shows.
+
+    Args:
+        source: class of options.
+        network: whether the face is one for other machines, whose users may not name files or processes here.
+    """
+    return {
+        name: each
+        for name, each in options_of(source).items()
+        if not each.hidden and not (network and each.local)
+    }
+
+
+def _kind(hint: Any) -> tuple[type, bool, bool]:
+    """Type of the value or its elements, whether there are several, and whether None is one."""
+    optional = False
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        rest = [each for each in typing.get_args(hint) if each is not type(None)]
+        optional, hint = len(rest) < len(typing.get_args(hint)), rest[0]
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True, optional
+    return (hint if hint in _JSON else dict), False, optional
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of the classes of options: checks every value when an object is made.
+
+    Raises:
+        UsageError: a value cannot be used; the message names the option and what it must be.
+    """
+
+    _error: ClassVar[type[LeanfrontError]] = UsageError
+    _context: ClassVar[str] = ""
+    """What messages begin with."""
+
+    def __post_init__(self) -> None:
+        for name, each in options_of(type(self)).items():
+            try:
+                value = each.read(getattr(self, name))
+            except ValueError as error:
+                raise self._error(f"{self._context}{error}") from None
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Self:
+        """Options from what a user gave by name, or from what `to_json` wrote.
+
+        Raises:
+            UsageError: an unknown name, with the one that was probably meant, or a value that cannot be used.
+        """
+        _require_known(given, options_of(cls), cls)
+        return cls(**given)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready dictionary of all options."""
+        values = {name: getattr(self, name) for name in options_of(type(self))}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def changed(self) -> dict[str, Any]:
+        """JSON-ready dictionary of the options that differ from their defaults."""
+        known = options_of(type(self))
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name in known
+            if (value := getattr(self, name)) != known[name].default
+        }
+
+
+def divided(given: Mapping[str, Any], *sources: type[Options]) -> tuple[Any, ...]:
+    """An object of each class, made from options that a user gave by name.
+
+    Raises:
+        UsageError: a name that none of the classes has, or a value that cannot be used.
+    """
+    known = {name: each for source in sources for name, each in options_of(source).items()}
+    _require_known(given, known, sources[0])
+    return tuple(
+        source(**{name: value for name, value in given.items() if name in options_of(source)})
+        for source in sources
+    )
+
+
+def _require_known(given: Iterable[str], known: Mapping[str, Option], source: type[Options]) -> None:
+    for name in given:
+        if name not in known:
+            shown = [each for each, about in known.items() if not about.hidden]
+            close = difflib.get_close_matches(str(name), shown, 1)
+            meant = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(shown)}"
+            raise source._error(f"{source._context}unknown option '{name}'; {meant}")
+
+
+def plain(given: Mapping[str, Any], *sources: type[Options]) -> dict[str, Any]:
+    """JSON-ready values of options given by name, without those that are None.
+
+    They are not checked: the machine they are sent to knows what it can do.
+    """
+    known = {name: each for source in sources for name, each in options_of(source).items()}
+    found = {name: value for name, value in given.items() if value is not None}
+    for name, value in found.items():
+        if name in known and known[name].many:
+            parts = value.split(",") if isinstance(value, str) else value
+            found[name] = [part.strip() if isinstance(part, str) else part for part in parts]
+    return found
+
+
+def takes(*sources: type[Options], network: bool = False, omit: Collection[str] = ()) -> Callable[[F], F]:
+    """Decorate a function that takes options as ``**options``, so that its signature and its docstring list them.
+
+    The line ``options: ...`` of the docstring is replaced by a line for each option.
+
+    Args:
+        sources: classes of the options.
+        network: whether only options are taken that users of other machines may give.
+        omit: names of options that the function declares itself.
+    """
+    found = {
+        name: each
+        for source in sources
+        for name, each in shown(source, network=network).items()
+        if name not in omit
+    }
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [
+            each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        further = [inspect.Parameter(name, keyword, default=each.default) for name, each in found.items()]
+        function.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
+        if function.__doc__:
+            lines = function.__doc__.split("\n")
+            place = next(i for i, line in enumerate(lines) if line.strip().startswith("options: "))
+            indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
+            lines[place : place + 1] = [_line(each, indent) for each in found.values()]
+            function.__doc__ = "\n".join(lines)
+        return function
+
+    return decorate
+
+
+def _line(each: Option, indent: str) -> str:
+    """The entry of an option in a docstring."""
+    text = each.help if each.help[1:2].isupper() else each.help[:1].lower() + each.help[1:]
+    if each.choices is not None:
+        text += f" Choices: {', '.join(f'``{one}``' for one in each.choices)}."
+    return textwrap.fill(
+        f"{each.name}: {text}", _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    "
+    )
