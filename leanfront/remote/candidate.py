@@ -127,7 +127,13 @@ class RemoteCandidate(searching.Candidate):
         timeout: float | None = None,
         **options: Any,
     ) -> list[AuditRecord]:
-        """Have a worker audit the candidate; see `RemoteSearch.audit` for arguments and errors.
+        """Have a worker audit the candidate against the dense model; raises as `RemoteSearch.audit`.
+
+        Args:
+            kinds: kinds of audit, as `leanfront audit` takes them.
+            wait: whether to wait for the worker; if not, the audit is only queued, for `audits` to return later.
+            timeout: seconds to wait; None waits for ever.
+            options: see `leanfront.core.audit.AuditOptions`.
 
         Returns:
             One record per kind about this candidate; an empty list if `wait` is false.
