@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 DEPTHS = (20, 32, 44, 56)
 """Depths of the CIFAR-10 ResNets."""
 CIFAR_RESNET_EPOCHS, TORCHVISION_EPOCHS = 60, 90
-"""Default number of epochs of a training from scratch."""
+"""Default numbers of epochs of training from scratch: with CIFAR-10's own files a third of the 64,000 steps of He et
+al.; for torchvision its own number for ResNets."""
 RETRAINING = {
     "epochs": "epochs of training from scratch for a population, default {epochs}",
     "device": "device of that training: cpu, cuda or cuda:1; default cuda if available",
