@@ -144,7 +144,7 @@ def test_choosing(page: Page, showcase: str) -> None:
     expect(first.locator("td")).to_have_count(4)
     field.fill(str(ids[4]))
     field.press("Enter")
-    expect(page.locator("#said")).to_contain_text("4 candidates at most")
+    expect(page.locator("#said")).to_contain_text("At most 4 candidates")
     expect(chosen(page)).to_have_count(4)
     page.get_by_role("button", name=f"Remove candidate {ids[1]}").click()
     expect(chosen(page)).to_have_text([f"candidate {each}" for each in (ids[0], ids[2], ids[3])])
