@@ -433,7 +433,7 @@ class Recoverer:
 
     def _promotion_text(self, done: Sequence[Candidate], error: float | None) -> str:
         better = [child for child in done if child.state == "complete"]
-        said = f"{len(done)} candidates trained on, {len(better)} of them gained"
+        said = f"{len(done)} candidates recovered, {len(better)} of them gained"
         gains = [gain for child in better if (gain := gain_of(child)) is not None]
         if gains:
             before, after = (self._volume(self._front(stage), log2=True) for stage in ("before", "after"))

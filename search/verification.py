@@ -91,7 +91,7 @@ class Verification:
     def broken_text(self) -> str:
         """The broken claims as a sentence."""
         broken = "; ".join(claim.text for claim in self.broken)
-        return f"what is claimed of candidate {self.candidate} does not hold: {broken}"
+        return f"claims about candidate {self.candidate} do not hold: {broken}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the VERIFICATION object of the command line and the API."""

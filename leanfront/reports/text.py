@@ -123,8 +123,8 @@ def latency_text(table: Mapping[str, Any]) -> str:
     )
     return (
         f"Latency: {batch} in {place['backend']} {place['release']} on {threads} of {place['processor']}; predicted "
-        f"from {table['configurations']} measured configurations, off by {errors['median']:.1%} in the median and "
-        f"{errors['worst']:.1%} at worst on those it was not fitted to."
+        f"from {table['configurations']} measured configurations; median error {errors['median']:.1%}, largest "
+        f"error {errors['worst']:.1%} on held-out configurations."
     )
 
 
@@ -303,7 +303,7 @@ def verifications_text(verifications: Sequence[Verification]) -> str:
         [
             table(["candidate", "claims", "verified", "does not hold"], rows),
             "",
-            f"{held} of {len(verifications)} candidates hold what is claimed of them",
+            f"{held} of {len(verifications)} candidates pass verification",
         ]
     )
 
@@ -323,7 +323,7 @@ def attempt_text(attempt: Attempt) -> str:
     if attempt.error is not None:
         return f"candidate {parent} could not be recovered: {attempt.error}"
     if own is None:
-        return f"candidate {parent}: no time was left to learn anything"
+        return f"candidate {parent}: there was no time left for training"
     known = " (found, not trained again)" if attempt.found else ""
     if own.state != "complete":
         return f"candidate {parent}: {own.reason}{known}"

@@ -77,7 +77,7 @@ def _require_name(name: str) -> None:
     try:
         require_name(name)
         if name in (".", ".."):
-            raise UsageError(f"a search cannot be named {name!r}: no address could hold that")
+            raise UsageError(f"a search cannot be named {name!r}: the name cannot be part of a URL")
     except UsageError as error:
         raise Problem("invalid", str(error), [{"pointer": "#/name", "detail": str(error)}]) from None
 
