@@ -35,7 +35,9 @@ def error_of(answer: httpx2.Response) -> LeanfrontError:
         problem = answer.json()
         kind, detail = str(problem["type"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
-        return LeanfrontError(f"{answer.url} answered {answer.status_code} without problem details of this API")
+        return LeanfrontError(
+            f"{answer.url} answered {answer.status_code} without problem details of this API"
+        )
     error = ERRORS.get(kind.removeprefix(TYPE), LeanfrontError)
     return error(
         detail if issubclass(error, UsageError | NotFoundError) else f"{problem.get('title')}: {detail}"

@@ -39,7 +39,7 @@ def test_a_search_that_recovers(target: Target, tmp_path: Path, tiny: Target) ->
     tried = FrontierStore(url).recovered("a")
     assert 0 < len(tried) <= 8
     assert record.message is not None
-    assert f"{len(tried)} candidates trained on" in record.message
+    assert f"{len(tried)} candidates recovered" in record.message
     assert record.hypervolume == pytest.approx(_volume(result, "after"))
     assert record.hypervolume > _volume(result, "before")
     # More trials: the frontier still has what was recovered, and what was tried is not tried again.

@@ -175,7 +175,7 @@ def test_a_search_that_recovers_is_given_back_and_taken_up(
     )
     assert whole == parted
     assert store.search("whole").message == store.search("parted").message
-    assert "candidates trained on" in (store.search("whole").message or "")
+    assert "candidates recovered" in (store.search("whole").message or "")
     assert check(any_url, open_shelf(store).folder).ok
 
 
