@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "resume": (
         "leanfront.cli.resume:resume",
-        "Go on with a search that was stopped, killed, or should run longer.",
+        "Resume a search that was stopped or killed, or that should run longer.",
     ),
     "search": ("leanfront.cli.search:search", "Search compressed versions of TARGET and keep the frontier."),
     "searches": ("leanfront.cli.searches:searches", "List the searches of a database."),
