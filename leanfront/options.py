@@ -116,7 +116,7 @@ class Option:
 
         Args:
             value: what a user gave.
-            strict: whether types are those of JSON: no text for a sequence or a number.
+            strict: whether a text with commas is refused for a sequence.
 
         Raises:
             ValueError: it cannot be used; the message names the option and what it must be.
@@ -126,15 +126,15 @@ class Option:
         if self.kind is dict:
             return value
         if not self.many:
-            found = self._one(value, strict)
+            found = self._one(value)
             if self.kind is str and not (self.fewest or 0) <= len(found) <= (self.longest or math.inf):
                 raise self._refusal(value)
             return found
         if isinstance(value, str) and not strict:
-            value = [part.strip() for part in value.split(",") if part.strip()]
+            value = [self._parsed(part.strip()) for part in value.split(",") if part.strip()]
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise self._refusal(value)
-        elements = tuple(self._one(each, strict) for each in value)
+        elements = tuple(self._one(each) for each in value)
         if not (self.fewest or 0) <= len(elements) <= (self.longest or math.inf):
             raise ValueError(
                 f"{self.name} must be a sequence of {self._length} values, not of {len(elements)}"
@@ -144,7 +144,7 @@ class Option:
             raise ValueError(f"{self.name} names {twice} more than once; name each once")
         return elements
 
-    def _one(self, value: Any, strict: bool) -> Any:
+    def _one(self, value: Any) -> Any:
         if self.kind is str:
             if not isinstance(value, str):
                 raise self._refusal(value)
@@ -152,7 +152,7 @@ class Option:
             if not isinstance(value, bool):
                 raise self._refusal(value)
         else:
-            value = self._number(value, strict)
+            value = self._number(value)
         if self.canonical is not None:
             value = self.canonical(value)
         if self.closed and self.choices is not None and value not in self.choices:
@@ -161,13 +161,14 @@ class Option:
             )
         return value
 
-    def _number(self, value: Any, strict: bool) -> Any:
+    def _parsed(self, text: str) -> Any:
+        try:
+            return self.kind(text)
+        except ValueError:
+            raise self._refusal(text) from None
+
+    def _number(self, value: Any) -> Any:
         given = value
-        if isinstance(value, str) and not strict:
-            try:
-                value = float(value) if self.kind is float else int(value)
-            except ValueError:
-                raise self._refusal(given) from None
         if isinstance(value, bool) or not isinstance(value, Real):
             raise self._refusal(given)
         number: Any = value
@@ -412,7 +413,11 @@ def takes(*sources: type[Options], network: bool = False, omit: Collection[str] 
         function.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
         if function.__doc__:
             lines = function.__doc__.split("\n")
-            place = next(i for i, line in enumerate(lines) if line.strip().startswith("options: "))
+            place = next(
+                (number for number, line in enumerate(lines) if line.strip().startswith("options: ")), None
+            )
+            if place is None:
+                raise TypeError(f"the docstring of {function.__qualname__} has no line 'options: ...'")
             indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
             lines[place : place + 1] = [_line(each, indent) for each in found.values()]
             function.__doc__ = "\n".join(lines)

@@ -26,7 +26,7 @@ def shares(**limits: Any) -> st.SearchStrategy[float]:
 
 SETTINGS = st.builds(
     Recovery,
-    epochs=st.integers(1, 10**6),
+    epochs=st.integers(1, 10**5),
     seed=st.integers(0, 2**31 - 1),
     optimiser=st.sampled_from(["adamw", "sgd", "own"]),
     learning_rate=st.none() | shares(max_value=100, exclude_min=True),

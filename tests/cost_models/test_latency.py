@@ -135,9 +135,9 @@ def test_torch_gets_its_threads_back() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"backend": "tensorrt"}, "unknown latency backend 'tensorrt'; choose from onnxruntime, torch"),
-        ({"threads": 0}, "the latency threads must be 1 to 1024, not 0"),
-        ({"batch": 5000}, "the latency batch must be 1 to 4096, not 5000"),
+        ({"backend": "tensorrt"}, "unknown backend 'tensorrt'; choose from onnxruntime, torch"),
+        ({"threads": 0}, "threads must be a whole number from 1 to 1,024, not 0"),
+        ({"batch": 5000}, "batch must be a whole number from 1 to 4,096, not 5000"),
     ],
 )
 def test_options_that_cannot_be(given: dict[str, Any], message: str) -> None:

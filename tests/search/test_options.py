@@ -45,7 +45,7 @@ def test_a_search_trains_with_its_own_seed() -> None:
         ({"recover": 0}, "recover must be a whole number from 1 to 100,000, not 0"),
         ({"recover": 3_000_000_000}, "recover must be a whole number from 1 to 100,000, not 3000000000"),
         ({"recover_minutes": 2.0}, "say how many"),
-        ({"recover": 1, "recover_minutes": 0.0}, "a finite number of at most 100,000 and above 0"),
+        ({"recover": 1, "recover_minutes": 0.0}, "a finite number above 0 and at most 100,000, not 0.0"),
         ({"recover": 1, "recover_minutes": float("nan")}, "must be a finite number"),
         ({"recover": 1, "recover_minutes": float("inf")}, "must be a finite number"),
         ({"trials": True}, "trials must be a whole number"),

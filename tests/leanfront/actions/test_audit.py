@@ -57,7 +57,7 @@ def test_what_is_found_is_stored(own: str, pictured: Target) -> None:
     for each in result.audits(first):
         assert each.release == leanfront.__version__
         assert each.document["version"] == f"candidate {first}"
-        assert AuditOptions.from_json(each.parameters).models == 2
+        assert AuditOptions.read(each.parameters).models == 2
         assert each.document in [record.document for record in found]
     # And the metrics that belong to it are measured, beside what it had.
     for candidate in (result.candidate(first), result.candidate(second)):

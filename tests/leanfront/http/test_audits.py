@@ -304,7 +304,7 @@ def test_candidates_that_cannot_be_audited(client: httpx2.Client, store: Frontie
     assert [kind for kind, _ in store.jobs.counts() if kind == AUDIT] == [AUDIT]
     job = store.jobs.claim("someone", [AUDIT])
     assert job is not None
-    assert AuditOptions.from_json(job[0].parameters["options"]).levels == ("pruning",)
+    assert AuditOptions.read(job[0].parameters["options"]).levels == ("pruning",)
     assert not set(PATHS) & set(job[0].parameters["options"])
 
 

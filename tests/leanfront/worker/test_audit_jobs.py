@@ -185,7 +185,7 @@ def test_measuring_stops_between_two_candidates(store: FrontierStore) -> None:
 def test_what_a_worker_cannot_audit_is_failed_with_the_reason(store: FrontierStore, tmp_path: Path) -> None:
     for kinds, options, words in (
         (["beauty"], {}, "unknown kind of audit: beauty"),
-        (["classes"], {"models": 0}, "a population has 1 to"),
+        (["classes"], {"models": 0}, "models must be a whole number"),
         (["classes"], {"colour": "red"}, "colour"),
         (["classes"], {"population": "trained"}, "'pictured' cannot be trained anew"),
         (["robustness"], {"shift": str(tmp_path)}, "'shift' names files"),

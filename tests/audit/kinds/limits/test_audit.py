@@ -122,7 +122,7 @@ def test_a_search_keeps_to_the_limits_of_a_file(
     assert CliRunner().invoke(main, [*arguments, "1.5"]).exit_code == 2
     assert CliRunner().invoke(main, [*arguments, "0.05"]).exit_code == 0
     store, bounds = FrontierStore(url), bounds_of(found, accuracy_drop=0.05)
-    assert SpaceOptions.from_json(store.search("b").settings["space"]).bounds == bounds
+    assert SpaceOptions.read(store.search("b").settings["space"]).bounds == bounds
     for candidate in store.candidates("b"):
         for name, bound in bounds.items():
             kept = candidate.configuration.channels.get(name)
