@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -165,11 +166,11 @@ class Connection:
         if job["state"] != "done":
             raise LeanfrontError(f"job {job['id']} ({job['kind']}) has {job['state']}: {job['message']}")
 
-    def stream(self, path: str, place: str | None) -> Any:
+    def stream(self, path: str, place: str | None) -> AbstractContextManager[httpx2.EventSource]:
         """A stream of events behind a place, as a context."""
-        headers = {"Accept": "text/event-stream"} | ({} if place is None else {"Last-Event-ID": place})
+        headers = {} if place is None else {"Last-Event-ID": place}
         # A stream lives as long as its signs of life come.
-        return self._http.stream("GET", path, headers=headers, timeout=httpx2.Timeout(60.0))
+        return self._http.sse(path, headers=headers, timeout=60.0)
 
     def _lost(self, error: Exception) -> StorageError:
         return StorageError(

@@ -273,7 +273,8 @@ class RemoteSearch:
         place, failures = after, 0
         while True:
             try:
-                with self._client.stream(f"{self._path}/events", place) as answer:
+                with self._client.stream(f"{self._path}/events", place) as source:
+                    answer = source.response
                     if answer.status_code == 204:
                         return
                     if not answer.is_success:
@@ -281,9 +282,15 @@ class RemoteSearch:
                         if answer.status_code != 503 or failures + 1 >= ATTEMPTS:
                             raise error_of(answer)
                     else:
-                        for event in _events(answer.iter_lines()):
+                        for sent in source:
+                            if not sent.data:
+                                continue  # It only says when to reconnect.
                             failures = 0
-                            place = event.id or place
+                            # An event without an id has that of the one before.
+                            before, place = place, sent.id or place
+                            event = Event(
+                                sent.event, json.loads(sent.data), None if place == before else place
+                            )
                             yield event
                             if event.kind == "state" and event.data["state"] in ENDED:
                                 return
@@ -324,15 +331,3 @@ def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
     return {f"max_{name}": repr(value) for name, value in budget.maximum.items()} | {
         f"min_{name}": repr(value) for name, value in budget.minimum.items()
     }
-
-
-def _events(lines: Iterator[str]) -> Iterator[Event]:
-    found: dict[str, str] = {}
-    for line in lines:
-        if line:
-            name, _, value = line.partition(":")
-            found[name] = value.removeprefix(" ")
-            continue
-        if "data" in found:
-            yield Event(found.get("event", "message"), json.loads(found["data"]), found.get("id"))
-        found = {}
