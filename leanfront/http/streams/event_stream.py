@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
+from starlette.requests import ClientDisconnect
 
 from leanfront.http.streams.hub import Hub
 
@@ -54,7 +55,7 @@ class EventStream(StreamingResponse):
         try:
             async with aclosing(self._events):
                 await super().__call__(scope, receive, send_in_time)
-        except OSError:
+        except (OSError, ClientDisconnect):
             pass  # The client has left or accepts nothing (`TimeoutError`); the server closes the connection.
         finally:
             self._hub.leave()
