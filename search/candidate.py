@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.objectives.measurement import Measurement
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
-"""Of a search."""
 ENDED = ("done", "failed", "cancelled")
-"""States in which nobody drives it, unless it is queued again."""
+"""States of a search or job that nobody drives, unless it is queued again."""
+STATES = ("queued", "running", *ENDED)
+"""States of a search or job."""
 CANDIDATE_STATES = ("complete", "failed", "stopped")
-STAGES = ("before", "after")
-"""Of a frontier: among the candidates before recovery, or among all, the recovered ones too."""
+Stage = Literal["before", "after"]
+"""Stage of a frontier: among the candidates before recovery, or among all, the recovered ones too."""
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from leanfront.core.search import ENDED as SEARCH_ENDED
+from leanfront.core.search import ENDED
 from leanfront.errors import ArtifactError, LeanfrontError, StorageError, UsageError
 from leanfront.remote.errors import error_of
 from leanfront.remote.retries import ATTEMPTS, pause
 from leanfront.version import __version__
-
-ENDED = (*SEARCH_ENDED, "deleted")
-"""States of a search or a job that do not change by themselves."""
 
 
 class Connection:

@@ -13,11 +13,11 @@ import httpx2
 
 from leanfront.actions.audit_request import DEFAULT_KINDS
 from leanfront.core.objectives import Budget, Measurement, Selection
-from leanfront.core.search import SearchRecord
+from leanfront.core.search import ENDED, SearchRecord
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, LeanfrontError, StorageError
 from leanfront.remote.candidate import RemoteCandidate, candidate_of
-from leanfront.remote.connection import ENDED, Connection
+from leanfront.remote.connection import Connection
 from leanfront.remote.errors import error_of
 from leanfront.remote.retries import ATTEMPTS, pause
 from leanfront.reports.rows import Candidates
@@ -292,7 +292,7 @@ class RemoteSearch:
                                 sent.event, json.loads(sent.data), None if place == before else place
                             )
                             yield event
-                            if event.kind == "state" and event.data["state"] in ENDED:
+                            if event.kind == "state" and event.data["state"] in (*ENDED, "deleted"):
                                 return
             except httpx2.TransportError as error:
                 if failures + 1 >= ATTEMPTS:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from leanfront.actions.measured_selection import MOST_MEASURED
 from leanfront.core.objectives import STRATEGIES, Budget
+from leanfront.core.search.candidate import Stage
 from leanfront.errors import UsageError
 from leanfront.http.queries import MOST_LIMITS
 from leanfront.http.schemas.fields import one_of
@@ -48,9 +49,7 @@ class MeasureRequest(BaseModel):
         examples=[{"accuracy": 0.9}],
     )
     strategy: str = one_of(STRATEGIES, "How to choose among those within the limits.", "accuracy")
-    stage: Literal["before", "after"] = Field(
-        default="after", description="Among the candidates `before` recovery, or `after`."
-    )
+    stage: Stage = Field(default="after", description="Among the candidates `before` recovery, or `after`.")
     most: int = Field(
         MOST_MEASURED,
         description="Candidates to measure, the most accurate first; each is an evaluation.",

@@ -1,5 +1,6 @@
 /** How to audit: the options that the API's own document tells, with its defaults. */
 
+import { openapi } from "../api.js";
 import { control, isDefault } from "../controls.js";
 import { h } from "../dom.js";
 
@@ -24,9 +25,7 @@ const OWN = {
  *   defaults, or null where something cannot be sent
  */
 export async function form(kinds, single) {
-  const answer = await fetch("/openapi.json");
-  if (!answer.ok) throw new Error("the options could not be read");
-  const { schemas } = (await answer.json()).components;
+  const { schemas } = (await openapi()).components;
   const { properties } = schemas[single ? "AuditRequest" : "SearchAuditRequest"];
   const names = new Set([...ALL, ...kinds.flatMap((kind) => OWN[kind] ?? [])]);
   const known = [...names].filter((name) => name in properties);

@@ -1,6 +1,6 @@
 /** What there is besides the candidates: measurements to choose, strategies, bounds. */
 
-import { get, path } from "../api.js";
+import { get, openapi, path } from "../api.js";
 
 /** Columns that a search has, by what is measured of its dense model and of some of its frontier. */
 export async function measured(name, dense) {
@@ -17,8 +17,7 @@ export function costsOf(dense) {
 
 /** Names of the strategies, as the API's own document lists them. */
 export async function strategies() {
-  const answer = await fetch("/openapi.json");
-  const { parameters } = (await answer.json()).paths["/api/v1/searches/{name}/select"].get;
+  const { parameters } = (await openapi()).paths["/api/v1/searches/{name}/select"].get;
   return parameters.find(({ name }) => name === "strategy").schema.enum;
 }
 
