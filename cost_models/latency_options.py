@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from leanfront.deferred import Deferred
-from leanfront.errors import UsageError
+from leanfront.options import Options, option
 
 if TYPE_CHECKING:
     from leanfront.core.compressors.compressor import Compressed
     from leanfront.core.cost_models.profile import Profile
-
-LARGEST_BATCH, LARGEST_THREADS = 4096, 1024
 
 
 class RunMaker(Protocol):
@@ -53,45 +51,10 @@ BACKENDS: dict[str, Backend] = {
 """Backends by name. A new one is an entry here, and a class."""
 
 
-@dataclass(frozen=True)
-class LatencyOptions:
-    """Where and how latency is measured.
+@dataclass(frozen=True, kw_only=True)
+class LatencyOptions(Options):
+    """Where and how latency is measured: a backend, and the threads and inputs of one run."""
 
-    Args:
-        backend: one of `BACKENDS`.
-        threads: that one run may use.
-        batch: inputs of one run.
-
-    Raises:
-        UsageError: a value cannot be used.
-    """
-
-    backend: str = "onnxruntime"
-    threads: int = 1
-    batch: int = 1
-
-    def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise UsageError(f"unknown latency backend '{self.backend}'; choose from {', '.join(BACKENDS)}")
-        for name, value, most in (
-            ("threads", self.threads, LARGEST_THREADS),
-            ("batch", self.batch, LARGEST_BATCH),
-        ):
-            if not 1 <= value <= most:
-                raise UsageError(f"the latency {name} must be 1 to {most}, not {value}")
-
-    @classmethod
-    def of(cls, backend: str | None, threads: int | None, batch: int | None) -> LatencyOptions | None:
-        """What a user said, defaults for the rest; None where nothing was said."""
-        said = {"backend": backend, "threads": threads, "batch": batch}
-        given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
-        return cls(**given) if given else None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> LatencyOptions:
-        """Read what `to_json` wrote."""
-        return cls(**data)
+    backend: str = option("onnxruntime", "Runtime in which latency is measured.", known=BACKENDS)
+    threads: int = option(1, "Threads of one run.", least=1, most=1024)
+    batch: int = option(1, "Inputs of one run.", least=1, most=4096)

@@ -1,4 +1,4 @@
-"""Recovering stored candidates, for the command line, Python and workers alike."""
+"""Recovery of stored candidates, for the command line, Python and workers."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Report = Callable[[RecoveryProgress], None]
 
 
 def _untold(progress: RecoveryProgress) -> None:
-    """For recoveries of which nobody is told how far they are."""
+    """Ignore the progress of a recovery."""
 
 
 def settings_of(epochs: int, seed: int = 0, **others: Any) -> Recovery:
-    """Settings of a training as a user says them.
+    """Return the settings of a training, from options as a user gives them.
 
     Args:
         epochs: passes over the training split.
-        seed: of everything random.
-        others: further ones of `leanfront.core.compressors.Recovery`; those that are None have their default.
+        seed: seed of every random choice.
+        others: other fields of `leanfront.core.compressors.Recovery`; None means the default.
 
     Raises:
-        UsageError: one that there is not, or a value that cannot be used.
+        UsageError: a field is unknown or its value is invalid.
     """
     given = {name: value for name, value in others.items() if value is not None}
     try:
@@ -42,7 +42,7 @@ def settings_of(epochs: int, seed: int = 0, **others: Any) -> Recovery:
 
 
 def require_minutes(minutes: float | None) -> None:
-    """Refuse a time that is none. Raises `UsageError`."""
+    """Refuse a time that is not positive. Raises `UsageError`."""
     if minutes is not None and not 0 < minutes < float("inf"):
         raise UsageError(f"minutes must be positive, not {minutes}")
 
@@ -56,19 +56,19 @@ def recover_one(
     report: Report = _untold,
     stop: Callable[[], bool] = lambda: False,
 ) -> Attempt:
-    """Recover a candidate.
+    """Recover one candidate.
 
     Args:
-        recoverer: of its search.
-        candidate: stored.
-        settings: of the training.
-        minutes: that it may take.
-        report: told after every step.
-        stop: asked often; once true the training is left with a checkpoint.
+        recoverer: recoverer of its search.
+        candidate: a stored candidate.
+        settings: settings of the training.
+        minutes: time limit.
+        report: called after every step.
+        stop: called often; when it returns true, the training stops and leaves a checkpoint.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; a checkpoint is left, from which the same call goes on.
-        LeanfrontError: it cannot be recovered.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint is left, from which the same call continues.
+        LeanfrontError: the candidate cannot be recovered.
     """
     require_minutes(minutes)
     seconds = None if minutes is None else 60 * minutes
@@ -93,7 +93,7 @@ def recover_many(
     most: int | None = None,
     report: Report = _untold,
 ) -> list[Attempt]:
-    """Recover candidates, the most promising first; arguments and errors as `Recoverer.promote` and `recover_one`."""
+    """Recover candidates, the most promising first; see `Recoverer.promote` and `recover_one`."""
     require_minutes(minutes)
     with interruptible() as asked:
         return list(
@@ -102,7 +102,7 @@ def recover_many(
 
 
 def prediction_json(recoverer: Recoverer, settings: Recovery) -> dict[str, Any]:
-    """How well gains of such trainings were predicted so far: outcomes, and the error with each left out."""
+    """Return how well gains were predicted so far: number of outcomes, and leave-one-out error."""
     from leanfront.core.search import Predictor
 
     predictor = Predictor(recoverer.outcomes(settings))

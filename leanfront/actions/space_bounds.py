@@ -1,4 +1,4 @@
-"""Bounds of a search space from an audit of limits: a stored one, or one in a file."""
+"""Bounds of a search space, from a stored audit of limits or one in a file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ KIND = "limits"
 
 
 def read_bounds(store: FrontierStore, source: str, accuracy_drop: float) -> dict[str, dict[str, float]]:
-    """The bounds that `leanfront.core.search.SpaceOptions` takes.
+    """Read bounds for `leanfront.core.search.SpaceOptions`.
 
     Args:
-        store: where searches are.
-        source: name of a search whose model was audited by ``limits``; or, ending in ``.json``, a file: what
-            ``leanfront audit NAME --kind limits --json`` printed, one AUDIT object of it, or its document.
-        accuracy_drop: largest loss of accuracy of one layer or channel group alone.
+        store: store of the searches.
+        source: name of a search with an audit ``limits``; or a ``.json`` file with the output of
+            ``leanfront audit NAME --kind limits --json``, one AUDIT object of it, or its document.
+        accuracy_drop: largest loss of accuracy that one layer or channel group alone may cause.
 
     Raises:
-        UsageError: the file cannot be read or is none of these, or the drop is out of range.
-        NotFoundError: no such search, or it was not audited so.
+        UsageError: the file cannot be read or is none of these, or `accuracy_drop` is out of range.
+        NotFoundError: there is no such search or it has no such audit.
     """
     if not source.endswith(".json"):
         return bounds_of(store.audit(source, KIND).document, accuracy_drop=accuracy_drop)

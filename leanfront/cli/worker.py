@@ -15,11 +15,13 @@ from leanfront.errors import UsageError
 
 
 @click.command()
-@click.option("--target", "targets", metavar="NAME=TARGET", multiple=True, help="A target of the operator's.")
-@click.option("--targets", "targets_file", type=Path, metavar="FILE.toml", help="A file of such targets.")
+@click.option("--target", "targets", metavar="NAME=TARGET", multiple=True, help="Target to register.")
+@click.option(
+    "--targets", "targets_file", type=Path, metavar="FILE.toml", help="File of targets to register."
+)
 @place_options
-@click.option("--lease", default=LEASE_SECONDS, show_default=True, help="Seconds a job is claimed for.")
-@click.option("--once", is_flag=True, help="End when the queue is empty.")
+@click.option("--lease", default=LEASE_SECONDS, show_default=True, help="Seconds for which a job is claimed.")
+@click.option("--once", is_flag=True, help="Exit when the queue is empty.")
 @database_option
 def worker(
     targets: tuple[str, ...],
@@ -29,7 +31,7 @@ def worker(
     database: str | None,
     **where: Any,
 ) -> None:
-    """Take queued jobs and drive them, until stopped (Ctrl-C or SIGTERM)."""
+    """Run queued jobs until stopped (Ctrl-C or SIGTERM)."""
     from leanfront.core.targets.registry import Registry
     from leanfront.locations import open_store
     from leanfront.worker.runner import Runner, stopped_by_signals

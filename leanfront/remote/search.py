@@ -1,4 +1,4 @@
-"""Searches of a server: the verbs of `leanfront.SearchResult`, done by a worker there."""
+"""Searches on a server: the methods of `leanfront.SearchResult`, run by a worker there."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from leanfront.reports.rows import Candidates
 from leanfront.reports.text import infeasible_text
 
 PAGE = 1000
-"""Members of a list that are asked for at once."""
+"""Number of list entries requested at once."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a search.
+    """An event of a search.
 
     Args:
         kind: ``trial``, ``frontier`` or ``state``.
-        data: what is told of it.
-        id: where a stream goes on behind it; None where only the trials before it count.
+        data: content of the event.
+        id: position after which a stream can continue; None if only earlier trials have one.
     """
 
     kind: str
@@ -43,11 +43,11 @@ class Event:
 
 
 class RemoteSearch:
-    """A search on a server: its frontier and the answers to budget queries.
+    """A search on a server: its frontier and answers to budget queries.
 
     Args:
-        client: of the server.
-        name: of the search.
+        client: connection to the server.
+        name: name of the search.
     """
 
     def __init__(self, client: Connection, name: str) -> None:
@@ -59,13 +59,13 @@ class RemoteSearch:
         return f"RemoteSearch({self.name!r} of {self._client.url})"
 
     def state(self) -> dict[str, Any]:
-        """State and progress, as the server tells them. Raises `NotFoundError`."""
+        """Return the state and progress as the server reports them. Raises `NotFoundError`."""
         found: dict[str, Any] = self._client.get(self._path).json()
         return found
 
     @property
     def record(self) -> SearchRecord:
-        """The search as stored now; of its settings only the wanted number of trials and its target's name."""
+        """Return the stored search; its settings have only the number of trials and the target's name."""
         found = self.state()
         known = {field.name for field in fields(SearchRecord)} & set(found)
         own = {name: found[name] for name in known}
@@ -75,20 +75,20 @@ class RemoteSearch:
         return SearchRecord(**own)
 
     def coverage(self) -> dict[str, Any]:
-        """What of the model the search can compress. Raises `NotFoundError` until a worker has looked."""
+        """Return which parts of the model the search can compress. Raises `NotFoundError` until it is loaded."""
         found: dict[str, Any] = self._client.get(f"{self._path}/coverage").json()
         return found
 
     def frontier(
         self, *, weak: bool = False, stage: str = "after", order_by: str = "memory", **limits: Any
     ) -> Candidates[RemoteCandidate]:
-        """Nondominated candidates within limits, cheapest memory first.
+        """Return nondominated candidates within limits, smallest memory first.
 
         Args:
-            weak: the weakly nondominated ones too.
-            stage: among the candidates ``before`` recovery, or ``after``: the recovered ones too.
-            order_by: an objective, or something measured on the frontier: best first.
-            limits: as `leanfront.Budget.of` takes them.
+            weak: also return weakly nondominated candidates.
+            stage: ``before`` recovery, or ``after``, with recovered candidates.
+            order_by: an objective or another measurement of the frontier to order by, best first.
+            limits: limits, as `leanfront.Budget.of` takes them.
         """
         parameters = {**_limits(limits), "stage": stage, "order_by": order_by, "limit": PAGE}
         if weak:
@@ -97,18 +97,19 @@ class RemoteSearch:
         return Candidates(candidate_of(each, self._client) for page in pages for each in page["candidates"])
 
     def columns(self, *names: str) -> dict[str, Any]:
-        """All candidates, failed and stopped ones too, in lists of one length, by id.
+        """Return all candidates, including failed and stopped ones, as lists of equal length, by id.
 
         Args:
-            names: measurements, each a ``name`` (of the validation split, or a cost) or ``name:split``; without any,
-                the objectives.
+            names: measurements, each a ``name`` (a cost, or a value on the validation split) or ``name:split``; the
+                objectives if empty.
 
         Returns:
-            ``ids``, ``trials``, ``states``, ``on_frontier``, ``parents``, and ``columns``: of each name its ``unit``,
-            ``value``, ``low`` and ``high``.
+            ``ids``, ``trials``, ``states``, ``on_frontier``, ``parents``, and ``columns``, which maps each name to
+            its
+                ``unit``, ``value``, ``low`` and ``high``.
 
         Raises:
-            UsageError: neither a candidate nor the dense model has it measured.
+            UsageError: a name is measured neither on a candidate nor on the dense model.
         """
         parameters = {"limit": 10 * PAGE} | ({"columns": ",".join(names)} if names else {})
         first, *rest = self._client.pages(f"{self._path}/candidates", parameters)
@@ -122,10 +123,10 @@ class RemoteSearch:
         return found
 
     def progress(self, points: int = 60) -> dict[str, Any]:
-        """How the frontier grew: ``trials``, and by then ``hypervolume``, ``hypervolume_log2``, ``frontier_size``.
+        """Return how the frontier grew: ``trials``, ``hypervolume``, ``hypervolume_log2``, ``frontier_size``.
 
         Args:
-            points: places along the trials at most, 2 to 200.
+            points: largest number of places along the trials, 2 to 200.
         """
         found: dict[str, Any] = self._client.get(f"{self._path}/progress", {"points": points}).json()
         return found
@@ -142,16 +143,16 @@ class RemoteSearch:
         timeout: float | None = None,
         **limits: Any,
     ) -> Selection[RemoteCandidate]:
-        """The whole answer to a budget query; arguments as `leanfront.SearchResult.selection` takes them.
+        """Return the whole answer to a budget query; see `leanfront.SearchResult.selection` for other arguments.
 
         Args:
-            measure: candidates at most on which a worker measures what is limited and was not measured, where the
-                answer names some; without, none: that is work for a worker.
-            timeout: seconds to wait for it; None for ever.
+            measure: largest number of candidates on which a worker measures limited metrics that are missing, if such
+                candidates could be a better answer; by default none is measured.
+            timeout: seconds to wait for the worker; None waits for ever.
 
         Raises:
-            TimeoutError: no worker has measured by then.
-            LeanfrontError: they cannot be measured.
+            TimeoutError: no worker measured them in time.
+            LeanfrontError: the candidates cannot be measured.
         """
         parameters: dict[str, Any] = {**_limits(limits), "stage": stage, "strategy": strategy}
         if order is not None:
@@ -190,10 +191,10 @@ class RemoteSearch:
         )
 
     def select(self, **limits: Any) -> RemoteCandidate:
-        """The candidate to ship within a budget.
+        """Return the candidate to ship within a budget.
 
         Raises:
-            InfeasibleError: no candidate holds it; the message names the nearest and the binding limit.
+            InfeasibleError: no candidate is within it; the message names the nearest one and the binding limit.
         """
         answer = self.selection(**limits)
         if not answer.feasible or answer.candidate is None:
@@ -208,23 +209,23 @@ class RemoteSearch:
         timeout: float | None = None,
         **options: Any,
     ) -> list[AuditRecord]:
-        """Have a worker audit candidates against the dense model, and wait for what it finds.
+        """Have a worker audit candidates against the dense model, and return the audits.
 
         Args:
-            candidates: ids; without any, and without `levels`, some that are spread over the frontier.
-            kinds: of audits, as `leanfront audit` takes them.
-            wait: for the worker; without, the audit is only queued, and `audits` tells later what it found.
-            timeout: seconds to wait; None for ever.
+            candidates: ids; by default, if `levels` is not given either, members spread over the frontier.
+            kinds: kinds of audit, as `leanfront audit` takes them.
+            wait: whether to wait for the worker; if not, the audit is only queued, for `audits` to return later.
+            timeout: seconds to wait; None waits for ever.
             options: ``population``, ``models``, ``levels``, ``split``, ``samples``, ``corruptions``, ``severities``,
                 ``gallery``, ``seed``, as `leanfront.SearchResult.audit` takes them.
 
         Returns:
-            As `leanfront.SearchResult.audit`: of each kind a record a candidate, and one of the search as a whole.
-            Nothing where it is not waited for.
+            As `leanfront.SearchResult.audit`: for each kind, one record per candidate and one of the whole search. An
+                empty list if `wait` is false.
 
         Raises:
-            TimeoutError: no worker is done by then.
-            UsageError: an unknown kind or option, or candidates that cannot be audited so.
+            TimeoutError: no worker finished in time.
+            UsageError: a kind or option is unknown, or the candidates cannot be audited with these options.
             LeanfrontError: the audit failed.
         """
         names = [kinds] if isinstance(kinds, str) else list(kinds)
@@ -239,7 +240,7 @@ class RemoteSearch:
         return found
 
     def audits(self, candidate: int | None = None) -> list[AuditRecord]:
-        """What was audited of a candidate, or of the search as a whole. Raises `NotFoundError`."""
+        """Return the stored audits of a candidate, or of the whole search. Raises `NotFoundError`."""
         rows = self._client.get(f"{self._place(candidate)}/audits").json()
         return [self._audit(row["kind"], candidate) for row in rows]
 
@@ -250,25 +251,25 @@ class RemoteSearch:
         return self._path if candidate is None else f"/candidates/{candidate}"
 
     def cancel(self) -> None:
-        """Ask it to stop; its trials stay."""
+        """Ask the search to stop; its trials are kept."""
         self._client.send("POST", f"{self._path}/cancel", repeat=True)
 
     def resume(self) -> None:
-        """Queue it again after it was cancelled or has failed. Raises `BusyError` while it is queued or driven."""
+        """Queue a cancelled or failed search again. Raises `BusyError` while it is queued or running."""
         self._client.send("POST", f"{self._path}/resume")
 
     def delete(self) -> None:
-        """Delete it with all that hangs on it. Raises `BusyError` while a process drives it."""
+        """Delete the search and everything that belongs to it. Raises `BusyError` while a process drives it."""
         self._client.send("DELETE", self._path, repeat=True)
 
     def events(self, after: str | None = None) -> Iterator[Event]:
-        """What happens to it, from its first trial or behind a place on, until it ends.
+        """Iterate over events of the search, from its first trial or from the position `after`, until it ends.
 
-        A stream that breaks off is taken up again.
+        A broken stream is resumed.
 
         Raises:
-            NotFoundError: no such search.
-            StorageError: the server has not answered in several attempts.
+            NotFoundError: the search does not exist.
+            StorageError: the server did not answer in several attempts.
         """
         place, failures = after, 0
         while True:
@@ -301,14 +302,14 @@ class RemoteSearch:
             pause(failures)
 
     def wait(self, timeout: float | None = None) -> SearchRecord:
-        """Wait for its end.
+        """Wait until the search ends.
 
         Args:
-            timeout: seconds; None for ever.
+            timeout: seconds to wait; None waits for ever.
 
         Raises:
-            TimeoutError: it has not ended by then.
-            LeanfrontError: it has failed, or was deleted.
+            TimeoutError: it did not end in time.
+            LeanfrontError: it failed or was deleted.
         """
         end = None if timeout is None else time.monotonic() + timeout
         wait = 0.1
@@ -325,7 +326,7 @@ class RemoteSearch:
 
 
 def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits as parameters of an address; what is no limit is refused here, as `Budget.of` does."""
+    """Return limits as query parameters; refuse invalid limits, as `Budget.of` does."""
     measured = (*(limits.get("maximum") or {}), *(limits.get("minimum") or {}))
     budget = Budget.of(**limits, measured=measured)
     return {f"max_{name}": repr(value) for name, value in budget.maximum.items()} | {

@@ -1,4 +1,4 @@
-"""Where and how a worker does its work."""
+"""Settings of a worker."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from leanfront.core.targets.registry import Registry
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Where and how a worker does its work.
+    """Settings of a worker.
 
     Args:
-        registry: the operator's targets.
-        workers: processes that evaluate.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        cluster: address of a Dask scheduler, in the place of processes.
-        lease: seconds for which a job is claimed, and claimed again.
+        registry: targets registered by the operator.
+        workers: number of processes that evaluate.
+        device: device of the models: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        cluster: address of a Dask scheduler to use instead of processes.
+        lease: duration of a job's lease in seconds.
 
     Raises:
-        UsageError: a value cannot be used here.
+        UsageError: a value is invalid or unavailable here.
     """
 
     registry: Registry = field(default_factory=Registry)

@@ -1,4 +1,4 @@
-"""The address of candidates side by side."""
+"""Route for comparing candidates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def compare(
         ),
     ],
 ) -> Response:
-    """Candidates side by side, of one search or several."""
+    """Compare candidates of one search or several, side by side."""
     wanted = [int(part) for part in ids.split(",")]
     if len(set(wanted)) < len(wanted) or not all(1 <= each <= LARGEST_ID for each in wanted):
         raise Problem(

@@ -1,4 +1,4 @@
-"""The addresses of searches: queue, list, look, cancel, delete."""
+"""Routes for searches: queue, list, read, cancel, resume, delete."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
 log = logging.getLogger("leanfront.http")
 
 MOST_NUMBERS = 1_000
-"""Numbers that are tried behind a name that is taken."""
+"""Largest number appended to make a name unique."""
 
 
 @router.post(
@@ -40,7 +40,7 @@ MOST_NUMBERS = 1_000
     },
 )
 async def create(request: Request, service: Ours, wanted: SearchRequest) -> Response:
-    """Queue a search on a registered target; a worker takes it when one is free."""
+    """Queue a search on a registered target; a worker runs it when one is free."""
     name, found = await service.write(_create, service.store, service.registry, wanted)
     return answered(found, 201, {"Location": f"/api/v1/searches/{quote(name, safe='')}"})
 
@@ -60,7 +60,7 @@ def _create(store: FrontierStore, registry: Registry, wanted: SearchRequest) -> 
         try:
             record = store.create_search(queued(name, reference, options, registered=wanted.target))
         except NameTakenError:
-            continue  # by another request, meanwhile
+            continue  # taken by another request meanwhile
         return name, _status(store, record)
     raise NameTakenError(f"there are {MOST_NUMBERS} searches named after '{wanted.target}': choose a name")
 
@@ -101,7 +101,7 @@ def _status(store: FrontierStore, record: SearchRecord) -> dict[str, Any]:
     responses={**problems("storage"), 200: ok("Oldest first", Link='Address of the next page, rel="next".')},
 )
 async def listed(request: Request, service: Ours, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
-    """The searches of the database, oldest first, a page at a time."""
+    """List the searches of the database, oldest first, paginated."""
     place = read_cursor(cursor, "searches")
     after = 0 if place is None else int(place[0])
     found = await service.read(service.store.searches, after=after, limit=limit + 1)
@@ -115,7 +115,7 @@ async def listed(request: Request, service: Ours, limit: Limit = PAGE, cursor: C
 
 @router.get("/{name}", response_model=Search, responses=problems("not-found", "storage"))
 async def one(service: Ours, name: SearchName) -> Response:
-    """A search: its state, its progress, and the job that drives it."""
+    """Return a search: its state, its progress, and the job that drives it."""
     return answered(await service.read(_one, service, name))
 
 
@@ -130,7 +130,7 @@ def _one(service: Service, name: str) -> dict[str, Any]:
     responses=problems("not-found", "storage", body=True),
 )
 async def cancel(service: Ours, name: SearchName) -> Response:
-    """Ask a search to stop: at once while it waits, else when its worker hears of it. Its trials stay."""
+    """Ask a search to stop: at once if it is queued, otherwise when its worker next checks. Its trials are kept."""
     found = await service.write(service.store.jobs.cancel_search, name)
     return answered(found.to_json(), 202)
 
@@ -142,7 +142,7 @@ async def cancel(service: Ours, name: SearchName) -> Response:
     responses=problems("not-found", "busy", "storage", body=True),
 )
 async def resume(service: Ours, name: SearchName) -> Response:
-    """Queue a search again that was cancelled or has failed; it goes on from its trials. 409 while it is driven."""
+    """Queue a cancelled or failed search again; it continues from its trials. 409 while it is running."""
     found = await service.write(service.store.jobs.queue, SEARCH, name)
     return answered(found.to_json(), 202)
 
@@ -154,7 +154,7 @@ async def resume(service: Ours, name: SearchName) -> Response:
     responses=problems("not-found", "busy", "storage", body=True),
 )
 async def delete(service: Ours, name: SearchName) -> Response:
-    """Delete a search with all that hangs on it, files too; 409 while a process drives it: cancel it first."""
+    """Delete a search with everything that belongs to it, including files. 409 while a process drives it."""
     await service.write(_delete, service, name)
     return Response(status_code=204)
 
@@ -164,5 +164,5 @@ def _delete(service: Service, name: str) -> None:
     try:
         service.shelf.discard(files)
     except StorageError as error:
-        # The search is gone all the same: nothing needs them, and a check finds them.
+        # The search is deleted all the same; its files are unneeded, and a check finds them.
         log.warning("files of search %r stay: %s", name, error)

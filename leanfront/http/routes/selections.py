@@ -1,4 +1,4 @@
-"""The addresses of budget queries: which candidate of a search to ship."""
+"""Routes for budget queries: which candidate of a search to ship."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def select(
     strategy: Annotated[
         str,
         Query(
-            description="How to choose among those within the limits.",
+            description="Rule that chooses among the candidates within the limits.",
             max_length=100,
             json_schema_extra={"enum": list(STRATEGIES)},
         ),
@@ -50,13 +50,13 @@ async def select(
     tolerance: Annotated[
         float | None,
         Query(
-            description="lexicographic: a difference, in each objective's unit, that counts as equal.",
+            description="lexicographic: difference that counts as equal, in each objective's unit.",
             ge=0,
             allow_inf_nan=False,
         ),
     ] = None,
 ) -> Response:
-    """Which candidate to ship within a budget; `feasible: false` with the nearest where none holds it."""
+    """Return the candidate to ship within a budget, or `feasible: false` with the nearest one."""
     options = {
         "order": None if order is None else tuple(part.strip() for part in order.split(",")),
         "tolerance": limits.tolerances or tolerance,
@@ -75,7 +75,7 @@ async def select(
 async def knee(
     request: Request, service: Ours, name: SearchName, limits: Limits, stage: Stage = "after"
 ) -> Response:
-    """The candidate beyond which more cost buys little: `select` with the strategy `knee`."""
+    """Return the candidate beyond which more cost gains little: `select` with the strategy `knee`."""
     answer = await service.read(_select, service, name, limits, "knee", {}, stage)
     return answer.response(request)
 

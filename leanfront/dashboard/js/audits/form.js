@@ -1,4 +1,4 @@
-/** How to audit: the options that the API's own document tells, with its defaults. */
+/** Options of audits, built from the OpenAPI document with its defaults. */
 
 import { openapi } from "../api.js";
 import { control, isDefault } from "../controls.js";
@@ -7,7 +7,7 @@ import { h } from "../dom.js";
 const ALL = ["candidates", "levels", "split"];
 const COMPARED = ["population", "models"];
 const CORRUPTED = ["samples", "corruptions", "severities"];
-/** Kind -> the options it heeds, beside those of all. */
+/** Kind -> the options it uses besides the common ones. */
 const OWN = {
   classes: COMPARED,
   exemplars: [...COMPARED, "gallery"],
@@ -18,11 +18,11 @@ const OWN = {
 };
 
 /**
- * The options of some kinds.
+ * The options of several kinds.
  * @param {Array<string>} kinds
- * @param {boolean} single whether they are of one candidate
- * @returns {Promise<{element: Element, values: function(): object|null}>} `values` gives what differs from the
- *   defaults, or null where something cannot be sent
+ * @param {boolean} single whether the audits are of one candidate
+ * @returns {Promise<{element: Element, values: function(): object|null}>} `values` returns what differs from the
+ *   defaults, or null if a value is invalid
  */
 export async function form(kinds, single) {
   const { schemas } = (await openapi()).components;

@@ -1,4 +1,4 @@
-/** What came of training a candidate on, and having it done. */
+/** Recoveries of a candidate, and a form that queues one. */
 
 import { get, path, post } from "../api.js";
 import { h } from "../dom.js";
@@ -7,7 +7,7 @@ import { field, show } from "../ui.js";
 import { difference } from "./measured.js";
 import { order } from "./order.js";
 
-/** The candidates that came of recovering one, and a form that queues another; `holder` shows it anew then. */
+/** The candidates recovered from one, and a form that queues another; `holder` then refreshes. */
 export async function recoveriesOf(candidate, holder) {
   const children = await get(path("candidates", candidate.id, "recoveries"));
   return [
@@ -17,7 +17,7 @@ export async function recoveriesOf(candidate, holder) {
           { class: "plain-list" },
           children.map((child) => h("li", {}, childOf(candidate, child))),
         )
-      : h("p", {}, "Nobody has trained this candidate on yet."),
+      : h("p", {}, "This candidate has not been recovered yet."),
     candidate.state === "failed" || isDense(candidate.configuration) ? null : recovery(candidate, holder),
   ];
 }
@@ -35,7 +35,7 @@ function isDense({ channels, weight_bits: weights, activation_bits: inputs, spar
 function recovery(candidate, holder) {
   const epochs = h("input", { type: "number", min: 1, max: 100000, step: 1, value: 3, required: true });
   const queue = () => {
-    if (!epochs.reportValidity()) throw new Error("epochs are a whole number of 1 or more");
+    if (!epochs.reportValidity()) throw new Error("epochs must be a whole number of at least 1");
     return post(path("candidates", candidate.id, "recover"), { epochs: Number(epochs.value) });
   };
   return h(
