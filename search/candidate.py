@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.objectives.measurement import Measurement
 from leanfront.core.search.options import SearchOptions
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
-"""States of a search."""
 ENDED = ("done", "failed", "cancelled")
-"""States in which no process drives the search, unless it is queued again."""
+"""States in which no process drives a search or job, unless it is queued again."""
+STATES = ("queued", "running", *ENDED)
+"""States of a search or job."""
 CANDIDATE_STATES = ("complete", "failed", "stopped")
-STAGES = ("before", "after")
-"""Stages of a frontier: among candidates before recovery, or among all including recovered ones."""
+Stage = Literal["before", "after"]
+"""Stage of a frontier: among candidates before recovery, or among all, including recovered ones."""
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass(frozen=True)

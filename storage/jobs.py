@@ -198,7 +198,7 @@ class Jobs:
 
     def _queue_search(self, session: Session, search: str, parameters: dict[str, Any]) -> Job:
         row = of_search(session, _search(session, search).id)
-        if row.state in ("queued", "running") and not row.local:
+        if row.state not in ENDED and not row.local:
             raise BusyError(f"search '{search}' is {row.state} already: cancel it first, or wait for its end")
         require_free(row, search, self._database.now(session))
         row.local, row.cancelling, row.attempts = False, False, 0

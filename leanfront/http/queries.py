@@ -6,18 +6,19 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request
 
 from leanfront.core.cost_models import COST_MODELS
 from leanfront.core.objectives import METRICS, Budget, known_objectives
+from leanfront.core.search import candidate
 from leanfront.errors import UsageError
 from leanfront.http.problems import Problem
 
 Stage = Annotated[
-    Literal["before", "after"],
+    candidate.Stage,
     Query(
         description="Frontier `before` recovery, or `after` it with recovered candidates. Both are equal if nothing "
         "was recovered."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +159,7 @@ class RemoteCandidate(searching.Candidate):
 
 def candidate_of(data: Mapping[str, Any], client: Connection) -> RemoteCandidate:
     """Build a candidate from a CANDIDATE object, which does not list the kept channels."""
-    plain = searching.Candidate(
+    return RemoteCandidate(
         search=data["search"],
         number=data["trial"],
         configuration=Configuration.from_json(data["configuration"]),
@@ -171,6 +171,5 @@ def candidate_of(data: Mapping[str, Any], client: Connection) -> RemoteCandidate
         seconds=data["seconds"],
         id=data["id"],
         verified=data["verified"],
+        client=client,
     )
-    own = {each.name: getattr(plain, each.name) for each in fields(searching.Candidate)}
-    return RemoteCandidate(**own, client=client)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx2
 
-from leanfront.core.search import ENDED as SEARCH_ENDED
+from leanfront.core.search import ENDED
 from leanfront.errors import ArtifactError, LeanfrontError, StorageError, UsageError
 from leanfront.remote.errors import error_of
 from leanfront.remote.retries import ATTEMPTS, pause
 from leanfront.version import __version__
-
-ENDED = (*SEARCH_ENDED, "deleted")
-"""States of a search or a job that do not change by themselves."""
 
 
 class Connection:
@@ -165,11 +163,11 @@ class Connection:
         if job["state"] != "done":
             raise LeanfrontError(f"job {job['id']} ({job['kind']}) has {job['state']}: {job['message']}")
 
-    def stream(self, path: str, place: str | None) -> Any:
+    def stream(self, path: str, place: str | None) -> AbstractContextManager[httpx2.EventSource]:
         """A stream of events behind a place, as a context."""
-        headers = {"Accept": "text/event-stream"} | ({} if place is None else {"Last-Event-ID": place})
+        headers = {} if place is None else {"Last-Event-ID": place}
         # A stream lives as long as its signs of life come.
-        return self._http.stream("GET", path, headers=headers, timeout=httpx2.Timeout(60.0))
+        return self._http.sse(path, headers=headers, timeout=60.0)
 
     def _lost(self, error: Exception) -> StorageError:
         return StorageError(

@@ -14,12 +14,12 @@ import httpx2
 from leanfront.actions.audit_request import DEFAULT_KINDS
 from leanfront.core.audit import AuditOptions
 from leanfront.core.objectives import Budget, Measurement, Selection
-from leanfront.core.search import SearchRecord
+from leanfront.core.search import ENDED, SearchRecord
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, LeanfrontError, StorageError
 from leanfront.options import plain, takes
 from leanfront.remote.candidate import RemoteCandidate, candidate_of
-from leanfront.remote.connection import ENDED, Connection
+from leanfront.remote.connection import Connection
 from leanfront.remote.errors import error_of
 from leanfront.remote.retries import ATTEMPTS, pause
 from leanfront.reports.rows import Candidates
@@ -276,7 +276,8 @@ class RemoteSearch:
         place, failures = after, 0
         while True:
             try:
-                with self._client.stream(f"{self._path}/events", place) as answer:
+                with self._client.stream(f"{self._path}/events", place) as source:
+                    answer = source.response
                     if answer.status_code == 204:
                         return
                     if not answer.is_success:
@@ -284,11 +285,17 @@ class RemoteSearch:
                         if answer.status_code != 503 or failures + 1 >= ATTEMPTS:
                             raise error_of(answer)
                     else:
-                        for event in _events(answer.iter_lines()):
+                        for sent in source:
+                            if not sent.data:
+                                continue  # It only says when to reconnect.
                             failures = 0
-                            place = event.id or place
+                            # An event without an id has that of the one before.
+                            before, place = place, sent.id or place
+                            event = Event(
+                                sent.event, json.loads(sent.data), None if place == before else place
+                            )
                             yield event
-                            if event.kind == "state" and event.data["state"] in ENDED:
+                            if event.kind == "state" and event.data["state"] in (*ENDED, "deleted"):
                                 return
             except httpx2.TransportError as error:
                 if failures + 1 >= ATTEMPTS:
@@ -327,15 +334,3 @@ def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
     return {f"max_{name}": repr(value) for name, value in budget.maximum.items()} | {
         f"min_{name}": repr(value) for name, value in budget.minimum.items()
     }
-
-
-def _events(lines: Iterator[str]) -> Iterator[Event]:
-    found: dict[str, str] = {}
-    for line in lines:
-        if line:
-            name, _, value = line.partition(":")
-            found[name] = value.removeprefix(" ")
-            continue
-        if "data" in found:
-            yield Event(found.get("event", "message"), json.loads(found["data"]), found.get("id"))
-        found = {}

@@ -105,6 +105,13 @@ export async function find(where, parameters, options) {
   }
 }
 
+/** The document that describes the API: its parameters and bodies, with their bounds, defaults and choices. */
+export async function openapi() {
+  const answer = await fetch("/openapi.json");
+  if (!answer.ok) throw await problemOf(answer);
+  return answer.json();
+}
+
 /** Send a JSON document; return the answer, or null if it is empty. */
 export async function post(where, body, { parameters, method = "POST" } = {}) {
   const answer = await ask(where, { method, parameters, body });

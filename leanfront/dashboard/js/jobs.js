@@ -2,8 +2,10 @@
 
 import { get, Problem } from "./api.js";
 
-/** States in which a job has ended. */
+/** States in which a search or job has ended. */
 export const ENDED = ["done", "failed", "cancelled"];
+/** All states of a search or job. */
+export const STATES = ["queued", "running", ...ENDED];
 
 /** Whether a worker takes such jobs; true if unknown or temporarily not available. */
 export async function worked(kind) {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
+from leanfront.core.search.candidate import Stage
 from leanfront.http.schemas.candidates import Candidate
 from leanfront.http.schemas.fields import NEXT
 from leanfront.http.schemas.measurements import Measurement
@@ -24,7 +23,7 @@ class Frontier(BaseModel):
     """Nondominated candidates within limits."""
 
     search: str = Field(examples=["mine"])
-    stage: Literal["before", "after"] = Field(description="Before recovery, or after.", examples=["after"])
+    stage: Stage = Field(description="Before recovery, or after.", examples=["after"])
     dense: Dense
     reference: dict[str, float] = Field(
         description="Reference point of the hypervolume.", examples=[{"accuracy": 0.1, "memory": 305000.0}]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from leanfront.actions.measured_selection import MOST_MEASURED
 from leanfront.core.objectives import STRATEGIES, Budget
+from leanfront.core.search.candidate import Stage
 from leanfront.errors import UsageError
 from leanfront.http.queries import MOST_LIMITS
 from leanfront.http.schemas.fields import one_of
@@ -52,7 +53,7 @@ class MeasureRequest(BaseModel):
     strategy: str = one_of(
         STRATEGIES, "Rule that chooses among the candidates within the limits.", "accuracy"
     )
-    stage: Literal["before", "after"] = Field(
+    stage: Stage = Field(
         default="after", description="Candidates `before` recovery, or `after` it with recovered ones."
     )
     most: int = Field(

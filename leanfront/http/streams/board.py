@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field
+
+from fastapi.sse import KEEPALIVE_COMMENT
 
 from leanfront.core.search import SearchRecord
 from leanfront.core.storage import About, FrontierStore, Mark
-from leanfront.http.streams.event_stream import event
+from leanfront.http.streams.event_stream import RETRY, event
 from leanfront.http.streams.hub import Hub, Watch
 
 NEWEST = 100
@@ -85,13 +87,13 @@ def snapshot(store: FrontierStore, before: Snapshot | None = None) -> Snapshot:
     return Snapshot(floor, {each.id: each for each in found if each.id in about}, about)
 
 
-async def follow_all(hub: Hub, first: Snapshot) -> AsyncIterator[bytes]:
+async def follow_all(hub: Hub, first: Snapshot) -> AsyncGenerator[bytes]:
     """How all searches are, and what changes, for as long as the client stays."""
     board = hub.watch(KEY, lambda: Board(hub, first))
     assert isinstance(board, Board)
     told = Snapshot()
     try:
-        yield b"retry: 2000\n\n"
+        yield RETRY
         while not hub.closing.is_set():
             now = board.now
             for each in _changes(told, now):
@@ -99,7 +101,7 @@ async def follow_all(hub: Hub, first: Snapshot) -> AsyncIterator[bytes]:
             told = now
             # What the poller has found while this was sent is not waited for.
             if board.now is now and not await board.wait(hub.settings.heartbeat_seconds):
-                yield b": still here\n\n"
+                yield KEEPALIVE_COMMENT
     finally:
         hub.part(board)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
+
+from fastapi.sse import KEEPALIVE_COMMENT
 
 from leanfront.core.storage import FrontierStore, Mark, TrialEvent
 from leanfront.errors import NotFoundError, StorageError
 from leanfront.http.problems import Problem
 from leanfront.http.settings import LARGEST_ID
-from leanfront.http.streams.event_stream import event
+from leanfront.http.streams.event_stream import RETRY, event
 from leanfront.http.streams.hub import Hub, Watch
 
 TRIALS_AT_ONCE = 200
@@ -104,7 +106,7 @@ class StreamPosition:
         return mark.ended and self.ended == mark.state and self.sequence == mark.trials
 
 
-async def follow_search(hub: Hub, mark: Mark, position: StreamPosition) -> AsyncIterator[bytes]:
+async def follow_search(hub: Hub, mark: Mark, position: StreamPosition) -> AsyncGenerator[bytes]:
     """The events of a search from a position on, until its end."""
     channel = hub.watch(mark.id, lambda: Channel(hub, mark))
     assert isinstance(channel, Channel)
@@ -114,7 +116,7 @@ async def follow_search(hub: Hub, mark: Mark, position: StreamPosition) -> Async
     state: dict[str, Any] | None = None
     names = [objective.name for objective in mark.objectives]
     try:
-        yield b"retry: 2000\n\n"
+        yield RETRY
         while not hub.closing.is_set():
             now = channel.mark
             if now is None:
@@ -137,7 +139,7 @@ async def follow_search(hub: Hub, mark: Mark, position: StreamPosition) -> Async
                 return
             # What the poller has found while this was sent is not waited for.
             if channel.mark is now and not await channel.wait(hub.settings.heartbeat_seconds):
-                yield b": still here\n\n"
+                yield KEEPALIVE_COMMENT
     except StorageError as error:
         # The client comes back to where it was.
         log.warning("an event stream of search %s ended: %s", mark.name, error)

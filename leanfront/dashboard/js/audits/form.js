@@ -1,5 +1,6 @@
 /** Options of audits, built from the OpenAPI document with its defaults. */
 
+import { openapi } from "../api.js";
 import { control, isDefault } from "../controls.js";
 import { h } from "../dom.js";
 
@@ -11,9 +12,7 @@ import { h } from "../dom.js";
  *   defaults, or null if a value is invalid
  */
 export async function form(kinds, single) {
-  const answer = await fetch("/openapi.json");
-  if (!answer.ok) throw new Error("the options could not be read");
-  const { schemas } = (await answer.json()).components;
+  const { schemas } = (await openapi()).components;
   const { properties } = schemas[single ? "AuditRequest" : "SearchAuditRequest"];
   // An option names the kinds that read it; one without kinds is for all.
   const read = ({ "x-kinds": own }) => own === undefined || kinds.some((kind) => own.includes(kind));

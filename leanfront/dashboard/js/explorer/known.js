@@ -1,6 +1,6 @@
 /** What a search has besides candidates: measurements, strategies, bounds. */
 
-import { get, path } from "../api.js";
+import { get, openapi, path } from "../api.js";
 
 /** Columns of a search, from the measurements of its dense model and of some frontier members. */
 export async function measured(name, dense) {
@@ -17,8 +17,7 @@ export function costsOf(dense) {
 
 /** Names of the strategies, from the OpenAPI document. */
 export async function strategies() {
-  const answer = await fetch("/openapi.json");
-  const { parameters } = (await answer.json()).paths["/api/v1/searches/{name}/select"].get;
+  const { parameters } = (await openapi()).paths["/api/v1/searches/{name}/select"].get;
   return parameters.find(({ name }) => name === "strategy").schema.enum;
 }
 

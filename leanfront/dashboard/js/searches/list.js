@@ -2,6 +2,7 @@
 
 import { ask } from "../api.js";
 import { fill, h } from "../dom.js";
+import { STATES } from "../jobs.js";
 import { onReturn, read, write } from "../state.js";
 import { button, field, select } from "../ui.js";
 import { Card } from "./card.js";
@@ -9,7 +10,6 @@ import { Card } from "./card.js";
 const AT_ONCE = 50;
 /** Searches per request. */
 const PAGE = 1000;
-const STATES = ["queued", "running", "done", "failed", "cancelled"];
 /** Order -> label and comparison of two rows. */
 const ORDERS = {
   newest: ["newest first", (a, b) => text(b.created, a.created)],
