@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.cost_models.batch import Batch, Encoder, Floats, Frame
@@ -251,6 +250,8 @@ def fitted(features: LatencyFeatures, timed: Timed, place: Mapping[str, Any], de
 
 def least_squares(matrix: Floats, ratios: Floats) -> Floats:
     """(features,) factors, none negative, of least relative squared error: (n, features) against (n,)."""
+    from scipy.optimize import nnls  # half a second to import, and every search imports this module
+
     scale = matrix.max(axis=0)
     scale[scale == 0] = 1.0
     solution, _ = nnls(matrix / scale / ratios[:, None], np.ones(len(ratios)))
