@@ -236,9 +236,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Temperature:
     logits = logits - logits.amax(dim=1, keepdim=True)
     own = logits.gather(1, labels[:, None])[:, 0]
 
-    from scipy.optimize import (
-        minimize_scalar,
-    )  # half a second to import, and every search imports this module
+    # Half a second to import, and every search imports this module.
+    from scipy.optimize import minimize_scalar
 
     def slope(temperature: float) -> float:
         """Derivative of the loss in 1 / T."""
