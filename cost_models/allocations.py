@@ -31,6 +31,11 @@ class _Watch(TorchDispatchMode):
         self.record = Allocations()
         self.alive: dict[int, weakref.ref[Any]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: to skip a compiler that is not running, torch would import it, two seconds of every search."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(output):

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.compressors.compressor import Compressed
-from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
 from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.cost_models.latency_options import LatencyOptions
 from leanfront.core.cost_models.profile import Profile
 from leanfront.core.cost_models.timing import Run
-from leanfront.core.cost_models.tracing import Tracer
 from leanfront.errors import CompressionError
 
 
@@ -44,10 +42,15 @@ class OnnxRuntime:
         self._profile = profile
         self._threads = options.threads
         self._inputs = batch_of(profile.example_input, options.batch).numpy()
+        # Every search imports this module, and few measure latency: ONNX takes a second to import.
+        from leanfront.core.cost_models.tracing import Tracer
+
         self._tracer = Tracer(profile)
 
     def run(self, compressed: Compressed) -> Run:
         """Open a session and return a function that runs it once."""
+        from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
+
         content = self._tracer.file(compressed)
         try:
             session = onnx_session(content, self._threads)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.cost_models.batch import Batch, Encoder, Floats, Frame
@@ -251,6 +250,8 @@ def fitted(features: LatencyFeatures, timed: Timed, place: Mapping[str, Any], de
 
 def least_squares(matrix: Floats, ratios: Floats) -> Floats:
     """Fit nonnegative factors (features,) to ratios (n,) by relative squared error; `matrix` is (n, features)."""
+    from scipy.optimize import nnls  # half a second to import, and every search imports this module
+
     scale = matrix.max(axis=0)
     scale[scale == 0] = 1.0
     solution, _ = nnls(matrix / scale / ratios[:, None], np.ones(len(ratios)))

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from leanfront.core.compressors.statistics.outputs import correct
@@ -238,6 +237,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Temperature:
     n = len(labels)
     logits = logits - logits.amax(dim=1, keepdim=True)
     own = logits.gather(1, labels[:, None])[:, 0]
+
+    # Half a second to import, and every search imports this module.
+    from scipy.optimize import minimize_scalar
 
     def slope(temperature: float) -> float:
         """Derivative of the loss in 1 / T."""

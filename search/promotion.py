@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from leanfront.core.objectives import Objective, normalised_hypervolume
 
@@ -145,6 +144,8 @@ class Predictor:
         return math.sqrt(math.fsum(miss**2 for miss in misses) / len(misses))
 
     def _distribution(self, features: Features) -> Any:
+        from scipy import stats  # a second to import, and most searches recover nothing
+
         row = np.asarray(features.row)
         spread = math.sqrt(self._scale / self._shape * (1 + float(row @ self._covariance @ row)))
         return stats.t(2 * self._shape, loc=float(row @ self._mean), scale=spread)

@@ -21,6 +21,21 @@ LONGEST = ("test_docs.py", "test_chaos.py", "test_examples.py", "test_interrupti
 """Files that take minutes and are one process's work each: begun first, the others fill the rest of the cores."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--thorough`: what is drawn at random is drawn more often."""
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="ten times the requests of schemathesis, and three times the kills: scripts/test --thorough",
+    )
+
+
+@pytest.fixture(scope="session")
+def thorough(pytestconfig: pytest.Config) -> bool:
+    """Whether what is drawn at random is drawn more often than in an ordinary run."""
+    return bool(pytestconfig.getoption("thorough"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files; the order is the same in all processes."""
     places = {name: place for place, name in enumerate(LONGEST)}
@@ -29,9 +44,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Trained weights of the tests never enter the user's cache, and stale ones of it never enter the tests."""
+    """Trained weights of the tests never enter the user's cache, and stale ones of it never enter the tests.
+
+    The processes of one run share a folder: `digits` is trained once.
+    """
     before = os.environ.get("LEANFRONT_CACHE")
-    os.environ["LEANFRONT_CACHE"] = str(tmp_path_factory.mktemp("leanfront-cache"))
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "leanfront-cache"
+    folder.mkdir(exist_ok=True)
+    os.environ["LEANFRONT_CACHE"] = str(folder)
     yield
     if before is None:
         del os.environ["LEANFRONT_CACHE"]

@@ -23,6 +23,8 @@ ORDER = (*CORE, "locations", "actions", "reports")
 """A room may import those before it."""
 FACES = ("local", "remote", "worker", "http", "cli")
 """They come last and know nothing of each other, but for the command line, which starts any of them."""
+SQL = ("sqlalchemy", "alembic", "psycopg", "sqlite3", "leanfront.core.storage.tables")
+"""What speaks SQL, and the tables it is about."""
 WITHIN = ("structure", "statistics", "pruning", "quantisation", "refit", "training", "artifact", "exchange")
 """The order of the rooms in `compressors`."""
 ALARM = 800
@@ -89,9 +91,12 @@ def lazy_names(module: str) -> dict[str, str]:
 FACE_NAMES = {module: lazy_names(module) for module in MODULES}
 
 
-def imported(code: str, modules: Mapping[str, Any] = MODULES) -> Iterator[str]:
+TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+
+
+def imported(tree: ast.AST, modules: Mapping[str, Any] = MODULES) -> Iterator[str]:
     """Our modules that a text imports: also in functions, for type checkers alone, and through lazy faces."""
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom):
@@ -104,9 +109,21 @@ def imported(code: str, modules: Mapping[str, Any] = MODULES) -> Iterator[str]:
                     yield FACE_NAMES.get(base, {}).get(alias.name, base)
 
 
-GRAPH = {
-    module: set(imported(path.read_text(encoding="utf-8"))) - {module} for module, path in MODULES.items()
-}
+GRAPH = {module: set(imported(tree)) - {module} for module, tree in TREES.items()}
+
+
+def every_import(module: str) -> Iterator[str]:
+    """All that a module imports, ours or not, by the names that are written: also in functions."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def listed(wrong: list[str]) -> str:
+    """What is wrong, one a line."""
+    return "\n" + "\n".join(wrong)
 
 
 def room_of(module: str) -> str:
@@ -115,11 +132,17 @@ def room_of(module: str) -> str:
     return (parts[1:] or [""])[0] if parts[:1] == ["core"] else (parts or [""])[0]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_room_imports_only_rooms_before_it(module: str) -> None:
+def test_a_room_imports_only_rooms_before_it() -> None:
+    found = {module: _too_far(module) for module in MODULES}
+    wrong = [f"{module} imports {others}" for module, others in found.items() if others]
+    assert not wrong, f"{listed(wrong)}\nthe order of the rooms is {ORDER}, then {FACES}"
+
+
+def _too_far(module: str) -> list[str]:
+    """Return the modules that a module imports and its room may not."""
     room = room_of(module)
     if room in ("", "__main__"):
-        return
+        return []
     if room in GROUND:
         allowed = set(GROUND)
     elif room in ORDER:
@@ -129,23 +152,25 @@ def test_a_room_imports_only_rooms_before_it(module: str) -> None:
     else:
         assert room in FACES, f"{module}: which room is that?"
         allowed = {*GROUND, *ORDER, *(FACES if room == "cli" else (room,))}
-    wrong = sorted(other for other in GRAPH[module] if room_of(other) not in allowed)
-    assert not wrong, f"{module} imports {wrong}: '{room}' may import {sorted(allowed)}"
+    return sorted(other for other in GRAPH[module] if room_of(other) not in allowed)
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("leanfront.core.compressors.")])
-def test_a_room_of_the_compressors_imports_only_those_before_it(module: str) -> None:
+def test_a_room_of_the_compressors_imports_only_those_before_it() -> None:
     def place(name: str) -> int | None:
         parts = name.split(".")
         return WITHIN.index(parts[3]) if parts[2] == "compressors" and len(parts) > 4 else None
 
-    own = place(module)
-    if own is None:
-        return  # beside the rooms: it puts them together, or they all use it
+    modules = [module for module in MODULES if module.startswith("leanfront.core.compressors.")]
     wrong = [
-        other for other in GRAPH[module] if other.startswith("leanfront.core.") and (place(other) or 0) > own
+        f"{module} imports {other}"
+        for module in modules
+        # Modules beside the rooms put them together, or all rooms use them.
+        if (own := place(module)) is not None
+        for other in GRAPH[module]
+        if other.startswith("leanfront.core.") and (place(other) or 0) > own
     ]
-    assert not wrong
+    assert modules
+    assert not wrong, listed(wrong)
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
@@ -186,7 +211,7 @@ def f():
     from leanfront.core.search import SAMPLERS
     from leanfront.core import search
 """
-    assert set(imported(code)) == {
+    assert set(imported(ast.parse(code))) == {
         "leanfront.errors",
         "leanfront.core.storage.tables",
         "leanfront.core.search.samplers",
@@ -194,18 +219,16 @@ def f():
     }
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_room_imports_what_no_user_has(module: str) -> None:
+def test_no_room_imports_what_no_user_has() -> None:
     # Type checkers bring typing_extensions; it is imported for them alone.
     known = {"leanfront"} | sys.stdlib_module_names | requirements() | {"typing_extensions"}
-    tops = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            tops |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            tops.add(str(node.module).partition(".")[0])
-    wrong = [name for name in tops if name not in known and name.lower() not in known]
-    assert not wrong, f"{module} imports {wrong}, which pyproject.toml does not require"
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        for name in sorted({name.partition(".")[0] for name in every_import(module)})
+        if name not in known and name.lower() not in known
+    ]
+    assert not wrong, f"{listed(wrong)}\nwhich pyproject.toml does not require"
 
 
 def requirements() -> set[str]:
@@ -223,10 +246,18 @@ def project_table() -> dict[str, Any]:
 
 
 def test_only_the_store_speaks_sql() -> None:
-    spoken = re.compile(r"^\s*(from|import) (sqlalchemy|alembic)\b", re.MULTILINE)
-    speaking = [module for module, path in MODULES.items() if spoken.search(path.read_text(encoding="utf-8"))]
-    # The export hands Optuna's own storage a database, and words what that says of it.
-    assert {room_of(module) for module in speaking if module != "leanfront.core.search.export"} == {"storage"}
+    """Whatever a database is asked is a method of the store: no other room imports a driver, or the tables."""
+    speaking = [
+        f"{module} imports {name}"
+        for module in MODULES
+        for name in every_import(module)
+        if any(f"{name}.".startswith(f"{each}.") for each in SQL)
+        # The export hands Optuna's own storage a database, and words what that says of it.
+        and not (module == "leanfront.core.search.export" and name.startswith("sqlalchemy"))
+    ]
+    wrong = [each for each in speaking if room_of(each.partition(" ")[0]) != "storage"]
+    assert len(speaking) > len(wrong), "nothing speaks SQL: is it still found?"
+    assert not wrong, listed(wrong)
 
 
 def test_no_top_level_name_shadows_the_standard_library() -> None:
@@ -280,9 +311,15 @@ def test_a_face_imports_nothing_that_computes_before_it_is_asked_for(room: str) 
 HEAVY = ("torch", "torchvision", "scipy", "sklearn", "optuna", "plotly", "onnx", "sqlalchemy", "numpy")
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".py"], ids=name_of)
-def test_no_file_is_too_long(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= ALARM
+def test_no_file_is_too_long() -> None:
+    lengths = {
+        name_of(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in FILES
+        if path.suffix == ".py"
+    }
+    wrong = [f"{name}: {length} lines" for name, length in lengths.items() if length > ALARM]
+    assert lengths
+    assert not wrong, listed(wrong)
 
 
 # Built from parts, so that this file holds none of them.
@@ -304,14 +341,18 @@ HOSTS = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_no_file_names_a_machine_or_a_package_index(path: Path) -> None:
-    content = path.read_bytes()
-    if b"\0" in content:
-        return
-    for number, line in enumerate(content.decode().splitlines(), start=1):
-        assert not PLACES.search(line), f"line {number} names a folder of one machine: {line.strip()}"
-        assert not HOSTS.search(line), f"line {number} names a package index: {line.strip()}"
+def test_no_file_names_a_machine_or_a_package_index() -> None:
+    wrong = []
+    for path in FILES:
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        for number, line in enumerate(content.decode().splitlines(), start=1):
+            if PLACES.search(line):
+                wrong.append(f"{name_of(path)}:{number} names a folder of one machine: {line.strip()}")
+            if HOSTS.search(line):
+                wrong.append(f"{name_of(path)}:{number} names a package index: {line.strip()}")
+    assert not wrong, listed(wrong)
 
 
 @pytest.mark.parametrize("line", ["see /ho" + "me/ann/x", "'/ro" + "ot/.cache'", "cd /wo" + "rk/main"])
@@ -324,12 +365,18 @@ def test_relative_paths_are_no_places(line: str) -> None:
     assert not PLACES.search(line)
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parts[-2] in ("scripts", ".ci")], ids=name_of)
-def test_a_script_is_executable_and_strict(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    if path.name.startswith("_"):
-        return  # sourced
-    assert text.startswith("#!/usr/bin/env bash\n")
-    assert "\nset -euo pipefail\n" in text
-    assert path.stat().st_mode & 0o111 == 0o111
-    assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+def test_a_script_is_executable_and_strict() -> None:
+    # One that begins with "_" is sourced.
+    scripts = [p for p in FILES if p.parts[-2] in ("scripts", ".ci") and not p.name.startswith("_")]
+    assert scripts
+    wrong = []
+    for path in scripts:
+        text = path.read_text(encoding="utf-8")
+        rules = {
+            "begins with another line": text.startswith("#!/usr/bin/env bash\n"),
+            "is not strict": "\nset -euo pipefail\n" in text,
+            "is not executable": path.stat().st_mode & 0o111 == 0o111,
+            "is not bash": subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0,
+        }
+        wrong += [f"{name_of(path)} {fault}" for fault, kept in rules.items() if not kept]
+    assert not wrong, listed(wrong)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -156,6 +155,8 @@ def _most_alike(given: Tensor, wanted: Tensor) -> Tensor:
     Returns:
         int64 (kept,). A file does not say which units were kept, so they are identified by their outputs.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second to import, for trainings alone
+
     mine, dense = given.flatten(1).float(), wanted.flatten(1).float()
     errors = mine.square().sum(1)[:, None] + dense.square().sum(1) - 2 * mine @ dense.T
     return torch.from_numpy(linear_sum_assignment(errors.cpu().numpy())[1])

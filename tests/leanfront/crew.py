@@ -297,9 +297,8 @@ class Proxy:
 class Freeze:
     """Freezes a runner that drives a search, until another drives it and has got further; then wakes it."""
 
-    def __init__(self, crew: Any, store: Any, runners: list[Any], names: list[str], begin: float) -> None:
+    def __init__(self, crew: Any, store: Any, runners: list[Any], names: list[str]) -> None:
         self._crew, self._store, self._runners, self._names = crew, store, runners, names
-        self._begin = begin
         self._member: Any = None
         self._search = ""
         self._trials = 0
@@ -307,7 +306,7 @@ class Freeze:
 
     def go_on(self) -> None:
         """Do the next step, where it is time."""
-        if self.over or time.monotonic() < self._begin:
+        if self.over:
             return
         if self._member is None:
             for name in self._names:

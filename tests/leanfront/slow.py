@@ -17,10 +17,10 @@ _specification.loader.exec_module(tiny)
 
 
 class Slow(tiny.Net):  # type: ignore[misc, name-defined]
-    """Sleeps for ``SLOW_SECONDS`` before every batch of more than a few samples."""
+    """Sleeps for ``SLOW_SECONDS`` before every batch of more than a few samples; while ``SLOW_WHILE`` is a file."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if len(x) > 16:
+        if len(x) > 16 and ("SLOW_WHILE" not in os.environ or Path(os.environ["SLOW_WHILE"]).exists()):
             time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
         output: torch.Tensor = super().forward(x)
         return output
