@@ -33,7 +33,7 @@ NAMES = (
 )
 """Names that a search may have."""
 
-HISTORIES, INSERTS = 10, 12
+HISTORIES, INSERTS = 6, 12
 """Random searches whose frontier is compared with brute force, and candidates stored in each."""
 
 STRATEGIES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -483,7 +483,10 @@ class StoreConformance:
         store.create_search(records.search())
         first = None
         for number in range(10):
-            row = {name: draw.choice(values) for name in ("accuracy", "memory_bytes", "macs", "file_bytes", "heat")}
+            row = {
+                name: draw.choice(values)
+                for name in ("accuracy", "memory_bytes", "macs", "file_bytes", "heat")
+            }
             if number and draw.random() < 0.2:
                 row["heat"] = math.nan
             state = draw.choice(["complete"] * 6 + ["failed", "stopped"]) if number else "complete"

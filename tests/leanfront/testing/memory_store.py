@@ -8,7 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from leanfront.core.objectives import Budget, Measurement, Selection, minimisation, objective_values, resolve, select
+from leanfront.core.objectives import (
+    Budget,
+    Measurement,
+    Selection,
+    minimisation,
+    objective_values,
+    resolve,
+    select,
+)
 from leanfront.core.search.candidate import CANDIDATE_STATES, STATES, Candidate, SearchRecord, TrialRecord
 from leanfront.errors import NameTakenError, NotFoundError, UsageError
 from leanfront.testing.stores import fronts
@@ -99,7 +107,11 @@ class MemoryStore:
         objectives = resolve(self.search(search).objectives)
         vectors = {}
         for identifier, each in self._candidates.items():
-            if each.search != search or each.state != "complete" or (stage == "before" and each.parent is not None):
+            if (
+                each.search != search
+                or each.state != "complete"
+                or (stage == "before" and each.parent is not None)
+            ):
                 continue
             values, _ = objective_values(objectives, each.measurements)
             assert values is not None
@@ -157,7 +169,9 @@ class MemoryStore:
         self._require_measured(search, limits)
         found = [self.candidate(identifier) for identifier in self._fronts(search, stage)[weak]]
         inside = [each for each in found if limits.holds({name: each.value(name) for name in limits.names})]
-        return sorted(inside, key=lambda each: (each.memory_bytes or 0, each.macs or 0, -(each.accuracy or 0)))
+        return sorted(
+            inside, key=lambda each: (each.memory_bytes or 0, each.macs or 0, -(each.accuracy or 0))
+        )
 
     def _require_measured(self, search: str, budget: Budget) -> None:
         known = {objective.measurement for objective in resolve(self.search(search).objectives)}
