@@ -30,6 +30,10 @@ def memory_many(batch: Batch) -> Floats:
     """(n,) bytes: `leanfront.core.compressors.artifact.layout` in arrays, tested to be equal to it."""
     structure = batch.frame.structure
     total = _layer_bytes(batch).sum(axis=1)
+    for name in batch.unnamed:
+        part = structure.parts[name]
+        stored = batch.weights_of(name) + part.bias * batch.outputs[:, batch.frame.parts[name]]
+        total += stored * BYTES[part.dtype]
     for column, (name, part) in enumerate(structure.parts.items()):
         outputs = batch.outputs[:, column]
         if part.kind == "shortcut":
