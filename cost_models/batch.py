@@ -136,6 +136,19 @@ class Batch:
             self.sparsity == PATTERN, pattern, np.where(self.sparsity > 0, share, self.weights)
         ).astype(np.int64)
 
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """Convolutions and linear maps that configurations do not name, since they are not quantised."""
+        structure = self.frame.structure
+        return tuple(n for n, part in structure.parts.items() if part.is_layer and n not in self.frame.layers)
+
+    def weights_of(self, name: str) -> Integers:
+        """(n,) weights of a convolution or linear map, also of one of `unnamed`."""
+        part, column = self.frame.structure.parts[name], self.frame.parts[name]
+        inputs, outputs = self.inputs[:, column], self.outputs[:, column]
+        groups = outputs if part.kind == "depthwise" else part.groups
+        return np.asarray(outputs * (inputs // np.maximum(groups, 1)) * part.kernel, dtype=np.int64)
+
     def gone(self, parameter: str) -> Integers | None:
         """Return the entries (n,) cut from a bare parameter, or None if no group cuts it."""
         cuts = self.frame.cut_parameters.get(parameter)

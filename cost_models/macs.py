@@ -6,6 +6,7 @@ import numpy as np
 
 from leanfront.core.compressors import Configuration, Shape
 from leanfront.core.compressors.artifact.layer_costs import layer_macs
+from leanfront.core.compressors.configuration import FLOAT_BITS
 from leanfront.core.compressors.structure.structure import nonzeros, weight_count
 from leanfront.core.cost_models.batch import Batch, Both, Floats
 from leanfront.core.cost_models.profile import Profile, removed
@@ -76,7 +77,7 @@ class MacModel:
     def many(self, batch: Batch) -> Floats:
         """Compute the multiply-adds (n,) of a batch, each equal to the result for the configuration alone."""
         parts = batch.frame.parts
-        total = self.fixed + self.layers_many(batch).sum(axis=1)
+        total = self.fixed + self.layers_many(batch).sum(axis=1) + self.unnamed_many(batch)
         paths = [path for path in self.channelwise if self.channelwise[path]]
         counts = np.asarray([self.channelwise[path] for path in paths], dtype=np.int64)
         dense = np.asarray([self.structure.parts[path].outputs for path in paths], dtype=np.int64)
@@ -94,6 +95,13 @@ class MacModel:
         positions, rest = np.divmod(counts, np.maximum(dense, 1))
         return batch.weights * positions + batch.weights * rest / np.maximum(dense, 1)
 
+    def unnamed_many(self, batch: Batch) -> Floats:
+        """(n,) multiply-adds of the layers that configurations do not name."""
+        total = np.zeros(len(batch))
+        for path in batch.unnamed:
+            total += self.layers.get(path, 0) * batch.weights_of(path) / self.structure.parts[path].weights
+        return total
+
     def layer(self, path: str, shape: Shape) -> float:
         """Compute the multiply-adds of one layer cut to `shape`."""
         return layer_macs(self.layers[path], self.structure.parts[path], shape)
@@ -110,14 +118,15 @@ def bops(profile: Profile) -> Cost:
         shapes = profile.structure.shapes(configuration)
         total = 0.0
         for path in model.layers:
-            weight_bits = configuration.weight_bits.get(path, 32)
-            activation_bits = configuration.activation_bits.get(path, 32)
+            weight_bits = configuration.weight_bits.get(path, FLOAT_BITS)
+            activation_bits = configuration.activation_bits.get(path, FLOAT_BITS)
             total += model.layer(path, shapes[path]) * weight_bits * activation_bits
         return float(round(total))
 
     def many(batch: Batch) -> Floats:
         each = model.layers_many(batch) * batch.weight_bits * batch.activation_bits
-        return np.asarray(np.rint(each.sum(axis=1)), dtype=np.float64)
+        total = each.sum(axis=1) + model.unnamed_many(batch) * FLOAT_BITS * FLOAT_BITS
+        return np.asarray(np.rint(total), dtype=np.float64)
 
     return Both(cost, many)
 

@@ -28,6 +28,10 @@ def memory_many(batch: Batch) -> Floats:
     """Compute the bytes (n,) of a batch, equal to those of `leanfront.core.compressors.artifact.layout`."""
     structure = batch.frame.structure
     total = _layer_bytes(batch).sum(axis=1)
+    for name in batch.unnamed:
+        part = structure.parts[name]
+        stored = batch.weights_of(name) + part.bias * batch.outputs[:, batch.frame.parts[name]]
+        total += stored * BYTES[part.dtype]
     for column, (name, part) in enumerate(structure.parts.items()):
         outputs = batch.outputs[:, column]
         if part.kind == "shortcut":
