@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ("targets", "compressors", "cost_models", "objectives", "search", "storage", "audit")
 """Folders at the top, installed as ``leanfront.core.<room>``."""
-GROUND = ("errors", "version", "threads", "deferred", "files")
+GROUND = ("errors", "options", "version", "threads", "deferred", "files")
 """Modules of ``leanfront`` that import nothing of ours but each other: every room may use them."""
 ORDER = (*CORE, "locations", "actions", "reports")
 """A room may import those before it."""

@@ -195,7 +195,7 @@ def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
             if where == "body"
             else {"parameter": ".".join(map(str, path))}
         )
-        errors.append({"detail": str(each["msg"])[:300], **place})
+        errors.append({"detail": str(each["msg"]).removeprefix("Value error, ")[:300], **place})
     return Problem("invalid", "; ".join(_sentence(error) for error in errors)[:2000], errors)
 
 

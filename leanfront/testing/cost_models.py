@@ -53,9 +53,7 @@ class Subject:
 
     def fresh_profile(self) -> Profile:
         """Return a profile that no cost has been built from."""
-        return Profile(
-            self.target.model, self.target.example_input, self.structure, self.target.name or ""
-        )
+        return Profile(self.target.model, self.target.example_input, self.structure, self.target.name or "")
 
     @cached_property
     def configurations(self) -> list[Configuration]:
@@ -95,9 +93,7 @@ def draw(structure: Structure, seed: int) -> Configuration:
         layer: choice.choice([0.1, 0.5, 0.95, "2:4"]) for layer in structure.layers if choice.random() < 0.3
     }
     return structure.canonical(
-        Configuration(
-            channels=channels, weight_bits=bits, sparsity=sparsity, criterion="random", seed=seed
-        )
+        Configuration(channels=channels, weight_bits=bits, sparsity=sparsity, criterion="random", seed=seed)
     )
 
 
@@ -189,16 +185,16 @@ class CostModelConformance:
     def test_equal_configurations_cost_the_same(self, cost: Cost, subject: Subject) -> None:
         """Whatever was asked before."""
         values = [cost(each) for each in subject.configurations]
-        again = [
-            cost(Configuration.from_json(each.to_json())) for each in reversed(subject.configurations)
-        ]
+        again = [cost(Configuration.from_json(each.to_json())) for each in reversed(subject.configurations)]
         assert again[::-1] == values
 
     def test_it_is_built_the_same_again(self, cost_model: CostModel, cost: Cost, subject: Subject) -> None:
         if cost_model.measures:
             return  # no two measurements are the same
         again = cost_model.build(subject.fresh_profile())
-        assert [again(each) for each in subject.configurations] == [cost(each) for each in subject.configurations]
+        assert [again(each) for each in subject.configurations] == [
+            cost(each) for each in subject.configurations
+        ]
 
     def test_less_costs_no_more(self, cost: Cost, subject: Subject) -> None:
         """Of all layers or groups at once, and of each alone."""
@@ -244,9 +240,7 @@ class CostModelConformance:
         indices[0], indices[1] = 0, sizes - 1
         # Some are dense but for a few choices.
         indices[2:8] = np.where(numbers.random((6, len(sizes))) < 0.8, sizes - 1, indices[2:8])
-        quantised = Configuration(
-            activation_bits=dict.fromkeys(structure.layers, 8), activation_range=rule
-        )
+        quantised = Configuration(activation_bits=dict.fromkeys(structure.layers, 8), activation_range=rule)
         encoder = Encoder(Frame(structure), choices, structure.canonical(quantised))
         found = cost.many(encoder.batch(indices))
         assert found.shape == (BATCH,)
@@ -254,9 +248,7 @@ class CostModelConformance:
 
     # What it leaves alone
 
-    def test_the_model_is_left_as_it_was(
-        self, cost_model: CostModel, cost: Cost, subject: Subject
-    ) -> None:
+    def test_the_model_is_left_as_it_was(self, cost_model: CostModel, cost: Cost, subject: Subject) -> None:
         model = subject.target.model
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         profile = subject.fresh_profile()

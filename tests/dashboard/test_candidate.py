@@ -106,7 +106,11 @@ def test_layers(page: Page, showcase: str) -> None:
     kept = traces(page, "kept")[f"candidate {own['id']}"]["x"]
     assert kept == [each["outputs"] for each in found["layers"]]
     rows = cells(named(page, "Every layer"))
-    assert [row[0] for row in rows] == [*(each["name"] for each in found["layers"]), "outside of layers", "all"]
+    assert [row[0] for row in rows] == [
+        *(each["name"] for each in found["layers"]),
+        "outside of layers",
+        "all",
+    ]
     assert [row[3] for row in rows[:-2]] == [
         f"{each['outputs']} of {each['dense_outputs']}" for each in found["layers"]
     ]

@@ -127,7 +127,9 @@ def test_a_search_interrupted_while_it_recovers_goes_on(
     options = SearchOptions(trials=6, sampler="random", recover=6)
     monkeypatch.setattr("leanfront.core.search.lifecycle.TELL", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        begin_search(target, store, "mine", options, Run(place=Place(device="cpu"), files=files, report=interrupts))
+        begin_search(
+            target, store, "mine", options, Run(place=Place(device="cpu"), files=files, report=interrupts)
+        )
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert store.search("mine").state == "cancelled"
     assert len(store.recovered("mine")) == told == 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model
-from pydantic_core import PydanticCustomError
 
 from leanfront.options import Option, Options, shown
 
@@ -50,7 +50,9 @@ def with_options(*sources: type[Options]) -> Callable[[type[M]], type[M]]:
     def decorate(model: type[M]) -> type[M]:
         own: dict[str, Any] = {
             name: (
-                Annotated[Any, PlainValidator(_reader(each)), WithJsonSchema(_schema(each))],
+                Annotated[
+                    Any, PlainValidator(partial(each.read, strict=True)), WithJsonSchema(_schema(each))
+                ],
                 Field(default=each.default),
             )
             for source in sources
@@ -71,16 +73,6 @@ def options_in(request: BaseModel, source: type[AnyOptions]) -> AnyOptions:
 def given_in(request: BaseModel, source: type[Options]) -> dict[str, Any]:
     """The values of a request for the options of a class, by name."""
     return {name: getattr(request, name) for name in shown(source, network=True)}
-
-
-def _reader(each: Option) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        try:
-            return each.read(value, strict=True)
-        except ValueError as error:
-            raise PydanticCustomError("option", "{text}", {"text": str(error)}) from None
-
-    return read
 
 
 def _schema(each: Option) -> dict[str, Any]:
