@@ -154,7 +154,7 @@ def test_choosing(page: Page, showcase: str) -> None:
     expect(page.get_by_role("alert")).to_contain_text("5 candidates are named, but at most 4 can be compared")
     expect(chosen(page)).to_have_text([f"candidate {each}" for each in ids[:4]])
     page.goto("/compare?ids=1,x")
-    expect(page.get_by_role("alert")).to_contain_text("“x” is no id of a candidate")
+    expect(page.get_by_role("alert")).to_contain_text("“x” is not a candidate id")
 
 
 def test_one_that_is_not_there(browser: Browser, showcase: str) -> None:
