@@ -30,6 +30,8 @@ DRAWN = 4
 """Random configurations that costs are looked at for, beside the dense and the narrowest one."""
 BATCH = 24
 """Configurations in a batch."""
+STEPS = 8
+"""Numbers of channels of a group, from all to few, whose costs are compared."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,7 @@ class Subject:
 
     def fresh_profile(self) -> Profile:
         """Return a profile that no cost has been built from."""
-        return Profile(
-            self.target.model, self.target.example_input, self.structure, self.target.name or ""
-        )
+        return Profile(self.target.model, self.target.example_input, self.structure, self.target.name or "")
 
     @cached_property
     def configurations(self) -> list[Configuration]:
@@ -71,14 +71,15 @@ class Subject:
         return self._made[configuration]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def subject_of(target: Target) -> Subject:
     """Return the subject of a target, the same one for all costs."""
     return Subject(target)
 
 
-@lru_cache(maxsize=16)
-def _built(model: CostModel, subject: Subject) -> Cost:
+@lru_cache(maxsize=64)
+def built(model: CostModel, subject: Subject) -> Cost:
+    """Return the function of a configuration that a model builds for a target, the same one at every call."""
     return model.build(subject.profile)
 
 
@@ -95,9 +96,7 @@ def draw(structure: Structure, seed: int) -> Configuration:
         layer: choice.choice([0.1, 0.5, 0.95, "2:4"]) for layer in structure.layers if choice.random() < 0.3
     }
     return structure.canonical(
-        Configuration(
-            channels=channels, weight_bits=bits, sparsity=sparsity, criterion="random", seed=seed
-        )
+        Configuration(channels=channels, weight_bits=bits, sparsity=sparsity, criterion="random", seed=seed)
     )
 
 
@@ -123,7 +122,7 @@ class CostModelConformance:
 
     @pytest.fixture
     def target(self) -> Any:
-        """The target whose configurations cost something; by default a small network with convolutions of every kind."""
+        """The target whose configurations are looked at; by default a small network with all kinds of convolution."""
         return small_target()
 
     def measured(self, compressed: Compressed, target: Target) -> float | None:
@@ -138,7 +137,7 @@ class CostModelConformance:
     @pytest.fixture
     def cost(self, cost_model: CostModel, subject: Subject) -> Cost:
         """The function of a configuration that the model builds for the target."""
-        return _built(cost_model, subject)
+        return built(cost_model, subject)
 
     @pytest.fixture(autouse=True)
     def _one_thread(self) -> Iterator[None]:
@@ -189,16 +188,16 @@ class CostModelConformance:
     def test_equal_configurations_cost_the_same(self, cost: Cost, subject: Subject) -> None:
         """Whatever was asked before."""
         values = [cost(each) for each in subject.configurations]
-        again = [
-            cost(Configuration.from_json(each.to_json())) for each in reversed(subject.configurations)
-        ]
+        again = [cost(Configuration.from_json(each.to_json())) for each in reversed(subject.configurations)]
         assert again[::-1] == values
 
     def test_it_is_built_the_same_again(self, cost_model: CostModel, cost: Cost, subject: Subject) -> None:
         if cost_model.measures:
             return  # no two measurements are the same
         again = cost_model.build(subject.fresh_profile())
-        assert [again(each) for each in subject.configurations] == [cost(each) for each in subject.configurations]
+        assert [again(each) for each in subject.configurations] == [
+            cost(each) for each in subject.configurations
+        ]
 
     def test_less_costs_no_more(self, cost: Cost, subject: Subject) -> None:
         """Of all layers or groups at once, and of each alone."""
@@ -237,26 +236,22 @@ class CostModelConformance:
         if not isinstance(cost, BatchedCost):
             return
         structure = subject.structure
-        choices = _grid(structure, tuple(sparsity))
+        choices = grid(structure, tuple(sparsity))
         sizes = np.asarray([len(choice.values) for choice in choices.values()])
         numbers = np.random.default_rng(0)
         indices = numbers.integers(0, sizes, (BATCH, len(sizes)))
         indices[0], indices[1] = 0, sizes - 1
         # Some are dense but for a few choices.
         indices[2:8] = np.where(numbers.random((6, len(sizes))) < 0.8, sizes - 1, indices[2:8])
-        quantised = Configuration(
-            activation_bits=dict.fromkeys(structure.layers, 8), activation_range=rule
-        )
+        quantised = Configuration(activation_bits=dict.fromkeys(structure.layers, 8), activation_range=rule)
         encoder = Encoder(Frame(structure), choices, structure.canonical(quantised))
         found = cost.many(encoder.batch(indices))
         assert found.shape == (BATCH,)
-        assert found.tolist() == [cost(_chosen(structure, choices, row, rule)) for row in indices.tolist()]
+        assert found.tolist() == [cost(chosen(structure, choices, row, rule)) for row in indices.tolist()]
 
     # What it leaves alone
 
-    def test_the_model_is_left_as_it_was(
-        self, cost_model: CostModel, cost: Cost, subject: Subject
-    ) -> None:
+    def test_the_model_is_left_as_it_was(self, cost_model: CostModel, cost: Cost, subject: Subject) -> None:
         model = subject.target.model
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         profile = subject.fresh_profile()
@@ -271,7 +266,11 @@ class CostModelConformance:
 def _steps(structure: Structure, field: str) -> Mapping[str, Sequence[Any]]:
     """For each group or layer, values of a field from the dense model's to the smallest."""
     if field == "channels":
-        return {name: range(group.units, 0, -1) for name, group in structure.groups.items()}
+        shares = range(STEPS, 0, -1)
+        return {
+            name: [max(1, round(group.units * share / STEPS)) for share in shares]
+            for name, group in structure.groups.items()
+        }
     values: dict[str, Sequence[Any]] = {
         "weight_bits": sorted([*WEIGHT_BITS, FLOAT_BITS], reverse=True),
         "activation_bits": sorted([*ACTIVATION_BITS, FLOAT_BITS], reverse=True),
@@ -282,7 +281,7 @@ def _steps(structure: Structure, field: str) -> Mapping[str, Sequence[Any]]:
     return dict.fromkeys(structure.layers, values[field])
 
 
-def _grid(structure: Structure, sparsity: tuple[Any, ...]) -> dict[str, Choice]:
+def grid(structure: Structure, sparsity: tuple[Any, ...]) -> dict[str, Choice]:
     """Return all that can be chosen, every number of channels included."""
     choices = [
         Choice("channels", each.name, tuple(range(1, each.units + 1))) for each in structure.groups.values()
@@ -294,9 +293,10 @@ def _grid(structure: Structure, sparsity: tuple[Any, ...]) -> dict[str, Choice]:
     return {f"{choice.kind}/{choice.subject}": choice for choice in choices}
 
 
-def _chosen(
+def chosen(
     structure: Structure, choices: Mapping[str, Choice], row: Sequence[int], rule: str
 ) -> Configuration:
+    """Return the configuration of one index for each choice."""
     picked: dict[str, dict[str, Any]] = {"channels": {}, "weight": {}, "activation": {}, "sparsity": {}}
     for choice, index in zip(choices.values(), row, strict=True):
         picked[choice.kind][choice.subject] = choice.values[index]
