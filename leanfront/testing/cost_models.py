@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from leanfront.core.compressors.compressor import Compressed, Compressor
-from leanfront.core.compressors.configuration import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS, Configuration
+from leanfront.core.compressors.configuration import (
+    ACTIVATION_BITS,
+    FLOAT_BITS,
+    WEIGHT_BITS,
+    Configuration,
+    Sparsity,
+)
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.cost_models.batch import BatchedCost, Encoder, EstimatedCost, Frame
 from leanfront.core.cost_models.costs import Costs
@@ -92,7 +98,7 @@ def draw(structure: Structure, seed: int) -> Configuration:
         if choice.random() < 0.8
     }
     bits = {layer: choice.choice([*WEIGHT_BITS, FLOAT_BITS]) for layer in structure.layers}
-    sparsity = {
+    sparsity: dict[str, Sparsity] = {
         layer: choice.choice([0.1, 0.5, 0.95, "2:4"]) for layer in structure.layers if choice.random() < 0.3
     }
     return structure.canonical(
@@ -125,8 +131,13 @@ class CostModelConformance:
         """The target whose configurations are looked at; by default a small network with all kinds of convolution."""
         return small_target()
 
-    def measured(self, compressed: Compressed, target: Target) -> float | None:
-        """Return what a compressed model itself says that it costs; None, the default, where it cannot be said."""
+    def measured(self, compressed: Compressed, subject: Subject) -> float | None:
+        """Return what a compressed model itself says that it costs; None, the default, where it cannot be said.
+
+        Args:
+            compressed: the module, with its configuration, integers and masks.
+            subject: the target and structure that it was made from.
+        """
         return None
 
     @pytest.fixture
@@ -207,14 +218,14 @@ class CostModelConformance:
                 last = cost(Configuration())
                 for place in range(max(len(steps[name]) for name in names) if names else 0):
                     chosen = {name: steps[name][min(place, len(steps[name]) - 1)] for name in names}
-                    configuration = subject.structure.canonical(Configuration(**{field: chosen}))
+                    configuration = subject.structure.canonical(Configuration().change(**{field: chosen}))
                     value = cost(configuration)
                     assert value <= last, f"{field} {chosen}: it costs {value}, and with more of them {last}"
                     last = value
 
     def test_it_agrees_with_the_compressed_model(self, cost: Cost, subject: Subject) -> None:
         for configuration in subject.configurations:
-            expected = self.measured(subject.compressed(configuration), subject.target)
+            expected = self.measured(subject.compressed(configuration), subject)
             if expected is None:
                 pytest.skip("`measured` does not say what a compressed model costs")
             assert cost(configuration) == pytest.approx(expected, rel=self.tolerance, abs=0)

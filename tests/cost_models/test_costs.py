@@ -79,14 +79,14 @@ class OurCost(CostModelConformance):
 class TestMacs(OurCost):
     name = "macs"
 
-    def measured(self, compressed: Compressed, target: Target) -> float:
-        return int(analysed(compressed.module, target).total())
+    def measured(self, compressed: Compressed, subject: Subject) -> float:
+        return int(analysed(compressed.module, subject.target).total())
 
 
-def layer_macs(compressed: Compressed, target: Target) -> dict[str, int]:
+def layer_macs(compressed: Compressed, subject: Subject) -> dict[str, int]:
     """fvcore's counts of the layers of a compressed model."""
-    counts = analysed(compressed.module, target).by_module()
-    parts = subject_of(target).structure.parts
+    counts = analysed(compressed.module, subject.target).by_module()
+    parts = subject.structure.parts
     return {name: int(counts[name]) for name, part in parts.items() if part.is_layer}
 
 
@@ -94,29 +94,29 @@ class TestBitOperations(OurCost):
     name = "bops"
     falls_with = ("channels", "weight_bits", "activation_bits")
 
-    def measured(self, compressed: Compressed, target: Target) -> float:
+    def measured(self, compressed: Compressed, subject: Subject) -> float:
         bits = compressed.configuration.weight_bits
-        return sum(macs * bits.get(name, 32) * 32 for name, macs in layer_macs(compressed, target).items())
+        return sum(macs * bits.get(name, 32) * 32 for name, macs in layer_macs(compressed, subject).items())
 
 
 class TestSparseMacs(OurCost):
     name = "sparse_macs"
     falls_with = ("channels", "sparsity")
 
-    def measured(self, compressed: Compressed, target: Target) -> float:
-        layers = layer_macs(compressed, target)
+    def measured(self, compressed: Compressed, subject: Subject) -> float:
+        layers = layer_macs(compressed, subject)
         skipped = sum(
             layers[name] * (1 - float(mask.double().mean())) for name, mask in compressed.masks.items()
         )
-        return round(analysed(compressed.module, target).total() - skipped)
+        return round(analysed(compressed.module, subject.target).total() - skipped)
 
 
 class TestMemory(OurCost):
     name = "memory_bytes"
     falls_with = ("channels", "weight_bits")
 
-    def measured(self, compressed: Compressed, target: Target) -> float:
-        packed = read(write(compressed, subject_of(target).structure, target.name or ""))
+    def measured(self, compressed: Compressed, subject: Subject) -> float:
+        packed = read(write(compressed, subject.structure, subject.target.name or ""))
         assert packed.memory_bytes == held_bytes(compressed)
         return packed.memory_bytes
 
@@ -126,16 +126,16 @@ class TestFileSize(OurCost):
     # A configuration that differs from the dense model in little has a header that grows by more than it saves.
     falls_with = ()
 
-    def measured(self, compressed: Compressed, target: Target) -> float:
-        return len(write(compressed, subject_of(target).structure, target.name or ""))
+    def measured(self, compressed: Compressed, subject: Subject) -> float:
+        return len(write(compressed, subject.structure, subject.target.name or ""))
 
 
 class TestActivationMemory(OurCost):
     name = "activation_memory_bytes"
     falls_with = ("channels", "activation_bits")
 
-    def measured(self, compressed: Compressed, target: Target) -> float:
-        return measured_activation_bytes(subject_of(target).profile, compressed.module)
+    def measured(self, compressed: Compressed, subject: Subject) -> float:
+        return measured_activation_bytes(subject.profile, compressed.module)
 
 
 SUITES = (TestMacs, TestBitOperations, TestSparseMacs, TestMemory, TestFileSize, TestActivationMemory)

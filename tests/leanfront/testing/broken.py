@@ -357,7 +357,7 @@ cost_test(
     "IsNotMeasured",
     model(memory_bytes),
     "test_it_agrees_with_the_compressed_model",
-    measured=lambda self, compressed, target: 5.0,
+    measured=lambda self, compressed, subject: 5.0,
 )
 cost_test(
     "IsAnotherInBatches",
