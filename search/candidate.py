@@ -197,7 +197,7 @@ class SearchRecord:
     @property
     def goal(self) -> int:
         """Requested number of trials."""
-        return int(self.settings["options"]["trials"])
+        return int(self.settings.get("options", {}).get("trials", 0))
 
     @property
     def options(self) -> SearchOptions:

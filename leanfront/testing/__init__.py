@@ -3,12 +3,12 @@
 import lazy_loader as _lazy
 
 try:
-    import pytest as _pytest
+    import pytest
 except ImportError:
     raise ImportError("leanfront.testing needs pytest: pip install 'leanfront[testing]'") from None
 
 # A failing `assert` of a suite shows the values that it compared, as one in the user's own file does.
-_pytest.register_assert_rewrite(
+pytest.register_assert_rewrite(
     *(f"{__name__}.{_module}" for _module in ("stores", "cost_models", "criteria"))
 )
 

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from leanfront.core.compressors.compressor import Compressed, Compressor
-from leanfront.core.compressors.configuration import ACTIVATION_BITS, FLOAT_BITS, WEIGHT_BITS, Configuration
+from leanfront.core.compressors.configuration import (
+    ACTIVATION_BITS,
+    FLOAT_BITS,
+    WEIGHT_BITS,
+    Configuration,
+    Sparsity,
+)
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.cost_models.batch import BatchedCost, Encoder, EstimatedCost, Frame
 from leanfront.core.cost_models.costs import Costs
@@ -30,6 +36,8 @@ DRAWN = 4
 """Random configurations that costs are looked at for, beside the dense and the narrowest one."""
 BATCH = 24
 """Configurations in a batch."""
+STEPS = 8
+"""Numbers of channels of a group, from all to few, whose costs are compared."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +77,15 @@ class Subject:
         return self._made[configuration]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def subject_of(target: Target) -> Subject:
     """Return the subject of a target, the same one for all costs."""
     return Subject(target)
 
 
-@lru_cache(maxsize=16)
-def _built(model: CostModel, subject: Subject) -> Cost:
+@lru_cache(maxsize=64)
+def built(model: CostModel, subject: Subject) -> Cost:
+    """Return the function of a configuration that a model builds for a target, the same one at every call."""
     return model.build(subject.profile)
 
 
@@ -89,7 +98,7 @@ def draw(structure: Structure, seed: int) -> Configuration:
         if choice.random() < 0.8
     }
     bits = {layer: choice.choice([*WEIGHT_BITS, FLOAT_BITS]) for layer in structure.layers}
-    sparsity = {
+    sparsity: dict[str, Sparsity] = {
         layer: choice.choice([0.1, 0.5, 0.95, "2:4"]) for layer in structure.layers if choice.random() < 0.3
     }
     return structure.canonical(
@@ -119,11 +128,16 @@ class CostModelConformance:
 
     @pytest.fixture
     def target(self) -> Any:
-        """The target whose configurations cost something; by default a small network with convolutions of every kind."""
+        """The target whose configurations are looked at; by default a small network with all kinds of convolution."""
         return small_target()
 
-    def measured(self, compressed: Compressed, target: Target) -> float | None:
-        """Return what a compressed model itself says that it costs; None, the default, where it cannot be said."""
+    def measured(self, compressed: Compressed, subject: Subject) -> float | None:
+        """Return what a compressed model itself says that it costs; None, the default, where it cannot be said.
+
+        Args:
+            compressed: the module, with its configuration, integers and masks.
+            subject: the target and structure that it was made from.
+        """
         return None
 
     @pytest.fixture
@@ -134,7 +148,7 @@ class CostModelConformance:
     @pytest.fixture
     def cost(self, cost_model: CostModel, subject: Subject) -> Cost:
         """The function of a configuration that the model builds for the target."""
-        return _built(cost_model, subject)
+        return built(cost_model, subject)
 
     @pytest.fixture(autouse=True)
     def _one_thread(self) -> Iterator[None]:
@@ -204,14 +218,14 @@ class CostModelConformance:
                 last = cost(Configuration())
                 for place in range(max(len(steps[name]) for name in names) if names else 0):
                     chosen = {name: steps[name][min(place, len(steps[name]) - 1)] for name in names}
-                    configuration = subject.structure.canonical(Configuration(**{field: chosen}))
+                    configuration = subject.structure.canonical(Configuration().change(**{field: chosen}))
                     value = cost(configuration)
                     assert value <= last, f"{field} {chosen}: it costs {value}, and with more of them {last}"
                     last = value
 
     def test_it_agrees_with_the_compressed_model(self, cost: Cost, subject: Subject) -> None:
         for configuration in subject.configurations:
-            expected = self.measured(subject.compressed(configuration), subject.target)
+            expected = self.measured(subject.compressed(configuration), subject)
             if expected is None:
                 pytest.skip("`measured` does not say what a compressed model costs")
             assert cost(configuration) == pytest.approx(expected, rel=self.tolerance, abs=0)
@@ -233,7 +247,7 @@ class CostModelConformance:
         if not isinstance(cost, BatchedCost):
             return
         structure = subject.structure
-        choices = _grid(structure, tuple(sparsity))
+        choices = grid(structure, tuple(sparsity))
         sizes = np.asarray([len(choice.values) for choice in choices.values()])
         numbers = np.random.default_rng(0)
         indices = numbers.integers(0, sizes, (BATCH, len(sizes)))
@@ -244,7 +258,7 @@ class CostModelConformance:
         encoder = Encoder(Frame(structure), choices, structure.canonical(quantised))
         found = cost.many(encoder.batch(indices))
         assert found.shape == (BATCH,)
-        assert found.tolist() == [cost(_chosen(structure, choices, row, rule)) for row in indices.tolist()]
+        assert found.tolist() == [cost(chosen(structure, choices, row, rule)) for row in indices.tolist()]
 
     # What it leaves alone
 
@@ -263,7 +277,11 @@ class CostModelConformance:
 def _steps(structure: Structure, field: str) -> Mapping[str, Sequence[Any]]:
     """For each group or layer, values of a field from the dense model's to the smallest."""
     if field == "channels":
-        return {name: range(group.units, 0, -1) for name, group in structure.groups.items()}
+        shares = range(STEPS, 0, -1)
+        return {
+            name: [max(1, round(group.units * share / STEPS)) for share in shares]
+            for name, group in structure.groups.items()
+        }
     values: dict[str, Sequence[Any]] = {
         "weight_bits": sorted([*WEIGHT_BITS, FLOAT_BITS], reverse=True),
         "activation_bits": sorted([*ACTIVATION_BITS, FLOAT_BITS], reverse=True),
@@ -274,7 +292,7 @@ def _steps(structure: Structure, field: str) -> Mapping[str, Sequence[Any]]:
     return dict.fromkeys(structure.layers, values[field])
 
 
-def _grid(structure: Structure, sparsity: tuple[Any, ...]) -> dict[str, Choice]:
+def grid(structure: Structure, sparsity: tuple[Any, ...]) -> dict[str, Choice]:
     """Return all that can be chosen, every number of channels included."""
     choices = [
         Choice("channels", each.name, tuple(range(1, each.units + 1))) for each in structure.groups.values()
@@ -286,9 +304,10 @@ def _grid(structure: Structure, sparsity: tuple[Any, ...]) -> dict[str, Choice]:
     return {f"{choice.kind}/{choice.subject}": choice for choice in choices}
 
 
-def _chosen(
+def chosen(
     structure: Structure, choices: Mapping[str, Choice], row: Sequence[int], rule: str
 ) -> Configuration:
+    """Return the configuration of one index for each choice."""
     picked: dict[str, dict[str, Any]] = {"channels": {}, "weight": {}, "activation": {}, "sparsity": {}}
     for choice, index in zip(choices.values(), row, strict=True):
         picked[choice.kind][choice.subject] = choice.values[index]

@@ -40,7 +40,7 @@ class CriterionConformance:
 
     @pytest.fixture
     def target(self) -> Any:
-        """The target whose layers are scored; by default a small network with convolutions of every kind."""
+        """The target whose layers are scored; by default a small network with all kinds of convolution."""
         return small_target()
 
     @pytest.fixture

@@ -11,6 +11,7 @@ from leanfront.actions.driven_search import drive_search
 from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
 from leanfront.actions.measurer import Measurer
 from leanfront.actions.recovery import recover_one, settings_of
+from leanfront.actions.recovery_limit import RecoveryLimit
 from leanfront.actions.stored_search import StoredSearch
 from leanfront.actions.verifier import Verifier
 from leanfront.core.audit import AuditOptions
@@ -81,13 +82,13 @@ def recover_candidate(
 ) -> str | None:
     """Recover the job's candidate; stopped, it leaves a checkpoint from which the next claim goes on."""
     wanted = dict(job.parameters)
-    minutes = wanted.pop("minutes", None)
+    limit = RecoveryLimit(minutes=wanted.pop("minutes", None))
     parent = store.candidate(_candidate(job))
     attempt = recover_one(
         _stored(job, store, settings).recoverer(settings.device),
         parent,
         settings_of(wanted),
-        minutes,
+        limit.minutes,
         stop=stop,
     )
     return None if attempt.ended == "stopped" else attempt_text(attempt)

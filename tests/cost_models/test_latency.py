@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from scipy.optimize import nnls
 
 from leanfront.core.compressors import BankCache, Configuration
 from leanfront.core.compressors.compressor import Compressed
-from leanfront.core.cost_models import BACKENDS, Costs, LatencyOptions, LatencyTable, Profile
+from leanfront.core.cost_models import (
+    BACKENDS,
+    COST_MODELS,
+    CostModel,
+    Costs,
+    LatencyOptions,
+    LatencyTable,
+    Profile,
+)
 from leanfront.core.cost_models import latency as latency_module
 from leanfront.core.cost_models.backends import place, processor
 from leanfront.core.cost_models.latency import LatencyPlan, drawn, latency, measured, measured_table
@@ -40,6 +49,7 @@ from leanfront.core.cost_models.timing import (
     torch_threads,
 )
 from leanfront.errors import CompressionError, EvaluationError, StorageError, UsageError
+from leanfront.testing import CostModelConformance
 
 TORCH = LatencyOptions(backend="torch")
 INTEGERS = LatencyPlan(TORCH, (2, 4, 8), (4, 8, 32))
@@ -199,6 +209,23 @@ def test_a_fit_finds_what_there_is(families: Any) -> None:
     expected = 3.0 * np.asarray(synthetic(features, unknown, 0.0).ratios)
     assert [cost(each) for each in unknown] == pytest.approx(expected.tolist(), rel=1e-3)
     assert cost.bounds(2.0) == pytest.approx((2.0, 2.0), rel=1e-3)
+
+
+class TestLatency(CostModelConformance):
+    """Of a table that was not measured, which would take a minute."""
+
+    falls_with = ()  # what a kernel does at once takes as long for fewer channels
+
+    @pytest.fixture
+    def cost_model(self) -> CostModel:
+        return replace(COST_MODELS["latency_ms"], build=told_latency)
+
+
+def told_latency(profile: Profile) -> LatencyCost:
+    """Latency by a table that is fitted to made-up times."""
+    features = LatencyFeatures(profile, integers=False)
+    timed = synthetic(features, [Configuration(), *drawn(profile.structure, LatencyPlan(TORCH), 24)], 0.1)
+    return LatencyCost(features, fitted(features, timed, place(TORCH), DENSE))
 
 
 def test_fewer_channels_take_less_time(families: Any) -> None:

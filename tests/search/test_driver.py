@@ -58,7 +58,9 @@ def make(tiny: Target, store: FrontierStore) -> Make:
         if not store.searches():
             limits = reference(objectives, 4, values)
             store.create_search(
-                SearchRecord("a", "tiny", tiny.fingerprint, OBJECTIVES, limits, {"space": {}, "cheapest": {}})
+                SearchRecord(
+                    "a", "tiny", tiny.fingerprint, OBJECTIVES, limits, {"options": {}, "cheapest": {}}
+                )
             )
         context = SamplerContext(prepared.space, objectives, costs=prepared.costs)
         study = SearchStudy(context, sampler_name="random", seed=0)
