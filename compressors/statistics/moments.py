@@ -47,8 +47,9 @@ class Blocks:
     runs: tuple[int, ...]
 
     @classmethod
-    def of(cls, part: Part, widest: int = WIDEST) -> Blocks:
-        """The blocks of a layer: runs as equal as can be."""
+    def of(cls, part: Part, widest: int | None = None) -> Blocks:
+        """The blocks of a layer: runs as equal as can be, of `WIDEST` inputs at most where nothing else is said."""
+        widest = WIDEST if widest is None else widest
         inputs = part.inputs // part.groups
         count = math.ceil(inputs / max(1, widest // part.kernel))
         bounds = [inputs * i // count for i in range(count + 1)]
