@@ -17,8 +17,11 @@ from leanfront.core.targets import Target, resolve
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 POSTGRES = Path(__file__).with_name("postgres.py")
 
-LONGEST = ("test_docs.py", "test_chaos.py", "test_examples.py", "test_interruptions.py", "test_runner.py")
-"""Files that take minutes and are one process's work each: begun first, the others fill the rest of the cores."""
+LONGEST = ("test_docs.py", "test_chaos.py", "test_assets.py", "test_interruptions.py", "test_runner.py")
+"""Files that take minutes and are one process's work each: begun first, the others fill the rest of the cores.
+
+`test_assets.py` makes what all files of the dashboard show, which would wait for it if they were begun together.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

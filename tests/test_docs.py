@@ -6,12 +6,13 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,7 @@ from leanfront.core.objectives import METRICS, STRATEGIES
 from leanfront.core.objectives.corruptions import CORRUPTIONS
 from leanfront.core.search import SAMPLERS
 from leanfront.core.targets import BUILTINS
+from tests.forked import Forks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -59,6 +61,13 @@ def environment() -> dict[str, str]:
     return own
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """What runs the commands of all pages: importing torch for each would take longer than most of them do."""
+    with Forks(environment()) as started:
+        yield started
+
+
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder."""
     return subprocess.run(
@@ -66,9 +75,16 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@contextmanager
-def service(folder: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the server and the worker of the pages run."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def service(served: Path) -> Iterator[str]:
     """A server and a worker as the pages start them, on a free port; the server's address."""
+    folder = served
     with ExitStack() as stack:
         processes = []
         for command in (["serve", "--port", "0"], ["worker"]):
@@ -106,10 +122,11 @@ def listening(log: Path, server: subprocess.Popen[str]) -> str:
     raise AssertionError(f"the server does not listen: {log.read_text()}")
 
 
-def run_page(page: Path, folder: Path, address: str = "") -> str:
+def run_page(forks: Forks, page: Path, folder: Path, address: str = "") -> str:
     """Run all blocks of a page in a folder, and return what they printed.
 
     Args:
+        forks: what runs them.
         page: a Markdown file.
         folder: where its files are and its commands run.
         address: of the service, in the place of the one that the page names.
@@ -124,17 +141,17 @@ def run_page(page: Path, folder: Path, address: str = "") -> str:
             continue
         if waiting and (block.file or block.language == "console"):
             (folder / "script.py").write_text(waiting, encoding="utf-8")
-            done = run([sys.executable, "script.py"], folder)
+            done = forks.run(["python", "script.py"], folder)
             assert done.returncode == 0, f"{page.name}: {waiting}\n{done.stderr}"
             printed, waiting = printed + done.stdout, ""
         if block.language == "python":
             (folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "console":
-            printed += run_console(block.text, folder)
+            printed += run_console(forks, block.text, folder)
     return printed
 
 
-def run_console(text: str, folder: Path) -> str:
+def run_console(forks: Forks, text: str, folder: Path) -> str:
     """Run the commands of a console block."""
     printed = ""
     prompts = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE)
@@ -145,7 +162,9 @@ def run_console(text: str, folder: Path) -> str:
     for (command, shown), code in zip(prompts, expected, strict=True):
         if command == "echo $?":
             continue
-        done = run(["bash", "-c", command], folder)
+        words_of_it = shlex.split(command)
+        plain = words_of_it[0] in ("leanfront", "python") and not set(command) & set("|&;<>$`*(")
+        done = forks.run(words_of_it, folder) if plain else run(["bash", "-c", command], folder)
         assert done.returncode == code, f"$ {command}\n{done.stdout}\n{done.stderr}"
         for line in shown.splitlines():
             # Figures depend on the machine's arithmetic; words do not.
@@ -160,38 +179,42 @@ def words(text: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
-    printed = run_page(ROOT / "docs" / "tutorial.md", tmp_path)
+def test_the_tutorial_runs_as_it_stands(forks: Forks, tmp_path: Path) -> None:
+    printed = run_page(forks, ROOT / "docs" / "tutorial.md", tmp_path)
     assert (tmp_path / "mine.html").stat().st_size > 1_000_000
     found = re.search(r"on test: (\S+) as stored: (\S+)", printed)
     assert found is not None
     # One image of 397: sums may round otherwise in another batch size.
     assert float(found[1]) == pytest.approx(float(found[2]), abs=1.5 / 397)
-    records = {record["name"]: record for record in searches(tmp_path)}
+    records = searches(forks, tmp_path)
     assert records["mine"]["trials"] == 60
     assert records["mine-in-python"]["trials"] == 15
 
 
-def searches(folder: Path) -> list[dict[str, object]]:
-    done = run(["leanfront", "searches", "--json"], folder)
-    found: list[dict[str, object]] = json.loads(done.stdout)
-    return found
+def searches(forks: Forks, folder: Path) -> dict[str, dict[str, object]]:
+    """What `leanfront searches` tells of each search, by name."""
+    done = forks.run(["leanfront", "searches", "--json"], folder)
+    return {record["name"]: record for record in json.loads(done.stdout)}
 
 
 @pytest.mark.slow
-def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    with service(tmp_path) as address:
-        run_page(ROOT / "README.md", tmp_path, address)
-    assert (tmp_path / "mine.html").is_file()
-    assert [record["trials"] for record in searches(tmp_path)] == [40, 20, 60]
+def test_the_readme_runs_as_it_stands(forks: Forks, served: Path, service: str) -> None:
+    before = searches(forks, served)
+    run_page(forks, ROOT / "README.md", served, service)
+    assert (served / "mine.html").is_file()
+    found = searches(forks, served)
+    assert {name: found[name]["trials"] for name in found if name not in before} == {
+        "mine": 40,
+        "from-python": 20,
+        "over-http": 60,
+    }
 
 
 @pytest.mark.slow
-def test_the_operations_page_runs_as_it_stands(tmp_path: Path) -> None:
-    with service(tmp_path) as address:
-        printed = run_page(ROOT / "docs" / "operations.md", tmp_path, address)
+def test_the_operations_page_runs_as_it_stands(forks: Forks, served: Path, service: str) -> None:
+    printed = run_page(forks, ROOT / "docs" / "operations.md", served, service)
     assert float(printed) > 0.5
-    assert [record["state"] for record in searches(tmp_path)] == ["done"]
+    assert searches(forks, served)["first"]["state"] == "done"
 
 
 TRY_ADDITIONS = """
@@ -230,12 +253,12 @@ assert counted.document["samples"] == 397, counted.document
 
 
 @pytest.mark.slow
-def test_every_addition_that_contributing_shows_works(tmp_path: Path) -> None:
+def test_every_addition_that_contributing_shows_works(forks: Forks, tmp_path: Path) -> None:
     code = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python"]
     assert len(code) == 8
     script = tmp_path / "additions.py"
     script.write_text("\n".join([*code, TRY_ADDITIONS]), encoding="utf-8")
-    done = run([sys.executable, str(script)], tmp_path)
+    done = forks.run(["python", str(script)], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "energy_pj" in done.stdout
     assert "brier (test)" in done.stdout

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.wheel import build_wheel
+from tests.wheel import build_wheel, shared_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,7 +28,7 @@ def project() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
-    with zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel"))) as archive:
+    with zipfile.ZipFile(shared_wheel(tmp_path_factory)) as archive:
         yield archive
 
 

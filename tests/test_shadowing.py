@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wheel import build_wheel
+from tests.wheel import shared_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("targets", "compressors", "cost_models", "objectives", "search", "storage", "audit")
@@ -54,7 +54,7 @@ SCRIPT = """
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Ways that leanfront can be there -> what stands first on the path."""
     folder = tmp_path_factory.mktemp("installed")
-    with zipfile.ZipFile(build_wheel(folder)) as wheel:
+    with zipfile.ZipFile(shared_wheel(tmp_path_factory)) as wheel:
         wheel.extractall(folder / "site")
     return {"wheel": [str(folder / "site")], "editable": [], "checkout": [str(ROOT)]}
 

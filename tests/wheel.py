@@ -8,6 +8,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from tests.once import once
+
 ROOT = Path(__file__).resolve().parents[1]
 TOPS = (
     "pyproject.toml",
@@ -54,4 +58,10 @@ def build_wheel(folder: Path, *, links: bool = True) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning" not in done.stdout, done.stdout
     (built,) = folder.glob("*.whl")
+    return built
+
+
+def shared_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built once for all processes of a run."""
+    (built,) = once(tmp_path_factory, "wheel", build_wheel).glob("*.whl")
     return built

@@ -47,8 +47,9 @@ class Blocks:
     runs: tuple[int, ...]
 
     @classmethod
-    def of(cls, part: Part, widest: int = WIDEST) -> Blocks:
-        """Return the blocks of a layer, with runs as equal as possible."""
+    def of(cls, part: Part, widest: int | None = None) -> Blocks:
+        """Return the blocks of a layer, with runs as equal as possible, of at most `widest` inputs (`WIDEST`)."""
+        widest = WIDEST if widest is None else widest
         inputs = part.inputs // part.groups
         count = math.ceil(inputs / max(1, widest // part.kernel))
         bounds = [inputs * i // count for i in range(count + 1)]

@@ -16,8 +16,9 @@ from playwright.sync_api import Browser, Page, expect
 from leanfront.core.storage import FrontierStore
 from tests.chromium import VARIABLE, launched
 from tests.dashboard.browser import PATIENCE, Watch, opened
-from tests.dashboard.showcase import DATABASE, many, once, searched
+from tests.dashboard.showcase import DATABASE, many, searched
 from tests.leanfront.served import served
+from tests.once import once
 
 expect.set_options(timeout=PATIENCE)
 

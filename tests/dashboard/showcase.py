@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,20 +18,6 @@ ODD = "<b>odd<b> & \"quoted\" 'name' %41?#é"
 """What a user may call a search; a page that took it for markup or for an address would show it."""
 DATABASE = "showcase.db"
 KINDS = ("classes", "exemplars", "calibration", "robustness", "limits", "bounds", "capacity", "geometry")
-
-
-def once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that the first of several test processes fills for all of them."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    with (folder.parent / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "whole").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            (folder / "whole").touch()
-    return folder
 
 
 def searched(folder: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 
 import leanfront
 from leanfront.core.targets import Target
+from tests.once import once
 
 COMMAND = Path(sys.executable).with_name("leanfront")
 
@@ -34,9 +35,11 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def finished(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of a database with one search, `done`, of 60 trials."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('finished')}/leanfront.db"
-    leanfront.search(tiny, name="done", trials=60, database=url)
-    return url
+
+    def make(folder: Path) -> None:
+        leanfront.search(tiny, name="done", trials=60, database=f"sqlite:///{folder}/leanfront.db")
+
+    return f"sqlite:///{once(tmp_path_factory, 'finished', make)}/leanfront.db"
 
 
 Start = Callable[..., "subprocess.Popen[str]"]

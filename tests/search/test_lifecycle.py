@@ -6,6 +6,8 @@ import dataclasses
 import itertools
 import os
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,15 @@ import pytest
 from leanfront.core.compressors import Compressor, Configuration
 from leanfront.core.objectives import METRICS, minimisation, nondominated, resolve
 from leanfront.core.objectives.metrics import metrics_of
-from leanfront.core.search import Candidate, Place, Run, SearchOptions, SpaceOptions, start
+from leanfront.core.search import (
+    Candidate,
+    Place,
+    Run,
+    SearchOptions,
+    SearchRecord,
+    SpaceOptions,
+    start,
+)
 from leanfront.core.search import resume as resume_search
 from leanfront.core.search.driver import objective_values
 from leanfront.core.search.evaluation import Evaluator
@@ -40,9 +50,30 @@ def _story(store: FrontierStore, name: str) -> list[tuple[object, ...]]:
     ]
 
 
-def test_search_end_to_end(tiny: Target, store: FrontierStore) -> None:
-    reports = []
-    record = start(tiny, store, "a", SearchOptions(trials=40), Run(report=reports.append))
+@dataclass(frozen=True)
+class Whole:
+    """A search that nothing disturbed."""
+
+    store: FrontierStore
+    record: SearchRecord
+    reports: list[Any]
+
+    @property
+    def story(self) -> list[tuple[object, ...]]:
+        return _story(self.store, self.record.name)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """A search of 40 trials with the default settings: others are compared with it."""
+    with FrontierStore(f"sqlite:///{tmp_path_factory.mktemp('whole')}/search.db") as store:
+        reports: list[Any] = []
+        record = start(tiny, store, "a", SearchOptions(trials=40), Run(report=reports.append))
+        yield Whole(store, record, reports)
+
+
+def test_search_end_to_end(tiny: Target, whole: Whole) -> None:
+    store, record, reports = whole.store, whole.record, whole.reports
     assert record.state == "done"
     assert record.trials == 40
     assert record.fingerprint == tiny.fingerprint
@@ -79,12 +110,11 @@ def test_stored_measurements_are_those_of_the_rebuilt_module(tiny: Target, store
         }
 
 
-def test_same_seed_same_search(tiny: Target, store: FrontierStore) -> None:
-    start(tiny, store, "a", SearchOptions(trials=40, seed=3))
-    start(tiny, store, "b", SearchOptions(trials=40, seed=3))
-    start(tiny, store, "c", SearchOptions(trials=40, seed=4))
-    assert _story(store, "a") == _story(store, "b")
-    assert _story(store, "a") != _story(store, "c")
+def test_same_seed_same_search(tiny: Target, store: FrontierStore, whole: Whole) -> None:
+    start(tiny, store, "same", SearchOptions(trials=40, seed=0))
+    start(tiny, store, "other", SearchOptions(trials=20, seed=4))
+    assert _story(store, "same") == whole.story
+    assert _story(store, "other") != whole.story[:20]
 
 
 class _StopAt:
@@ -100,17 +130,16 @@ class _StopAt:
 
 @pytest.mark.parametrize("stop", [1, 17, 39, 40])
 def test_interrupted_search_resumes_like_an_uninterrupted_one(
-    tiny: Target, store: FrontierStore, stop: int
+    tiny: Target, store: FrontierStore, whole: Whole, stop: int
 ) -> None:
-    start(tiny, store, "whole", SearchOptions(trials=40, sampler="auto"))
     with pytest.raises(KeyboardInterrupt):
         start(tiny, store, "parts", SearchOptions(trials=40, sampler="auto"), Run(report=_StopAt(stop)))
     assert store.search("parts").state == "cancelled"
     assert store.search("parts").trials == stop
     record = resume_search(tiny, store, "parts")
     assert record.state == "done"
-    assert _story(store, "parts") == _story(store, "whole")
-    assert record.hypervolume == pytest.approx(store.search("whole").hypervolume)
+    assert _story(store, "parts") == whole.story
+    assert record.hypervolume == pytest.approx(whole.record.hypervolume)
 
 
 def test_resume_reaches_further(tiny: Target, store: FrontierStore) -> None:
@@ -223,16 +252,19 @@ def test_resume_refuses_another_target(tiny: Target, store: FrontierStore) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trials": 0}, "trials must be at least 1"),
-        ({"minutes": 0.0}, "minutes must be positive"),
-        ({"workers": 0}, "workers must be at least 1"),
+        ({"trials": 0}, "trials must be a whole number from 1 to 10,000,000, not 0"),
+        ({"minutes": 0.0}, "minutes must be a finite number above 0"),
+        ({"workers": 0}, "workers must be a whole number from 1"),
         ({"sampler": "magic"}, "unknown sampler"),
         ({"objectives": ("accuracy", "beauty")}, "unknown objective 'beauty'"),
         ({"device": "abacus"}, "unknown device"),
         ({"device": "cuda:99"}, "not here"),
-        ({"samples": 1}, "calibration samples"),
-        ({"false_elimination": 1.0}, "false elimination must be at least 0 and less than 1, not 1.0"),
-        ({"false_elimination": float("nan")}, "false elimination"),
+        ({"samples": 1}, "samples must be a whole number from 2"),
+        (
+            {"false_elimination": 1.0},
+            "false_elimination must be a finite number of at least 0 and below 1, not 1.0",
+        ),
+        ({"false_elimination": float("nan")}, "false_elimination"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, object], message: str) -> None:
