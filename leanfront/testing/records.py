@@ -24,7 +24,7 @@ def search(name: str = NAME, objectives: str = "accuracy,memory,macs", **changes
         "fingerprint": "f" * 64,
         "objectives": names,
         "reference": dict.fromkeys(names, 1.0),
-        "settings": {"cheapest": {"memory_bytes": 1.0, "macs": 2.0}, "space": {"bits": [2, 4]}},
+        "settings": {"cheapest": {"memory_bytes": 1.0, "macs": 2.0}, "options": {"trials": 4, "bits": [2, 4], "metrics": []}},
     }
     return SearchRecord(name=name, **{**fields, **changes})
 

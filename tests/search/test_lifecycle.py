@@ -34,6 +34,7 @@ from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target
 from leanfront.core.targets import resolve as resolve_target
 from leanfront.errors import NameTakenError, NotFoundError, TargetError, UsageError
+from leanfront.options import divided
 
 
 @pytest.fixture
@@ -269,7 +270,7 @@ def test_resume_refuses_another_target(tiny: Target, store: FrontierStore) -> No
 )
 def test_bad_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        SearchOptions(**options)  # type: ignore[arg-type]
+        divided(options, SearchOptions, Place)
 
 
 @pytest.mark.parametrize(

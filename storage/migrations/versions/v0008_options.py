@@ -71,9 +71,13 @@ def _flat(settings: dict[str, Any], objectives: list[str], seed: int) -> dict[st
 
 
 def _nested(settings: dict[str, Any], objectives: list[str], seed: int) -> dict[str, Any]:
-    options = settings.pop("options")
+    options = settings.pop("options", None)
+    if options is None:
+        return settings
     own = {name: options[name] for name in OWN if name in options}
     space = {name: options[name] for name in SPACE if name in options}
+    if not space.get("bounds"):
+        space.pop("bounds", None)
     latency = {name: options.get(f"latency_{name}") for name in LATENCY}
     given = {name: value for name, value in latency.items() if value is not None}
     request = {
@@ -86,5 +90,9 @@ def _nested(settings: dict[str, Any], objectives: list[str], seed: int) -> dict[
     }
     found: dict[str, Any] = {"version": 1, "request": request, "trials": options["trials"], **settings}
     if "parameters" in settings:
-        found |= {**own, "space": space, "wanted_metrics": options["metrics"]}
+        found |= {
+            **{name: own[name] for name in own if name != "minutes"},
+            "space": space,
+            "wanted_metrics": options["metrics"],
+        }
     return found | {"version": 1}
