@@ -35,6 +35,7 @@ class Recovery(Options):
         "Passes over the training split, over which the learning rate falls to zero.",
         least=1,
         most=MOST_EPOCHS,
+        title="Epochs of training",
     )
     seed: int = option(
         0, "Seed of the order of samples, augmentation and dropout.", least=0, below=LARGEST_SETTING

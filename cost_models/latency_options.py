@@ -48,7 +48,7 @@ BACKENDS: dict[str, Backend] = {
         Backend("torch", False, Deferred("leanfront.core.cost_models.backends:Torch")),
     )
 }
-"""Backends by name. A new one is an entry here, and a class."""
+"""Backends by name. To add one, write a class and an entry here."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,7 +103,7 @@ COST_MODELS: dict[str, CostModel] = {
         ),
     )
 }
-"""Cost models by measurement name. A new cost model is a function and an entry here."""
+"""Cost models by measurement name. To add one, write a function and an entry here."""
 
 
 def register(model: CostModel) -> CostModel:

@@ -1,8 +1,8 @@
-"""Options: one definition of each (type, bounds, default, help), from which every face is made.
+"""Options: one definition of each option (type, bounds, default, help) for all interfaces.
 
 A class of options is a frozen dataclass that derives from `Options` and whose fields are made by `option`. Python
-signatures (`takes`), click options (`leanfront/cli/options.py`), request schemas (`leanfront/http/schemas`), the
-dashboard's forms, which read these schemas, and docs/reference.md all read `options_of`.
+signatures (`takes`), click options (`leanfront/cli/options.py`), request schemas (`leanfront/http/schemas`, which the
+dashboard's forms read) and docs/reference.md are made from `options_of`.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ class Option:
     """One option.
 
     Args:
-        name: name in Python; the command line writes ``--name`` with hyphens, HTTP the name as it is.
-        kind: type of the value, or of each of its elements: int, float, str or bool; dict for anything else.
-        many: whether the value is a sequence of such elements.
-        optional: whether None is a value.
-        default: value when nothing is given.
+        name: name in Python and HTTP; on the command line, ``--name`` with hyphens.
+        kind: type of the value or of each element: int, float, str or bool; dict for anything else.
+        many: whether the value is a sequence of elements.
+        optional: whether the value may be None.
+        default: default value.
         help: one or two sentences; other options are named in backticks.
         least, above, most, below: bounds of each number; `above` and `below` are excluded.
-        known: names or numbers to choose from: a collection, which may grow, or a function that returns one.
-        closed: whether other values than the `known` ones are refused here.
-        canonical: replaces an element before it is checked; raises ValueError where it cannot.
-        fewest, longest: bounds of the length of a sequence, or of a text.
-        unique: whether no element may be given twice.
-        title: label in forms; made from the name when None.
+        known: values to choose from: a collection, which may grow, or a function that returns one.
+        closed: whether values not in `known` are refused.
+        canonical: function that converts an element before it is checked, or raises ValueError.
+        fewest, longest: bounds of the length of a sequence or text.
+        unique: whether elements must differ.
+        title: label in forms; by default made from the name.
         metavar: placeholder of the value in the help of a command.
-        local: whether only a user of this machine may give it: it names a file, a device or processes.
-        hidden: whether no face shows it: it is set by code.
-        kinds: kinds of audit that read it; empty for all.
+        local: whether it names a file, a device or processes, so that it cannot be given over the network.
+        hidden: whether it is set by code and shown by no interface.
+        kinds: kinds of audit that use it; empty for all.
         examples: values to show in documentation.
     """
 
@@ -77,7 +77,7 @@ class Option:
 
     @property
     def choices(self) -> tuple[Any, ...] | None:
-        """Values to choose from; None when they are not listed."""
+        """Values to choose from; None if any value is allowed."""
         if self.known is None:
             return None
         return tuple(self.known() if callable(self.known) else self.known)
@@ -89,7 +89,7 @@ class Option:
 
     @property
     def description(self) -> str:
-        """What a value must be, in words: ``a whole number from 1 to 100``."""
+        """Description of valid values: ``a whole number from 1 to 100``."""
         if self.many:
             return f"a sequence of {self._length} values, each {self._element}"
         return self._element
@@ -112,14 +112,14 @@ class Option:
         return f"{what} {bounds}".rstrip()
 
     def read(self, value: Any, *, strict: bool = False) -> Any:
-        """The value as it is kept: sequences become tuples, numbers get their type.
+        """Check a value and return it converted: sequences become tuples, numbers get the option's type.
 
         Args:
-            value: what a user gave.
-            strict: whether a text with commas is refused for a sequence.
+            value: value given by a user.
+            strict: whether to refuse a text with commas in place of a sequence.
 
         Raises:
-            ValueError: it cannot be used; the message names the option and what it must be.
+            ValueError: the value is invalid; the message names the option and says what it must be.
         """
         if value is None and self.optional:
             return None
@@ -189,7 +189,7 @@ class Option:
         return ValueError(f"{self.name} must be {self.description}, not {value!r:.100}")
 
     def schema(self) -> dict[str, Any]:
-        """JSON schema of the option, with default and description."""
+        """Return the JSON schema of the option, with default and description."""
         element: dict[str, Any] = {"type": _JSON[self.kind]}
         bounds = {
             "minimum": self.least,
@@ -216,12 +216,12 @@ class Option:
         own |= {"default": default, "description": self.help}
         own |= {"title": self.title} if self.title else {}
         own |= {"examples": list(self.examples)} if self.examples else {}
-        # No keyword of JSON schema: forms read it.
+        # Not a keyword of JSON schema; the dashboard's forms read it.
         return own | ({"x-kinds": list(self.kinds)} if self.kinds else {})
 
 
 def _between(least: float | None, above: float | None, most: float | None, below: float | None) -> str:
-    """Bounds in words: ``from 1 to 100``, ``of at least 1``, ``above 0 and below 1``."""
+    """Format bounds as words: ``from 1 to 100``, ``of at least 1``, ``above 0 and below 1``."""
     if least is not None and most is not None and least == most:
         return f"{least:,}"
     if least is not None and most is not None:
@@ -239,10 +239,10 @@ def _short(number: float) -> str:
 
 
 def option(default: Any, help: str, **about: Any) -> Any:
-    """A field of a class of options.
+    """Define a field of a class of options.
 
     Args:
-        default: value when nothing is given.
+        default: default value.
         help: one or two sentences; other options are named in backticks.
         about: further attributes of `Option`.
     """
@@ -253,14 +253,14 @@ def option(default: Any, help: str, **about: Any) -> Any:
 
 
 def same(options: type[Options], name: str, **about: Any) -> Any:
-    """A field like an option of another class, whose default is None unless another is given."""
+    """Define a field like an option of another class; its default is None unless given."""
     metadata = next(each.metadata for each in fields(options) if each.name == name)
     said = {**metadata["option"], **about}
     return option(said.pop("default", None), **said)
 
 
 def options_of(source: type[Options]) -> Mapping[str, Option]:
-    """The options of a class by name, its own before those of its parents."""
+    """Return the options of a class by name, its own before inherited ones."""
     if source not in _KNOWN:
         _KNOWN[source] = types.MappingProxyType(_options(source))
     return _KNOWN[source]
@@ -280,11 +280,11 @@ def _options(source: type[Options]) -> dict[str, Option]:
 
 
 def shown(source: type[Options], *, network: bool = False) -> dict[str, Option]:
-    """The options of a class that a face shows.
+    """Return the options of a class that an interface shows.
 
     Args:
         source: class of options.
-        network: whether the face is one for other machines, whose users may not name files or processes here.
+        network: whether to leave out options that cannot be given over the network.
     """
     return {
         name: each
@@ -294,7 +294,7 @@ def shown(source: type[Options], *, network: bool = False) -> dict[str, Option]:
 
 
 def _kind(hint: Any) -> tuple[type, bool, bool]:
-    """Type of the value or its elements, whether there are several, and whether None is one."""
+    """Return the type of the value or its elements, whether it is a sequence, and whether it may be None."""
     optional = False
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         rest = [each for each in typing.get_args(hint) if each is not type(None)]
@@ -306,15 +306,15 @@ def _kind(hint: Any) -> tuple[type, bool, bool]:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Base of the classes of options: checks every value when an object is made.
+    """Base class of options; checks every value when an object is created.
 
     Raises:
-        UsageError: a value cannot be used; the message names the option and what it must be.
+        UsageError: a value is invalid; the message names the option and says what it must be.
     """
 
     _error: ClassVar[type[LeanfrontError]] = UsageError
     _context: ClassVar[str] = ""
-    """What messages begin with."""
+    """Prefix of error messages."""
 
     def __post_init__(self) -> None:
         for name, each in options_of(type(self)).items():
@@ -326,21 +326,21 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
-        """Options from what a user gave by name, or from what `to_json` wrote.
+        """Create options from values given by name, or from the result of `to_json`.
 
         Raises:
-            UsageError: an unknown name, with the one that was probably meant, or a value that cannot be used.
+            UsageError: a name is unknown (the message suggests a similar one), or a value is invalid.
         """
         _require_known(given, options_of(cls), cls)
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready dictionary of all options."""
+        """Return all options as a JSON-ready dictionary."""
         values = {name: getattr(self, name) for name in options_of(type(self))}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def changed(self) -> dict[str, Any]:
-        """JSON-ready dictionary of the options that differ from their defaults."""
+        """Return the options that differ from their defaults as a JSON-ready dictionary."""
         known = options_of(type(self))
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -350,10 +350,10 @@ class Options:
 
 
 def divided(given: Mapping[str, Any], *sources: type[Options]) -> tuple[Any, ...]:
-    """An object of each class, made from options that a user gave by name.
+    """Create an object of each class from values given by name.
 
     Raises:
-        UsageError: a name that none of the classes has, or a value that cannot be used.
+        UsageError: a name belongs to none of the classes, or a value is invalid.
     """
     known = {name: each for source in sources for name, each in options_of(source).items()}
     _require_known(given, known, sources[0])
@@ -373,9 +373,9 @@ def _require_known(given: Iterable[str], known: Mapping[str, Option], source: ty
 
 
 def plain(given: Mapping[str, Any], *sources: type[Options]) -> dict[str, Any]:
-    """JSON-ready values of options given by name, without those that are None.
+    """Return the values of options given by name in JSON-ready form, without those that are None.
 
-    They are not checked: the machine they are sent to knows what it can do.
+    They are not checked here, but by the server that they are sent to.
     """
     known = {name: each for source in sources for name, each in options_of(source).items()}
     found = {name: value for name, value in given.items() if value is not None}
@@ -387,14 +387,14 @@ def plain(given: Mapping[str, Any], *sources: type[Options]) -> dict[str, Any]:
 
 
 def takes(*sources: type[Options], network: bool = False, omit: Collection[str] = ()) -> Callable[[F], F]:
-    """Decorate a function that takes options as ``**options``, so that its signature and its docstring list them.
+    """Decorate a function with ``**options`` so that its signature and docstring list the options.
 
     The line ``options: ...`` of the docstring is replaced by a line for each option.
 
     Args:
         sources: classes of the options.
-        network: whether only options are taken that users of other machines may give.
-        omit: names of options that the function declares itself.
+        network: whether to leave out options that cannot be given over the network.
+        omit: names of options that the function has as parameters of its own.
     """
     found = {
         name: each
@@ -427,7 +427,7 @@ def takes(*sources: type[Options], network: bool = False, omit: Collection[str] 
 
 
 def _line(each: Option, indent: str) -> str:
-    """The entry of an option in a docstring."""
+    """Return the docstring entry of an option."""
     text = each.help if each.help[1:2].isupper() else each.help[:1].lower() + each.help[1:]
     if each.choices is not None:
         text += f" Choices: {', '.join(f'``{one}``' for one in each.choices)}."

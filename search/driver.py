@@ -1,4 +1,4 @@
-"""The driver of one search: asks, costs, evaluates, records, tells."""
+"""Driver of one search: asks the study, computes costs, has candidates evaluated, records and tells the results."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from leanfront.core.search.store_protocol import Store
 from leanfront.core.search.study import SearchStudy
 
 RETRIES = 3
-"""How often an evaluation is tried again before the death of what ran it is taken for its own fault."""
+"""Number of retries of an evaluation whose process died; after these the candidate fails."""
 POLL = 0.5
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two checks whether to stop."""
 GRACE = 20.0
-"""Seconds that running evaluations get to finish when the driver is to stop."""
+"""Seconds that running evaluations get to finish when the driver stops."""
 
 
 @dataclass
 class _Tries:
-    """How often an evaluation was begun and lost."""
+    """Counter of the lost attempts at an evaluation."""
 
     lost: int = 0
 
     def over(self, error: EvaluatorLostError) -> str | None:
-        """Why not to try again, or None to do so."""
+        """Count a loss; return the reason to give up, or None to try again."""
         self.lost += error.tries
         return None if self.lost <= RETRIES else f"{error}, {self.lost} times over (out of memory?)"
 
 
 @dataclass
 class _Pending:
-    """A trial that waits for its evaluation."""
+    """A trial whose evaluation is not finished."""
 
     trial: Trial
     choices: Mapping[str, int]
@@ -64,8 +64,8 @@ class Member:
 
     Args:
         values: objective values in natural units.
-        candidate: the candidate's id.
-        correct: its packed correctness on the validation split, if races need it.
+        candidate: id of the candidate.
+        correct: packed correctness on the validation split, if races need it.
     """
 
     values: tuple[float, ...]
@@ -74,13 +74,13 @@ class Member:
 
 
 class Front:
-    """The frontier in the driver's memory: for the hypervolume, and for what races run against.
+    """The frontier in the driver's memory, for the hypervolume and as incumbents of races.
 
     Args:
-        objectives: in order.
-        reference: of the hypervolume.
-        recovered: objective values of recovered candidates on the frontier: they count in its size and volume, but
-            nobody races against them, for what loses to them might be recovered too.
+        objectives: objectives of the search, in order.
+        reference: reference point of the hypervolume.
+        recovered: objective values of recovered candidates on the frontier. They count in its size and hypervolume,
+            but no candidate races against them: one that loses to them could be recovered too.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Front:
     def add(
         self, values: Sequence[float], candidate: int | None = None, correct: bytes | None = None
     ) -> bool:
-        """Add a candidate's values in natural units; whether it is on the front."""
+        """Add a candidate's values in natural units; return whether it is on the frontier."""
         members = [*self._members, Member(tuple(values), candidate, correct)]
         points = [minimisation(self.objectives, member.values) for member in members]
         mask = nondominated(np.asarray(points))
@@ -117,13 +117,13 @@ class Front:
         return bool(mask[-1])
 
     def incumbent(self, costs: Mapping[str, float]) -> Member | None:
-        """Whom a candidate of these costs must beat: the most accurate member that costs no more.
+        """Return the member that a candidate must beat: the most accurate one that costs no more.
 
-        None when there is no such member, or when accuracy is not the one objective that needs evaluation:
-        only then is a candidate that is no more accurate dominated.
+        None if there is no such member, or if accuracy is not the only objective that needs evaluation: only then
+        is a candidate dominated that is no more accurate.
 
         Args:
-            costs: by measurement name.
+            costs: measurement name -> cost of the candidate.
         """
         measured = [i for i, objective in enumerate(self.objectives) if not objective.is_cost]
         if [self.objectives[i].measurement for i in measured] != ["accuracy"]:
@@ -142,7 +142,7 @@ class Front:
         return max(rivals, key=lambda member: member.values[accuracy], default=None)
 
     def hypervolume(self, *, log2: bool) -> float:
-        """Hypervolume of the front against the search's reference; computed once for each front."""
+        """Return the hypervolume of the frontier; it is computed once per frontier."""
         if log2 not in self._volumes:
             self._volumes[log2] = float(
                 normalised_hypervolume(self._values(), self.objectives, self._reference, log2=log2)
@@ -151,24 +151,24 @@ class Front:
 
 
 class Driver:
-    """Runs trials until there are enough or the time is over.
+    """Runs the trials of a search until there are enough or the time is over.
 
     Args:
         store: store of the search.
         search: name of the stored search.
-        prepared: prepared target: its space and costs.
+        prepared: prepared target with its space and costs.
         study: study of that space, rebuilt from `trials`.
         front: frontier so far.
-        evaluators: where evaluations run.
+        evaluators: evaluators that run the evaluations.
         trials: stored trials.
         false_elimination: largest share of candidates better than their incumbent that races may stop; 0 for
             no races.
-        run: who watches, and who takes the files.
-        grace: seconds that running evaluations get to finish when the search is to stop.
+        run: callbacks for progress and files.
+        grace: seconds that running evaluations get to finish when the search stops.
 
     Attributes:
-        stopped_early: whether `run.stop` left something undone.
-        unmeasured: candidates that `finalists` could not measure, id -> why.
+        stopped_early: whether the search stopped before all was done.
+        unmeasured: id -> reason, for candidates that `finalists` could not measure.
     """
 
     def __init__(
@@ -206,12 +206,12 @@ class Driver:
     def run(
         self, trials: int, deadline: float | None = None, reserve: Callable[[], float] | None = None
     ) -> None:
-        """Run until `trials` trials are stored, until the deadline, or until it is to stop.
+        """Run until `trials` trials are stored, the deadline passes, or `run.stop` returns true.
 
         Args:
             trials: wanted number of stored trials.
             deadline: `time.monotonic` time to stop at.
-            reserve: seconds to keep free before the deadline, asked before every trial.
+            reserve: called before every trial; returns the seconds to keep free before the deadline.
         """
         self._goal = max(trials, self._stored)
         while self._running or self._again or self._stored < trials:
@@ -230,13 +230,13 @@ class Driver:
         self._again.clear()
 
     def _finish_running(self) -> None:
-        """Record what still finishes; what does not is asked again, under its number, when the search goes on."""
+        """Record evaluations that finish in time; the others are asked again, with their numbers, on resume."""
         until = time.monotonic() + self._grace
         while self._running and (left := until - time.monotonic()) > 0:
             self._collect(wait(self._running, timeout=left, return_when=FIRST_COMPLETED).done)
 
     def _fill(self, trials: int) -> None:
-        """Ask until the evaluators are busy."""
+        """Ask for trials until the evaluators are busy."""
         while len(self._running) < self._evaluators.capacity:
             if self._again:
                 self._submit(self._again.popleft())
@@ -333,7 +333,7 @@ class Driver:
             )
 
     def progress(self, stage: str = "trials") -> Progress:
-        """How far the search is."""
+        """Return the progress of the search."""
         return Progress(
             self._stored,
             self._goal,
@@ -345,10 +345,10 @@ class Driver:
         )
 
     def finalists(self, split: str) -> int:
-        """Measure the frontier's members on another split; how many were measured.
+        """Measure the frontier's members on another split; return how many were measured.
 
-        The search has never seen that split: it is reported, not searched on. A member that cannot be measured
-        is left without, and named in `unmeasured`.
+        The search never sees that split: its results are only reported. Members that cannot be measured are listed
+        in `unmeasured`.
         """
         waiting = deque(
             (candidate, _Tries())
@@ -393,8 +393,8 @@ class Driver:
 
 
 def objective_values(candidate: Candidate, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """A candidate's objective values in natural units, estimates where it was stopped.
+    """Return a candidate's objective values in natural units; they are estimates if it was stopped.
 
-    None when it failed or one is missing.
+    None if the candidate failed or a value is missing.
     """
     return None if candidate.state == "failed" else values_of(objectives, candidate.measurements)[0]

@@ -22,9 +22,9 @@ Bounds = Mapping[str, Mapping[str, float]]
 class SpaceOptions(Options):
     """Options of the search space.
 
-    `bounds` maps a layer or channel group to ``bits``, the lowest width allowed, ``sparsity``, the largest share of
-    zeroed weights, and ``keep``, the smallest share of kept units (of a group). Choices beyond them are left out; the
-    most expensive choice stays. `leanfront.core.audit.bounds_of` makes them from an audit of limits.
+    `bounds` maps a layer to ``bits``, the lowest width, and ``sparsity``, the largest share of zeroed weights; and a
+    channel group to ``keep``, the smallest share of kept units. Choices out of bounds are left out, except the most
+    expensive one. `leanfront.core.audit.bounds_of` makes bounds from an audit of limits.
 
     Raises:
         UsageError: a value is unknown.
@@ -63,7 +63,7 @@ class SpaceOptions(Options):
 
 
 def _canonical(bounds: Any) -> dict[str, dict[str, float]]:
-    """Bounds in the order of names, without empty ones.
+    """Return the bounds sorted by name, without empty ones.
 
     Raises:
         UsageError: not a mapping of mappings, an unknown bound, or a value out of range.

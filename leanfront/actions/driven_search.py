@@ -1,4 +1,4 @@
-"""Drive a stored search and keep its files, for Python, the command line and workers alike."""
+"""Driving of stored searches, with storage of their files; for Python, the command line and workers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def drive_search(
     trials: int | None = None,
     minutes: float | None = None,
 ) -> SearchRecord:
-    """Drive a stored search from wherever it is; arguments and errors are those of `leanfront.core.search.resume`.
+    """Drive a stored search from its current state; other arguments and errors as `leanfront.core.search.resume`.
 
     Args:
-        store: store under the lease of the process that drives.
-        run: where the search runs, and who watches; its files are set here.
+        store: store under the lease of this process.
+        run: place and callbacks of the run; its files are set here.
     """
     record, shelf = store.search(name), open_shelf(store)
     run = replace(

@@ -21,10 +21,10 @@ def _untold(progress: RecoveryProgress) -> None:
 
 
 def settings_of(given: Mapping[str, Any]) -> Recovery:
-    """Return the settings of a training, from what a user gave by name.
+    """Return the settings of a training from values given by name.
 
     Raises:
-        UsageError: an unknown name, or a value that cannot be used.
+        UsageError: a name is unknown, or a value is invalid.
     """
     try:
         settings = Recovery.read(given)
@@ -88,7 +88,7 @@ def recover_many(
 
 
 def prediction_json(recoverer: Recoverer, settings: Recovery) -> dict[str, Any]:
-    """Return how well gains were predicted so far: number of outcomes, and leave-one-out error."""
+    """Return how well gains were predicted so far: number of outcomes and leave-one-out error."""
     from leanfront.core.search import Predictor
 
     predictor = Predictor(recoverer.outcomes(settings))

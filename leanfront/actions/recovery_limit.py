@@ -1,4 +1,4 @@
-"""Option of a recovery that does not decide the weights: its time."""
+"""Time limit of recoveries: an option that does not determine the weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from leanfront.options import Options, option
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryLimit(Options):
-    """How long recoveries may take."""
+    """Time limit of recoveries."""
 
     minutes: float | None = option(
         None,
-        "Wall-clock limit of all trainings together. Without it, a named candidate is trained to the end, and of a "
-        f"search the {MOST_RECOVERED} most promising candidates.",
+        "Wall-clock limit of all trainings together. Without it, candidates given by id are trained to the end; of a "
+        f"whole search, only the {MOST_RECOVERED} most promising candidates are.",
         above=0,
         most=LONGEST_MINUTES,
     )

@@ -1,4 +1,4 @@
-"""Bounds of a search space, from a stored audit of limits or one in a file."""
+"""Bounds of a search space, read from a stored audit of limits or a file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ FILE = ".json"
 
 
 def bounded(store: FrontierStore, options: SearchOptions, *, files: bool = True) -> SearchOptions:
-    """Return search options with the bounds that their `limits` name.
+    """Return search options with the bounds that `limits` refers to.
 
     Args:
         store: store of the searches.
-        options: options of a search that is to be created.
+        options: options of the search to create.
         files: whether `limits` may name a file.
 
     Raises:
         UsageError: the file cannot be used.
-        NotFoundError: there is no such search or it has no such audit.
+        NotFoundError: the search does not exist or has no such audit.
     """
     if options.limits is None:
         return options
@@ -47,7 +47,7 @@ def read_bounds(store: FrontierStore, source: str, accuracy_drop: float) -> dict
 
     Raises:
         UsageError: the file cannot be read or is none of these, or `accuracy_drop` is out of range.
-        NotFoundError: there is no such search or it has no such audit.
+        NotFoundError: the search does not exist or has no such audit.
     """
     if not source.endswith(FILE):
         return bounds_of(store.audit(source, KIND).document, accuracy_drop=accuracy_drop)
@@ -62,10 +62,10 @@ def _document(content: Any, source: str) -> Mapping[str, Any]:
     if isinstance(content, Mapping) and isinstance(content.get("audits"), list):
         own = [each for each in content["audits"] if isinstance(each, Mapping) and each.get("kind") == KIND]
         if not own:
-            raise UsageError(f"'{source}' holds no audit '{KIND}': make it with --kind {KIND}")
+            raise UsageError(f"'{source}' contains no audit '{KIND}': make one with --kind {KIND}")
         content = own[0]
     if isinstance(content, Mapping) and "document" in content:
         content = content["document"]
     if not isinstance(content, Mapping):
-        raise UsageError(f"'{source}' is no audit '{KIND}': expected a JSON object")
+        raise UsageError(f"'{source}' is not an audit '{KIND}': expected a JSON object")
     return content

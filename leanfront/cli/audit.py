@@ -30,19 +30,21 @@ if TYPE_CHECKING:
     "kinds",
     multiple=True,
     type=click.Choice(tuple(KINDS)),
-    help=f"What to look at, several times if wanted.  [default: {', '.join(DEFAULT_KINDS)}]",
+    help=f"Kind of audit; can be given several times.  [default: {', '.join(DEFAULT_KINDS)}]",
 )
 @options_from(AuditOptions)
 @click.option("--target", metavar="TARGET", help="Where the search's target is now, if it moved.")
-@click.option("--workers", default=1, show_default=True, help="Processes for a population.")
+@click.option(
+    "--workers", default=1, show_default=True, help="Number of processes that a population may use."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "-o",
     "--output",
     metavar="FILE.html",
-    help="Write tables and figures as one HTML file that needs nothing else.",
+    help="Write tables and figures as one self-contained HTML file.",
 )
-@click.option("--stored", is_flag=True, help="Audit nothing: show what the last audits found.")
+@click.option("--stored", is_flag=True, help="Show the latest stored audits without auditing.")
 @database_option
 @json_option
 @repeatable("What was computed is kept")
@@ -59,10 +61,10 @@ def audit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Say what compression did to the candidates of search NAME beside the loss of accuracy, against the dense model.
+    """Show how the candidates of search NAME differ from the dense model beyond their loss of accuracy.
 
-    Without CANDIDATEs (numbers), and without --levels, some that are spread over the frontier. What is found is
-    stored; what was computed is kept, so that an interrupted audit goes on with the same command.
+    Without CANDIDATEs (numbers) and --levels, members spread over the frontier are audited. The results are stored.
+    Computed parts are kept, so that the same command continues an interrupted audit.
     """
     from leanfront.actions.audit import audit as run_audit
     from leanfront.actions.stored_search import StoredSearch
@@ -88,7 +90,7 @@ def audit(
     chosen = choose(store, name, dict.fromkeys(candidates), wanted)
     alone = all(KINDS[kind].alone for kind in kinds or DEFAULT_KINDS)
     if not (chosen or wanted.levels or alone):
-        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name --levels")
+        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has one, or give --levels")
     kinds = kinds or default_kinds(search.target())
     if OF_IMAGES not in kinds and not given_kinds:
         click.echo(
@@ -110,14 +112,12 @@ def audit(
 
 
 def _stored(result: SearchResult, candidates: Sequence[int], kinds: Sequence[str]) -> list[AuditRecord]:
-    """What is stored of the search's audits, or of some of its candidates'."""
+    """Return the stored audits of the search, or of some of its candidates."""
     each = [result.audited(result.candidate(one).id) for one in dict.fromkeys(candidates)]
     found = [record for own in each or [result.audited()] for record in own]
     wanted = [record for record in found if not kinds or record.kind in kinds]
     if not wanted:
-        raise UsageError(
-            f"nothing like that is stored of search '{result.name}': leave out --stored to audit it"
-        )
+        raise UsageError(f"search '{result.name}' has no such audit yet: leave out --stored to audit it")
     return wanted
 
 
@@ -125,11 +125,11 @@ def _require_nothing_else(names: Sequence[str]) -> None:
     context = click.get_current_context()
     given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if given:
-        raise UsageError(f"--stored audits nothing, so --{given[0].replace('_', '-')} has no use beside it")
+        raise UsageError(f"--stored audits nothing, so --{given[0].replace('_', '-')} cannot be used with it")
 
 
 def _tell(name: str, records: Sequence[AuditRecord], output: str | None, as_json: bool) -> None:
-    """Write the report, and show the audits of the search; where there are none, those of candidates."""
+    """Write the report, and show the audits of the search or, if there are none, those of candidates."""
     from leanfront.reports.audit_report import report
     from leanfront.reports.audit_text import audit_text
 
@@ -145,7 +145,7 @@ def _tell(name: str, records: Sequence[AuditRecord], output: str | None, as_json
 
 
 def _folder(shift: str | None) -> str | None:
-    """The folder that ``--shift data=DIR`` names."""
+    """Return the folder in ``--shift data=DIR``."""
     if shift is None:
         return None
     kind, _, where = shift.partition("=")

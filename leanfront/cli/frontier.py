@@ -17,9 +17,9 @@ from leanfront.errors import UsageError
 @click.command()
 @click.argument("name")
 @limit_options
-@click.option("--weak", is_flag=True, help="Also points that no other beats in every objective.")
+@click.option("--weak", is_flag=True, help="Also show candidates that no other beats in every objective.")
 @stage_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a candidate.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row per candidate.")
 @click.option("--plot", metavar="FILE.html", help="Write an interactive plot.")
 @database_option
 @json_option

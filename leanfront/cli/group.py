@@ -1,4 +1,4 @@
-"""The ``leanfront`` command group: its commands, and how errors end."""
+"""The ``leanfront`` command group: lazily imported commands, errors as messages and exit codes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from leanfront.errors import LeanfrontError, UsageError
 COMMANDS = {
     "audit": (
         "leanfront.cli.audit:audit",
-        "Say what compression did to the candidates of search NAME beside the loss of accuracy, against the dense "
-        "model.",
+        "Show how the candidates of search NAME differ from the dense model beyond their loss of accuracy.",
     ),
     "database": ("leanfront.cli.database:database", "Maintain the database."),
     "demo": (
@@ -37,7 +36,7 @@ COMMANDS = {
     ),
     "recover": (
         "leanfront.cli.recover:recover",
-        "Train candidates on, with the dense model as their teacher; each is stored as a new one with its parent.",
+        "Train candidates with the dense model as teacher; each result is stored as a new candidate.",
     ),
     "resume": (
         "leanfront.cli.resume:resume",
@@ -45,7 +44,7 @@ COMMANDS = {
     ),
     "search": ("leanfront.cli.search:search", "Search compressed versions of TARGET and keep the frontier."),
     "searches": ("leanfront.cli.searches:searches", "List the searches of a database."),
-    "select": ("leanfront.cli.select:select", "Answer: which candidate to ship within a budget."),
+    "select": ("leanfront.cli.select:select", "Show the candidate to ship within a budget."),
     "serve": (
         "leanfront.cli.serve:serve",
         "Serve the HTTP API until stopped; its documentation is at /docs, metrics at /metrics.",
@@ -60,7 +59,7 @@ COMMANDS = {
         "Run queued jobs until stopped (Ctrl-C or SIGTERM).",
     ),
 }
-"""Command name -> address of the command, and the first sentence of its help."""
+"""Command name -> (address of the command, first sentence of its help)."""
 
 
 class _Found(UserDict[str, Any]):
@@ -72,10 +71,10 @@ class _Found(UserDict[str, Any]):
 
 
 class _Group(click.Group):
-    """A group that imports commands when they are called, and turns errors into messages and exit codes."""
+    """A command group that imports commands on use, and turns errors into messages and exit codes."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands with the sentences of `COMMANDS`, importing none."""
+        """List the commands with the sentences of `COMMANDS`, without importing them."""
         listed = [click.Command(name, help=line) for name, (_, line) in COMMANDS.items()]
         click.Group(commands=listed).format_commands(ctx, formatter)
 
@@ -121,4 +120,4 @@ def _tell_version(context: click.Context, option: click.Parameter, asked: bool) 
     help="Show the version and exit.",
 )
 def main() -> None:
-    """From a trained PyTorch model and a budget to the compressed version to ship."""
+    """Find the best compressed version of a trained PyTorch model within a budget."""

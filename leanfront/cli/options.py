@@ -29,12 +29,12 @@ stage_option: Decorator = click.option(
     type=click.Choice(STAGES),
     default="after",
     show_default=True,
-    help="Among the candidates before recovery, or after: recovered ones too.",
+    help="Frontier before recovery, or after it with recovered candidates.",
 )
 
 
 def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The limits of a budget."""
+    """Add the command-line options of a budget's limits."""
     for option in reversed(
         (
             click.option(
@@ -43,10 +43,18 @@ def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--max-macs", metavar="COUNT", help="Most multiply-adds: 20M."),
             click.option("--min-accuracy", metavar="SHARE", help="Least top-1 accuracy on validation: 0.9."),
             click.option(
-                "--max", "maximum", metavar="METRIC=VALUE", multiple=True, help="Cap any other measurement."
+                "--max",
+                "maximum",
+                metavar="METRIC=VALUE",
+                multiple=True,
+                help="Upper limit on any other measurement.",
             ),
             click.option(
-                "--min", "minimum", metavar="METRIC=VALUE", multiple=True, help="Floor of any other."
+                "--min",
+                "minimum",
+                metavar="METRIC=VALUE",
+                multiple=True,
+                help="Lower limit on any other measurement.",
             ),
         )
     ):
@@ -57,8 +65,8 @@ def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def options_from(*sources: type[Options]) -> Decorator:
     """Add a command-line option for every option of some classes.
 
-    Lists are separated by commas, or given by several options. What is not given is not passed on, so that the
-    default is defined once.
+    Lists are separated by commas, or given by repeating the option. Options that are not given are not passed on, so
+    that the default is defined once.
     """
     every = [each for source in sources for each in shown(source).values()]
 
@@ -80,16 +88,16 @@ def options_from(*sources: type[Options]) -> Decorator:
 
 
 def given(options: dict[str, Any], *sources: type[Options]) -> tuple[Any, ...]:
-    """Take the options that `options_from` parsed out of a command's arguments, and make the objects of them.
+    """Pop the options that `options_from` parsed from a command's arguments, and return an object per class.
 
     Raises:
-        UsageError: a value cannot be used.
+        UsageError: a value is invalid.
     """
     return divided(taken(options, *sources), *sources)
 
 
 def taken(options: dict[str, Any], *sources: type[Options]) -> dict[str, Any]:
-    """Take the options that `options_from` parsed and a user gave out of a command's arguments."""
+    """Pop the options that `options_from` parsed from a command's arguments; return those that the user gave."""
     known = {name: each for source in sources for name, each in shown(source).items()}
     found = {name: options.pop(name) for name in known if name in options}
     return {
@@ -100,7 +108,7 @@ def taken(options: dict[str, Any], *sources: type[Options]) -> dict[str, Any]:
 
 
 class _Made(click.Option):
-    """An option whose default is not click's: what is not given is not passed on."""
+    """Click option that is not passed on if it is not given, so that click needs no default."""
 
     def __init__(self, *arguments: Any, shown_default: str, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -112,7 +120,7 @@ class _Made(click.Option):
 
 
 def _help(each: Option) -> str:
-    # Other options are named as they are typed here.
+    # Other options are named as on the command line.
     text = re.sub(r"`([a-z_]+)`", lambda match: "--" + match[1].replace("_", "-"), each.help)
     return text if each.choices is None else f"{text} Choices: {', '.join(map(str, each.choices))}."
 
@@ -124,7 +132,7 @@ def _default(each: Option) -> str:
 
 
 def limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `limit_options` parsed, as keyword arguments of `Budget.of`."""
+    """Return what `limit_options` parsed as keyword arguments of `Budget.of`."""
     return {
         "max_memory": options["max_memory"],
         "max_macs": options["max_macs"],
@@ -135,10 +143,10 @@ def limits(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def assignments(texts: tuple[str, ...], option: str) -> dict[str, str]:
-    """``("ece=0.05",)`` -> ``{"ece": "0.05"}``.
+    """Parse assignments: ``("ece=0.05",)`` -> ``{"ece": "0.05"}``.
 
     Raises:
-        UsageError: no equals sign, or a name twice.
+        UsageError: an equals sign is missing, or a name is given twice.
     """
     pairs: dict[str, str] = {}
     for text in texts:

@@ -32,10 +32,11 @@ def recover(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train candidates on, with the dense model as their teacher; each is stored as a new one with its parent.
+    """Train candidates with the dense model as teacher; each result is stored as a new candidate.
 
-    CANDIDATEs are numbers, of one search. NAME is a search, of whose frontier the most promising are trained. What
-    was recovered so before is found, not trained again. Exit code 1 when one could not be trained.
+    CANDIDATEs are numbers of candidates of one search. If NAME of a search is given instead, the most promising
+    members of its frontier are trained. A training that is already stored is not repeated. Exit code 1 if a
+    training failed.
     """
     from leanfront.actions.recovery import prediction_json, recover_many, settings_of
     from leanfront.core.search import require_recoverable
@@ -73,7 +74,7 @@ def recover(
         attempts = recover_many(recoverer, pool, settings, minutes, all=every, most=most, report=report)
     tried = {attempt.parent.id for attempt in attempts}
     if every and (rest := [str(each.id) for each in pool if each.id not in tried]):
-        click.echo(f"not begun, for the time would not have been enough: {', '.join(rest)}", err=True)
+        click.echo(f"not begun, since the time would not have been enough: {', '.join(rest)}", err=True)
     predicted = prediction_json(recoverer, settings)
     if as_json:
         recoveries = [attempt.to_json() for attempt in attempts]
@@ -86,5 +87,5 @@ def recover(
 
 def _number(text: str) -> int:
     if not text.isdecimal():
-        raise UsageError(f"name candidates by their numbers, or one search: '{text}' is no number")
+        raise UsageError(f"name candidates by their numbers, or one search: '{text}' is not a number")
     return int(text)

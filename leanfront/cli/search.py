@@ -14,7 +14,7 @@ from leanfront.core.search import Place, SearchOptions
 
 @click.command()
 @click.argument("target")
-@click.option("--name", help="Name of the search; made from the target's name otherwise.")
+@click.option("--name", help="Name of the search; by default made from the target's name.")
 @options_from(SearchOptions, Place)
 @database_option
 @json_option

@@ -32,22 +32,24 @@ if TYPE_CHECKING:
 @limit_options
 @stage_option
 @click.option("--strategy", default="accuracy", show_default=True, help=f"One of {', '.join(STRATEGIES)}.")
-@click.option("--order", help="lexicographic: objectives in order, comma-separated.")
+@click.option("--order", help="lexicographic: objectives, most important first, comma-separated.")
 @click.option(
-    "--tolerance", type=float, help="lexicographic: a difference, in the unit, that counts as equal."
+    "--tolerance", type=float, help="lexicographic: difference that counts as equal, in the objective's unit."
 )
-@click.option("--weight", "weights", metavar="OBJECTIVE=VALUE", multiple=True, help="chebyshev: a weight.")
+@click.option(
+    "--weight", "weights", metavar="OBJECTIVE=VALUE", multiple=True, help="chebyshev: weight of an objective."
+)
 @click.option(
     "--measure",
     default=MOST_MEASURED,
     show_default=True,
-    help="Candidates at most to measure now by a metric that is limited and was not measured; 0: none.",
+    help="Largest number of candidates on which to measure limited metrics that are missing; 0 for none.",
 )
-@click.option("--no-verify", is_flag=True, help="Do not verify the candidate, where nobody has yet.")
+@click.option("--no-verify", is_flag=True, help="Do not verify the candidate if it is not verified yet.")
 @database_option
 @json_option
 def select(name: str, strategy: str, stage: str, database: str | None, as_json: bool, **options: Any) -> None:
-    """Answer: which candidate to ship within a budget. Exit code 3 when none holds it."""
+    """Show the candidate to ship within a budget. Exit code 3 if no candidate is within it."""
     from leanfront.local.search_result import SearchResult
     from leanfront.locations import open_store
     from leanfront.reports import text
@@ -87,14 +89,14 @@ def select(name: str, strategy: str, stage: str, database: str | None, as_json: 
 
 
 def _verified(result: SearchResult, answer: Selection[Any]) -> Selection[Any]:
-    """The answer with its candidate verified, if it has one that never was; why not is said on standard error."""
+    """Return the answer with its candidate verified; print failures and false claims to standard error."""
     chosen = answer.candidate
     if chosen is None:
         return answer
     if chosen.verified is not None:
         if not chosen.verified:
             click.echo(
-                f"warning: what is claimed of candidate {chosen.id} does not hold: leanfront verify {chosen.id}",
+                f"warning: claims about candidate {chosen.id} do not hold: leanfront verify {chosen.id}",
                 err=True,
             )
         return answer

@@ -44,7 +44,7 @@ NOUNS = (
 )
 """Modules of `leanfront.http.routes`, in the order of the OpenAPI document. Each has a `router`; its JSON models are
 in the module of `leanfront.http.schemas` with the same name."""
-_DESCRIPTION = """From a trained PyTorch model and a budget to the compressed version to ship.
+_DESCRIPTION = """Finds the best compressed version of a trained PyTorch model within a budget.
 
 Responses are the objects that the command line prints with `--json`. Sizes are in bytes; parameters also accept
 units (`64KB`, `64KiB`). MACs are multiply-adds per input (`20M`). Errors are RFC 9457 problem details. Lists are

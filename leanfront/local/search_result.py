@@ -1,6 +1,6 @@
-"""A stored search in Python: its frontier, budget queries, and what can be done with its candidates.
+"""A stored search: its frontier, budget queries, and actions on its candidates.
 
-What only some of that needs is imported where it is: a budget query is answered from the database alone.
+Heavy imports are inside the methods that need them: a budget query needs only the database.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ class SearchResult(StoredSearch):
     Args:
         store: store of the search.
         name: name of the search.
-        target: the target or a function that returns it; None resolves the stored reference when it is needed.
+        target: the target or a function that returns it; None loads the stored reference when needed.
     """
 
     def frontier(self, *, weak: bool = False, stage: str = "after", **limits: Any) -> Candidates[Candidate]:
-        """Nondominated candidates within limits, cheapest memory first.
+        """Return nondominated candidates within limits, smallest memory first.
 
         Args:
-            weak: the weakly nondominated ones too.
-            stage: among the candidates ``before`` recovery, or ``after``: the recovered ones too.
+            weak: also return weakly nondominated candidates.
+            stage: ``before`` recovery, or ``after``, with recovered candidates.
             limits: arguments of `Budget.of`: ``max_memory="64KB"``, ``max_macs="20M"``, ``min_accuracy=0.9``,
                 and ``maximum`` and ``minimum``, mappings from any measurement's name to its limit.
         """
         return self._own(self.store.frontier(self.name, Budget.of(**limits), weak=weak, stage=stage))
 
     def candidate(self, identifier: int) -> Candidate:
-        """The candidate with that id. Raises `NotFoundError`: this search has none."""
+        """Return the candidate with that id. Raises `NotFoundError` if this search has none."""
         found = self.store.candidate(identifier)
         if found.search != self.name:
             raise NotFoundError(
@@ -59,7 +59,7 @@ class SearchResult(StoredSearch):
         return self._own([found])[0]
 
     def candidates(self) -> Candidates[Candidate]:
-        """All complete candidates, by id."""
+        """Return all complete candidates, by id."""
         return self._own(self.store.candidates(self.name))
 
     def selection(
@@ -74,17 +74,18 @@ class SearchResult(StoredSearch):
         told: Callable[[int, tuple[str, ...]], None] = lambda candidate, metrics: None,
         **limits: Any,
     ) -> Selection[Any]:
-        """The whole answer to a budget query, infeasible ones included.
+        """Return the whole answer to a budget query, also if no candidate is within the budget.
 
         Args:
             strategy: accuracy, knee, lexicographic or chebyshev.
             stage: as in `frontier`.
-            order: lexicographic: objectives, most important first.
-            tolerance: lexicographic: how much counts as equal, in the objective's unit.
-            weights: chebyshev: objective -> weight.
-            measure: candidates at most on which a limited metric is measured now, where it was not: the most
-                accurate first. The answer's `unmeasured` are those that may be a better one and still lack it.
-            told: told before each, the candidate's id and the metrics.
+            order: for lexicographic: objectives, most important first.
+            tolerance: for lexicographic: difference that counts as equal, in the objective's unit.
+            weights: for chebyshev: objective -> weight.
+            measure: largest number of candidates on which limited metrics that are missing are measured now, most
+                accurate first. `unmeasured` of the answer lists candidates that could be a better answer but still
+                lack one.
+            told: called with the id of a candidate and the metrics before each measurement.
             limits: as in `frontier`.
         """
         budget = Budget.of(**limits)
@@ -108,11 +109,11 @@ class SearchResult(StoredSearch):
         return measured_selection(ask, self.store, measurer, measure, told)
 
     def select(self, **limits: Any) -> Candidate:
-        """The candidate to ship within a budget; arguments as in `selection`.
+        """Return the candidate to ship within a budget; arguments as in `selection`.
 
         Raises:
-            InfeasibleError: no candidate holds the budget; the message names the nearest and the binding
-                limit, and `.selection` holds the whole answer.
+            InfeasibleError: no candidate is within the budget; the message names the nearest one and the binding
+                limit, and `.selection` is the whole answer.
         """
         answer = self.selection(**limits)
         if not answer.feasible:
@@ -122,15 +123,15 @@ class SearchResult(StoredSearch):
     def verify(
         self, *, all: bool = False, device: str = "auto", progress: bool = False
     ) -> list[Verification]:
-        """Verify the frontier's members, and store what came of it.
+        """Verify the members of the frontier, and store the results.
 
         Args:
-            all: every complete candidate.
-            device: where they are evaluated: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            all: verify every complete candidate.
+            device: device of the evaluation: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             progress: show a progress bar on standard error.
 
         Raises:
-            TargetError: the target cannot be made again, or is another one by now.
+            TargetError: the target cannot be loaded, or has changed.
         """
         from leanfront.reports.progress import counted
 
@@ -146,9 +147,9 @@ class SearchResult(StoredSearch):
     def recover(
         self, *, device: str = "auto", progress: bool = False, **options: Any
     ) -> Candidates[Candidate]:
-        """Train members of the frontier, the one with the most expected hypervolume a minute first.
+        """Train members of the frontier, by expected gain of hypervolume per minute.
 
-        Members that were trained with these settings before are skipped. Errors are those of `Candidate.recover`.
+        Members that were trained with these settings before are skipped. Raises as `Candidate.recover`.
 
         Args:
             device: device that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -156,7 +157,7 @@ class SearchResult(StoredSearch):
             options: see `leanfront.core.compressors.Recovery`, and ``minutes``.
 
         Returns:
-            The recovered candidates; trainings without a gain are left out.
+            The recovered candidates, without those whose training gained nothing.
         """
         from leanfront.actions.recovery import recover_many, settings_of
         from leanfront.core.search.options import MOST_RECOVERED
@@ -189,20 +190,20 @@ class SearchResult(StoredSearch):
         """Audit candidates against the dense model, and store the results.
 
         Args:
-            candidates: ids; without ids and without `levels`, candidates spread over the frontier.
-            kinds: kinds of audits, names in `leanfront audit --help`; by default classes, exemplars, calibration and,
-                when the target says how its inputs are made of pixels, robustness.
+            candidates: ids; by default, if `levels` is not given either, members spread over the frontier.
+            kinds: kinds of audit, listed by `leanfront audit --help`; by default classes, exemplars, calibration and,
+                if the target says how its inputs are made of pixels, robustness.
             device: device of the models: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            workers: processes that a population may use.
+            workers: number of processes that a population may use.
             progress: show a progress bar on standard error.
             options: see `leanfront.core.audit.AuditOptions`.
 
         Returns:
-            What was stored: for each kind a record for every candidate, and one for the search as a whole.
+            The stored audits: for each kind, one record per candidate and one of the whole search.
 
         Raises:
-            UsageError: an unknown kind or option, or candidates that cannot be audited so.
-            TargetError: the target cannot be made again, has changed, or lacks what an audit needs.
+            UsageError: a kind or option is unknown, or the candidates cannot be audited with these options.
+            TargetError: the target cannot be loaded, has changed, or lacks what an audit needs.
         """
         from leanfront.actions.audit import audit
         from leanfront.actions.audit_request import choose, default_kinds
@@ -217,18 +218,19 @@ class SearchResult(StoredSearch):
             return audit(self, chosen, names, wanted, device=device, workers=workers, report=report)
 
     def audits(self, candidate: int | None = None) -> list[AuditRecord]:
-        """What was audited of a candidate, or of the search as a whole."""
+        """Return the stored audits of a candidate, or of the whole search."""
         return self.store.audits(self.name, candidate)
 
     def report(self, path: str | Path, candidate: int | None = None) -> None:
-        """Write what is stored of audits as one self-contained HTML file.
+        """Write the stored audits as one self-contained HTML file.
 
         Args:
-            path: an ``.html`` file in an existing folder; one that is there is replaced.
-            candidate: whose audits; of the search as a whole by default, with the galleries of its candidates.
+            path: path of an ``.html`` file in an existing folder; an existing file is replaced.
+            candidate: candidate whose audits are written; by default those of the whole search, with the galleries
+                of its candidates.
 
         Raises:
-            UsageError: nothing was audited, or the path is of another kind.
+            UsageError: there are no audits, or the path does not end in ``.html``.
             StorageError: the file cannot be written.
         """
         from leanfront.reports.audit_report import report
@@ -236,7 +238,7 @@ class SearchResult(StoredSearch):
         report(self.audited(candidate), path)
 
     def audited(self, candidate: int | None = None) -> list[AuditRecord]:
-        """What a report shows: `audits`, of the search as a whole with those of the candidates in them."""
+        """Return the audits that a report shows: of a candidate, or of the whole search and the candidates in it."""
         found = self.audits(candidate)
         if candidate is not None:
             return found
@@ -246,7 +248,7 @@ class SearchResult(StoredSearch):
         return [*found, *(own for one in known for own in self.audits(one) if own.kind in kinds)]
 
     def bounds(self) -> dict[int, float]:
-        """Candidate's id -> bytes that no order-0 code of it goes below, of those in the last audit of bounds."""
+        """Return id -> smallest size in bytes of any order-0 code, for candidates in the latest audit of bounds."""
         try:
             found = self.store.audit(self.name, "bounds").document["versions"]
         except NotFoundError:

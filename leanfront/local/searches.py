@@ -1,4 +1,4 @@
-"""The Python face: search, resume, look at results."""
+"""Functions of the Python interface that run, resume and open searches."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def search(
     """Search compressed versions of a model and keep the frontier in a database.
 
     Args:
-        target: a `Target`, or a reference: built-in name with options, or ``path/to/file.py:function``.
+        target: a `Target`, or a reference: the name of a built-in one with its options, or
+            ``path/to/file.py:function``.
         name: name of the search; made from the target's name when None.
-        database: URL; `LEANFRONT_DATABASE` or a SQLite file in the working folder when None.
+        database: URL; when None, `LEANFRONT_DATABASE` or a SQLite file in the working folder.
         progress: show a progress bar on standard error.
         options: see `leanfront.core.search.SearchOptions` and `leanfront.core.search.Place`.
 
@@ -58,22 +59,22 @@ def run_search(
     prepared: Prepared | None = None,
     progress: bool = False,
 ) -> SearchResult:
-    """Run a search on an open store: what `search` and the command line share."""
+    """Run a search on an open store; shared by `search` and the command line."""
     name = name or free_name(store, target.name or "search")
     reference = searching.reference_of(target)
-    # Stored before anything takes time: the name is taken, and a killed process can be resumed.
+    # Stored before anything slow, so that the name is taken and a killed process can be resumed.
     store.create_search(replace(searching.queued(name, reference, options), state="running"))
     try:
         _drive(target, store, name, Run(place=place or Place(), prepared=prepared), progress)
     except BaseException:
-        # A search that has not even begun is of no use to anybody.
+        # A search that was never prepared is useless.
         _forget(store, name)
         raise
     return SearchResult(store, name, target)
 
 
 def _drive(target: Target, store: FrontierStore, name: str, run: Run, progress: bool, **more: Any) -> None:
-    """Drive a stored search in this process, under a lease that keeps others away."""
+    """Drive a stored search in this process, under a lease that keeps other processes away."""
     record = store.search(name)
     lease = store.jobs.drive(name, runner_name())
     with (
@@ -85,13 +86,13 @@ def _drive(target: Target, store: FrontierStore, name: str, run: Run, progress: 
         if done.state == "running":
             if not renewal.cancelled:
                 raise LeaseLostError(
-                    f"search '{name}' is driven by another process by now, or its database is gone"
+                    f"search '{name}' is driven by another process now, or its database is gone"
                 )
             store.jobs.finish(lease, "cancelled", "cancelled")
 
 
 def _forget(store: FrontierStore, name: str) -> None:
-    """Delete a search that was never prepared."""
+    """Delete a search if it was never prepared."""
     with suppress(StorageError):
         if not store.search(name).prepared:
             store.set_state(name, "cancelled")
@@ -113,15 +114,15 @@ def resume(
 
     Args:
         name: name of the search.
-        target: where the target is now; the stored reference when None.
-        database: URL; `LEANFRONT_DATABASE` or a SQLite file in the working folder when None.
+        target: the target or its reference, if it moved; the stored reference when None.
+        database: URL; when None, `LEANFRONT_DATABASE` or a SQLite file in the working folder.
         trials: new number of trials to reach.
         minutes: wall-clock limit from now.
         progress: show a progress bar on standard error.
         options: see `leanfront.core.search.Place`.
 
     Raises:
-        NotFoundError: no such search.
+        NotFoundError: the search does not exist.
         TargetError: the target is not the one the search was made on.
     """
     place = Place.read(options)
@@ -135,10 +136,15 @@ def resume(
 
 
 def open_search(name: str, *, database: str | None = None, target: Target | None = None) -> SearchResult:
-    """A stored search.
+    """Open a stored search.
+
+    Args:
+        name: name of the search.
+        database: URL; when None, `LEANFRONT_DATABASE` or a SQLite file in the working folder.
+        target: target of the search; the stored reference when None.
 
     Raises:
-        NotFoundError: no such search.
+        NotFoundError: the search does not exist.
     """
     store = open_store(database)
     store.search(name)
@@ -146,7 +152,7 @@ def open_search(name: str, *, database: str | None = None, target: Target | None
 
 
 def free_name(store: FrontierStore, stem: str) -> str:
-    """`stem`, or `stem-2`, `stem-3`, ...: the first name no search has."""
+    """Return the first of `stem`, `stem-2`, `stem-3`, ... that no search has."""
     taken = {record.name for record in store.searches()}
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in stem)[:80].strip("-") or "search"
     for number in itertools.count(1):

@@ -107,8 +107,7 @@ class RemoteSearch:
 
         Returns:
             ``ids``, ``trials``, ``states``, ``on_frontier``, ``parents``, and ``columns``, which maps each name to
-            its
-                ``unit``, ``value``, ``low`` and ``high``.
+                its ``unit``, ``value``, ``low`` and ``high``.
 
         Raises:
             UsageError: a name is measured neither on a candidate nor on the dense model.

@@ -92,7 +92,7 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate], stage: 
     ]
     if stage == "before":
         lines.append(
-            "The table shows candidates before recovery; size and hypervolume are of the frontier after."
+            "The table shows candidates before recovery; size and hypervolume are those of the frontier after it."
         )
     if record.settings.get("latency") is not None:
         lines.append(latency_text(record.settings["latency"]))
@@ -240,13 +240,15 @@ def infeasible_text(selection: Selection[Any]) -> str:
     """Return an infeasible answer as a sentence or two."""
     nearest = selection.nearest
     if nearest is None:
-        return "no candidate holds the budget: there is no measured candidate yet"
+        return "no candidate is within the budget: there is no measured candidate yet"
     left = f"; {unmeasured_text(selection)}" if selection.unmeasured else ""
     over = ", ".join(
         f"{name} off by {value:,.6g}" if math.isfinite(value) else f"{name} was not measured"
         for name, value in selection.violations.items()
     )
-    text = f"no candidate holds the budget; the nearest is {nearest.id} ({over}); {selection.binding} binds"
+    text = (
+        f"no candidate is within the budget; the nearest is {nearest.id} ({over}); {selection.binding} binds"
+    )
     floor = (selection.cheapest or {}).get(selection.binding or "")
     return (text if floor is None else f"{text}; the space reaches no less than {floor:,.6g}") + left
 
@@ -353,9 +355,7 @@ def attempts_text(attempts: Sequence[Attempt], error: float | None, points: int)
             ]
         )
     header = ["of", "id", "before", "after", "test", "gain", "predicted", "minutes", "ended"]
-    lines = (
-        [table(header, rows)] if rows else ["There is no candidate that recovery is expected to gain from."]
-    )
+    lines = [table(header, rows)] if rows else ["Recovery is not expected to improve any candidate."]
     for attempt in attempts:
         if attempt.gained is None:
             lines.append(attempt_text(attempt))

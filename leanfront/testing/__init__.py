@@ -1,4 +1,4 @@
-"""Test suites that an implementation of a store, a cost model or a pruning criterion must pass; needs pytest."""
+"""Conformance test suites for stores, cost models and pruning criteria; they need pytest."""
 
 import lazy_loader as _lazy
 
@@ -7,7 +7,7 @@ try:
 except ImportError:
     raise ImportError("leanfront.testing needs pytest: pip install 'leanfront[testing]'") from None
 
-# A failing `assert` of a suite shows the values that it compared, as one in the user's own file does.
+# With this, a failing `assert` of a suite shows the compared values, as in the user's own test files.
 pytest.register_assert_rewrite(
     *(f"{__name__}.{_module}" for _module in ("stores", "cost_models", "criteria"))
 )

@@ -1,4 +1,4 @@
-"""The tests that every cost model must pass."""
+"""Conformance tests for cost models."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from leanfront.core.targets.target import Target
 from leanfront.testing.small_target import small_target
 
 DRAWN = 4
-"""Random configurations that costs are looked at for, beside the dense and the narrowest one."""
+"""Number of random configurations tested, besides the dense and the narrowest one."""
 BATCH = 24
-"""Configurations in a batch."""
+"""Number of configurations in a batch."""
 STEPS = 8
-"""Numbers of channels of a group, from all to few, whose costs are compared."""
+"""Number of steps from all channels of a group to few, whose costs are compared."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Choice:
 
 
 class Subject:
-    """A target with what costs are computed from, each made once."""
+    """A target with its compressor, structure and profile, each made once."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -60,18 +60,18 @@ class Subject:
         self._made: dict[Configuration, Compressed] = {}
 
     def fresh_profile(self) -> Profile:
-        """Return a profile that no cost has been built from."""
+        """Return a new profile, from which no cost has been built."""
         return Profile(self.target.model, self.target.example_input, self.structure, self.target.name or "")
 
     @cached_property
     def configurations(self) -> list[Configuration]:
-        """The dense model, the narrowest one, and random ones."""
+        """Configurations of the dense model, the narrowest model, and random ones."""
         narrowest = Configuration(channels=dict.fromkeys(self.structure.groups, 1))
         drawn = [draw(self.structure, seed) for seed in range(DRAWN)]
         return [Configuration(), self.structure.canonical(narrowest), *drawn]
 
     def compressed(self, configuration: Configuration) -> Compressed:
-        """Return the model under a configuration."""
+        """Return the model compressed by a configuration."""
         if configuration not in self._made:
             self._made[configuration] = self.compressor.materialise(configuration)
         return self._made[configuration]
@@ -79,18 +79,18 @@ class Subject:
 
 @lru_cache(maxsize=16)
 def subject_of(target: Target) -> Subject:
-    """Return the subject of a target, the same one for all costs."""
+    """Return the subject of a target, one object for all costs."""
     return Subject(target)
 
 
 @lru_cache(maxsize=64)
 def built(model: CostModel, subject: Subject) -> Cost:
-    """Return the function of a configuration that a model builds for a target, the same one at every call."""
+    """Return the cost function that a model builds for a target, built once."""
     return model.build(subject.profile)
 
 
 def draw(structure: Structure, seed: int) -> Configuration:
-    """Return a random configuration: most groups cut, to any width; any bits, and sparsity in some layers."""
+    """Return a random configuration: most groups cut to any width, any bits, and sparsity in some layers."""
     choice = random.Random(seed)
     channels = {
         name: choice.choice([1, group.units, choice.randint(1, group.units)])
@@ -107,36 +107,36 @@ def draw(structure: Structure, seed: int) -> Configuration:
 
 
 class CostModelConformance:
-    """What any `CostModel` must do.
+    """Tests that every `CostModel` must pass.
 
-    Subclass it in a test file, with a name that starts with ``Test``, and override the fixture `cost_model`. It need
-    not be registered: each test registers it while it runs. Override `measured` where the compressed model tells
-    what it costs, and say in `falls_with` what makes the cost smaller.
+    Subclass this in a test file, under a name that starts with ``Test``, and override the fixture `cost_model`. The
+    cost model need not be registered: each test registers it while it runs. Override `measured` if the cost can be
+    read from the compressed model, and list in `falls_with` what makes the cost smaller.
     """
 
     falls_with: tuple[str, ...] = ("channels",)
-    """Fields of a configuration, ``channels``, ``weight_bits``, ``activation_bits`` or ``sparsity``: where there is
-    less of one (more zeros, for sparsity), and all else is dense, the cost is less or the same."""
+    """Fields of a configuration with which the cost never rises when they shrink (for sparsity, when zeros are added)
+    and all else is dense: ``channels``, ``weight_bits``, ``activation_bits`` or ``sparsity``."""
 
     tolerance: float = 1e-9
-    """How far the cost may be from what `measured` says, relative to it."""
+    """Largest relative difference allowed between the cost and `measured`."""
 
     @pytest.fixture
     def cost_model(self) -> Any:
-        """The cost model. To be overridden."""
+        """The cost model under test; must be overridden."""
         raise NotImplementedError("override the fixture `cost_model`: it must return a CostModel")
 
     @pytest.fixture
     def target(self) -> Any:
-        """The target whose configurations are looked at; by default a small network with all kinds of convolution."""
+        """Target of the tests; by default a small network with all kinds of convolution."""
         return small_target()
 
     def measured(self, compressed: Compressed, subject: Subject) -> float | None:
-        """Return what a compressed model itself says that it costs; None, the default, where it cannot be said.
+        """Return the cost read from a compressed model itself; None, the default, if it cannot be read.
 
         Args:
-            compressed: the module, with its configuration, integers and masks.
-            subject: the target and structure that it was made from.
+            compressed: module with its configuration, integers and masks.
+            subject: target and structure that it was made from.
         """
         return None
 
@@ -147,12 +147,12 @@ class CostModelConformance:
 
     @pytest.fixture
     def cost(self, cost_model: CostModel, subject: Subject) -> Cost:
-        """The function of a configuration that the model builds for the target."""
+        """The cost function that the model builds for the target."""
         return built(cost_model, subject)
 
     @pytest.fixture(autouse=True)
     def _one_thread(self) -> Iterator[None]:
-        """The networks are too small for more to pay."""
+        """Use one thread: the networks are too small for more to pay off."""
         with torch_threads(1):
             yield
 
@@ -164,11 +164,11 @@ class CostModelConformance:
                 assert not taken, f"a registered cost model has the name {taken}"
         monkeypatch.setitem(COST_MODELS, cost_model.name, cost_model)
 
-    # Its entry
+    # Its registry entry
 
     def test_it_says_what_it_is(self, cost_model: CostModel) -> None:
         for name in (cost_model.name, cost_model.alias):
-            # It is typed in --objectives a,b and in --max name=value.
+            # Names are typed in --objectives a,b and in --max name=value.
             assert name.isidentifier(), name
             assert name not in METRICS, f"{name} is a metric"
         assert cost_model.unit.strip()
@@ -197,7 +197,7 @@ class CostModelConformance:
         assert cost(Configuration()) > 0, "the dense model's cost is what the others are compared with"
 
     def test_equal_configurations_cost_the_same(self, cost: Cost, subject: Subject) -> None:
-        """Whatever was asked before."""
+        """Independent of earlier calls."""
         values = [cost(each) for each in subject.configurations]
         again = [cost(Configuration.from_json(each.to_json())) for each in reversed(subject.configurations)]
         assert again[::-1] == values
@@ -211,7 +211,7 @@ class CostModelConformance:
         ]
 
     def test_less_costs_no_more(self, cost: Cost, subject: Subject) -> None:
-        """Of all layers or groups at once, and of each alone."""
+        """For all layers or groups at once, and for each alone."""
         for field in self.falls_with:
             steps = _steps(subject.structure, field)
             for names in (list(steps), *([name] for name in steps)):
@@ -220,14 +220,16 @@ class CostModelConformance:
                     chosen = {name: steps[name][min(place, len(steps[name]) - 1)] for name in names}
                     configuration = subject.structure.canonical(Configuration().change(**{field: chosen}))
                     value = cost(configuration)
-                    assert value <= last, f"{field} {chosen}: it costs {value}, and with more of them {last}"
+                    assert value <= last, (
+                        f"{field} {chosen}: the cost is {value}, and only {last} with more of them"
+                    )
                     last = value
 
     def test_it_agrees_with_the_compressed_model(self, cost: Cost, subject: Subject) -> None:
         for configuration in subject.configurations:
             expected = self.measured(subject.compressed(configuration), subject)
             if expected is None:
-                pytest.skip("`measured` does not say what a compressed model costs")
+                pytest.skip("`measured` returns no cost of a compressed model")
             assert cost(configuration) == pytest.approx(expected, rel=self.tolerance, abs=0)
 
     def test_a_predicted_value_lies_within_its_bounds(self, cost: Cost, subject: Subject) -> None:
@@ -243,7 +245,7 @@ class CostModelConformance:
     def test_a_batch_costs_what_each_costs(
         self, cost: Cost, subject: Subject, sparsity: Sequence[Any], rule: str
     ) -> None:
-        """To the last bit, for a cost with the batched form `many`."""
+        """Equal to the last bit, for a cost with the batched form `many`."""
         if not isinstance(cost, BatchedCost):
             return
         structure = subject.structure
@@ -252,7 +254,7 @@ class CostModelConformance:
         numbers = np.random.default_rng(0)
         indices = numbers.integers(0, sizes, (BATCH, len(sizes)))
         indices[0], indices[1] = 0, sizes - 1
-        # Some are dense but for a few choices.
+        # Some are dense except for a few choices.
         indices[2:8] = np.where(numbers.random((6, len(sizes))) < 0.8, sizes - 1, indices[2:8])
         quantised = Configuration(activation_bits=dict.fromkeys(structure.layers, 8), activation_range=rule)
         encoder = Encoder(Frame(structure), choices, structure.canonical(quantised))
@@ -260,7 +262,7 @@ class CostModelConformance:
         assert found.shape == (BATCH,)
         assert found.tolist() == [cost(chosen(structure, choices, row, rule)) for row in indices.tolist()]
 
-    # What it leaves alone
+    # Side effects
 
     def test_the_model_is_left_as_it_was(self, cost_model: CostModel, cost: Cost, subject: Subject) -> None:
         model = subject.target.model
@@ -275,7 +277,7 @@ class CostModelConformance:
 
 
 def _steps(structure: Structure, field: str) -> Mapping[str, Sequence[Any]]:
-    """For each group or layer, values of a field from the dense model's to the smallest."""
+    """Return the values of a field for each group or layer, from the dense model's to the smallest."""
     if field == "channels":
         shares = range(STEPS, 0, -1)
         return {
@@ -293,7 +295,7 @@ def _steps(structure: Structure, field: str) -> Mapping[str, Sequence[Any]]:
 
 
 def grid(structure: Structure, sparsity: tuple[Any, ...]) -> dict[str, Choice]:
-    """Return all that can be chosen, every number of channels included."""
+    """Return a search space that includes every number of channels."""
     choices = [
         Choice("channels", each.name, tuple(range(1, each.units + 1))) for each in structure.groups.values()
     ]
@@ -307,7 +309,7 @@ def grid(structure: Structure, sparsity: tuple[Any, ...]) -> dict[str, Choice]:
 def chosen(
     structure: Structure, choices: Mapping[str, Choice], row: Sequence[int], rule: str
 ) -> Configuration:
-    """Return the configuration of one index for each choice."""
+    """Return the configuration with the given index of each choice."""
     picked: dict[str, dict[str, Any]] = {"channels": {}, "weight": {}, "activation": {}, "sparsity": {}}
     for choice, index in zip(choices.values(), row, strict=True):
         picked[choice.kind][choice.subject] = choice.values[index]

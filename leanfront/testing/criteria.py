@@ -1,4 +1,4 @@
-"""The tests that every pruning criterion must pass."""
+"""Conformance tests for pruning criteria."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from leanfront.core.targets.target import Target
 from leanfront.testing.small_target import chain_target, small_target
 
 ORDER = (3, 0, 7, 5, 1, 6, 2, 4)
-"""Another order of eight channels."""
+"""A permutation of eight channels."""
 
 
 class CriterionConformance:
-    """What any pruning `Criterion` must do.
+    """Tests that every pruning `Criterion` must pass.
 
-    Subclass it in a test file, with a name that starts with ``Test``, and override the fixture `criterion`. It need
-    not be registered: each test registers it while it runs.
+    Subclass this in a test file, under a name that starts with ``Test``, and override the fixture `criterion`. The
+    criterion need not be registered: each test registers it while it runs.
     """
 
     @pytest.fixture
     def criterion(self) -> Any:
-        """The criterion. To be overridden."""
+        """The criterion under test; must be overridden."""
         raise NotImplementedError("override the fixture `criterion`: it must return a Criterion")
 
     @pytest.fixture
     def target(self) -> Any:
-        """The target whose layers are scored; by default a small network with all kinds of convolution."""
+        """Target whose layers are scored; by default a small network with all kinds of convolution."""
         return small_target()
 
     @pytest.fixture
     def saliency(self, target: Target) -> Saliency:
-        """What the criterion is given for `target`."""
+        """Input of the criterion for `target`."""
         return _known_saliency(target)
 
     @pytest.fixture(autouse=True)
     def _one_thread(self) -> Iterator[None]:
-        """The networks are too small for more to pay."""
+        """Use one thread: the networks are too small for more to pay off."""
         with torch_threads(1):
             yield
 
@@ -75,7 +75,7 @@ class CriterionConformance:
             assert bool(torch.isfinite(scores).all()), layer
 
     def test_every_channel_of_a_layer_has_a_score(self, criterion: Criterion, saliency: Saliency) -> None:
-        """Not a negative one: the scores of a layer are divided by their mean before layers are added up."""
+        """None is negative: the scores of a layer are divided by their mean before layers are added up."""
         for layer in saliency.structure.layers:
             generator = torch.Generator().manual_seed(0)
             weight = saliency.weight(layer)
@@ -93,12 +93,12 @@ class CriterionConformance:
             assert scores.is_floating_point(), name
             assert bool(torch.isfinite(scores).all()), name
 
-    # Where scores come from
+    # Reproducibility
 
     def test_equal_seeds_give_equal_scores(
         self, criterion: Criterion, target: Target, saliency: Saliency
     ) -> None:
-        """Whatever was scored before, and whatever others have drawn."""
+        """Independent of earlier scores and of random numbers that others draw."""
         found = _scores(saliency, criterion)
         torch.manual_seed(9876)
         again = _scores(_saliency(target), criterion, backwards=True)
@@ -123,16 +123,16 @@ class CriterionConformance:
     def test_scores_are_the_same_without_gradients(
         self, criterion: Criterion, target: Target, saliency: Saliency
     ) -> None:
-        """Compression runs where gradients are off; a criterion that needs some turns them on."""
+        """Compression runs with gradients off; a criterion that needs gradients turns them on."""
         found = _scores(saliency, criterion)
         with torch.no_grad():
             again = _scores(_saliency(target), criterion)
         assert [key for key, scores in found.items() if not torch.equal(scores, again[key])] == []
 
-    # What scores mean
+    # Meaning of the scores
 
     def test_scores_go_with_their_channels(self, criterion: Criterion) -> None:
-        """A network whose channels stand in another order computes the same, and the same channels matter in it."""
+        """A network with permuted channels computes the same, so its scores are permuted likewise."""
         scores = _first_scores(criterion, chain_target())
         if _draws(criterion):
             return
@@ -147,7 +147,7 @@ class CriterionConformance:
             assert float(scores[silent]) <= float(scores.min())
 
     def test_a_model_is_cut_by_it(self, criterion: Criterion, target: Target) -> None:
-        """Channels and single weights."""
+        """For channels and for single weights."""
         compressor = Compressor(target, samples=8)
         structure, draw = compressor.structure, random.Random(0)
         configuration = Configuration(
@@ -170,14 +170,14 @@ def _saliency(target: Target) -> Saliency:
 
 @lru_cache(maxsize=8)
 def _known_saliency(target: Target) -> Saliency:
-    """The same one for all criteria: moments and gradients take longer than any score."""
+    """Return the same object for all criteria: moments and gradients take longer than any score."""
     return _saliency(target)
 
 
 def _scores(
     saliency: Saliency, criterion: Criterion, seed: int = 0, *, backwards: bool = False
 ) -> dict[str, Tensor]:
-    """Scores of all weights and units, those of the last layer computed first where `backwards`."""
+    """Return the scores of all weights and units; if `backwards`, compute those of the last layer first."""
     found = {}
     step = -1 if backwards else 1
     for layer in saliency.structure.layers[::step]:
@@ -189,12 +189,12 @@ def _scores(
 
 
 def _first_scores(criterion: Criterion, target: Target, seed: int = 0) -> Tensor:
-    """Scores of the channels of the first layer of a `ChainNet`."""
+    """Return the scores of the channels of a `ChainNet`'s first layer."""
     saliency = _known_saliency(target)
     return channel_scores(saliency, saliency.structure.groups["first"], criterion.name, seed)
 
 
 def _draws(criterion: Criterion) -> bool:
-    """Whether the criterion draws random numbers, so that no channel need be worth more than another."""
+    """Whether the criterion draws random numbers, so that scores need not mean anything."""
     first, second = (_first_scores(criterion, chain_target(), seed) for seed in (0, 1))
     return not torch.equal(first, second)

@@ -1,4 +1,4 @@
-"""Searches, trials and candidates with made-up values, for tests of what stores them."""
+"""Searches, trials and candidates with made-up values, for tests of stores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
 from leanfront.core.search.store_protocol import Store
 
 NAME = "mine"
-"""Name of the search, where no other is given."""
+"""Default name of the search."""
 
 
 def search(name: str = NAME, objectives: str = "accuracy,memory,macs", **changes: Any) -> SearchRecord:
@@ -24,7 +24,10 @@ def search(name: str = NAME, objectives: str = "accuracy,memory,macs", **changes
         "fingerprint": "f" * 64,
         "objectives": names,
         "reference": dict.fromkeys(names, 1.0),
-        "settings": {"cheapest": {"memory_bytes": 1.0, "macs": 2.0}, "options": {"trials": 4, "bits": [2, 4], "metrics": []}},
+        "settings": {
+            "cheapest": {"memory_bytes": 1.0, "macs": 2.0},
+            "options": {"trials": 4, "bits": [2, 4], "metrics": []},
+        },
     }
     return SearchRecord(name=name, **{**fields, **changes})
 

@@ -1,4 +1,4 @@
-"""Small networks on random images, for tests of what computes on a model."""
+"""Small networks on random images, for tests of computations on a model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from leanfront.core.targets.target import Target
 
 IMAGES, VALIDATION = 12, 8
-"""Calibration and validation images, (3, 8, 8) each."""
+"""Number of calibration images and of validation images, (3, 8, 8) each."""
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 class SmallNet(nn.Module):
-    """Convolutions of every kind, with and without a norm behind them, around a residual sum."""
+    """Convolutions of every kind, with and without a following norm, around a residual sum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class SmallNet(nn.Module):
 
 
 class ChainNet(nn.Module):
-    """Two convolutions, with a norm between them."""
+    """Two convolutions with a norm between them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class ChainNet(nn.Module):
 
 @cache
 def small_target() -> Target:
-    """Return a target with a `SmallNet`, the same one at every call."""
+    """Return a target with a `SmallNet`; all calls return the same object."""
     return _target(_made(SmallNet))
 
 
@@ -69,8 +69,8 @@ def chain_target(order: tuple[int, ...] = tuple(range(8)), silent: int | None = 
     """Return a target with a `ChainNet`, which computes the same whatever `order` is.
 
     Args:
-        order: the order of the first layer's eight channels.
-        silent: one of these channels, which is then always zero.
+        order: order of the first layer's eight channels.
+        silent: index of a channel that is always zero.
     """
     model = _made(ChainNet)
     first, norm, second = model.first, model.norm, model.second

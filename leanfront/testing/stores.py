@@ -1,4 +1,4 @@
-"""The tests that every `Store` must pass."""
+"""Conformance tests for stores."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ NAMES = (
     "'; drop table leanfront_searches; --",
     "%",
 )
-"""Names that a search may have."""
+"""Valid names of a search."""
 
 HISTORIES, INSERTS = 6, 12
-"""Random searches whose frontier is compared with brute force, and candidates stored in each."""
+"""Number of random searches whose frontier is compared with brute force, and of candidates stored in each."""
 
 STRATEGIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("accuracy", {}),
@@ -47,10 +47,11 @@ Vector = tuple[float, ...]
 
 
 def fronts(vectors: Mapping[int, Vector]) -> tuple[set[int], set[int]]:
-    """Compare all pairs of vectors, smaller being better.
+    """Compare all pairs of vectors; smaller values are better.
 
     Returns:
-        The keys of the nondominated vectors, and of those to which no other is better in every objective.
+        Keys of the nondominated vectors, and keys of the weakly nondominated ones, which no other beats in every
+        objective.
     """
 
     def beaten(own: Vector, *, everywhere: bool) -> bool:
@@ -78,20 +79,20 @@ def snapshot(store: Store) -> list[Any]:
 
 
 class StoreConformance:
-    """What any `leanfront.core.search.store_protocol.Store` must do.
+    """Tests that every `leanfront.core.search.store_protocol.Store` must pass.
 
-    Subclass it in a test file, with a name that starts with ``Test``, and override the fixture `store`. Where the
-    store's data outlive it, in a file or a server, override `reopen` too.
+    Subclass this in a test file, under a name that starts with ``Test``, and override the fixture `store`. If the
+    data outlive the store object, in a file or a server, override `reopen` too.
     """
 
     @pytest.fixture
     def store(self) -> Any:
-        """An empty store, another one for every test. To be overridden."""
+        """An empty store, a new one for every test; must be overridden."""
         raise NotImplementedError("override the fixture `store`: it must return an empty store")
 
     @pytest.fixture
     def reopen(self, store: Store) -> Callable[[], Store]:
-        """A function that opens the data of `store` once more, as another process does; by default the same store."""
+        """Function that opens the data of `store` as another process would; by default it returns the same store."""
         return lambda: store
 
     # The protocol
@@ -201,7 +202,7 @@ class StoreConformance:
         for call in calls:
             with pytest.raises(NotFoundError) as caught:
                 call()
-            # Whoever mistyped a name sees those that there are.
+            # The message lists the existing names, for a user who mistyped one.
             assert all(name in str(caught.value) for name in ("mine", "one", "two"))
         with pytest.raises(NotFoundError, match="7"):
             store.candidate(7)
@@ -285,7 +286,7 @@ class StoreConformance:
         number = made.id
         better = records.point(1, 1.0, 1, 1)
         calls: list[tuple[type[LeanfrontError], Callable[[], object]]] = [
-            # A trial of that number is stored.
+            # A trial with that number is already stored.
             (UsageError, lambda: store.record("mine", records.trial(0), better, b"\x00")),
             (
                 NotFoundError,
@@ -390,7 +391,7 @@ class StoreConformance:
         silent = store.record("mine", records.trial(5), records.point(5, 0.6, 40, 40))
         assert [each.id for each in store.frontier("mine")] == [silent.id, last.id]
         assert dict(store.correctness("mine")) == {last.id: packed}
-        # A race compares candidates before recovery: a recovered one takes nobody's place in it.
+        # Races compare candidates before recovery, so a recovered candidate replaces none of them.
         child = replace(records.point(6, 0.95, 30, 5), parent=last.id)
         assert store.record("mine", records.trial(6), child, b"\xff").on_frontier
         assert dict(store.correctness("mine")) == {last.id: packed}
@@ -399,7 +400,7 @@ class StoreConformance:
 
     @pytest.mark.parametrize("seed", range(HISTORIES))
     def test_the_frontier_is_the_nondominated_set_at_every_moment(self, store: Store, seed: int) -> None:
-        """Strict and weak, before and after recovery, with ties, duplicates and candidates that do not count."""
+        """Strict and weak, before and after recovery, with ties, duplicates, and failed or stopped candidates."""
         draw = random.Random(seed)
         names = ["accuracy", "memory", "macs", "cross_entropy"][: draw.randint(2, 4)]
         objectives = resolve(names)
@@ -472,13 +473,13 @@ class StoreConformance:
         assert made.id is not None
         store.add_measurements(made.id, [Measurement("heat", 1.0)])
         seen.append(store.search("mine").frontier_version)
-        assert seen == sorted(set(seen)), "a reader that remembers a version must see that it is an old one"
+        assert seen == sorted(set(seen)), "a reader that remembers a version must see that it is outdated"
 
-    # Questions
+    # Queries
 
     @pytest.mark.parametrize("seed", range(4))
     def test_a_selection_is_the_rules_over_all_candidates(self, store: Store, seed: int) -> None:
-        """Also where a dominated candidate is the answer, since a limit is on something that is no objective."""
+        """Also if a dominated candidate is the answer because a limit is on a measurement that is no objective."""
         draw = random.Random(seed)
         values = (0.0, 0.25, 0.5, 0.75, 1.0)
         store.create_search(records.search())
@@ -495,7 +496,7 @@ class StoreConformance:
             given = records.candidate(
                 number, row, state=state, reason=None if state == "complete" else "a reason", parent=parent
             )
-            # What was measured on the test split plays no part.
+            # Measurements on the test split must not matter.
             tested = tuple(Measurement(name, draw.choice(values), "test") for name in row)
             given = replace(given, measurements=(*tested, *given.measurements))
             made = store.record("mine", records.trial(number), given)
@@ -527,7 +528,7 @@ class StoreConformance:
         records.fill(store, [(0.9, 100, 1000)])
         candidate = store.frontier("mine")[0]
         assert candidate.id is not None
-        # Choosing by what is known of the test split alone would be peeking.
+        # Choosing by measurements on the test split would be peeking.
         store.add_measurements(candidate.id, [Measurement("fog", 0.3, "test")])
         for ask in (store.select, store.frontier):
             for name in ("heat", "fog"):
@@ -543,7 +544,7 @@ class StoreConformance:
             assert (answer.feasible, answer.candidate, answer.nearest) == (False, None, None)
             assert store.frontier("mine", budget) == []
 
-    # Going on
+    # Persistence
 
     def test_another_process_reads_what_was_written_and_goes_on(
         self, store: Store, reopen: Callable[[], Store]
@@ -558,18 +559,18 @@ class StoreConformance:
         again = reopen()
         assert snapshot(again) == snapshot(store)
         again.set_state("mine", "running")
-        # What is stored already is known, and what is new is compared with it.
+        # Stored candidates are found, and new ones are compared with them.
         assert again.record("mine", records.trial(4), records.point(1, 1.0, 1, 1)).number == 1
         best = again.record("mine", records.trial(5), records.point(5, 1.0, 1, 1), b"\x01")
         assert again.frontier("mine") == [best]
         assert dict(again.correctness("mine")) == {best.id: b"\x01"}
-        # And the first one sees what the other has written.
+        # The first store sees what the other one has written.
         assert snapshot(store) == snapshot(again)
         assert store.search("mine").trials == 6
 
 
 def _essence(answer: Selection[Candidate]) -> tuple[object, ...]:
-    """An answer with ids for candidates, which are not equal to themselves where they hold NaN."""
+    """Return an answer with ids in place of candidates, since a candidate with NaN is not equal to itself."""
     return (
         answer.feasible,
         answer.strategy,
@@ -581,7 +582,7 @@ def _essence(answer: Selection[Candidate]) -> tuple[object, ...]:
 
 
 def _most_accurate(among: list[Candidate], budget: Budget) -> int | None:
-    """The id of the most accurate candidate within a budget; ties go by bytes, MACs and id."""
+    """Return the id of the most accurate candidate within a budget; bytes, MACs and id break ties."""
 
     def key(one: Candidate) -> tuple[float, ...]:
         values = (one.accuracy, one.memory_bytes, one.macs, one.id)

@@ -60,17 +60,18 @@ function several(title, schema, text) {
 }
 
 function numbers(title, schema, _text, required) {
+  const number = schema.items.type === "integer" ? "\\d+" : "\\d*\\.?\\d+";
   const input = h("input", {
     type: "text",
-    inputmode: "numeric",
-    placeholder: "17, 23",
-    pattern: "\\s*(\\d+\\s*(,\\s*\\d+\\s*)*)?",
+    inputmode: schema.items.type === "integer" ? "numeric" : "decimal",
+    placeholder: schema.examples?.[0]?.join(", "),
+    pattern: `\\s*(${number}\\s*(,\\s*${number}\\s*)*)?`,
     title: "numbers, with commas between them",
     value: (schema.default ?? []).join(", "),
     required,
   });
   const element = field(title, input, schema.description);
-  return { element, value: () => (input.value.match(/\d+/g) ?? []).map(Number), ...refusable(element, input) };
+  return { element, value: () => (input.value.match(/[\d.]+/g) ?? []).map(Number), ...refusable(element, input) };
 }
 
 function one(title, schema, text, required) {

@@ -61,7 +61,7 @@ def _queue_many(service: Service, name: str, wanted: SearchAuditRequest) -> Job:
     parameters = wanted.parameters()
     alone = all(KINDS[kind].alone for kind in wanted.kinds)
     if not (alone or wanted.candidates or parameters["options"]["levels"] or record.frontier_size):
-        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name levels")
+        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has one, or give levels")
     return service.store.jobs.queue(AUDIT, name, parameters=parameters)
 
 

@@ -1,4 +1,4 @@
-"""The JSON of audits, as the OpenAPI document tells it."""
+"""Pydantic models of audits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AuditRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     kinds: list[str] = Field(
-        description="What to look at, each once.",
+        description="Kinds of audit, each once.",
         min_length=1,
         max_length=_LONGEST_LIST,
         json_schema_extra=names_of(KINDS),
@@ -35,7 +35,7 @@ class AuditRequest(BaseModel):
         return each_once(value, KINDS)
 
     def parameters(self) -> dict[str, Any]:
-        """Parameters of the job, without options that name files. Raises `UsageError`."""
+        """Return the parameters of the job, without options that name files. Raises `UsageError`."""
         options = options_in(self, AuditOptions).to_json()
         return {
             "kinds": self.kinds,
@@ -44,11 +44,11 @@ class AuditRequest(BaseModel):
 
 
 class SearchAuditRequest(AuditRequest):
-    """An audit of a search's candidates to queue."""
+    """An audit to queue of candidates of a search."""
 
     candidates: list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(
         default=[],
-        description="Ids; without any, and without `levels`, some that are spread over the frontier.",
+        description="Ids; by default, if `levels` is not given either, members spread over the frontier.",
         max_length=MOST_AUDITED,
         json_schema_extra={"uniqueItems": True},
         examples=[[17, 23]],
@@ -60,7 +60,7 @@ class SearchAuditRequest(AuditRequest):
         return each_once(value)
 
     def parameters(self) -> dict[str, Any]:
-        """Of the job. Raises `UsageError`."""
+        """Return the parameters of the job. Raises `UsageError`."""
         return {**super().parameters(), "candidates": self.candidates}
 
 
@@ -68,16 +68,16 @@ class AuditRow(BaseModel):
     """An audit in a list."""
 
     search: str = Field(examples=["mine"])
-    candidate: int | None = Field(description="Null where it is about the search as a whole.", examples=[17])
+    candidate: int | None = Field(description="Null if the audit is of the whole search.", examples=[17])
     kind: str = Field(examples=["classes"])
     parameters: dict[str, Any] = Field(
-        description="How it was made; of what names files on the worker's machine only the last name."
+        description="Options of the audit; paths on the worker's machine are cut to their last name."
     )
-    release: str = Field(description="Of leanfront that audited.", examples=["0.1.0"])
-    created: str = Field(description="ISO 8601, UTC.")
+    release: str = Field(description="Release of leanfront that made it.", examples=["0.1.0"])
+    created: str = Field(description="Time of the audit, ISO 8601, UTC.")
 
 
 class Audit(AuditRow):
-    """What the last audit of a kind found."""
+    """The latest audit of a kind."""
 
-    document: dict[str, Any] = Field(description="What it found, as `leanfront audit --json` prints it.")
+    document: dict[str, Any] = Field(description="Results, as `leanfront audit --json` prints them.")

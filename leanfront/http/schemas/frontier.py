@@ -44,6 +44,6 @@ class Hypervolume(BaseModel):
     hypervolume_log2: float = Field(
         description="The same with costs as log2(reference / cost).", examples=[3.2]
     )
-    reference: dict[str, float] = Field(description="By objective.")
+    reference: dict[str, float] = Field(description="Reference point of the hypervolume by objective.")
     frontier_size: int
     frontier_version: int

@@ -1,4 +1,4 @@
-"""The JSON of recoveries, as the OpenAPI document describes it."""
+"""Pydantic model of requests for recoveries."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class RecoveryRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     def parameters(self) -> dict[str, Any]:
-        """Parameters of the job. Raises `UsageError`."""
+        """Return the parameters of the job. Raises `UsageError`."""
         settings, limit = settings_of(given_in(self, Recovery)), options_in(self, RecoveryLimit)
         return {**settings.changed(), "epochs": settings.epochs, "seed": settings.seed, **limit.changed()}

@@ -1,4 +1,4 @@
-"""The JSON of searches, as the OpenAPI document tells it."""
+"""Pydantic models of searches."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class SearchRequest(BaseModel):
     )
     name: str | None = Field(
         default=None,
-        description="Unique name; made from the target's when absent. Without '/' and control characters.",
+        description="Unique name, without '/' and control characters; by default made from the target's name.",
         min_length=1,
         max_length=LONGEST_NAME,
         examples=["mine"],
     )
 
     def options(self) -> SearchOptions:
-        """Options of the search. Raises `UsageError`."""
+        """Return the options of the search. Raises `UsageError`."""
         return options_in(self, SearchOptions)
 
 
@@ -39,27 +39,33 @@ class SearchRow(BaseModel):
     name: str = Field(examples=["mine"])
     target: str = Field(examples=["digits"])
     state: str = Field(
-        description="Where the search is.", json_schema_extra={"enum": list(STATES)}, examples=["running"]
+        description="State of the search.", json_schema_extra={"enum": list(STATES)}, examples=["running"]
     )
-    message: str | None = Field(description="Why it ended, for people.")
+    message: str | None = Field(description="Reason of its end, as text.")
     objectives: list[str] = Field(examples=[["accuracy", "memory", "macs"]])
-    trials: int = Field(description="Trials stored so far.", examples=[120])
-    frontier_size: int = Field(description="Members of the frontier.", examples=[23])
+    trials: int = Field(description="Number of stored trials.", examples=[120])
+    frontier_size: int = Field(description="Number of members of the frontier.", examples=[23])
     hypervolume: float = Field(
-        description="Of the frontier, costs divided by the reference.", examples=[0.71]
+        description="Hypervolume of the frontier, costs divided by the reference.", examples=[0.71]
     )
     hypervolume_log2: float = Field(description="The same with costs as log2(reference / cost).")
-    created: str = Field(description="ISO 8601, UTC.", examples=["2026-05-04T12:00:00+00:00"])
+    created: str = Field(
+        description="Time of creation, ISO 8601, UTC.", examples=["2026-05-04T12:00:00+00:00"]
+    )
 
 
 class Search(SearchRow):
     """A search with its progress."""
 
-    goal: int = Field(description="Trials wanted.", examples=[200])
+    goal: int = Field(description="Number of trials to reach.", examples=[200])
     seed: int
-    reference: dict[str, float] = Field(description="Hypervolume reference by objective; empty while queued.")
-    fingerprint: str = Field(description="Of the target: weights, splits, source; empty while queued.")
+    reference: dict[str, float] = Field(
+        description="Reference point of the hypervolume by objective; empty while queued."
+    )
+    fingerprint: str = Field(
+        description="Fingerprint of the target: weights, splits, source; empty while queued."
+    )
     frontier_version: int = Field(description="Grows with every change of the frontier.")
-    registered: str | None = Field(description="The operator's name of the target.")
-    dense: list[Measurement] = Field(description="Of the uncompressed model; empty while queued.")
+    registered: str | None = Field(description="Registered name of the target.")
+    dense: list[Measurement] = Field(description="Measurements of the dense model; empty while queued.")
     job: Job

@@ -1,4 +1,4 @@
-"""Server-sent events as FastAPI encodes them, and the response that sends them."""
+"""Encoding of server-sent events, and the response that sends them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from starlette.requests import ClientDisconnect
 from leanfront.http.streams.hub import Hub
 
 RETRY = format_sse_event(retry=2000)
-"""Sent first: the milliseconds after which a client that lost the stream connects again."""
+"""First event of a stream: milliseconds after which a client that lost the stream reconnects."""
 
 
 def event(kind: str, data: dict[str, Any], identifier: str | None = None) -> bytes:
-    """An encoded event. A client that reconnects sends the last identifier it received."""
+    """Encode an event. A client that reconnects sends the last identifier that it received."""
     return format_sse_event(event=kind, data_str=json.dumps(data, allow_nan=False), id=identifier)
 
 
 class EventStream(StreamingResponse):
-    """A response that goes on until the search ends, the client leaves, or the server stops.
+    """A response that continues until the search ends, the client leaves, or the server stops.
 
-    Not FastAPI's `EventSourceResponse`, which marks routes that are generators: those wait for a slow client without
-    a limit, fix the interval of keep-alives and the ``Cache-Control`` header, and cannot answer 204.
+    FastAPI's `EventSourceResponse` does not serve here: it marks routes that are generators, which wait for a slow
+    client without limit, fix the interval of keep-alives and the ``Cache-Control`` header, and cannot answer 204.
 
     Args:
         hub: the server's streams.

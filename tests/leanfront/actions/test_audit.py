@@ -256,7 +256,7 @@ def test_an_audit_of_no_candidates(tiny_file: Path, tmp_path: Path, pictured: Ta
         session.execute(text("DELETE FROM leanfront_candidates"))
     refused = run("audit", "a", "--database", url)
     assert refused.exit_code == 2
-    assert "has no candidate yet: audit it when it has, or name --levels" in refused.stderr
+    assert "has no candidate yet: audit it when it has one, or give --levels" in refused.stderr
 
 
 def test_an_interrupted_audit_says_how_to_go_on(own: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ def test_it_stops_at_most(own: leanfront.SearchResult, values: dict[int, float])
     own.selection(maximum={"mce": hopeless}, measure=0, told=lambda each, _: told.append(each))
     assert told == []
     with pytest.raises(
-        InfeasibleError, match=r"no candidate holds the budget.*mce is not measured on candidates"
+        InfeasibleError, match=r"no candidate is within the budget.*mce is not measured on candidates"
     ):
         own.select(maximum={"mce": hopeless}, measure=1)
     # By default it goes on for a while.

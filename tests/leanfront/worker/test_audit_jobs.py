@@ -173,7 +173,7 @@ def test_measuring_stops_between_two_candidates(store: FrontierStore) -> None:
     assert done.message is not None
     assert done.message.startswith("measured candidates ")
     assert done.message.partition(";")[0].count(",") == rest - 1
-    assert "no candidate holds the budget" in done.message
+    assert "no candidate is within the budget" in done.message
     assert all(each.value("flip_rate") is not None for each in store.candidates("mine"))
     # Asked again there is nothing to do.
     job = store.jobs.queue(MEASURE, "mine", parameters=query)

@@ -1,9 +1,10 @@
 /** Recoveries of a candidate, and a form that queues one. */
 
-import { get, path, post } from "../api.js";
+import { get, openapi, path, post } from "../api.js";
 import { h } from "../dom.js";
+import { optionsForm } from "../options.js";
 import { link } from "../shell.js";
-import { field, show } from "../ui.js";
+import { show } from "../ui.js";
 import { difference } from "./measured.js";
 import { order } from "./order.js";
 
@@ -18,7 +19,7 @@ export async function recoveriesOf(candidate, holder) {
           children.map((child) => h("li", {}, childOf(candidate, child))),
         )
       : h("p", {}, "This candidate has not been recovered yet."),
-    candidate.state === "failed" || isDense(candidate.configuration) ? null : recovery(candidate, holder),
+    candidate.state === "failed" || isDense(candidate.configuration) ? null : await recovery(candidate, holder),
   ];
 }
 
@@ -32,16 +33,18 @@ function isDense({ channels, weight_bits: weights, activation_bits: inputs, spar
   return [channels, weights, inputs, sparsity].every((each) => Object.keys(each ?? {}).length === 0);
 }
 
-function recovery(candidate, holder) {
-  const epochs = h("input", { type: "number", min: 1, max: 100000, step: 1, value: 3, required: true });
+async function recovery(candidate, holder) {
+  const { properties } = (await openapi()).components.schemas.RecoveryRequest;
+  const { element, values } = optionsForm(properties, ["epochs"]);
   const queue = () => {
-    if (!epochs.reportValidity()) throw new Error("epochs must be a whole number of at least 1");
-    return post(path("candidates", candidate.id, "recover"), { epochs: Number(epochs.value) });
+    const given = values();
+    if (given === null) throw new Error("a value cannot be used");
+    return post(path("candidates", candidate.id, "recover"), given);
   };
   return h(
     "div",
-    { class: "row" },
-    field("Epochs of training", epochs),
+    {},
+    element,
     order("Recover", "recover", queue, () => show(holder, () => recoveriesOf(candidate, holder))),
   );
 }

@@ -1,6 +1,6 @@
 /** Start a search: the fields are those that the API's own document tells. */
 
-import { get, post, Problem } from "../api.js";
+import { get, openapi, post, Problem } from "../api.js";
 import { control, isDefault } from "../controls.js";
 import { fill, h } from "../dom.js";
 import { label } from "../format.js";
@@ -28,10 +28,8 @@ export function startForm(started) {
 }
 
 async function content(started) {
-  const [targets, answer] = await Promise.all([get("targets"), fetch("/openapi.json")]);
-  if (!targets.length) return noTargets();
-  if (!answer.ok) throw new Problem({ title: "The choices could not be read" });
-  return form((await answer.json()).components.schemas.SearchRequest, targets, started);
+  const [targets, { components }] = await Promise.all([get("targets"), openapi()]);
+  return targets.length ? form(components.schemas.SearchRequest, targets, started) : noTargets();
 }
 
 function noTargets() {
