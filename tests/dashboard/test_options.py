@@ -26,7 +26,7 @@ def test_a_new_option_stands_in_the_form(tmp_path: Path, tiny_file: Path, open_p
             assert found is not None, line
             with open_page(found[0]) as (page, _):
                 page.goto("/")
-                page.get_by_text("Start a search").click()
+                page.locator("summary", has_text="Start a search").click()
                 page.get_by_text("How it searches").click()
                 field = page.get_by_label("Sparkle at most")
                 expect(field).to_have_value("3")
