@@ -14,6 +14,8 @@ from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
 class Store(Protocol):
     """Searches, trials and candidates, with the frontier maintained on insert.
 
+    `leanfront.testing.StoreConformance` holds the tests that an implementation must pass.
+
     Every method is one transaction; a method that raises has changed nothing. All raise `StorageError`
     (with the reason and what to do) when the database cannot be read or written, and those that write
     `LeaseLostError` when another process drives the search by now.
@@ -24,7 +26,10 @@ class Store(Protocol):
         ...
 
     def prepare_search(self, record: SearchRecord) -> SearchRecord:
-        """Fill in what only the target could tell of a search that was queued by its request alone."""
+        """Fill in what only the target could tell of a search that was queued by its request alone.
+
+        Raises `UsageError` when it has trials.
+        """
         ...
 
     def search(self, name: str) -> SearchRecord:
@@ -36,7 +41,7 @@ class Store(Protocol):
         ...
 
     def set_state(self, name: str, state: str, message: str | None = None) -> None:
-        """Change a search's state."""
+        """Change a search's state. Raises `UsageError` when there is no such state."""
         ...
 
     def record(
@@ -58,6 +63,10 @@ class Store(Protocol):
 
         Returns:
             The stored candidate with its id and frontier membership.
+
+        Raises:
+            NotFoundError: there is no such search, or no candidate with the parent's id.
+            UsageError: a trial with that number is stored already, or the candidate's state is unknown.
         """
         ...
 
@@ -86,7 +95,12 @@ class Store(Protocol):
         ...
 
     def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:
-        """Add or replace measurements (name and split) of a candidate. Objectives cannot be replaced."""
+        """Add or replace measurements (name and split) of a candidate.
+
+        Raises:
+            NotFoundError: there is no such candidate.
+            UsageError: a measurement is an objective's, which the frontier depends on.
+        """
         ...
 
     def frontier(
