@@ -14,6 +14,8 @@ from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
 class Store(Protocol):
     """Searches, trials and candidates, with the frontier maintained on insert.
 
+    `leanfront.testing.StoreConformance` holds the tests that an implementation must pass.
+
     Every method is one transaction: a method that raises has changed nothing. All methods raise `StorageError` (with
     the reason and what to do) if the database cannot be read or written; those that write raise `LeaseLostError` if
     another process now drives the search.
@@ -24,7 +26,10 @@ class Store(Protocol):
         ...
 
     def prepare_search(self, record: SearchRecord) -> SearchRecord:
-        """Complete the record of a queued search with what only the loaded target tells."""
+        """Complete the record of a queued search with what only the loaded target tells.
+
+        Raises `UsageError` if it has trials.
+        """
         ...
 
     def search(self, name: str) -> SearchRecord:
@@ -36,7 +41,7 @@ class Store(Protocol):
         ...
 
     def set_state(self, name: str, state: str, message: str | None = None) -> None:
-        """Change the state of a search."""
+        """Change the state of a search. Raises `UsageError` if there is no such state."""
         ...
 
     def record(
@@ -57,6 +62,10 @@ class Store(Protocol):
 
         Returns:
             The stored candidate with its id and frontier membership.
+
+        Raises:
+            NotFoundError: there is no such search, or no candidate with the parent's id.
+            UsageError: a trial with that number is stored already, or the candidate's state is unknown.
         """
         ...
 
@@ -85,7 +94,12 @@ class Store(Protocol):
         ...
 
     def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:
-        """Add or replace measurements of a candidate, by name and split. Objectives cannot be replaced."""
+        """Add or replace measurements of a candidate, by name and split.
+
+        Raises:
+            NotFoundError: there is no such candidate.
+            UsageError: a measurement belongs to an objective, on which the frontier depends.
+        """
         ...
 
     def frontier(

@@ -38,6 +38,7 @@ BATCH = 24
 """Number of configurations in a batch."""
 STEPS = 8
 """Number of steps from all channels of a group to few, whose costs are compared."""
+SPARSITIES: tuple[Sparsity, ...] = (0.1, 0.5, 0.95, "2:4")
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,7 @@ def draw(structure: Structure, seed: int) -> Configuration:
         if choice.random() < 0.8
     }
     bits = {layer: choice.choice([*WEIGHT_BITS, FLOAT_BITS]) for layer in structure.layers}
-    sparsity: dict[str, Sparsity] = {
-        layer: choice.choice([0.1, 0.5, 0.95, "2:4"]) for layer in structure.layers if choice.random() < 0.3
-    }
+    sparsity = {layer: choice.choice(SPARSITIES) for layer in structure.layers if choice.random() < 0.3}
     return structure.canonical(
         Configuration(channels=channels, weight_bits=bits, sparsity=sparsity, criterion="random", seed=seed)
     )
