@@ -16,7 +16,7 @@ from leanfront.core.compressors.artifact.packed_file import Artifact, contents, 
 from leanfront.errors import UsageError
 
 NO_PARAMETERS = ("scale", "zero_point", "bitmap", "index", "pairs")
-"""Entries that layers store beside their parameters."""
+"""Entries that layers store besides their parameters."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#9aa5b1"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
 """The palette of Okabe and Ito, distinct under any colour vision, and a grey; visible on white and on black."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
-"""Used beside the colours, so that nothing depends on colour alone."""
+"""Used in addition to colours, so that nothing depends on colour alone."""
 SEQUENTIAL = "Cividis"
 DIVERGING = [[0.0, VERMILION], [0.5, "#f7f7f7"], [1.0, BLUE]]
 """Losses are vermilion, gains are blue."""
@@ -29,7 +29,7 @@ def marks(place: int) -> dict[str, str]:
 
 
 def label(text: object) -> str:
-    """Escape a user's text for plotly, which interprets tags and few entities beside these three."""
+    """Escape a user's text for plotly, which interprets tags and few entities besides these three."""
     return html.escape(str(text), quote=False)
 
 

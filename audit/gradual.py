@@ -1,6 +1,6 @@
 """Magnitude pruning as in the audited literature: gradually while a network is trained, or after it.
 
-Zhu and Gupta, arXiv 1710.01878, in the form of the code beside Hooker et al., arXiv 1911.05248
+Zhu and Gupta, arXiv 1710.01878, in the form of the code that accompanies Hooker et al., arXiv 1911.05248
 (google-research/pruning_identified_exemplars).
 """
 
@@ -106,7 +106,9 @@ def prunable(model: nn.Module, skip: Sequence[str] = (), classifier: bool = Fals
             seen.add(id(parameter))
             found[name] = parameter
     if not found:
-        raise UsageError("the model has no convolution or linear layer to prune beside those that stay dense")
+        raise UsageError(
+            "the model has no convolution or linear layer to prune besides those that stay dense"
+        )
     return found
 
 

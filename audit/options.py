@@ -14,10 +14,10 @@ POPULATIONS = ("recalibrated", "trained")
 SPLITS = ("validation", "test")
 SEVERITIES = (1, 2, 3, 4, 5)
 TICKETS = "tickets"
-"""Multi-prize tickets: subnetworks of a random initialisation, compared beside the pruning criteria."""
+"""Multi-prize tickets: subnetworks of a random initialisation, compared with the pruning criteria."""
 COMPARED = ("random", "l1", "taylor", "fisher", "lamp", "reconstruction", TICKETS)
 ALL = "all"
-"""Stands for every corruption."""
+"""Name that stands for all corruptions."""
 _IMAGES = ("robustness", "geometry", "limits")
 _GEOMETRY = ("geometry",)
 
@@ -27,7 +27,7 @@ class AuditOptions(Options):
     """Options of an audit.
 
     Raises:
-        UsageError: a value cannot be used.
+        UsageError: a value is invalid.
     """
 
     population: str = option(
@@ -42,16 +42,18 @@ class AuditOptions(Options):
     )
     levels: tuple[str, ...] = option(
         (),
-        "Sets of compressed versions to compare with, beside the candidates.",
+        "Sets of compressed versions to compare with, besides the candidates.",
         known=LEVELS,
         examples=(["quantisation"],),
     )
     split: str | None = option(
-        None, "Split whose samples are used; test when the target has one and none is given.", known=SPLITS
+        None,
+        "Split whose samples are used; by default test if the target has one, otherwise validation.",
+        known=SPLITS,
     )
     samples: int = option(
         500,
-        "Largest number of images to corrupt, make noisy and attack.",
+        "Largest number of images to corrupt, add noise to and attack.",
         least=1,
         most=1_000_000,
         kinds=(*_IMAGES, "bounds"),
@@ -83,13 +85,13 @@ class AuditOptions(Options):
     )
     shift: str | None = option(
         None,
-        "Images of another source with the same classes: a folder or zip of <class>/<image>.",
+        "Images from another source with the same classes: a folder or zip of <class>/<image>.",
         metavar="data=DIR",
         local=True,
     )
     criteria: tuple[str, ...] = option(
         COMPARED,
-        "Pruning criteria whose geometry is compared, and tickets.",
+        "Pruning criteria whose geometry is compared, and multi-prize tickets.",
         known=lambda: (*CRITERIA, TICKETS),
         fewest=1,
         kinds=_GEOMETRY,
@@ -97,7 +99,7 @@ class AuditOptions(Options):
     )
     ratios: tuple[float, ...] = option(
         (0.3, 0.5, 0.7, 0.9),
-        "Shares of zero weights at which geometry is compared.",
+        "Shares of zeroed weights at which geometry is compared.",
         above=0,
         below=1,
         fewest=1,
@@ -107,7 +109,7 @@ class AuditOptions(Options):
     )
     ticket_samples: int = option(
         20_000,
-        "Training samples that the search for each ticket sees; leave tickets out of `criteria` to search none.",
+        "Number of training samples seen by the search for each ticket; it is skipped if `criteria` has no tickets.",
         least=1,
         most=10_000_000,
         kinds=_GEOMETRY,
@@ -120,7 +122,7 @@ class AuditOptions(Options):
     )
     method: str = option(
         "sequential",
-        "How the audit of limits makes the kept weights.",
+        "How the audit of limits makes the kept weights; the methods are those of a search.",
         known=METHODS,
         kinds=("limits",),
     )
@@ -133,4 +135,4 @@ class AuditOptions(Options):
 
 
 PATHS = tuple(name for name, each in options_of(AuditOptions).items() if each.local)
-"""Options that name files: they cannot be given over the network."""
+"""Options that name files, which cannot be given over the network."""

@@ -11,11 +11,11 @@ from leanfront.errors import ConfigurationError
 from leanfront.options import Options, option
 
 RECIPE = 1
-"""Version of the training and of the defaults below; stored candidates name the version that trained them."""
+"""Version of the training and of the defaults below; stored with every recovered candidate."""
 FEATURES = 200.0
-"""Default weight of the blocks' outputs: docs/benchmarks.md, "Recovery", has others."""
+"""Default weight of the blocks' outputs: docs/benchmarks.md, "Recovery", compares others."""
 LARGEST_SETTING = 1 << 31
-"""Samples, steps and seeds stay below it."""
+"""Upper limit of samples, steps and seeds, excluded."""
 MOST_EPOCHS = 100_000
 
 
@@ -42,12 +42,10 @@ class Recovery(Options):
     )
     optimiser: str = option("adamw", "Optimiser.", known=OPTIMISERS, closed=False, fewest=1, longest=64)
     learning_rate: float | None = option(
-        None, "Highest learning rate; the optimiser's own default when not given.", above=0, most=100
+        None, "Highest learning rate; by default the optimiser's own.", above=0, most=100
     )
-    weight_decay: float = option(
-        1e-4, "Weight decay of weights; norms, biases and scales have none.", least=0, most=100
-    )
-    batch_size: int = option(64, "Samples of one step.", least=2, below=LARGEST_SETTING)
+    weight_decay: float = option(1e-4, "Weight decay; norms, biases and scales have none.", least=0, most=100)
+    batch_size: int = option(64, "Number of samples per step.", least=2, below=LARGEST_SETTING)
     temperature: float = option(
         4.0, "Temperature that softens both models' outputs before they are compared.", least=0.01, most=1000
     )
@@ -56,13 +54,13 @@ class Recovery(Options):
     )
     features: float = option(
         FEATURES,
-        "Weight of the blocks' outputs in the loss, beside that of the classes; 0 for none.",
+        "Weight of the blocks' outputs in the loss, relative to that of the classes; 0 for none.",
         least=0,
         most=1e6,
     )
     ema: float = option(
         0.99,
-        "Decay of the moving average of all weights, whose accuracy is measured beside that of the weights.",
+        "Decay of the moving average of all weights, whose accuracy is measured as well as that of the weights.",
         least=0,
         below=1,
     )
@@ -75,16 +73,16 @@ class Recovery(Options):
     )
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from the defaults, with epochs, seed and the recipe's version: it stands in file headers."""
+        """Return the settings that differ from the defaults, with epochs, seed and the recipe, for file headers."""
         said = {**self.changed(), "epochs": self.epochs, "recipe": RECIPE, "seed": self.seed}
         return dict(sorted(said.items()))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recovery:
-        """Read what `to_json` wrote.
+        """Create settings from the result of `to_json`.
 
         Raises:
-            ConfigurationError: no object, unknown keys, another recipe, or bad values.
+            ConfigurationError: the data is no object, or has unknown keys, another recipe, or invalid values.
         """
         if not isinstance(data, Mapping):
             raise ConfigurationError(f"a recovery is a JSON object, not {type(data).__name__}")

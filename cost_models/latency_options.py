@@ -1,4 +1,4 @@
-"""What runs a compressed model when its latency is measured, by name; and where and how it is measured."""
+"""Backends that run compressed models for latency measurements, and the options of these measurements."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 class RunMaker(Protocol):
-    """Makes runs of configurations of one model."""
+    """Prepares configurations of one model for runs."""
 
     def run(self, compressed: Compressed) -> Callable[[], object]:
-        """A function that runs the model once.
+        """Return a function that runs the model once.
 
         Raises:
-            CompressionError: the backend cannot run it.
+            CompressionError: the backend cannot run the model.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What runs compressed models.
+    """A runtime of compressed models.
 
     Args:
-        name: what a user types; the distribution whose release is told is of the same name.
-        integers: whether widths change what is computed; else quantisation is only simulated.
-        make: (profile of the dense model, options) -> what makes runs of its configurations.
+        name: name in options, and of the distribution whose release is reported.
+        integers: whether bit-widths change the computation; otherwise quantisation is only simulated.
+        make: function of the dense model's profile and the options that returns a `RunMaker`.
     """
 
     name: str
@@ -53,8 +53,8 @@ BACKENDS: dict[str, Backend] = {
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyOptions(Options):
-    """Where and how latency is measured: a backend, and the threads and inputs of one run."""
+    """Options of latency measurements."""
 
     backend: str = option("onnxruntime", "Runtime in which latency is measured.", known=BACKENDS)
-    threads: int = option(1, "Threads of one run.", least=1, most=1024)
-    batch: int = option(1, "Inputs of one run.", least=1, most=4096)
+    threads: int = option(1, "Number of threads.", least=1, most=1024)
+    batch: int = option(1, "Number of inputs per run.", least=1, most=4096)

@@ -19,7 +19,7 @@ Cost = Callable[[Configuration], float]
 
 LATENCY = "latency_ms"
 P50, P95 = "latency_p50_ms", "latency_p95_ms"
-"""Latencies measured for some candidates, beside the predicted latency that all have."""
+"""Latencies measured for some candidates, besides the predicted latency that all have."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CostModel:
         build: function of the dense model's profile that returns a fast function of a configuration.
         source: where the definition comes from, one line.
         measures: whether building it takes long, because it runs the model; it is then built only on request.
-        measured: names of measurements that some candidates have beside the predicted value.
+        measured: names of measurements that some candidates have besides the predicted value.
     """
 
     name: str

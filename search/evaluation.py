@@ -81,7 +81,7 @@ class Evaluator:
         self.dense = DenseAnswers(target, self._dense, self.device)
 
     def _dense(self) -> nn.Module:
-        """The dense model, prepared as candidates are."""
+        """Return the dense model, prepared as candidates are."""
         return self._folded(self.compressor.materialise(Configuration()).module)
 
     def _folded(self, module: nn.Module) -> nn.Module:

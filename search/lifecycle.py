@@ -1,4 +1,4 @@
-"""Start and resume searches: everything between a target and its driver."""
+"""Start and resume of searches: everything between a target and its driver."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ TELL = 1.0
 def start(
     target: Target, store: Store, name: str, options: SearchOptions, run: Run | None = None
 ) -> SearchRecord:
-    """Create a search and run it until it is done, its time is over, or it is told to stop.
+    """Create a search and run it until it is done, its time is over, or `run.stop` returns true.
 
     Args:
-        target: what to compress.
-        store: where to keep the search.
+        target: target to compress.
+        store: store of the search.
         name: name of the search; must be free.
         options: options of the search.
-        run: where it runs, and who watches.
+        run: place and callbacks of the run.
 
     Returns:
-        The search: done, or still running when it was stopped.
+        The stored search: done, or still running if it was stopped.
 
     Raises:
         NameTakenError: the name exists; nothing is changed.
@@ -70,18 +70,18 @@ def resume(
     trials: int | None = None,
     minutes: float | None = None,
 ) -> SearchRecord:
-    """Drive a stored search: from its beginning when it was only queued, else as if it had never stopped.
+    """Drive a stored search: from the start if it was only queued, otherwise as if it had never stopped.
 
     Args:
-        target: target of the search; another fingerprint than the stored one is refused.
-        store: where the search is.
+        target: target of the search; its fingerprint must equal the stored one.
+        store: store of the search.
         name: name of the search.
-        run: where it runs, and who watches.
-        trials: new number of trials to reach; the search's own by default.
-        minutes: wall-clock limit from now; by default that of the search when it begins, else none.
+        run: place and callbacks of the run.
+        trials: new number of trials to reach; by default that of the search.
+        minutes: wall-clock limit from now; by default that of the search if it was only queued, otherwise none.
 
     Raises:
-        NotFoundError: no such search.
+        NotFoundError: the search does not exist.
         TargetError: the target is not the one the search was made on.
         KeyboardInterrupt: after the search was marked as cancelled; it can be resumed.
     """
@@ -137,7 +137,7 @@ def _drive(store: Store, ready: Ready, run: Run, begin: float) -> SearchRecord:
         share = 0.0 if test is None else len(test) / max(1, len(prepared.target.validation))
 
         def reserve() -> float:
-            # The frontier's members are measured on the test split before the time is over.
+            # Frontier members must be measured on the test split before the time is over.
             done = driver.progress()
             spent = time.monotonic() - running
             each = spent / max(1, done.trials - len(trials)) if done.trials > len(trials) else 0.0
@@ -169,7 +169,7 @@ def _drive(store: Store, ready: Ready, run: Run, begin: float) -> SearchRecord:
 
 
 def _context(ready: Ready) -> SamplerContext:
-    """What the samplers know of the search."""
+    """Return the context that samplers get."""
     record, prepared = ready.record, ready.prepared
     objectives = resolve(record.objectives)
     values = {m.name: m.value for m in record.dense if m.split in ("", "validation")}
@@ -186,7 +186,7 @@ def _context(ready: Ready) -> SamplerContext:
 
 
 def _recover(store: Store, ready: Ready, driver: Driver, run: Run) -> tuple[bool, str]:
-    """Train the frontier's best, in this process wherever evaluations run."""
+    """Train the most promising frontier members, in this process wherever evaluations run."""
     options = ready.options
     assert options.recovery is not None
     if run.files is None:
@@ -207,7 +207,7 @@ def _recover(store: Store, ready: Ready, driver: Driver, run: Run) -> tuple[bool
 
 
 def _outcome(driver: Driver, wanted: int) -> str:
-    """Outcome of a search, in a sentence."""
+    """Return the outcome of a search as a sentence."""
     progress = driver.progress()
     message = f"{progress.trials} trials"
     if progress.trials < wanted:
@@ -224,14 +224,14 @@ def _outcome(driver: Driver, wanted: int) -> str:
 
 @contextmanager
 def _ending(store: Store, name: str) -> Iterator[None]:
-    """Store how a search ended when it did not end well."""
+    """Store the state of a search that is interrupted or fails."""
     try:
         yield
     except KeyboardInterrupt:
         store.set_state(name, "cancelled", "interrupted")
         raise
     except StorageError:
-        # Whoever holds the search by then, or a later run, goes on with what is stored.
+        # The process that now holds the search, or a later run, continues from the stored trials.
         raise
     except Exception as error:
         store.set_state(name, "failed", f"{type(error).__name__}: {error}"[:2000])
@@ -239,8 +239,8 @@ def _ending(store: Store, name: str) -> Iterator[None]:
 
 
 def _seeds(context: SamplerContext, sampler: str) -> Sequence[Mapping[str, int]]:
-    """First trials that the sampler does not choose itself."""
-    # Where costs are known, `auto` chooses its first trials itself, and better, since it learns from each.
+    """Return the first trials, if the sampler does not choose them itself."""
+    # If costs are known, `auto` chooses better first trials itself, since it learns from each.
     own = sampler == "random" or (sampler == "auto" and context.landscape is not None)
     return () if own else seeds(context)
 

@@ -1,4 +1,4 @@
-"""Options of a search: how it searches (stored with it), and where it runs (the runner's)."""
+"""Options of a search: how it searches, stored with it, and where it runs, chosen by the runner."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from leanfront.errors import UsageError
 from leanfront.options import Options, option, same
 
 MOST_RECOVERED = 8
-"""Candidates that are recovered when no time is given."""
+"""Number of candidates that are recovered if no time is given."""
 LONGEST_MINUTES = 100_000
 DROP = 0.02
-"""Accuracy that a choice may cost on its layer alone before it is left out of a search space."""
+"""Largest loss of accuracy that a choice may cause on its layer alone to stay in a search space."""
 MOST_TRIALS = 10_000_000
 _MINUTES = {"above": 0, "most": LONGEST_MINUTES}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(SpaceOptions):
-    """Options of a search. They are stored with it.
+    """Options of a search, stored with it.
 
     Raises:
-        UsageError: a value cannot be used.
+        UsageError: a value is invalid.
     """
 
     trials: int = option(200, "Number of configurations to try.", least=1, most=MOST_TRIALS, examples=(200,))
     minutes: float | None = option(
         None,
-        "Wall-clock limit, set-up and test split included; the search ends with the best so far.",
+        "Wall-clock limit, including set-up and test split; the search ends with the best so far.",
         title="Minutes at most",
         **_MINUTES,
     )
@@ -49,8 +49,8 @@ class SearchOptions(SpaceOptions):
     )
     metrics: tuple[str, ...] = option(
         (),
-        "Further metrics to measure on every fully evaluated candidate; the objectives, and metrics that cost no "
-        "evaluation of their own, are always measured.",
+        "Extra metrics to measure on every fully evaluated candidate; the objectives, and metrics that need no "
+        "further evaluation, are always measured.",
         known=METRICS,
         title="Further metrics",
         examples=(["mce"],),
@@ -60,7 +60,7 @@ class SearchOptions(SpaceOptions):
         512, "Calibration samples for batch norm and activation ranges.", least=2, most=1_000_000
     )
     population: int | None = option(
-        None, "Population of genetic samplers; chosen from `trials` when not given.", least=2, most=100_000
+        None, "Population of genetic samplers; by default derived from `trials`.", least=2, most=100_000
     )
     false_elimination: float = option(
         0.05,
@@ -73,39 +73,39 @@ class SearchOptions(SpaceOptions):
         LatencyOptions,
         "backend",
         default=None,
-        help="Runtime in which latency is measured, on the machine that searches. Given any latency option, or "
-        "latency as an objective, every candidate has a predicted latency and every frontier member a measured one; "
-        "onnxruntime when not given.",
+        help="Runtime in which latency is measured on the searching machine; by default onnxruntime. With any "
+        "latency option or the objective latency, every candidate gets a predicted latency and every frontier "
+        "member a measured one.",
     )
     latency_threads: int | None = same(
         LatencyOptions,
         "threads",
         default=None,
-        help="Threads of one run that measures latency; 1 when not given.",
+        help="Number of threads with which latency is measured; by default 1.",
     )
     latency_batch: int | None = same(
         LatencyOptions,
         "batch",
         default=None,
-        help="Inputs of one run that measures latency; 1 when not given.",
+        help="Number of inputs per run with which latency is measured; by default 1.",
     )
     recover: int | None = same(
         Recovery,
         "epochs",
         default=None,
-        help="Epochs of training for the most promising members of the frontier when the trials are done.",
+        help="Epochs for which the most promising frontier members are trained after the trials.",
         title="Epochs of recovery",
         metavar="EPOCHS",
     )
     recover_minutes: float | None = option(
         None,
-        f"Time for `recover`, on top of `minutes`; {MOST_RECOVERED} candidates are trained when not given.",
+        f"Time limit of `recover`, on top of `minutes`; without it, {MOST_RECOVERED} candidates are trained.",
         title="Minutes of recovery",
         **_MINUTES,
     )
     limits: str | None = option(
         None,
-        "Search whose audit of limits bounds the space: what it shows to be too much for a layer is left out.",
+        "Search whose audit of limits bounds the space: choices that are too much for a layer are left out.",
         fewest=1,
         longest=1000,
         metavar="NAME|FILE.json",
@@ -125,40 +125,40 @@ class SearchOptions(SpaceOptions):
 
     @property
     def latency(self) -> LatencyOptions | None:
-        """Where and how latency is measured, when any option of it is given."""
+        """Options of the latency measurement, if any of them is given."""
         said = {name: getattr(self, f"latency_{name}") for name in ("backend", "threads", "batch")}
         given = {name: value for name, value in said.items() if value is not None}
         return LatencyOptions(**given) if given else None
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the metrics that candidates are measured by."""
+        """Names of the metrics measured on candidates."""
         return metrics_of((*self.metrics, *(each.measurement for each in resolve(self.objectives))))
 
     @property
     def recovery(self) -> Recovery | None:
-        """Settings of the training of the frontier's best, if they are trained."""
+        """Settings with which the most promising frontier members are trained, if they are."""
         if self.recover is None:
             return None
         return Recovery(epochs=self.recover, seed=self.seed % LARGEST_SETTING)
 
     @property
     def generation(self) -> int:
-        """Population that leaves a search of `trials` trials several generations."""
+        """Population of genetic samplers; the default allows several generations within `trials`."""
         return self.population if self.population is not None else max(10, min(50, self.trials // 6))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place(Options):
-    """Options of where evaluations run. They are the runner's, and not stored.
+    """Options of where evaluations run; chosen by the runner and not stored.
 
     Raises:
-        UsageError: a value cannot be used, or the device is not one of this machine's.
+        UsageError: a value is invalid, or the device does not exist on this machine.
     """
 
     workers: int = option(
         1,
-        "Processes that evaluate; 1 evaluates in this process. A script that uses more must be guarded by "
+        "Number of evaluating processes; 1 evaluates in this process. A script that uses more must be guarded by "
         '`if __name__ == "__main__"`.',
         least=1,
         most=1024,
@@ -166,7 +166,7 @@ class Place(Options):
     )
     cluster: str | None = option(
         None,
-        "Address of a Dask scheduler whose workers evaluate instead.",
+        "Address of a Dask scheduler whose workers evaluate instead of local processes.",
         metavar="tcp://HOST:PORT",
         local=True,
     )
@@ -174,18 +174,18 @@ class Place(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # These always exist. To look for others loads torch, which a command that only queues a search does not need.
+        # These always exist. Checking others loads torch, which a command that only queues a search does not need.
         if self.device not in ("auto", "cpu"):
             resolve_device(self.device)
 
 
 def resolve_device(device: str) -> str:
-    """The torch device that a device option means.
+    """Return the torch device of a device option.
 
     Raises:
-        UsageError: not a device, or not one of this machine's.
+        UsageError: the device is unknown or does not exist on this machine.
     """
-    # Options are also read where nothing is computed.
+    # Imported here: options are also read by processes that compute nothing.
     import torch
 
     if device == "auto":

@@ -1,4 +1,4 @@
-"""The record of a queued search."""
+"""Records of queued searches."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SETTINGS_VERSION = 2
 
 
 def reference_of(target: Target) -> str:
-    """The reference that a search stores: that of the target, or a name for an object of this process."""
+    """Return the reference stored with a search: the target's, or a name for a Python object of this process."""
     return target.reference or f"python:{target.name or type(target.model).__name__}"
 
 
 def queued(name: str, target: str, options: SearchOptions, *, registered: str | None = None) -> SearchRecord:
-    """The record of a search whose target nobody has looked at yet.
+    """Return the record of a search whose target has not been loaded yet.
 
     Args:
         name: name of the search.
         target: reference of the target.
         options: options of the search.
-        registered: the operator's name for the target, if it has one.
+        registered: registered name of the target, if it has one.
     """
     settings = {"version": SETTINGS_VERSION, "options": options.to_json()}
     return SearchRecord(

@@ -1,4 +1,4 @@
-"""What a run of a search is given, beside the search itself."""
+"""Arguments of a run of a search, besides the search itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _untold(progress: Progress) -> None:
-    """For runs whose progress nobody watches."""
+    """Ignore the progress of a search."""
 
 
 def _never() -> bool:
@@ -23,20 +23,20 @@ def _never() -> bool:
 
 
 def _drop(candidate: int, content: bytes) -> None:
-    """For runs that keep no files."""
+    """Discard the file of a candidate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where a search runs, who watches it, and where its files go.
+    """Place of a run of a search, and its callbacks for progress and files.
 
     Args:
         place: processes and device.
         report: called with the progress after every trial.
-        stop: called often; when it returns true, nothing new is started and the search is left as it is.
-        keep: called with the id and the packed file of every candidate that joins the frontier.
-        files: stored files; needed by a search that recovers.
-        prepared: the prepared target, when there is one already.
+        stop: called often; when it returns true, nothing new is started and the search can be resumed later.
+        keep: called with the id and the packed file of every candidate that enters the frontier.
+        files: store of candidates' files; required by a search that recovers.
+        prepared: the prepared target, if there is one already.
         artifact: content hash of the stored dense weights.
     """
 

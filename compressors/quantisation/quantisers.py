@@ -186,12 +186,12 @@ class RangeObserver:
 
 
 def _minmax(observer: RangeObserver, bits: int) -> tuple[float, float]:
-    """The whole observed range."""
+    """Return the whole observed range."""
     return observer.low, observer.high
 
 
 def _percentile(observer: RangeObserver, bits: int) -> tuple[float, float]:
-    """The range that leaves (1 - 0.9999) / 2 of the values out on either side."""
+    """Return the range that leaves (1 - 0.9999) / 2 of the values out on either side."""
     share = observer.counts.cumsum(0) / observer.counts.sum()
     centres = observer.centres()
     tail = (1 - PERCENTILE) / 2
@@ -201,7 +201,7 @@ def _percentile(observer: RangeObserver, bits: int) -> tuple[float, float]:
 
 
 def _mse(observer: RangeObserver, bits: int) -> tuple[float, float]:
-    """The shrunk range with the least squared error of rounding and clipping on the histogram."""
+    """Return the shrunk range with the least squared error of rounding and clipping on the histogram."""
     centres, counts = observer.centres(), observer.counts
     best, least = (observer.low, observer.high), float("inf")
     for ratio in torch.linspace(1, 0.2, 60).tolist():

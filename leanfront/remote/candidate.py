@@ -97,7 +97,7 @@ class RemoteCandidate(searching.Candidate):
 
         Args:
             epochs: passes over the training split.
-            timeout: seconds to wait for the worker; None for ever.
+            timeout: seconds to wait for the worker; None waits for ever.
             options: see `leanfront.core.compressors.Recovery`, and ``minutes``.
 
         Returns:

@@ -380,6 +380,6 @@ def _redundancy(models: list[Contestant], judged: Geometries, scene: Scene) -> d
     """Return which corruptions have similar effects on the models."""
     corruptions = tuple(dict.fromkeys(name for name, _ in scene.ways if name is not None))
     if len(models) < 4 or len(corruptions) < 2:
-        return {"reason": "needs 3 models beside the dense one and 2 corruptions"}
+        return {"reason": "needs 3 models besides the dense one and 2 corruptions"}
     table = judged.accuracy[1:, 1:].reshape(len(models) - 1, len(corruptions), -1)
     return redundancy(effects(table, judged.accuracy[1:, 0]), corruptions).to_json()

@@ -14,7 +14,7 @@ from leanfront.core.audit.kinds.limits.curves import Curve, Floats
 FEWEST = 6
 """Least number of points: a line and a bend have four parameters."""
 GRID = 201
-"""Number of positions at which a bend is tried, beside the ratios themselves."""
+"""Number of positions at which a bend is tried, besides the ratios themselves."""
 DRAWS = 500
 """Number of resamples for an interval; a p value uses twice as many curves without a bend."""
 LEVEL = 0.05

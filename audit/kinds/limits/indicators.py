@@ -1,4 +1,4 @@
-"""Indicators that change along an axis of compression beside accuracy, and which changes first."""
+"""Indicators that change along an axis of compression besides accuracy, and which changes first."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ async def compare(
     if len(set(wanted)) < len(wanted) or not all(1 <= each <= LARGEST_ID for each in wanted):
         raise Problem(
             "invalid",
-            "ids name a candidate twice, or one that cannot be",
-            [{"parameter": "ids", "detail": "each is a positive number, and there once"}],
+            "an id is given twice or is not a valid one",
+            [{"parameter": "ids", "detail": "positive numbers, each given once"}],
         )
     return (await service.read(_compare, service, wanted)).response(request)
 

@@ -35,7 +35,7 @@ def each_once(values: list[T], known: Collection[T] | None = None) -> list[T]:
     if unknown and known is not None:
         raise ValueError(f"unknown: {', '.join(unknown)[:100]}; known: {', '.join(map(str, known))}")
     if len(set(values)) < len(values):
-        raise ValueError("something comes twice")
+        raise ValueError("a value is given more than once")
     return values
 
 

@@ -213,7 +213,7 @@ AUDITS, MEASURES = ("/candidates/1/audits", "/searches/mine/audits"), "/searches
             (path, {"kinds": ["beauty"]}, 422, "#/kinds: Value error, unknown: beauty; known: ")
             for path in AUDITS
         ),
-        *((path, {"kinds": ["classes", "classes"]}, 422, "comes twice") for path in AUDITS),
+        *((path, {"kinds": ["classes", "classes"]}, 422, "more than once") for path in AUDITS),
         *((path, {"kinds": "classes"}, 422, "#/kinds") for path in AUDITS),
         *(
             (path, {"kinds": ["classes"], option: "/etc/passwd"}, 422, f"#/{option}")
