@@ -45,6 +45,7 @@ class Option:
         fewest, longest: bounds of the length of a sequence or text.
         unique: whether elements must differ.
         title: label in forms; by default made from the name.
+        flag: name on the command line; made from the name when empty.
         metavar: placeholder of the value in the help of a command.
         local: whether it names a file, a device or processes, so that it cannot be given over the network.
         hidden: whether it is set by code and shown by no interface.
@@ -69,6 +70,7 @@ class Option:
     longest: int | None = None
     unique: bool = True
     title: str | None = None
+    flag: str = ""
     metavar: str | None = None
     local: bool = False
     hidden: bool = False
@@ -83,9 +85,14 @@ class Option:
         return tuple(self.known() if callable(self.known) else self.known)
 
     @property
-    def flag(self) -> str:
+    def typed(self) -> str:
         """Name on the command line."""
-        return "--" + self.name.replace("_", "-")
+        return self.flag or "--" + self.name.replace("_", "-")
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the value maps names to values: the command line takes ``NAME=VALUE``, several times."""
+        return self.kind is dict and isinstance(self.default, Mapping)
 
     @property
     def description(self) -> str:
@@ -298,7 +305,7 @@ def _kind(hint: Any) -> tuple[type, bool, bool]:
     optional = False
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         rest = [each for each in typing.get_args(hint) if each is not type(None)]
-        optional, hint = len(rest) < len(typing.get_args(hint)), rest[0]
+        optional, hint = len(rest) < len(typing.get_args(hint)), rest[0] if len(rest) == 1 else dict
     if typing.get_origin(hint) is tuple:
         return typing.get_args(hint)[0], True, optional
     return (hint if hint in _JSON else dict), False, optional

@@ -10,12 +10,11 @@ from decimal import Decimal
 from typing import Any, SupportsFloat
 
 from leanfront.core.cost_models.registry import COST_MODELS
+from leanfront.core.objectives.budget_options import BudgetOptions, Quantity
 from leanfront.core.objectives.metrics import METRICS
 from leanfront.core.objectives.objective import known_objectives, measurement_name
 from leanfront.errors import UsageError
-
-Quantity = str | float
-"""A number, or text for `parse_size` or `parse_count`."""
+from leanfront.options import takes
 
 TINY = 1e-12
 """Smallest divisor in a normalised violation, for limits at or near 0."""
@@ -108,36 +107,27 @@ class Budget:
                 )
 
     @classmethod
-    def of(
-        cls,
-        *,
-        max_memory: Quantity | None = None,
-        max_macs: Quantity | None = None,
-        min_accuracy: Quantity | None = None,
-        maximum: Mapping[str, Quantity] | None = None,
-        minimum: Mapping[str, Quantity] | None = None,
-        measured: Iterable[str] = (),
-    ) -> Budget:
+    @takes(BudgetOptions)
+    def of(cls, *, measured: Iterable[str] = (), **options: Any) -> Budget:
         """Create a budget from user input.
 
+        Text is parsed as a size if a measurement is in bytes, as a count if it is another cost, and otherwise as a
+        plain number.
+
         Args:
-            max_memory: largest ``memory_bytes``: ``"64KB"``, ``"64KiB"`` or a number of bytes.
-            max_macs: largest ``macs``: ``"20M"`` or a number.
-            min_accuracy: smallest ``accuracy`` on the validation split, in [0, 1].
-            maximum: further upper limits by name or alias. Text is parsed as a size if the measurement is in bytes,
-                as a count if it is another cost, and otherwise as a plain number.
-            minimum: further lower limits.
             measured: names of measurements that may be limited although they are in no registry.
+            options: see `leanfront.core.objectives.budget_options.BudgetOptions`.
 
         Raises:
             UsageError: a name is unknown, a limit is given twice, or a value is negative, cannot be parsed, or is a
                 share outside [0, 1].
         """
+        asked = BudgetOptions.read(options)
         named = {
-            "maximum": {"memory_bytes": max_memory, "macs": max_macs},
-            "minimum": {"accuracy": min_accuracy},
+            "maximum": {"memory_bytes": asked.max_memory, "macs": asked.max_macs},
+            "minimum": {"accuracy": asked.min_accuracy},
         }
-        given = {"maximum": maximum or {}, "minimum": minimum or {}}
+        given = {"maximum": asked.maximum or {}, "minimum": asked.minimum or {}}
         sides: dict[str, dict[str, float]] = {"maximum": {}, "minimum": {}}
         extra = set(measured)
         for side, limits in sides.items():

@@ -17,13 +17,17 @@ from pydantic import BaseModel
 
 import leanfront
 from leanfront.actions.recovery_limit import RecoveryLimit
+from leanfront.actions.selection_options import FrontierOptions, SelectionOptions
 from leanfront.cli.audit import audit
+from leanfront.cli.frontier import frontier
 from leanfront.cli.recover import recover
 from leanfront.cli.resume import resume
 from leanfront.cli.search import search
+from leanfront.cli.select import select
 from leanfront.cli.worker import worker
 from leanfront.core.audit import AuditOptions
 from leanfront.core.compressors import Recovery
+from leanfront.core.objectives.budget_options import BudgetOptions
 from leanfront.core.search import Place, SearchOptions
 from leanfront.errors import ConfigurationError, UsageError
 from leanfront.http.schemas.audits import AuditRequest, SearchAuditRequest
@@ -76,6 +80,15 @@ FACES = {
         (audit,),
         (AuditRequest, SearchAuditRequest),
     ),
+    "frontier": Faces(
+        (BudgetOptions, FrontierOptions), (SearchResult.frontier,), (RemoteSearch.frontier,), (frontier,)
+    ),
+    "select": Faces(
+        (BudgetOptions, SelectionOptions),
+        (SearchResult.select, SearchResult.selection),
+        (RemoteSearch.select,),
+        (select,),
+    ),
     "recover": Faces(
         (Recovery, RecoveryLimit),
         (SearchResult.recover, Candidate.recover),
@@ -84,6 +97,21 @@ FACES = {
         (RecoveryRequest,),
     ),
 }
+
+
+OWN = {
+    "self",
+    "target",
+    "name",
+    "database",
+    "progress",
+    "device",
+    "workers",
+    "candidates",
+    "kinds",
+    "timeout",
+} | {*("wait", "trials", "minutes", "weak", "told", "order_by", "stage", "epochs")}
+"""Parameters of functions that are no options of a class, or that a function declares itself."""
 
 
 @pytest.mark.parametrize("faces", FACES.values(), ids=FACES)
@@ -99,15 +127,14 @@ def test_every_face_takes_the_same_options(faces: Faces) -> None:
         for name, each in known.items():
             assert parameters[name].default == each.default, (function, name)
             assert f"    {name}: " in documented, (function, name)
-        own = {"self", "target", "name", "database", "progress", "candidates", "kinds", "timeout", "wait"}
-        assert set(parameters) - set(known) <= own | {"device", "workers", "trials", "minutes"}, function
+        assert set(parameters) - set(known) <= OWN, function
     for command in faces.commands:
         flags = {flag: each for each in command.params for flag in each.opts}
         for name, each in everywhere.items():
-            option = flags[f"--{name.replace('_', '-')}"]
+            option = flags[each.typed]
             assert isinstance(option, click.Option)
-            default = "" if each.default is None else each.default
-            text = ", ".join(map(str, each.default)) if each.many else str(default)
+            default = "" if each.default is None or each.pairs else each.default
+            text = ", ".join(map(str, default)) if each.many else str(default)
             assert getattr(option, "shown_default", None) == text, (command.name, name)
             # Other options are named as they are typed there.
             assert (option.help or "").startswith(each.help.partition("`")[0]), (command.name, name)

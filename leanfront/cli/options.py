@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from leanfront.core.search.candidate import STAGES
 from leanfront.errors import UsageError
 from leanfront.options import Option, Options, divided, shown
 
@@ -24,42 +23,6 @@ database_option: Decorator = click.option(
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print only JSON on standard output."
 )
-stage_option: Decorator = click.option(
-    "--stage",
-    type=click.Choice(STAGES),
-    default="after",
-    show_default=True,
-    help="Frontier before recovery, or after it with recovered candidates.",
-)
-
-
-def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the command-line options of a budget's limits."""
-    for option in reversed(
-        (
-            click.option(
-                "--max-memory", metavar="SIZE", help="Largest parameter memory: 64KB, 64KiB, bytes."
-            ),
-            click.option("--max-macs", metavar="COUNT", help="Most multiply-adds: 20M."),
-            click.option("--min-accuracy", metavar="SHARE", help="Least top-1 accuracy on validation: 0.9."),
-            click.option(
-                "--max",
-                "maximum",
-                metavar="METRIC=VALUE",
-                multiple=True,
-                help="Upper limit on any other measurement.",
-            ),
-            click.option(
-                "--min",
-                "minimum",
-                metavar="METRIC=VALUE",
-                multiple=True,
-                help="Lower limit on any other measurement.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
 
 
 def options_from(*sources: type[Options]) -> Decorator:
@@ -73,11 +36,11 @@ def options_from(*sources: type[Options]) -> Decorator:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for each in reversed(every):
             function = click.option(
-                each.flag,
+                each.typed,
                 each.name,
                 cls=_Made,
-                type=str if each.many else each.kind,
-                multiple=each.many,
+                type=each.kind if each.kind in (int, float) and not each.many else str,
+                multiple=each.many or each.pairs,
                 metavar=each.metavar or ("LIST" if each.many else None),
                 help=_help(each),
                 shown_default=_default(each),
@@ -100,11 +63,13 @@ def taken(options: dict[str, Any], *sources: type[Options]) -> dict[str, Any]:
     """Pop the options that `options_from` parsed from a command's arguments; return those that the user gave."""
     known = {name: each for source in sources for name, each in shown(source).items()}
     found = {name: options.pop(name) for name in known if name in options}
-    return {
-        name: ",".join(value) if known[name].many else value
-        for name, value in found.items()
-        if value not in (None, ())
-    }
+    return {name: _value(known[name], value) for name, value in found.items() if value not in (None, ())}
+
+
+def _value(each: Option, value: Any) -> Any:
+    if each.pairs:
+        return assignments(value, each.typed)
+    return ",".join(value) if each.many else value
 
 
 class _Made(click.Option):
@@ -126,20 +91,9 @@ def _help(each: Option) -> str:
 
 
 def _default(each: Option) -> str:
-    if each.default is None:
+    if each.default is None or each.pairs:
         return ""
     return ", ".join(map(str, each.default)) if each.many else str(each.default)
-
-
-def limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `limit_options` parsed as keyword arguments of `Budget.of`."""
-    return {
-        "max_memory": options["max_memory"],
-        "max_macs": options["max_macs"],
-        "min_accuracy": options["min_accuracy"],
-        "maximum": assignments(options["maximum"], "--max"),
-        "minimum": assignments(options["minimum"], "--min"),
-    }
 
 
 def assignments(texts: tuple[str, ...], option: str) -> dict[str, str]:

@@ -11,18 +11,17 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request
 
+from leanfront.actions.selection_options import FrontierOptions, SelectionOptions
 from leanfront.core.cost_models import COST_MODELS
 from leanfront.core.objectives import METRICS, Budget, known_objectives
 from leanfront.core.search import candidate
 from leanfront.errors import UsageError
 from leanfront.http.problems import Problem
+from leanfront.options import options_of
 
 Stage = Annotated[
     candidate.Stage,
-    Query(
-        description="Frontier `before` recovery, or `after` it with recovered candidates. Both are equal if nothing "
-        "was recovered."
-    ),
+    Query(description=options_of(FrontierOptions)["stage"].help),
 ]
 MOST_LIMITS = 16
 """Largest number of limits, weights and tolerances: each needs a look-up in the database."""
@@ -83,8 +82,8 @@ def strategy_parameters() -> list[dict[str, Any]]:
             "description": text,
         }
         for family, text in (
-            ("weight", "chebyshev: weight of the objective, 1 by default."),
-            ("tolerance", "lexicographic: difference that counts as equal, in the objective's unit."),
+            ("weight", options_of(SelectionOptions)["weights"].help),
+            ("tolerance", options_of(SelectionOptions)["tolerance"].help),
         )
         for name in known_objectives()
     ]

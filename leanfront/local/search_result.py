@@ -10,18 +10,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
+from leanfront.actions.measured_selection import measured_selection
 from leanfront.actions.recovery_limit import RecoveryLimit
+from leanfront.actions.selection_options import FrontierOptions, SelectionOptions
 from leanfront.actions.stored_search import StoredSearch
 from leanfront.core import search as searching
 from leanfront.core.audit import AuditOptions
 from leanfront.core.compressors import Recovery
 from leanfront.core.objectives import Budget, Selection
+from leanfront.core.objectives.budget_options import BudgetOptions
 from leanfront.core.search import Verification
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, NotFoundError
 from leanfront.local.candidates import Candidate
-from leanfront.options import takes
+from leanfront.options import divided, options_of, takes
 from leanfront.reports.rows import Candidates
 from leanfront.reports.text import infeasible_text
 
@@ -38,14 +40,14 @@ class SearchResult(StoredSearch):
         target: the target or a function that returns it; None loads the stored reference when needed.
     """
 
+    @takes(FrontierOptions, BudgetOptions, omit=("stage",))
     def frontier(self, *, weak: bool = False, stage: str = "after", **limits: Any) -> Candidates[Candidate]:
         """Return nondominated candidates within limits, smallest memory first.
 
         Args:
             weak: also return weakly nondominated candidates.
             stage: ``before`` recovery, or ``after``, with recovered candidates.
-            limits: arguments of `Budget.of`: ``max_memory="64KB"``, ``max_macs="20M"``, ``min_accuracy=0.9``,
-                and ``maximum`` and ``minimum``, mappings from any measurement's name to its limit.
+            options: see `leanfront.Budget.of`.
         """
         return self._own(self.store.frontier(self.name, Budget.of(**limits), weak=weak, stage=stage))
 
@@ -62,60 +64,57 @@ class SearchResult(StoredSearch):
         """Return all complete candidates, by id."""
         return self._own(self.store.candidates(self.name))
 
+    @takes(SelectionOptions, BudgetOptions)
     def selection(
         self,
         *,
-        strategy: str = "accuracy",
-        stage: str = "after",
-        order: Sequence[str] | None = None,
-        tolerance: float | Mapping[str, float] | None = None,
-        weights: Mapping[str, float] | None = None,
-        measure: int = MOST_MEASURED,
         told: Callable[[int, tuple[str, ...]], None] = lambda candidate, metrics: None,
-        **limits: Any,
+        **options: Any,
     ) -> Selection[Any]:
         """Return the whole answer to a budget query, also if no candidate is within the budget.
 
+        `unmeasured` of the answer lists candidates that could be a better answer but still lack a limited metric.
+
         Args:
-            strategy: accuracy, knee, lexicographic or chebyshev.
-            stage: as in `frontier`.
-            order: for lexicographic: objectives, most important first.
-            tolerance: for lexicographic: difference that counts as equal, in the objective's unit.
-            weights: for chebyshev: objective -> weight.
-            measure: largest number of candidates on which limited metrics that are missing are measured now, most
-                accurate first. `unmeasured` of the answer lists candidates that could be a better answer but still
-                lack one.
             told: called with the id of a candidate and the metrics before each measurement.
-            limits: as in `frontier`.
+            options: see `leanfront.Budget.of` and `leanfront.actions.selection_options.SelectionOptions`. In Python,
+                `tolerance` may also map objectives to differences.
         """
-        budget = Budget.of(**limits)
+        # Each objective has a tolerance of its own.
+        several = (
+            {"tolerance": options.pop("tolerance")} if isinstance(options.get("tolerance"), Mapping) else {}
+        )
+        asked, limits = divided(options, SelectionOptions, BudgetOptions)
+        budget = Budget.of(**{name: getattr(limits, name) for name in options_of(BudgetOptions)})
+        chosen = {
+            "order": asked.order,
+            "tolerance": asked.tolerance,
+            "weights": asked.weights or None,
+            **several,
+        }
 
         def ask() -> Selection[Any]:
-            return self.store.select(
-                self.name,
-                budget,
-                strategy=strategy,
-                stage=stage,
-                order=order,
-                tolerance=tolerance,
-                weights=weights,
-            )
+            return self.store.select(self.name, budget, strategy=asked.strategy, stage=asked.stage, **chosen)
 
         def measurer() -> Measurer:
             from leanfront.actions.measurer import Measurer
 
             return Measurer(self.store, self.files())
 
-        return measured_selection(ask, self.store, measurer, measure, told)
+        return measured_selection(ask, self.store, measurer, asked.measure, told)
 
-    def select(self, **limits: Any) -> Candidate:
-        """Return the candidate to ship within a budget; arguments as in `selection`.
+    @takes(SelectionOptions, BudgetOptions)
+    def select(self, **options: Any) -> Candidate:
+        """Return the candidate to ship within a budget.
+
+        Args:
+            options: see `selection`.
 
         Raises:
             InfeasibleError: no candidate is within the budget; the message names the nearest one and the binding
                 limit, and `.selection` is the whole answer.
         """
-        answer = self.selection(**limits)
+        answer = self.selection(**options)
         if not answer.feasible:
             raise InfeasibleError(infeasible_text(answer), answer)
         return self._own([answer.candidate])[0]

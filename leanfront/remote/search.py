@@ -12,12 +12,14 @@ from urllib.parse import quote
 import httpx2
 
 from leanfront.actions.audit_request import DEFAULT_KINDS
+from leanfront.actions.selection_options import FrontierOptions, SelectionOptions
 from leanfront.core.audit import AuditOptions
 from leanfront.core.objectives import Budget, Measurement, Selection
+from leanfront.core.objectives.budget_options import BudgetOptions
 from leanfront.core.search import ENDED, SearchRecord
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, LeanfrontError, StorageError
-from leanfront.options import plain, takes
+from leanfront.options import options_of, plain, takes
 from leanfront.remote.candidate import RemoteCandidate, candidate_of
 from leanfront.remote.connection import Connection
 from leanfront.remote.errors import error_of
@@ -81,6 +83,7 @@ class RemoteSearch:
         found: dict[str, Any] = self._client.get(f"{self._path}/coverage").json()
         return found
 
+    @takes(FrontierOptions, BudgetOptions, omit=("stage",))
     def frontier(
         self, *, weak: bool = False, stage: str = "after", order_by: str = "memory", **limits: Any
     ) -> Candidates[RemoteCandidate]:
@@ -90,7 +93,7 @@ class RemoteSearch:
             weak: also return weakly nondominated candidates.
             stage: ``before`` recovery, or ``after``, with recovered candidates.
             order_by: an objective or another measurement of the frontier to order by, best first.
-            limits: limits, as `leanfront.Budget.of` takes them.
+            options: see `leanfront.Budget.of`.
         """
         parameters = {**_limits(limits), "stage": stage, "order_by": order_by, "limit": PAGE}
         if weak:
@@ -132,37 +135,33 @@ class RemoteSearch:
         found: dict[str, Any] = self._client.get(f"{self._path}/progress", {"points": points}).json()
         return found
 
+    @takes(SelectionOptions, BudgetOptions, omit=("measure",))
     def selection(
-        self,
-        *,
-        strategy: str = "accuracy",
-        stage: str = "after",
-        order: Sequence[str] | None = None,
-        tolerance: float | Mapping[str, float] | None = None,
-        weights: Mapping[str, float] | None = None,
-        measure: int = 0,
-        timeout: float | None = None,
-        **limits: Any,
+        self, *, measure: int = 0, timeout: float | None = None, **options: Any
     ) -> Selection[RemoteCandidate]:
-        """Return the whole answer to a budget query; see `leanfront.SearchResult.selection` for other arguments.
+        """Return the whole answer to a budget query; see `leanfront.SearchResult.selection`.
 
         Args:
             measure: largest number of candidates on which a worker measures limited metrics that are missing, if such
                 candidates could be a better answer; by default none is measured.
             timeout: seconds to wait for the worker; None waits for ever.
+            options: see `leanfront.SearchResult.selection`.
 
         Raises:
             TimeoutError: no worker measured them in time.
             LeanfrontError: the candidates cannot be measured.
         """
+        limits = {name: options.pop(name) for name in options_of(BudgetOptions) if name in options}
+        asked = plain({"strategy": "accuracy", "stage": "after", **options}, SelectionOptions)
+        strategy, stage, tolerance = asked["strategy"], asked["stage"], asked.pop("tolerance", None)
         parameters: dict[str, Any] = {**_limits(limits), "stage": stage, "strategy": strategy}
-        if order is not None:
-            parameters["order"] = order if isinstance(order, str) else ",".join(order)
+        if "order" in asked:
+            parameters["order"] = ",".join(asked["order"])
         if isinstance(tolerance, Mapping):
             parameters |= {f"tolerance_{name}": value for name, value in tolerance.items()}
         elif tolerance is not None:
             parameters["tolerance"] = tolerance
-        parameters |= {f"weight_{name}": value for name, value in (weights or {}).items()}
+        parameters |= {f"weight_{name}": value for name, value in asked.get("weights", {}).items()}
         answer = self._selection(strategy, parameters)
         if not (measure and answer.unmeasured):
             return answer
@@ -191,13 +190,17 @@ class RemoteSearch:
             unmeasured_metrics=tuple(unmeasured.get("metrics", ())),
         )
 
-    def select(self, **limits: Any) -> RemoteCandidate:
+    @takes(SelectionOptions, BudgetOptions)
+    def select(self, **options: Any) -> RemoteCandidate:
         """Return the candidate to ship within a budget.
+
+        Args:
+            options: see `selection`.
 
         Raises:
             InfeasibleError: no candidate is within it; the message names the nearest one and the binding limit.
         """
-        answer = self.selection(**limits)
+        answer = self.selection(**options)
         if not answer.feasible or answer.candidate is None:
             raise InfeasibleError(infeasible_text(answer), answer)
         return answer.candidate

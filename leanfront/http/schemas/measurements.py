@@ -7,12 +7,15 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from leanfront.actions.measured_selection import MOST_MEASURED
+from leanfront.actions.selection_options import SelectionOptions
 from leanfront.core.objectives import STRATEGIES, Budget
 from leanfront.core.search.candidate import Stage
 from leanfront.errors import UsageError
 from leanfront.http.queries import MOST_LIMITS
 from leanfront.http.schemas.fields import one_of
+from leanfront.options import options_of
 
+_OPTIONS = options_of(SelectionOptions)
 LARGEST_MEASURED = 100
 """Largest number of candidates that one request may have measured."""
 
@@ -50,12 +53,8 @@ class MeasureRequest(BaseModel):
         max_length=MOST_LIMITS,
         examples=[{"accuracy": 0.9}],
     )
-    strategy: str = one_of(
-        STRATEGIES, "Rule that chooses among the candidates within the limits.", "accuracy"
-    )
-    stage: Stage = Field(
-        default="after", description="Candidates `before` recovery, or `after` it with recovered ones."
-    )
+    strategy: str = one_of(STRATEGIES, _OPTIONS["strategy"].help, _OPTIONS["strategy"].default)
+    stage: Stage = Field(default=_OPTIONS["stage"].default, description=_OPTIONS["stage"].help)
     most: int = Field(
         MOST_MEASURED,
         description="Largest number of candidates to measure, most accurate first; each needs an evaluation.",
