@@ -178,7 +178,7 @@ def test_measuring_stops_between_two_candidates(store: FrontierStore) -> None:
     # Asked again there is nothing to do.
     job = store.jobs.queue(MEASURE, "mine", parameters=query)
     Runner(store, WorkerSettings(device="cpu")).run(once=True)
-    assert (store.jobs.job(job.id).message or "").startswith("nothing to measure; no candidate holds")
+    assert (store.jobs.job(job.id).message or "").startswith("nothing to measure; no candidate is within")
 
 
 @sqlite
