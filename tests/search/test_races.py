@@ -127,7 +127,7 @@ def test_an_interrupted_search_races_on_alike(wide: Target, tmp_path: Path) -> N
             start(wide, store, "two", options, Run(report=_StopAt(31)))
         assert sum(t.stopped for t in store.trials("two")) > 0
         record = resume_search(wide, store, "two")
-        assert record.settings["false_elimination"] == 0.1
+        assert record.options.false_elimination == 0.1
         assert _story(store, "two") == _story(store, "one")
         assert store.correctness("two").keys() == {c.id for c in store.frontier("two")}
         assert record.message == store.search("one").message

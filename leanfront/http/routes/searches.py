@@ -10,11 +10,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 
 from leanfront.actions.space_bounds import bounded
-from leanfront.core.search import SearchRecord, queued
+from leanfront.core.search import SearchOptions, SearchRecord, queued
 from leanfront.core.storage import FrontierStore, require_name
 from leanfront.core.storage.jobs import SEARCH
 from leanfront.core.targets.registry import Registry
-from leanfront.errors import NameTakenError, StorageError, UsageError
+from leanfront.errors import NameTakenError, NotFoundError, StorageError, UsageError
 from leanfront.http.answers import answered
 from leanfront.http.openapi import ok, problems
 from leanfront.http.paging import PAGE, Cursor, Limit, next_link, read_cursor, write_cursor
@@ -48,7 +48,7 @@ async def create(request: Request, service: Ours, wanted: SearchRequest) -> Resp
 
 def _create(store: FrontierStore, registry: Registry, wanted: SearchRequest) -> tuple[str, dict[str, Any]]:
     reference = _reference(registry, wanted.target)
-    options = bounded(store, wanted.options(), files=False)
+    options = _bounded(store, wanted)
     if wanted.name is not None:
         _require_name(wanted.name)
         record = store.create_search(queued(wanted.name, reference, options, registered=wanted.target))
@@ -64,6 +64,13 @@ def _create(store: FrontierStore, registry: Registry, wanted: SearchRequest) -> 
             continue  # taken by another request meanwhile
         return name, _status(store, record)
     raise NameTakenError(f"there are {MOST_NUMBERS} searches named after '{wanted.target}': choose a name")
+
+
+def _bounded(store: FrontierStore, wanted: SearchRequest) -> SearchOptions:
+    try:
+        return bounded(store, wanted.options(), files=False)
+    except NotFoundError as error:
+        raise Problem("invalid", str(error), [{"pointer": "#/limits", "detail": str(error)}]) from None
 
 
 def _reference(registry: Registry, target: str) -> str:

@@ -138,4 +138,4 @@ def test_a_queued_search_recovers(url: str, own: FrontierStore, tiny_file: Path)
     assert "candidates recovered" in (record.message or "")
     made = own.recovered("both")
     assert made
-    assert own.search("both").settings["recover"] == 1
+    assert own.search("both").options.recover == 1
