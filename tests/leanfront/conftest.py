@@ -74,4 +74,5 @@ def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a database of either kind, with nothing in it, this test's own."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgresql_url"))
+    shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "any.db")
     return f"sqlite:///{tmp_path}/any.db"

@@ -194,7 +194,7 @@ def test_postgresql_is_restarted_under_load(crew: Any, breakable: Any, patient: 
     """Stopped as an operator would, killed, and its connections ended again and again."""
     url = breakable.url(breakable.create())
     store = FrontierStore(url)
-    goals = {"alpha": 80, "beta": 80}
+    goals = {"alpha": 60, "beta": 60}
     for seed, name in enumerate(goals):
         queue(store, name, goals[name], seed=seed)
     runners = [crew.worker(f"runner-{number}", url, workers=1 + number, lease=LEASE) for number in range(2)]
@@ -282,12 +282,15 @@ def small_disk(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.mark.slow
 def test_the_disk_of_the_artifacts_is_full(
-    crew: Any, postgresql_url: str, small_disk: Any, patient: None
+    crew: Any, postgresql_url: str, small_disk: Any, tmp_path: Path
 ) -> None:
     """A search that cannot keep its weights is given up with the reason; others go on; later it goes on too."""
     store = FrontierStore(postgresql_url)
-    artifacts = {"LEANFRONT_ARTIFACTS": str(small_disk.folder)}
-    goals = {"first": 250, "second": 12}
+    full = tmp_path / "full"
+    full.touch()
+    # The first search must outlast all attempts at the second: three seconds for each of its trials, until then.
+    artifacts = {"LEANFRONT_ARTIFACTS": str(small_disk.folder), "SLOW_SECONDS": "1", "SLOW_WHILE": str(full)}
+    goals = {"first": 60, "second": 12}
     queue(store, "first", goals["first"])
     crew.worker("one", postgresql_url, workers=1, **artifacts)
     wait_for(lambda: trials_of(store, "first"), "the first search has begun")
@@ -313,6 +316,7 @@ def test_the_disk_of_the_artifacts_is_full(
     assert before.state == "running"
     wait_for(lambda: trials_of(store, "first") > before.trials, "the other search goes on")
     small_disk.free()
+    full.unlink()
     second.ask_to_end()
     assert second.end() == 0
     store.jobs.queue(SEARCH, "second")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -32,11 +33,16 @@ def file_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest) -> str:
-    """Address of an empty database, once of each kind."""
-    found: str = request.getfixturevalue(
-        {"sqlite": "file_url", "postgresql": "postgresql_url"}[request.param]
-    )
-    return found
+    """Address of an empty database with our tables, once of each kind."""
+    kind = {"sqlite": "empty_url", "postgresql": "postgresql_url"}[request.param]
+    return str(request.getfixturevalue(kind))
+
+
+@pytest.fixture
+def empty_url(sqlite_template: Path, tmp_path: Path, file_url: str) -> str:
+    """Address of a SQLite file with our tables and nothing in them: that of `file_url`."""
+    shutil.copy(sqlite_template, tmp_path / "leanfront.db")
+    return file_url
 
 
 @pytest.fixture(params=KINDS)
@@ -50,9 +56,9 @@ def bare_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def file_store(file_url: str) -> Iterator[FrontierStore]:
+def file_store(empty_url: str) -> Iterator[FrontierStore]:
     """An empty store in a SQLite file."""
-    with FrontierStore(file_url) as opened:
+    with FrontierStore(empty_url) as opened:
         yield opened
 
 

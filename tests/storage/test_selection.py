@@ -56,7 +56,7 @@ lower = st.dictionaries(st.sampled_from(MEASURED), st.sampled_from([0.0, 0.25, 0
 
 
 @pytest.mark.parametrize("walk", [False, True], ids=["widened fronts", "index walks"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5, deadline=None)
 @given(
     objectives=st.sampled_from(SETS),
     table=rows,

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -33,8 +32,9 @@ def store(any_url: str) -> Iterator[FrontierStore]:
 
 
 @pytest.fixture
-def file_store(tmp_path: Any) -> Iterator[FrontierStore]:
+def file_store(sqlite_template: Path, tmp_path: Path) -> Iterator[FrontierStore]:
     """An empty store in a SQLite file: for what has nothing to do with the kind of database."""
+    shutil.copy(sqlite_template, tmp_path / "file.db")
     with FrontierStore(f"sqlite:///{tmp_path}/file.db") as opened:
         yield opened
 

@@ -315,7 +315,7 @@ ENDLESS = f"{API}/events"
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_schemathesis(
-    file_store: FrontierStore, fill: Any, serving: Callable[..., Any], mode: GenerationMode, thorough: bool
+    file_store: FrontierStore, fill: Any, serving: Callable[..., Any], mode: GenerationMode
 ) -> None:
     """Requests made from the document, fitting and unfitting, are answered as the document says."""
     fill.search(file_store)
@@ -337,7 +337,7 @@ def test_schemathesis(
                 continue  # it takes no parameters, and goes on until the client leaves
 
             @settings(
-                max_examples=100 if thorough else 10,
+                max_examples=settings.default.max_examples // 10,
                 deadline=None,
                 derandomize=True,
                 database=None,

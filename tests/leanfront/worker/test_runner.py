@@ -62,15 +62,15 @@ def worker(start: Start, url: str, *options: str, lease: float = LEASE) -> subpr
 def test_a_queued_search_is_driven_like_one_of_the_command_line(
     store: FrontierStore, any_url: str, tiny: Target, tiny_file: Path
 ) -> None:
-    queue(store, "queued", f"{tiny_file}:target", 25)
+    queue(store, "queued", f"{tiny_file}:target", 15)
     assert store.search("queued").state == "queued"
     assert not store.search("queued").prepared
     assert Runner(store, WorkerSettings()).run(once=True) == 1
     record = store.search("queued")
-    assert (record.state, record.trials) == ("done", 25)
+    assert (record.state, record.trials) == ("done", 15)
     assert record.fingerprint == tiny.fingerprint
     assert record.artifact is not None
-    leanfront.search(tiny, name="own", trials=25, database=any_url)
+    leanfront.search(tiny, name="own", trials=15, database=any_url)
     assert story(store, "queued") == story(store, "own")
     assert all(c.value("accuracy", "test") is not None for c in store.frontier("queued"))
     assert check(any_url).ok
@@ -186,7 +186,7 @@ def test_a_killed_and_a_frozen_runner_are_replaced(
     store: FrontierStore, tiny: Target, tiny_file: Path, any_url: str, start: Start
 ) -> None:
     """As if nothing had happened: the trials of an undisturbed run, each counted once."""
-    queue(store, "a", f"{tiny_file}:target", 90)
+    queue(store, "a", f"{tiny_file}:target", 60)
     killed = worker(start, any_url)
     wait_for(lambda: store.search("a").trials >= 15, "15 trials")
     killed.kill()
@@ -210,7 +210,7 @@ def test_a_killed_and_a_frozen_runner_are_replaced(
     assert frozen.returncode == 0, errors
     assert "does not hold job" in errors or "left after" in errors
     assert store.search("a").state == "done"
-    leanfront.search(tiny, name="whole", trials=90, database=any_url)
+    leanfront.search(tiny, name="whole", trials=60, database=any_url)
     assert story(store, "a") == story(store, "whole")
     report = check(any_url)
     assert report.ok, report.problems
