@@ -181,7 +181,10 @@ class Option:
         number: Any = value
         if self.kind is int and not isinstance(number, Integral) and not float(number).is_integer():
             raise self._refusal(given)
-        value = self.kind(number)
+        try:
+            value = self.kind(number)
+        except OverflowError:
+            raise self._refusal(given) from None
         if not (
             (self.kind is int or math.isfinite(value))
             and (self.least is None or value >= self.least)

@@ -49,6 +49,8 @@ def test_a_search_trains_with_its_own_seed() -> None:
         ({"recover": 1, "recover_minutes": float("nan")}, "must be a finite number"),
         ({"recover": 1, "recover_minutes": float("inf")}, "must be a finite number"),
         ({"trials": True}, "trials must be a whole number"),
+        ({"minutes": 10**400}, "minutes must be a finite number"),
+        ({"trials": 10**400}, "trials must be a whole number"),
         ({"trials": 2.5}, "not 2.5"),
         ({"sampler": "magic"}, "unknown sampler 'magic'; choose from auto"),
         ({"bits": ()}, "bits must be a sequence of 1 to 9 values, not of 0"),
