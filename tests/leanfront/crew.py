@@ -330,7 +330,7 @@ class Freeze:
 
 
 class SmallDisk:
-    """A folder that can be filled: a file system with room for the files of a hundred candidates, or a limit on a process's files.
+    """A folder that can be filled: a file system for a hundred candidates, or a limit on a process's files.
 
     Args:
         folder: to make.
