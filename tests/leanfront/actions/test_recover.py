@@ -398,9 +398,17 @@ def test_the_command_refuses(url: str, worst: leanfront.Candidate) -> None:
         (["recover", str(worst.id), "--epochs", "0"], 2, "epochs must be a whole number"),
         (["recover", str(worst.id), "--minutes", "0"], 2, "minutes must be a finite number above 0"),
         (["recover", str(worst.id), "--optimiser", "lion"], 2, "known: adamw, sgd"),
-        (["search", "digits", "--recover", "0"], 2, "recover must be a whole number from 1 to 100,000, not 0"),
+        (
+            ["search", "digits", "--recover", "0"],
+            2,
+            "recover must be a whole number from 1 to 100,000, not 0",
+        ),
         (["search", "digits", "--recover-minutes", "3"], 2, "say how many"),
-        (["search", "digits", "--recover", "1", "--recover-minutes", "-3"], 2, "recover_minutes must be a finite number above 0"),
+        (
+            ["search", "digits", "--recover", "1", "--recover-minutes", "-3"],
+            2,
+            "recover_minutes must be a finite number above 0",
+        ),
     ):
         found = run(*arguments, "--database", url)
         assert found.exit_code == code, found.output
