@@ -1,4 +1,4 @@
-"""Finds the packages to install, so that a new folder is one; everything else is in pyproject.toml."""
+"""Find the packages to install, including those in new folders; everything else is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ mapped = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool
     "package-dir"
 ]
 packages = set(find_packages(include=["leanfront", "leanfront.*"]))
-# Not by the links of leanfront/core, which not every checkout has.
+# The links in leanfront/core are not used: not every checkout has them.
 for name, folder in mapped.items():
     packages |= {name, *(f"{name}.{package}" for package in find_packages(folder))}
 setup(packages=sorted(packages))

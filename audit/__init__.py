@@ -1,7 +1,7 @@
-"""What compression did to a model, against the dense one: populations of models, suites of images, reports.
+"""Audits: comparisons of compressed models with the dense model, on populations of models and suites of images.
 
-A kind of audit (`KINDS`) is a function of an `Auditor`, which knows the models and what they answer; its statistics
-are pure functions of those answers. What a name needs is imported when the name is asked for.
+A kind of audit (`KINDS`) is a function of an `Auditor`, which holds the models and their answers; its statistics
+are pure functions of those answers. A name is imported when it is first used.
 """
 
 import lazy_loader as _lazy

@@ -1,4 +1,4 @@
-"""What models answer, kept on disk: each model's logits on some images are computed once."""
+"""Cache of models' answers on disk: the logits of a model on some images are computed once."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from leanfront.core.targets.weights_cache import cache_folder
 
 VERSION = 1
 LIMIT = 4 * 1024**3
-"""Bytes on disk."""
+"""Largest size of the cache on disk, bytes."""
 
 
 class Answers:
-    """A cache of logits by what they are the logits of.
+    """Cache of logits, by a key that names the model and the images.
 
-    They are kept as float16 less each sample's largest, so that what is close to the top keeps its digits: softmax,
-    and so every statistic of it, is that of the logits up to 5e-4 of their distances, and the first answer is the
-    same. Where it would not be, they are kept as float32.
+    Logits are kept as float16 after subtracting the largest of each sample, so that those close to the top keep
+    their digits: the softmax is exact up to 5e-4 of the distances between logits, and the first answer is the same.
+    If it would differ, the logits are kept as float32.
 
     Args:
-        folder: of the cache; the user's own by default.
+        folder: folder of the cache; by default the user's own.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -32,28 +32,28 @@ class Answers:
 
     @property
     def folder(self) -> Path:
-        """Where they are kept."""
+        """Folder of the cache."""
         return self._cache.folder
 
     def get(self, *key: str | int) -> Tensor | None:
-        """(N, C) float32, or None where they are not kept."""
+        """Return cached logits (N, C) float32, or None if they are not cached."""
         found = self._cache.get(_key(*key))
         return None if found is None else found["logits"].float()
 
     def put(self, logits: Tensor, *key: str | int) -> Tensor:
-        """Keep logits (N, C); what `get` will give for them."""
+        """Cache logits (N, C), and return what `get` will return for them."""
         packed = compact(logits)
         self._cache.put(_key(*key), {"logits": packed})
         return packed.float()
 
     def recall(self, make: Callable[[], Tensor], *key: str | int) -> Tensor:
-        """Kept logits, or those that are made now and kept."""
+        """Return cached logits, or make and cache them."""
         found = self.get(*key)
         return found if found is not None else self.put(make(), *key)
 
 
 def compact(logits: Tensor) -> Tensor:
-    """Logits (N, C) as they are kept: float16, or float32 where float16 would change a first answer."""
+    """Compact logits (N, C) for the cache: float16, or float32 if float16 would change a first answer."""
     exact = logits.detach().float().cpu()
     shifted = exact - exact.max(dim=1, keepdim=True).values
     half = shifted.half()

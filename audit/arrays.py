@@ -1,4 +1,4 @@
-"""Arrays as entries of a JSON document: shape, type and the bytes in base64."""
+"""Arrays as entries of a JSON document, with shape, type and the bytes in base64."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 from leanfront.errors import UsageError
 
 DTYPES = ("uint8", "int16", "int32", "float16", "float32")
-"""Types that an entry may have; all little-endian, row by row."""
+"""Types of entries; all are little-endian, row by row."""
 INTEGERS = ("uint8", "int16", "int32")
 
 
 def packed(values: ArrayLike, dtype: str | None = None) -> dict[str, Any]:
-    """An array as ``{"shape": [...], "dtype": "float16", "data": base64}``.
+    """Pack an array as ``{"shape": [...], "dtype": "float16", "data": base64}``.
 
     Args:
-        values: bools, integers or floats; NaN and infinities stay what they are.
-        dtype: one of `DTYPES`. By default the smallest integer type that holds integers, float16 for floats, and
-            float32 where float16 would overflow.
+        values: bools, integers or floats; NaN and infinities are kept.
+        dtype: one of `DTYPES`. By default the smallest integer type that holds the integers, float16 for floats,
+            or float32 if float16 would overflow.
 
     Raises:
-        UsageError: an unknown type, or values that it cannot hold.
+        UsageError: the type is unknown, or cannot hold the values.
     """
     array = np.asarray(values)
     kind = dtype or _smallest(array)
@@ -46,10 +46,10 @@ def packed(values: ArrayLike, dtype: str | None = None) -> dict[str, Any]:
 
 
 def unpacked(entry: Mapping[str, Any]) -> NDArray[Any]:
-    """The array that `packed` made an entry of.
+    """Return the array of an entry that `packed` made.
 
     Raises:
-        UsageError: no such entry: an unknown type, a shape that is none, or data of another size.
+        UsageError: the type is unknown, the shape is not a shape, or the data have another size.
     """
     shape, kind, data = (entry.get(key) for key in ("shape", "dtype", "data"))
     if kind not in DTYPES:

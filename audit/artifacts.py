@@ -1,4 +1,4 @@
-"""Versions of the target's own model as they are stored: packed artifacts, and what they were made of."""
+"""Versions of the target's own model as packed artifacts."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from leanfront.core.compressors.artifact.packed_file import Artifact, contents, 
 from leanfront.errors import UsageError
 
 NO_PARAMETERS = ("scale", "zero_point", "bitmap", "index", "pairs")
-"""What layers store beside their parameters."""
+"""Entries that layers store besides their parameters."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A version with its file: itself a version, whose module is made already.
+    """A version with its packed file; itself a version, with its module at hand.
 
     Args:
-        version: whose.
-        artifact: its file.
-        compressed: on the CPU or the auditor's device, in eval mode.
-        structure: of the dense model.
+        version: the version.
+        artifact: its packed file.
+        compressed: its module in eval mode, on the CPU or the auditor's device.
+        structure: structure of the dense model.
     """
 
     version: Version
@@ -37,31 +37,31 @@ class Stored:
 
     @property
     def name(self) -> str:
-        """The version's."""
+        """Name of the version."""
         return self.version.name
 
     @property
     def candidate(self) -> int | None:
-        """The version's."""
+        """Candidate id of the version, if it is a candidate."""
         return self.version.candidate
 
     @property
     def key(self) -> str:
-        """The version's: its answers are the same."""
+        """Key of the version, since its answers are the same."""
         return self.version.key
 
     def module(self, member: Member) -> nn.Module:
-        """What was made, on the member's device."""
+        """Return the module, on the member's device."""
         return self.compressed.module.to(member.compressor.device)
 
     @cached_property
     def entropy(self) -> ArtifactEntropy:
-        """What its bytes hold."""
+        """Sizes of its entries, as stored and under entropy codes."""
         return artifact_entropy(self.artifact, self.structure)
 
     @property
     def nonzero_parameters(self) -> int:
-        """Parameters that are not 0: weights, biases, norms in inference form and whatever else is stored."""
+        """Number of stored parameters that are not 0: weights, biases, norms in inference form and others."""
         values = contents(self.artifact, self.structure)
         layers = tuple(f"{layer}." for layer in self.structure.layers)
         return sum(
@@ -72,12 +72,12 @@ class Stored:
 
 
 def stored(auditor: Auditor, version: Version) -> Stored:
-    """A version with its file, kept or made now.
+    """Return a version with its packed file, which is made if none is kept.
 
     Raises:
-        UsageError: it was trained and no file is kept, or it is none that a configuration makes.
-        CompressionError: it could not be made.
-        ArtifactError: the file is damaged or another target's.
+        UsageError: the version was trained and its file is not kept, or no configuration makes it.
+        CompressionError: the version could not be made.
+        ArtifactError: the file is damaged or belongs to another target.
     """
     structure = auditor.structure
     if isinstance(version, Configured) and version.content is not None:
@@ -89,8 +89,8 @@ def stored(auditor: Auditor, version: Version) -> Stored:
         configuration = Configuration()
     else:
         raise UsageError(
-            f"{version.name} is no configuration of the target's own model: audit what versions cost with other "
-            "levels"
+            f"{version.name} is not a configuration of the target's own model, so it has no file: use other levels "
+            "in this audit"
         )
     if configuration.recovery:
         raise UsageError(f"{version.name} was trained after it was compressed, and its file is not kept")

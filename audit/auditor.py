@@ -1,4 +1,4 @@
-"""What every kind of audit works on: the models, the samples, and what the models answer on them."""
+"""The auditor: the models, the samples and the models' answers, on which every kind of audit works."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from leanfront.core.targets.pictures import Pictures
 from leanfront.errors import StoppedError, UsageError
 
 Report = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
+"""Callback of a task's name, and the number of its steps done and in all."""
 HELD = 4
-"""Modules kept in memory: a suite goes through all of them for each of its images."""
+"""Number of modules kept in memory, since a suite runs all modules on each of its image sets."""
 
 
 class Auditor:
-    """The models of an audit and what they answer.
+    """The models of an audit and their answers.
 
     Args:
-        target: what was compressed.
-        structure: of its model.
-        versions: what is compared with the dense model, candidates first.
-        options: how.
-        samples: calibration samples that candidates are made with.
-        device: where models run.
-        workers: processes that a population may use.
-        answers: the cache of logits.
-        report: told of progress.
-        stop: asked now and then.
+        target: the compressed target.
+        structure: structure of its model.
+        versions: versions to compare with the dense model, candidates first.
+        options: options of the audit.
+        samples: number of calibration samples that candidates are made with.
+        device: device that models run on.
+        workers: number of processes for a population.
+        answers: cache of logits.
+        report: callback of progress.
+        stop: whether to stop, asked from time to time.
 
     Raises:
-        UsageError: a version comes twice.
+        UsageError: a version occurs twice.
     """
 
     def __init__(
@@ -78,24 +78,24 @@ class Auditor:
 
     @property
     def split(self) -> str:
-        """Whose samples are audited: ``test``, which nobody chose on, where there is one."""
+        """Name of the audited split: by default ``test``, which the search never saw, if there is one."""
         if self.options.split is not None:
             return self.options.split
         return "validation" if self.target.test is None else "test"
 
     @property
     def data(self) -> Split:
-        """The samples."""
+        """The audited samples."""
         return require_split(self.target, self.split)
 
     @property
     def every(self) -> tuple[Version, ...]:
-        """The dense model and the versions of it."""
+        """The dense model and its versions."""
         return (Dense(), *self.versions)
 
     @cached_property
     def population(self) -> Population:
-        """K models."""
+        """The population of K models."""
         options = self.options
         return Population(
             self.target,
@@ -110,10 +110,10 @@ class Auditor:
 
     @cached_property
     def votes(self) -> dict[str, Votes]:
-        """What the populations answer, by version.
+        """Answers of the population, by version.
 
         Raises:
-            StoppedError: before all was answered.
+            StoppedError: the audit was asked to stop.
         """
 
         def told(done: int, of: int) -> None:
@@ -128,11 +128,11 @@ class Auditor:
 
     @property
     def compressor(self) -> Compressor:
-        """Makes compressed versions of the target's own model."""
+        """Compressor of the target's own model."""
         return self._own.compressor
 
     def module(self, version: Version) -> nn.Module:
-        """The version of the target's own model."""
+        """Return the module of a version of the target's own model."""
         if version.name not in self._modules:
             while len(self._modules) >= HELD:
                 self._modules.pop(next(iter(self._modules)))
@@ -140,18 +140,18 @@ class Auditor:
         return self._modules[version.name]
 
     def logits(self, version: Version, split: str | None = None) -> tuple[Tensor, Tensor]:
-        """What a version of the target's own model answers on a whole split: logits (N, C), labels (N,)."""
+        """Return the logits (N, C) of a version of the target's own model on a whole split, and the labels (N,)."""
         name = split or self.split
         data = require_split(self.target, name)
         return self.on(version, lambda: data, "split", data.digest), data.labels
 
     def on(self, version: Version, data: Callable[[], Split | Pictures], *key: str | int) -> Tensor:
-        """What a version of the target's own model answers on some images: logits (n, C).
+        """Return the logits (n, C) of a version of the target's own model on some images.
 
         Args:
-            version: which.
-            data: gives the images, where they are needed.
-            key: says which images they are.
+            version: the version.
+            data: function that returns the images, called if the logits are not cached.
+            key: cache key of the images.
 
         Raises:
             StoppedError: the audit was asked to stop.

@@ -11,7 +11,7 @@ from leanfront.core.audit.pieces import Drawing
 
 
 def descriptions(named: Sequence[tuple[str, Document]]) -> Drawing:
-    """Two-part description lengths of versions.
+    """Draw the two-part description lengths of versions.
 
     Args:
         named: (name, findings with ``description``).
@@ -22,7 +22,7 @@ def descriptions(named: Sequence[tuple[str, Document]]) -> Drawing:
 
 
 def stacked(named: Sequence[tuple[str, Document]]) -> Any:
-    """Bars of model and data; the dotted line is what the labels cost without a model."""
+    """Draw bars of model and labels; the dotted line is the cost of the labels without a model."""
     figure = blank(height=340, y="bits")
     names = [name for name, _ in named]
     for key, title, colour in (

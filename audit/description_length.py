@@ -1,4 +1,4 @@
-"""Two-part description length: bits for the model, and bits for the training labels that it leaves unexplained."""
+"""Two-part description lengths: bits of the model plus bits of the training labels given the model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from leanfront.core.targets import Split
 from leanfront.errors import EvaluationError
 
 SAMPLES = 2000
-"""Training samples whose labels are priced; what the others cost is taken to be the same."""
+"""Number of training samples whose labels are coded; the others are taken to cost the same."""
 
 
 @dataclass(frozen=True)
 class Described:
-    """A model and the training labels under it, in bits.
+    """Description length of a model and of the training labels given the model, in bits.
 
     Args:
-        name: of the version.
-        model_bits: L(model), entropy-coded, with everything that reading it takes.
+        name: name of the version.
+        model_bits: L(model), entropy-coded, with everything needed to read it.
         data_bits: L(labels | model), sum of -log2 p(y | x) over the training samples.
-        baseline_bits: N log2 C: the labels without a model.
+        baseline_bits: N log2 C, the bits of the labels without a model.
     """
 
     name: str
@@ -39,21 +39,21 @@ class Described:
 
     @property
     def total_bits(self) -> float:
-        """L."""
+        """L, the sum of both parts."""
         return self.model_bits + self.data_bits
 
     @property
     def ratio(self) -> float:
-        """L over the baseline: below 1 the model pays for itself on these labels alone."""
+        """L over the baseline; below 1 the model saves more bits of labels than it costs."""
         return self.total_bits / self.baseline_bits
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready dictionary."""
         return {**plain(self), "total_bits": self.total_bits, "ratio": self.ratio}
 
 
 def label_bits(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log2 p(y | x) of each sample, (n,) float64.
+    """Compute -log2 p(y | x) of each sample, (n,) float64.
 
     Args:
         logits: (n, C).
@@ -68,21 +68,21 @@ def label_bits(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def described(name: str, model_bits: float, logits: Tensor, labels: Tensor, total: int) -> Described:
-    """The two parts.
+    """Compute the two parts of a description.
 
     Args:
-        name: of the version.
+        name: name of the version.
         model_bits: L(model).
         logits: (n, C) on some of the training samples.
-        labels: (n,) of them.
-        total: N, training samples there are: what the n cost is scaled to them.
+        labels: (n,) labels of these samples.
+        total: N, the number of all training samples, to which the cost of the n is scaled.
     """
     bits = label_bits(logits, labels)
     return Described(name, model_bits, float(bits.mean()) * total, total * math.log2(max(2, logits.shape[1])))
 
 
 def describe(auditor: Auditor, stored: Stored, samples: TrainingSamples) -> tuple[Described, float]:
-    """The description of a stored version, and its top-1 on the samples it is described on."""
+    """Return the description of a stored version, and its top-1 accuracy on the same samples."""
     chosen = samples.chosen
     logits = auditor.on(stored, lambda: chosen, "description", chosen.digest)
     top1 = float(correct(logits, chosen.labels).double().mean())
@@ -91,17 +91,17 @@ def describe(auditor: Auditor, stored: Stored, samples: TrainingSamples) -> tupl
 
 
 def shortest(found: Mapping[int, Described]) -> int | None:
-    """The width with the shortest description, the minimum of the U; the first of equals, None of none."""
+    """Return the width with the shortest description, the first of equal ones; None if there is none."""
     return min(found, key=lambda width: found[width].total_bits) if found else None
 
 
 @dataclass(frozen=True)
 class Turn:
-    """From how many training samples on a width gives the shortest description.
+    """The number of training samples from which a width gives the shortest description.
 
     Args:
         bits: the width.
-        samples: N.
+        samples: N, the number of samples.
     """
 
     bits: int
@@ -109,14 +109,14 @@ class Turn:
 
 
 def turns(found: Mapping[int, Described], total: int) -> list[Turn]:
-    """Where the minimum of the U lies for other numbers of samples alike: L(N) is a line for each width.
+    """Find the width with the shortest description for every number of samples: L(N) is a line for each width.
 
     Args:
-        found: by width.
-        total: samples behind their `data_bits`.
+        found: descriptions by width.
+        total: number of samples behind their `data_bits`.
 
     Returns:
-        Ascending in N; first the width that is best without any sample.
+        The widths, ascending in N; the first is the best one without any sample.
     """
     left = {width: (each.model_bits, each.data_bits / total) for width, each in found.items()}
     reached: list[Turn] = []
@@ -125,7 +125,7 @@ def turns(found: Mapping[int, Described], total: int) -> list[Turn]:
         best = min(left, key=lambda width: (left[width][0] + start * left[width][1], left[width][1]))
         reached.append(Turn(best, start))
         model, slope = left.pop(best)
-        # Later only who pays less for a sample can be shorter.
+        # With more samples, only a width with fewer bits per sample can become shorter.
         left = {width: line for width, line in left.items() if line[1] < slope}
         start = min(((line[0] - model) / (slope - line[1]) for line in left.values()), default=start)
     return reached
@@ -133,12 +133,12 @@ def turns(found: Mapping[int, Described], total: int) -> list[Turn]:
 
 @dataclass(frozen=True)
 class TrainingSamples:
-    """Labels that are described.
+    """The training samples whose labels are described.
 
     Args:
-        split: ``train``, or ``calibration`` where there is none.
-        chosen: those that are priced.
-        total: N, all of them.
+        split: ``train``, or ``calibration`` if there is no train split.
+        chosen: the samples whose labels are coded.
+        total: N, the number of samples in the split.
     """
 
     split: str
@@ -147,14 +147,14 @@ class TrainingSamples:
 
     @property
     def text(self) -> str:
-        """For people."""
+        """Description for readers."""
         few = len(self.chosen) < self.total
         scaled = f", scaled from {len(self.chosen)} of them" if few else ""
         stand_in = "" if self.split == "train" else "; there is no train split"
         return f"labels of the {self.total} {self.split} samples{scaled}{stand_in}"
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready dictionary."""
         return {
             "split": self.split,
             "samples": len(self.chosen),
@@ -164,7 +164,7 @@ class TrainingSamples:
 
 
 def training_samples(auditor: Auditor, most: int = SAMPLES) -> TrainingSamples:
-    """Some of the samples that the model was trained on, drawn at random."""
+    """Draw some of the samples that the model was trained on, at random."""
     target = auditor.target
     split = target.calibration if target.train is None else target.train
     generator = torch.Generator().manual_seed(auditor.options.seed)

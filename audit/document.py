@@ -1,4 +1,4 @@
-"""Documents of audits: what those of all kinds have in common."""
+"""Documents of audits: the parts that all kinds share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 Document = Mapping[str, Any]
-"""What an audit found, JSON."""
+"""The findings of an audit, JSON."""
 DENSE = "dense"
-"""The dense model's name among versions, and the key of what was found of it."""
+"""Name of the dense model among versions, and key of its findings."""
 
 
 def versions_of(document: Document, *, dense: bool = False) -> list[tuple[str, Document]]:
-    """(name, findings) of the versions that were audited, the dense model first where its findings are asked for."""
+    """Return (name, findings) of the audited versions, with those of the dense model first if `dense`."""
     found = [(str(each["version"]), each) for each in document["versions"]]
     return [(DENSE, document["dense"]), *found] if dense else found

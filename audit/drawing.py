@@ -1,4 +1,4 @@
-"""What all drawings of audits share: colours and symbols, axes, bars, heat maps, and the words that go with them."""
+"""Parts shared by all drawings of audits: colours, symbols, axes, bars, heat maps, and their texts."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import plotly.graph_objects as go
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#9aa5b1"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
-"""Of the palette of Okabe and Ito, told apart with any colour vision; and a grey. All show on white and on black."""
+"""The palette of Okabe and Ito, distinct under any colour vision, and a grey; visible on white and on black."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
-"""Beside the colours, so that nothing is told by colour alone."""
+"""Used in addition to colours, so that nothing depends on colour alone."""
 SEQUENTIAL = "Cividis"
 DIVERGING = [[0.0, VERMILION], [0.5, "#f7f7f7"], [1.0, BLUE]]
-"""Losses are vermilion, gains blue."""
+"""Losses are vermilion, gains are blue."""
 IMAGE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
-"""The only addresses of images that are shown: nothing is fetched."""
+"""The only image addresses that are shown: nothing is fetched."""
 
 
 def marks(place: int) -> dict[str, str]:
-    """Colour and symbol of the place-th of several; they repeat together only after 49."""
+    """Return the colour and symbol of the place-th of several items; both repeat together only after 49."""
     turn, colour = divmod(place, len(COLOURS))
     return {"color": COLOURS[colour], "symbol": SYMBOLS[(colour + turn) % len(SYMBOLS)]}
 
 
 def label(text: object) -> str:
-    """What users named, as plotly shows it: it reads tags, and few entities beside these three."""
+    """Escape a user's text for plotly, which interprets tags and few entities besides these three."""
     return html.escape(str(text), quote=False)
 
 
 def families(names: Sequence[str]) -> list[list[int]]:
-    """Places of versions that differ by a level alone (``magnitude-0.1``, ``magnitude-0.3``), in their order.
+    """Group the positions of versions that differ only by a level (``magnitude-0.1``, ``magnitude-0.3``), in order.
 
-    What stands alone is a family of its own.
+    A version without others of its kind is a family of its own.
     """
     found: dict[str, list[int]] = {}
     for place, name in enumerate(names):
@@ -50,12 +50,12 @@ def families(names: Sequence[str]) -> list[list[int]]:
 
 
 def blank(*, height: int = 380, x: str = "", y: str = "", **layout: Any) -> Any:
-    """A figure without traces.
+    """Make a figure without traces.
 
     Args:
-        height: pixels.
+        height: height in pixels.
         x, y: titles of the axes.
-        layout: more of plotly's.
+        layout: further layout arguments of plotly.
     """
     figure = go.Figure()
     figure.update_layout(
@@ -70,14 +70,14 @@ def blank(*, height: int = 380, x: str = "", y: str = "", **layout: Any) -> Any:
 
 
 def by_version(figure: Any, names: Sequence[str], values: Sequence[Any], name: str, **style: Any) -> None:
-    """Add points over the versions, those of one family joined by a line.
+    """Add points over the versions; a line joins the points of one family.
 
     Args:
-        figure: with an x axis of versions.
-        names: of the versions.
-        values: one each; None leaves a gap.
-        name: of the points.
-        style: of the markers and lines: ``colour``, ``symbol``, ``error`` (plotly's ``error_y``).
+        figure: figure whose x axis shows versions.
+        names: names of the versions.
+        values: one value per version; None leaves a gap.
+        name: name of the points.
+        style: style of markers and lines: ``colour``, ``symbol``, ``dash``, ``error`` (plotly's ``error_y``).
     """
     x: list[str | None] = []
     y: list[Any] = []
@@ -101,7 +101,7 @@ def by_version(figure: Any, names: Sequence[str], values: Sequence[Any], name: s
 
 
 def _spaced(names: Sequence[str], error: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-    """Error bars in the order of `by_version`'s points."""
+    """Order error bars like the points of `by_version`."""
     return {
         key: [each for family in families(names) for each in (*(values[p] for p in family), None)]
         for key, values in error.items()
@@ -109,7 +109,7 @@ def _spaced(names: Sequence[str], error: Mapping[str, Sequence[Any]]) -> dict[st
 
 
 def versions_axis(figure: Any, names: Sequence[str]) -> None:
-    """Name the x axis by versions, in their order."""
+    """Label the x axis with the versions, in their order."""
     listed = [label(name) for name in names]
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=listed, tickangle=-40)
     figure.update_xaxes(range=[-0.6, len(names) - 0.4])
@@ -118,7 +118,7 @@ def versions_axis(figure: Any, names: Sequence[str]) -> None:
 def interval(
     values: Iterable[float | None], low: Iterable[float | None], high: Iterable[float | None]
 ) -> dict[str, list[float | None]]:
-    """Error bars up and down to the ends of intervals, where there are any."""
+    """Return error bars up and down to the ends of the intervals, if there are any."""
     rows = list(zip(values, low, high, strict=True))
     return {
         "array": [None if v is None or b is None else b - v for v, _, b in rows],
@@ -127,7 +127,7 @@ def interval(
 
 
 def bars(figure: Any, x: Sequence[Any], y: Sequence[Any], name: str, colour: str, **more: Any) -> None:
-    """Add bars; `x` is led as text."""
+    """Add bars; `x` is read as text."""
     marker = {"color": colour, **more.pop("marker", {})}
     figure.add_bar(x=[label(each) for each in x], y=list(y), name=name, marker=marker, **more)
     figure.update_xaxes(type="category", tickangle=-40)
@@ -144,16 +144,16 @@ def heat(
     digits: int = 2,
     x: str = "",
 ) -> Any:
-    """A heat map with its numbers written in.
+    """Make a heat map with its numbers written in the cells.
 
     Args:
-        rows: r names, the first on top.
-        columns: c names.
-        values: (r, c); None is left empty.
-        unit: what the colours mean.
-        around: the middle of a diverging scale; None for a sequential one.
-        ends: of the scale; those of the values by default.
-        digits: written behind the point.
+        rows: names of the r rows, the first on top.
+        columns: names of the c columns.
+        values: (r, c) values; None leaves a cell empty.
+        unit: title of the colour scale.
+        around: the middle of a diverging scale; None for a sequential scale.
+        ends: ends of the scale; by default the smallest and largest value.
+        digits: number of decimals.
         x: title of the x axis.
     """
     found = [each for row in values for each in row if each is not None]
@@ -181,12 +181,12 @@ def heat(
 
 
 def picture(image: object) -> str | None:
-    """An image that a document carries, if it is one: an address of elsewhere is none."""
+    """Return the image of a document if it is embedded; addresses of other places are ignored."""
     return image if isinstance(image, str) and IMAGE.fullmatch(image) else None
 
 
 def reach(values: Iterable[float | None], digits: int = 3) -> str:
-    """``0.1 to 0.9``, for the words that go with a figure."""
+    """Describe a range of values, as ``0.1 to 0.9``, for the text of a figure."""
     found = [each for each in values if each is not None]
     if not found:
         return "no values"

@@ -1,4 +1,4 @@
-"""What quantised tensors hold: order-0 entropy, the bound it sets, and what real coders make of them."""
+"""Information in quantised tensors: order-0 entropy, the bound that it sets, and the sizes by real coders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MASKS = ("bitmap", "index", "pairs")
 
 
 def entropy(values: Integers) -> float:
-    """Order-0 entropy H = -sum p log2 p of integers (n,), in bits a value; 0 where there are none."""
+    """Compute the order-0 entropy H = -sum p log2 p of integers (n,), in bits per value; 0 if there are none."""
     if not len(values):
         return 0.0
     counts = np.unique(values, return_counts=True)[1]
@@ -32,16 +32,16 @@ def entropy(values: Integers) -> float:
 
 
 def binary_entropy(share: float) -> float:
-    """h2(p) = -p log2 p - (1 - p) log2(1 - p), in bits, of p in [0, 1]."""
+    """Compute h2(p) = -p log2 p - (1 - p) log2(1 - p), in bits, for p in [0, 1]."""
     return -sum(p * math.log2(p) for p in (share, 1 - share) if p > 0)
 
 
 def sparse_bound(total: int, stored: Integers) -> float:
-    """Bits that a static order-0 code of a sparse tensor needs: n h2(density) + nnz H(nonzero).
+    """Compute the bits that a static order-0 code of a sparse tensor needs: n h2(density) + nnz H(nonzero).
 
     Args:
-        total: n, how many values the tensor has.
-        stored: those that are stored, as integers; those of them that are 0 count as left out.
+        total: n, the number of values of the tensor.
+        stored: the stored values, as integers; zeros among them count as left out.
     """
     nonzero = stored[stored != 0]
     return total * binary_entropy(len(nonzero) / total) + len(nonzero) * entropy(nonzero) if total else 0.0
@@ -49,22 +49,22 @@ def sparse_bound(total: int, stored: Integers) -> float:
 
 @dataclass(frozen=True)
 class LayerEntropy:
-    """One layer's weights, quantised or sparse, as the artifact stores them and as codes would.
+    """Sizes of one layer's quantised or sparse weights, as stored in the artifact and under entropy codes.
 
-    Scales and biases are not among them.
+    Scales and biases are left out.
 
     Args:
-        layer: its name.
-        bits: a stored weight.
-        weights: n, zeros that a mask leaves out among them.
-        stored: weights stored one by one.
-        entropy: of the integers, bits a stored weight; None of weights stored as floats.
-        packed_bytes: that the artifact stores them in, mask included.
-        bound_bytes: what a static order-0 code needs; floats as they are. Not rounded up.
-        coded_bytes: of a real order-0 coder with its table, mask included.
-        zlib_bytes: of zlib at its strongest, a byte an integer with zeros where a mask leaves weights out (of 2:4
-            a byte a pair beside them; of floats the bytes as they are).
-        lzma_bytes: of LZMA2 at its strongest, likewise.
+        layer: name of the layer.
+        bits: bits per stored weight.
+        weights: number of weights, including zeros that a mask leaves out.
+        stored: number of weights stored one by one.
+        entropy: entropy of the integers, bits per stored weight; None for weights stored as floats.
+        packed_bytes: bytes in the artifact, mask included.
+        bound_bytes: bytes that a static order-0 code needs, with floats as they are; not rounded up.
+        coded_bytes: bytes by a real order-0 coder with its table, mask included.
+        zlib_bytes: bytes by zlib at its strongest, of one byte per integer with zeros where a mask leaves weights
+            out (for 2:4 one byte per pair besides; for floats the bytes as they are).
+        lzma_bytes: bytes by LZMA2 at its strongest, of the same input.
     """
 
     layer: str
@@ -80,22 +80,22 @@ class LayerEntropy:
 
     @property
     def best_bytes(self) -> int:
-        """Of the real order-0 coder or, where its table costs more than it saves, as stored."""
+        """Bytes by the real order-0 coder, or as stored if its table costs more than it saves."""
         return min(self.coded_bytes, self.packed_bytes)
 
 
 @dataclass(frozen=True)
 class ArtifactEntropy:
-    """An artifact's layers, and what is beside them.
+    """Sizes of an artifact's layers and of everything else in it.
 
     Args:
-        layers: quantised or sparse ones.
-        memory_bytes: of the data section as it is.
-        file_bytes: of the whole file.
-        scale_bytes: scales of weights and activations.
-        float_bytes: weights that are neither quantised nor sparse, biases, norms and whatever else.
-        header_bytes: of the file.
-        lzma_bytes: the data section under LZMA2.
+        layers: quantised or sparse layers.
+        memory_bytes: bytes of the data section.
+        file_bytes: bytes of the whole file.
+        scale_bytes: bytes of the scales of weights and activations.
+        float_bytes: bytes of everything else: weights that are neither quantised nor sparse, biases, norms.
+        header_bytes: bytes of the file's header.
+        lzma_bytes: bytes of the data section under LZMA2.
     """
 
     layers: tuple[LayerEntropy, ...]
@@ -108,21 +108,21 @@ class ArtifactEntropy:
 
     @property
     def bound_bytes(self) -> float:
-        """What the data section takes at least under static order-0 codes of the layers' integers."""
+        """Least bytes of the data section under static order-0 codes of the layers' integers."""
         return self.scale_bytes + self.float_bytes + sum(layer.bound_bytes for layer in self.layers)
 
     @property
     def coded_bytes(self) -> int:
-        """What it takes under a real one."""
+        """Bytes of the data section under the real order-0 coder."""
         return self.scale_bytes + self.float_bytes + sum(layer.best_bytes for layer in self.layers)
 
     @property
     def described_bits(self) -> int:
-        """L(model) of a two-part description: header, scales, floats and really coded integers."""
+        """L(model) of a two-part description: bits of header, scales, floats and coded integers."""
         return 8 * (self.header_bytes + self.coded_bytes)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready dictionary."""
         said: dict[str, Any] = plain(self)
         return {
             **said,
@@ -133,14 +133,14 @@ class ArtifactEntropy:
 
 
 def artifact_entropy(artifact: Artifact, structure: Structure) -> ArtifactEntropy:
-    """Price an artifact entry by entry.
+    """Compute the sizes of an artifact, entry by entry.
 
     Args:
-        artifact: as read.
-        structure: of the dense architecture.
+        artifact: the artifact as read.
+        structure: structure of the dense model.
 
     Raises:
-        ArtifactError: of another architecture, or damaged.
+        ArtifactError: the artifact is damaged or has another architecture.
     """
     values = contents(artifact, structure)
     entries = {
@@ -184,7 +184,7 @@ def _layer(name: str, total: int, entries: Mapping[str, Entry], values: Values, 
     sparse = [entry for what, entry in entries.items() if what[1:] in MASKS]
     packed = sum(entry.length for entry in entries.values())
     if integers is None:
-        # Floats are taken as they are: what a mask costs is all there is to code.
+        # Floats are taken as they are: only the mask is coded.
         text = b"".join(data[entry.offset : entry.offset + entry.length] for entry in entries.values())
         bound = held.length + _mask_bound(total, held.count, sparse[0], values) / 8
         coded = held.length + _mask_coded(total, sparse[0], values)
@@ -212,7 +212,7 @@ def _layer(name: str, total: int, entries: Mapping[str, Entry], values: Values, 
 
 
 def _mask_bound(total: int, stored: int, mask: Entry, values: Values) -> float:
-    """Bits: of a pattern of four its pairs' entropy, of any other mask n h2(density)."""
+    """Return the bits of a mask: the entropy of its pairs for a pattern of four, else n h2(density)."""
     if mask.form == "pairs":
         return mask.count * entropy(_array(values[mask.name]))
     return total * binary_entropy(stored / total)
@@ -227,7 +227,7 @@ def _mask_coded(total: int, mask: Entry, values: Values) -> int:
 
 
 def _whole(total: int, integers: Integers, sparse: list[Entry], values: Values) -> Integers:
-    """A layer's integers with zeros where its mask leaves weights out."""
+    """Return a layer's integers with zeros where its mask leaves weights out."""
     if not sparse:
         return integers.astype(np.int8)
     places = _array(values[sparse[0].name])

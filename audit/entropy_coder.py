@@ -1,7 +1,7 @@
-"""A real order-0 entropy coder: range asymmetric numeral systems (rANS) with the frequencies in front.
+"""An order-0 entropy coder: range asymmetric numeral systems (rANS) with the frequencies in front.
 
-Its codes come within a hundredth of a bit a value of the entropy, and can be decoded: what the entropy promises is
-there to be had.
+Its codes can be decoded and come within a hundredth of a bit per value of the entropy, which shows that the bound
+can be reached.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 PRECISION = 14
-"""Bits of a frequency: all of them together are 2^14."""
+"""Bits of a frequency: the frequencies sum to 2^14."""
 LOWEST = 1 << 23
 """The coder's state stays in [2^23, 2^31)."""
 
@@ -21,13 +21,13 @@ Integers = npt.NDArray[np.integer[Any]]
 
 
 def encode(values: Integers) -> bytes:
-    """Code integers: count, alphabet and frequencies, then one stream of bytes.
+    """Encode integers as count, alphabet and frequencies, followed by one stream of bytes.
 
     Args:
         values: (n,) in -128..127.
 
     Raises:
-        ValueError: a value that no byte holds.
+        ValueError: a value does not fit into a signed byte.
 
     Source: Duda, Asymmetric numeral systems, 2013; the byte-wise form is Giesen's ryg_rans.
     """
@@ -49,33 +49,11 @@ def encode(values: Integers) -> bytes:
     return table + struct.pack("<I", state) + bytes(reversed(stream))
 
 
-def decode(data: bytes) -> npt.NDArray[np.int8]:
-    """What `encode` coded, (n,)."""
-    count, size = struct.unpack_from("<IH", data)
-    symbols = np.frombuffer(data, np.int8, size, 6)
-    shares = np.frombuffer(data, "<u2", size, 6 + size)
-    owner = np.repeat(np.arange(size), shares).tolist()
-    widths, starts = shares.tolist(), (np.cumsum(shares) - shares).tolist()
-    place = 6 + 3 * size
-    (state,) = struct.unpack_from("<I", data, place)
-    place += 4
-    found = np.empty(count, np.int8)
-    for number in range(count):
-        slot = state & ((1 << PRECISION) - 1)
-        symbol = owner[slot]
-        found[number] = symbols[symbol]
-        state = widths[symbol] * (state >> PRECISION) + slot - starts[symbol]
-        while state < LOWEST:
-            state = (state << 8) | data[place]
-            place += 1
-    return found
-
-
 def frequencies(counts: Integers) -> npt.NDArray[np.int64]:
-    """Counts scaled to sum to 2^14, none of them 0.
+    """Scale counts to sum to 2^14, none of them 0.
 
     Args:
-        counts: (symbols,) positive, 256 of them at most.
+        counts: (symbols,) positive, at most 256 of them.
     """
     total = 1 << PRECISION
     if not len(counts):
@@ -83,7 +61,7 @@ def frequencies(counts: Integers) -> npt.NDArray[np.int64]:
     shares: npt.NDArray[np.int64] = np.floor(counts / counts.sum() * total).astype(np.int64)
     np.maximum(shares, 1, out=shares)
     while (left := total - int(shares.sum())) != 0:
-        # To, or from, the most frequent, which a step more or less changes least.
+        # The most frequent symbol changes least by a step more or less.
         step = left if left > 0 else max(left, 1 - int(shares.max()))
         shares[int(shares.argmax())] += step
     return shares

@@ -1,15 +1,12 @@
 """Magnitude pruning as in the audited literature: gradually while a network is trained, or after it.
 
-Zhu and Gupta, arXiv 1710.01878, in the form of the code beside Hooker et al., arXiv 1911.05248
+Zhu and Gupta, arXiv 1710.01878, in the form of the code that accompanies Hooker et al., arXiv 1911.05248
 (google-research/pruning_identified_exemplars).
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +16,9 @@ from leanfront.errors import UsageError
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Sparsities of Hooker et al."""
 BEGIN, END = 5000 / 32000, 8000 / 32000
-"""Default parts of a training between which sparsity rises: steps 5,000 to 8,000 of 32,000, as in their code."""
+"""Default parts of the training between which sparsity rises: steps 5,000 to 8,000 of 32,000, as in their code."""
 EVERY = 500 / 32000
-"""Default part of a training from one update of the masks to the next: 500 steps of 32,000."""
+"""Default part of the training between two updates of the masks: 500 steps of 32,000."""
 LAYERS = (
     nn.Linear,
     nn.Conv1d,
@@ -32,7 +29,7 @@ LAYERS = (
     nn.ConvTranspose3d,
 )
 ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-"""Weights that `nn.MultiheadAttention` has of its own."""
+"""Weights that `nn.MultiheadAttention` holds itself."""
 VERSION = 1
 """Raised whenever the same settings give other masks."""
 
@@ -40,25 +37,24 @@ VERSION = 1
 def schedule(
     progress: float, final: float, initial: float = 0.0, begin: float = BEGIN, end: float = END
 ) -> float:
-    """The sparsity wanted at a point of a training: final + (initial - final) (1 - p)^3.
+    """Return the sparsity at a point of the training: final + (initial - final) (1 - p)^3.
 
-    p = clip((progress - begin) / (end - begin), 0, 1).
+    Here p = clip((progress - begin) / (end - begin), 0, 1).
 
     Args:
-        progress: part of all steps that are done, in [0, 1].
+        progress: share of all steps that are done, in [0, 1].
         final: sparsity from `end` on.
         initial: sparsity up to `begin`.
-        begin, end: parts of the training, begin < end.
+        begin, end: shares of the training, begin < end.
     """
     p = min(1.0, max(0.0, (progress - begin) / (end - begin)))
     return final + (initial - final) * (1 - p) ** 3
 
 
 def kept_by_magnitude(weight: Tensor, sparsity: float) -> Tensor:
-    """Which weights stay: those whose |w| is at least the k-th largest, k = round(n (1 - sparsity)).
+    """Return which weights stay: those whose |w| is at least the k-th largest, k = round(n (1 - sparsity)).
 
-    Weights equal to the k-th largest stay too, so that more than k may; at least one stays, since k = 0 has no
-    k-th largest.
+    Weights equal to the k-th largest stay too, so more than k may stay. At least one weight stays.
 
     Args:
         weight: any shape, n weights.
@@ -74,21 +70,21 @@ def kept_by_magnitude(weight: Tensor, sparsity: float) -> Tensor:
 
 
 def prunable(model: nn.Module, skip: Sequence[str] = (), classifier: bool = False) -> dict[str, nn.Parameter]:
-    """The weight tensors that are pruned: of all convolutions and linear layers, attention's projections among them.
+    """Return the weight tensors to prune: those of convolutions, linear layers and attention projections.
 
-    As in the audited code biases and norms stay, and so does the classifier, taken to be the last linear layer; the
-    first convolution and those of shortcuts are pruned. A tensor that several layers share comes once.
+    As in the audited code, biases, norms and the classifier (the last linear layer) stay dense; the first convolution
+    and those of shortcuts are pruned. A tensor shared by several layers is listed once.
 
     Args:
         model: the network.
-        skip: names of modules that stay dense, whatever is in them.
-        classifier: whether the last linear layer is pruned too.
+        skip: names of modules that stay dense with everything in them.
+        classifier: whether the last linear layer is pruned, too.
 
     Returns:
-        Parameter's name -> parameter, in the order of the modules.
+        Name -> parameter, in the order of the modules.
 
     Raises:
-        UsageError: no module of a name in `skip`, or nothing is left to prune.
+        UsageError: a name in `skip` is no module, or nothing is left to prune.
     """
     modules = dict(model.named_modules())
     unknown = [name for name in skip if name not in modules]
@@ -98,7 +94,7 @@ def prunable(model: nn.Module, skip: Sequence[str] = (), classifier: bool = Fals
         )
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     stays = {*skip, *(linear[-1:] if not classifier else ())}
-    # Ties: what stays dense in one place stays dense.
+    # A tied tensor that stays dense in one place stays dense everywhere.
     seen = {
         id(parameter)
         for name, parameter in model.named_parameters(remove_duplicate=False)
@@ -110,63 +106,29 @@ def prunable(model: nn.Module, skip: Sequence[str] = (), classifier: bool = Fals
             seen.add(id(parameter))
             found[name] = parameter
     if not found:
-        raise UsageError("the model has no convolution or linear layer to prune beside those that stay dense")
+        raise UsageError(
+            "the model has no convolution or linear layer to prune besides those that stay dense"
+        )
     return found
 
 
-@dataclass(frozen=True)
-class Sparsity:
-    """Which part of a model's weights is exactly zero.
-
-    Args:
-        tensors: of each prunable tensor, by name.
-        overall: of all prunable tensors together.
-        model: of all parameters.
-    """
-
-    tensors: Mapping[str, float]
-    overall: float
-    model: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain Python."""
-        return {"tensors": dict(self.tensors), "overall": self.overall, "model": self.model}
-
-
-def achieved_sparsity(model: nn.Module, skip: Sequence[str] = (), classifier: bool = False) -> Sparsity:
-    """The sparsity a model has; ties and rounding make it differ from the one asked for.
-
-    Args:
-        model: the network.
-        skip, classifier: as for `prunable`.
-    """
-    found = prunable(model, skip, classifier)
-    zeros = {name: _zeros(weight) for name, weight in found.items()}
-    everything = list(model.parameters())
-    return Sparsity(
-        {name: zeros[name] / weight.numel() for name, weight in found.items()},
-        sum(zeros.values()) / sum(weight.numel() for weight in found.values()),
-        sum(map(_zeros, everything)) / sum(weight.numel() for weight in everything),
-    )
-
-
 class GradualPruning:
-    """Prunes one network while it is trained: the `step` of `leanfront.core.targets.Target.retrained`.
+    """Gradual pruning of one network during training; a `step` of `leanfront.core.targets.Target.retrained`.
 
-    Called after every optimiser step. Masks are updated at the first step at or behind `begin`, then whenever `every`
-    of the training has passed, and for the last time at the first step at or behind `end`, from when on every
-    tensor has its final sparsity. They are applied at every step, so that pruned weights stay zero: they never come
-    back, as in the audited code, whose pruned weights get no gradient.
+    It is called after every optimiser step. Masks are updated at the first step from `begin` on, then after every
+    `every` of the training, and for the last time at the first step from `end` on; then every tensor has its final
+    sparsity. Masks are applied at every step, so pruned weights stay zero, as in the audited code, where they get no
+    gradient.
 
     Args:
         final: sparsity of every prunable tensor at the end, in (0, 1).
         initial: sparsity at `begin`, in [0, final].
-        begin, end: parts of the training, 0 <= begin < end <= 1.
-        every: part of the training from one update to the next, above 0.
-        skip, classifier: what stays dense: see `prunable`.
+        begin, end: shares of the training, 0 <= begin < end <= 1.
+        every: share of the training between two updates, above 0.
+        skip, classifier: tensors that stay dense: see `prunable`.
 
     Raises:
-        UsageError: a value out of range.
+        UsageError: a value is out of range.
     """
 
     def __init__(
@@ -192,26 +154,26 @@ class GradualPruning:
         self.final, self.initial, self.begin, self.end, self.every = final, initial, begin, end, every
         self.skip, self.classifier = tuple(skip), classifier
         self.updates: list[tuple[float, float]] = []
-        """(progress, sparsity asked for) of every update of the masks so far."""
+        """(progress, requested sparsity) of every update of the masks so far."""
         self._masks: dict[str, Tensor] = {}
         self._progress = 0.0
 
     @property
     def key(self) -> str:
-        """All that decides the masks: for the weights cache."""
+        """Everything that decides the masks, for the weights cache."""
         settings = (self.final, self.initial, self.begin, self.end, self.every, self.skip, self.classifier)
         return f"gradual-{self.final:g} {VERSION} {settings!r}"
 
     @torch.no_grad()
     def __call__(self, model: nn.Module, progress: float) -> None:
-        """Apply the masks, after updating them where it is time to.
+        """Update the masks if an update is due, and apply them.
 
         Args:
-            model: that is trained; its weights change in place.
-            progress: part of all steps that are done, in (0, 1], more than at the last call.
+            model: the model in training; its weights change in place.
+            progress: share of all steps that are done, in (0, 1], larger than at the last call.
 
         Raises:
-            UsageError: progress that did not grow: one such object prunes one training.
+            UsageError: progress did not grow: one object prunes one training.
         """
         if not self._progress < progress <= 1 + 1e-9:
             raise UsageError(
@@ -220,7 +182,7 @@ class GradualPruning:
             )
         self._progress = progress
         if self._is_due(progress):
-            # Masked first: what is zero stays the smallest.
+            # Masked first, so that pruned weights stay the smallest.
             self._apply(model)
             sparsity = schedule(progress, self.final, self.initial, self.begin, self.end)
             for name, weight in prunable(model, self.skip, self.classifier).items():
@@ -230,47 +192,19 @@ class GradualPruning:
             self.updates.append((progress, sparsity))
         self._apply(model)
 
-    def achieved(self, model: nn.Module) -> Sparsity:
-        """The sparsity of a model that was trained with these settings."""
-        return achieved_sparsity(model, self.skip, self.classifier)
-
     def _is_due(self, progress: float) -> bool:
         if progress < self.begin:
             return False
         last = self.updates[-1][0] if self.updates else None
         if last is None:
             return True
-        # A step short of the interval by rounding alone counts as at it.
+        # A step that falls short of the interval only by rounding counts.
         return last < self.end and (progress >= self.end or progress - last >= self.every - 1e-9)
 
     def _apply(self, model: nn.Module) -> None:
         for name, mask in self._masks.items():
-            # Not a product: minus zero and NaN would outlive it.
+            # A product would keep minus zero and NaN.
             model.get_parameter(name).masked_fill_(~mask, 0.0)
-
-
-@torch.no_grad()
-def magnitude_pruned(
-    model: nn.Module, sparsity: float, skip: Sequence[str] = (), classifier: bool = False
-) -> nn.Module:
-    """A copy with every prunable tensor at that sparsity by magnitude, and nothing else changed.
-
-    The post-training form: no training, and batch norms keep their statistics.
-
-    Args:
-        model: trained.
-        sparsity: of each tensor, in [0, 1).
-        skip, classifier: what stays dense: see `prunable`.
-
-    Raises:
-        UsageError: a sparsity out of range, or nothing to prune.
-    """
-    if not 0 <= sparsity < 1:
-        raise UsageError(f"magnitude pruning: sparsity is {sparsity!r}; give a number from 0 to below 1")
-    pruned = copy.deepcopy(model)
-    for weight in prunable(pruned, skip, classifier).values():
-        weight.masked_fill_(~kept_by_magnitude(weight, sparsity), 0.0)
-    return pruned
 
 
 def _weights(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
@@ -286,7 +220,3 @@ def _weights(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Paramet
 
 def _inside(parameter: str, module: str) -> bool:
     return not module or parameter.startswith(f"{module}.")
-
-
-def _zeros(weight: Tensor) -> int:
-    return int((weight == 0).sum())

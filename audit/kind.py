@@ -1,4 +1,4 @@
-"""A kind of audit: what it is, what it needs, and where what computes and draws it lies."""
+"""Kinds of audits: their specification, with the functions that compute and draw them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an audit found, JSON.
+    """Findings of an audit, JSON.
 
     Args:
-        document: about all versions together.
-        versions: about each, by its name.
+        document: findings about all versions together.
+        versions: findings about each version, by its name.
     """
 
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -32,23 +32,24 @@ class Findings:
 class Kind:
     """A kind of audit.
 
-    What it computes with is imported when it computes: its functions may be `leanfront.deferred.Deferred` ones.
+    Its functions may be `leanfront.deferred.Deferred`, so that their imports wait until they are called.
 
     Args:
-        name: as typed.
-        title: for people.
-        run: does it.
-        metrics: measurements that a candidate has when it was audited so.
-        source: where it comes from, one line.
-        heavy: keys of a version's findings that a search's own document leaves out of its candidates, as theirs has
-            them.
-        shared: keys of the document about all versions that the candidates' own leave out: the search's has them.
-        check: refuses, before anything is computed, what it cannot audit. Raises `UsageError` or `TargetError`.
-        alone: whether it has something to say where no version is named.
-        needs: attributes of a target that it cannot do without, and that may be None.
-        reading: how to read what it found, a sentence or two.
-        tables: of its document with ``versions``; without them the plain values of its versions are shown.
-        figures: likewise, its drawings and galleries.
+        name: name in options and commands.
+        title: title for readers.
+        run: function that runs the audit.
+        metrics: measurements that an audited candidate gets.
+        source: literature or origin, one line.
+        heavy: keys of a version's findings that only the candidate's own document holds, not the search's.
+        shared: keys of the findings about all versions that only the search's document holds, not the candidates'.
+        check: function that refuses, before anything is computed, models that cannot be audited; it raises
+            `UsageError` or `TargetError`.
+        alone: whether the audit has findings without any version.
+        needs: attributes of a target that must not be None.
+        reading: how to read the findings, in a sentence or two.
+        tables: function that makes tables of a document with ``versions``; by default the plain values of its
+            versions are shown.
+        figures: function that makes drawings and galleries of a document with ``versions``.
     """
 
     name: str
@@ -67,5 +68,5 @@ class Kind:
 
 
 def entry(version: Version, found: Mapping[str, Any]) -> dict[str, Any]:
-    """What was found of a version, with what it is."""
+    """Return the findings about a version, with its name and candidate id."""
     return {"version": version.name, "candidate": version.candidate, **found}

@@ -1,4 +1,4 @@
-"""Sets of compressed versions that candidates are compared with, besides the dense model."""
+"""Levels: sets of compressed versions that candidates are compared with, besides the dense model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Level:
     """A set of compressed versions.
 
     Args:
-        name: as typed.
-        title: for people.
-        versions: makes them of a model's structure.
+        name: name in options.
+        title: title for readers.
+        versions: function that makes the versions from the structure of a model.
     """
 
     name: str
@@ -54,10 +54,10 @@ LEVELS: dict[str, Level] = {
 
 
 def of_levels(names: Sequence[str], structure: Structure) -> list[Version]:
-    """The versions of some sets.
+    """Return the versions of some sets.
 
     Raises:
-        UsageError: an unknown set.
+        UsageError: a set is unknown.
     """
     unknown = [name for name in names if name not in LEVELS]
     if unknown:

@@ -1,4 +1,4 @@
-"""One model of a population, with the calibration samples that its compressed versions are made with."""
+"""One model of a population, with the calibration samples for its compressed versions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Member:
     """One model of a population.
 
     Args:
-        base: the target that is audited.
-        structure: of its model.
-        population: ``recalibrated`` or ``trained``; ``""`` of the target's own model alone.
-        index: its place in the population; None of the target's own model.
-        first_seed: of the population; a trained member's seed is that and its place.
-        samples: calibration samples.
-        device: where models are made and run.
+        base: the audited target.
+        structure: structure of its model.
+        population: ``recalibrated`` or ``trained``; ``""`` for the target's own model alone.
+        index: index in the population; None for the target's own model.
+        first_seed: seed of the population; the seed of a trained member is this plus its index.
+        samples: number of calibration samples.
+        device: device on which models are made and run.
     """
 
     base: Target
@@ -40,12 +40,12 @@ class Member:
 
     @property
     def seed(self) -> int:
-        """Its own."""
+        """Seed of this member."""
         return self.first_seed + (self.index or 0)
 
     @cached_property
     def target(self) -> Target:
-        """The base with this member's model and calibration samples."""
+        """The base target with this member's model and calibration samples."""
         if self.population == "trained":
             model = self.base.retrained(self.seed)
             return self.base.recalibrated(torch.arange(len(self.base.calibration)), model)
@@ -55,19 +55,19 @@ class Member:
 
     @cached_property
     def compressor(self) -> Compressor:
-        """Makes compressed versions of this member's model."""
+        """Compressor of this member's model."""
         return Compressor(self.target, device=self.device, structure=self.structure, samples=self.samples)
 
     def _recalibrated(self) -> Target:
         positions = self._bootstrap()
-        # Without this the dense model would be the same every time: no variance, and no noise to be above of.
+        # Otherwise the dense model would be the same in all members, and there would be no noise to compare with.
         model = copy.deepcopy(self.base.model)
         sampled = self.base.recalibrated(positions)
         reestimate(model, Calibration(sampled, self.samples).batches)
         return self.base.recalibrated(positions, model)
 
     def _bootstrap(self) -> Tensor:
-        """Positions in the calibration split, drawn with replacement."""
+        """Draw positions in the calibration split with replacement."""
         count = len(self.base.calibration)
         generator = torch.Generator().manual_seed(derived_seed(self.first_seed, self.index or 0))
         return torch.randint(count, (count,), generator=generator)

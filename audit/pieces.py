@@ -1,4 +1,4 @@
-"""What audits are shown as beside tables: drawings and galleries, data without markup."""
+"""Drawings and galleries of audits, as data without markup."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Drawing:
     """A plotly figure of an audit.
 
     Args:
-        title: text.
-        figure: what users named went through `drawing.label`.
-        alt: what it shows, in words.
-        small: whether several of its like may stand side by side.
-        fold: drawings of the same fold are shown together when it is opened; ``""`` of those always shown.
+        title: title, plain text.
+        figure: the figure, with names by users escaped by `drawing.label`.
+        alt: description in words.
+        small: whether several such drawings may stand side by side.
+        fold: name of the fold whose drawings are shown together when it is opened; ``""`` if always shown.
     """
 
     title: str
@@ -26,7 +26,7 @@ class Drawing:
     fold: str = ""
 
     def plotly(self) -> dict[str, Any]:
-        """The figure's ``data`` and ``layout``, without a template: whoever shows it brings the reader's colours."""
+        """Return the figure's ``data`` and ``layout`` without a template, which each page sets by its colours."""
         figure = self.figure.to_plotly_json()
         return {
             "data": figure["data"],
@@ -34,7 +34,7 @@ class Drawing:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready but for arrays within the figure."""
+        """Return a dictionary that is JSON-ready but for arrays within the figure."""
         return {
             "type": "figure",
             "title": self.title,
@@ -50,9 +50,9 @@ class Card:
     """A sample in a gallery.
 
     Args:
-        image: as a data URI; None where there is none.
-        alt: what the image shows, text.
-        rows: (what, value) of it, text.
+        image: the image as a data URI, or None.
+        alt: description of the image, plain text.
+        rows: (name, value) pairs, plain text.
     """
 
     image: str | None
@@ -65,10 +65,10 @@ class Gallery:
     """Samples side by side.
 
     Args:
-        title: text.
+        title: title, plain text.
         cards: the samples.
-        note: text; why there are no cards, for one.
-        fold: as of a drawing.
+        note: remark, such as the reason why there are no cards, plain text.
+        fold: as for a drawing.
     """
 
     title: str
@@ -77,7 +77,7 @@ class Gallery:
     fold: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready dictionary."""
         return {"type": "gallery", **asdict(self)}
 
 

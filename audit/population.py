@@ -1,4 +1,4 @@
-"""Populations: K models, and what each and its compressed versions answer."""
+"""Populations: K models of a target, and the answers of each model and its compressed versions."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from leanfront.errors import EvaluationError
 
 TOP = 5
 Vote = tuple[NDArray[np.int64], NDArray[np.bool_]]
-"""One model's first answers (N,), and whether the label is among its first five (N,)."""
+"""First answers of one model (N,), and whether the label is among its first five (N,)."""
 DIFFER = {
     "trained": "independently trained models",
-    "recalibrated": "re-calibrations of one model: bootstrapped calibration samples, its batch norms among what they "
-    "set. They differ by that alone, so that differences of models trained apart are not in their noise",
+    "recalibrated": "re-calibrations of one model on bootstrapped calibration samples, which also set its batch "
+    "norms; their noise leaves out the differences between models that are trained separately",
 }
-"""Kind of population -> what its models are, and what they differ by."""
+"""Kind of population -> its models in words, and in what they differ."""
 Report = Callable[[int, int], None]
-"""Told how many answers there are, and of how many."""
+"""Callback of the number of answers so far and in all."""
 
 
 @dataclass(frozen=True)
 class Votes:
-    """What the K models of a population answer.
+    """Answers of the K models of a population.
 
     Args:
         predictions: int64 (K, N) first answers.
@@ -57,14 +57,14 @@ class Population:
     """K models of one target.
 
     Args:
-        target: that is audited.
-        structure: of its model.
+        target: the audited target.
+        structure: structure of its model.
         kind: ``recalibrated`` or ``trained``.
-        models: K.
-        seed: of it.
-        split: whose samples they answer.
-        samples: calibration samples.
-        device: where they run.
+        models: K, the number of models.
+        seed: seed of the population.
+        split: split whose samples the models answer.
+        samples: number of calibration samples.
+        device: device that the models run on.
     """
 
     target: Target
@@ -77,7 +77,7 @@ class Population:
     device: str
 
     def to_json(self) -> dict[str, Any]:
-        """Kind, size, seed, and in words what its models have in common: what documents say of it."""
+        """Return the kind, size, seed and a description of the models, for documents."""
         return {
             "kind": self.kind,
             "models": self.models,
@@ -86,11 +86,11 @@ class Population:
         }
 
     def member(self, index: int) -> Member:
-        """One of the models."""
+        """Return one of the models."""
         return Member(self.target, self.structure, self.kind, index, self.seed, self.samples, self.device)
 
     def key(self, index: int, version: Version) -> tuple[str | int, ...]:
-        """What one member's answers are kept under."""
+        """Return the cache key of one member's answers."""
         split = require_split(self.target, self.split)
         where = torch.device(self.device).type
         place = (self.kind, index, self.seed, self.samples)
@@ -105,22 +105,22 @@ class Population:
         report: Report = lambda done, of: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, Votes] | None:
-        """What every member's version of each kind answers, by the version's name; None where it was stopped.
+        """Return the answers of every member to each version, by the version's name, or None if stopped.
 
-        What was answered before is not computed again; what is stopped goes on there the next time.
+        Cached answers are not computed again, so a stopped call continues there the next time.
 
         Args:
-            versions: of each model.
-            answers: the cache.
-            workers: processes.
-            report: told after each model.
-            stop: asked between two models.
+            versions: versions to make of each model.
+            answers: cache of logits.
+            workers: number of processes.
+            report: callback after each model.
+            stop: whether to stop, asked between two models.
 
         Raises:
             EvaluationError: a worker process died.
             TargetError: the target cannot be trained anew.
         """
-        # What is kept is read once, and what is computed is at hand even where the cache cannot be written.
+        # Cached answers are read once, and computed answers are kept here in case the cache cannot be written.
         every: dict[tuple[int, str], Vote] = {}
         waiting = []
         for index in range(self.models):
@@ -147,7 +147,7 @@ class Population:
         return found
 
     def vote(self, logits: Tensor) -> Vote:
-        """What of a model's logits (N, C) is counted: logits of all models would not fit into memory."""
+        """Reduce logits (N, C) of a model to its votes: the logits of all models would not fit into memory."""
         labels = require_split(self.target, self.split).labels
         return logits.argmax(1).numpy(), correct(logits, labels, min(TOP, logits.shape[1])).numpy()
 
@@ -181,8 +181,8 @@ class Population:
                 found = future.result()
             except BrokenProcessPool as error:
                 raise EvaluationError(
-                    "a worker process of the audit was killed, by the system for memory perhaps: what was answered "
-                    "is kept; run it again, with fewer workers"
+                    "a worker process of the audit was killed, perhaps by the system for lack of memory; the answers "
+                    "so far are kept: run it again with fewer workers"
                 ) from error
             yield from ((running[future], name, vote) for name, vote in found)
             if stop():
@@ -196,7 +196,7 @@ def answered(
     answers: Answers,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[str, Vote]]:
-    """What versions of one member answer, by name; the logits are kept as soon as they are there."""
+    """Yield the answers of one member's versions, by name; logits are cached as soon as they are computed."""
     member = population.member(index)
     data = require_split(population.target, population.split)
     size = batch_size(population.target.example_input)
@@ -215,7 +215,7 @@ _work: tuple[Population, Answers] | None = None
 
 
 def _open(source: Source, rest: dict[str, Any], folder: Path, threads: int) -> None:
-    """In a worker process: get the target and set up."""
+    """Open the target and set up a worker process."""
     global _work
     torch.set_num_threads(threads)
     _work = Population(source.open(), **rest), Answers(folder)
@@ -229,6 +229,6 @@ def _answered(index: int, versions: tuple[Version, ...]) -> list[tuple[str, Vote
 
 def _processes(population: Population, answers: Answers, count: int) -> Executor:
     threads = max(1, (os.cpu_count() or 1) // count)
-    # The target is sent as what gives it again; without one its pickle would be sent twice.
+    # The target is sent as a source that opens it again, and left out here so that it is not sent twice.
     rest = {each.name: getattr(population, each.name) for each in fields(population) if each.name != "target"}
     return executor(count, _open, (Source.of(population.target), rest, answers.folder, threads))

@@ -1,4 +1,4 @@
-"""Which corruptions tell candidates apart in the same way, so that one of them would do."""
+"""Redundancy of corruptions: groups of corruptions that have the same effect on all candidates."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from leanfront.errors import UsageError
 Array = NDArray[np.float64]
 
 CUT = 0.9
-"""Corruptions whose effects correlate as much on the average are called redundant."""
+"""Mean correlation of effects from which corruptions count as redundant."""
 FEWEST = 3
 DECIMALS = 12
-"""Effects that differ by rounding alone are ties."""
+"""Effects are rounded to this many decimals, so that those that differ only by rounding are ties."""
 
 
 def pearson(effects: Array) -> Array:
-    """Correlation of columns: (candidates, k) -> (k, k)."""
+    """Compute the correlation of columns: (candidates, k) -> (k, k)."""
     found: Array = np.atleast_2d(np.corrcoef(effects, rowvar=False)).clip(-1, 1)
     found = (found + found.T) / 2
     np.fill_diagonal(found, 1.0)
@@ -33,21 +33,21 @@ def pearson(effects: Array) -> Array:
 
 
 def spearman(effects: Array) -> Array:
-    """Pearson's correlation of ranks, ties at their mean rank: (candidates, k) -> (k, k)."""
+    """Compute Pearson's correlation of ranks, with ties at their mean rank: (candidates, k) -> (k, k)."""
     return pearson(rankdata(effects, axis=0))
 
 
 CORRELATIONS: dict[str, Callable[[Array], Array]] = {"spearman": spearman, "pearson": pearson}
-"""Measures of how alike two corruptions' effects are."""
+"""Measures of the similarity of two corruptions' effects."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Corruptions that move together.
+    """Corruptions with similar effects.
 
     Args:
-        members: in the order of the leaves.
-        representative: the member that correlates most with the others on the average.
+        members: names of the corruptions, in the order of the leaves.
+        representative: the member with the largest mean correlation with the others.
     """
 
     members: tuple[str, ...]
@@ -56,18 +56,18 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Redundancy:
-    """How alike corruptions are across candidates.
+    """Similarity of corruptions across candidates.
 
     Args:
-        corruptions: k whose effect differs between candidates, in the order given.
-        constant: those left out, whose effect is the same on all candidates.
-        candidates: how many the correlations are over: with few of them they are large by chance.
-        pearson: (k, k).
-        spearman: (k, k).
-        method: which of the two was clustered.
-        cut: mean correlation from which clusters are one.
-        order: the corruptions in the order of the leaves: neighbours are alike.
-        clusters: in that order.
+        corruptions: the k corruptions whose effect differs between candidates, in the order given.
+        constant: corruptions left out because their effect is the same on all candidates.
+        candidates: number of candidates; correlations over few candidates are large by chance.
+        pearson: (k, k) correlations.
+        spearman: (k, k) rank correlations.
+        method: the correlation that was clustered.
+        cut: mean correlation from which clusters are merged.
+        order: the corruptions in the order of the leaves, so that neighbours are similar.
+        clusters: the clusters in that order.
     """
 
     corruptions: tuple[str, ...]
@@ -81,13 +81,13 @@ class Redundancy:
     clusters: tuple[Cluster, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         found: dict[str, Any] = plain(self)
         return found
 
 
 def effects(accuracy: ArrayLike, clean: ArrayLike) -> Array:
-    """Accuracy drops: clean accuracy minus the mean over severities.
+    """Compute accuracy drops: clean accuracy minus the mean over severities.
 
     Args:
         accuracy: (candidates, corruptions, severities).
@@ -97,7 +97,7 @@ def effects(accuracy: ArrayLike, clean: ArrayLike) -> Array:
         (candidates, corruptions).
 
     Raises:
-        UsageError: shapes that do not fit.
+        UsageError: the shapes do not fit.
     """
     table, top = np.asarray(accuracy, dtype=np.float64), np.asarray(clean, dtype=np.float64)
     if table.ndim != 3 or not table.size or top.shape != table.shape[:1]:
@@ -115,14 +115,14 @@ def redundancy(
     """Correlate corruptions' effects across candidates and cluster them by average linkage of 1 - correlation.
 
     Args:
-        drops: (candidates, corruptions) effects, as `effects` gives; 3 candidates or more.
-        names: of the corruptions.
+        drops: (candidates, corruptions) effects from `effects`; 3 candidates or more.
+        names: names of the corruptions.
         cut: mean correlation in (-1, 1] from which clusters are merged.
         method: a key of `CORRELATIONS`.
 
     Raises:
-        UsageError: too few candidates, effects that are not finite, names that do not fit or come twice, an unknown
-            method, or a cut outside its range.
+        UsageError: there are too few candidates, an effect is not finite, names do not fit or occur twice, the
+            method is unknown, or the cut is out of range.
 
     Source: Sokal and Michener, "A statistical method for evaluating systematic relationships", 1958 (average
     linkage); the question of near-redundant benchmarks: arXiv 2206.07918.
@@ -142,7 +142,7 @@ def redundancy(
     for label in dict.fromkeys(labels[place] for place in order):
         members = [place for place in order if labels[place] == label]
         near = found[method][np.ix_(members, members)].sum(axis=1)
-        # Equal but for rounding: the first given, not whichever the leaves begin with.
+        # Of members equal up to rounding, the first given one.
         best = min(place for place, sum_ in zip(members, near, strict=True) if sum_ >= near.max() - 1e-9)
         clusters.append(Cluster(tuple(kept[place] for place in members), kept[best]))
     return Redundancy(
@@ -159,12 +159,12 @@ def redundancy(
 
 
 def _clusters(correlation: Array, cut: float) -> tuple[list[int], list[int]]:
-    """Places in the order of the leaves, and each place's cluster."""
+    """Return the positions in the order of the leaves, and the cluster of each position."""
     if len(correlation) < 2:
         return list(range(len(correlation))), list(range(len(correlation)))
     distance = squareform(1 - correlation, checks=False)
     tree = linkage(distance, method="average", optimal_ordering=True)
-    # A pair that correlates by the cut exactly is merged, whatever rounding makes of 1 - cut.
+    # A pair that correlates by exactly the cut is merged, however 1 - cut is rounded.
     labels = fcluster(tree, 1 - cut + 1e-9, criterion="distance")
     return leaves_list(tree).tolist(), labels.tolist()
 
@@ -180,7 +180,7 @@ def _check(table: Array, names: Sequence[str], cut: float, method: str) -> None:
         raise UsageError(f"the cut is a correlation in (-1, 1], not {cut}")
     if table.ndim != 2 or table.shape[1] != len(names) or len(set(names)) < len(names):
         raise UsageError(
-            f"effects must be (candidates, corruptions) with a name of its own each, not {table.shape} with "
+            f"effects must be (candidates, corruptions) with distinct names, not {table.shape} with "
             f"{', '.join(names)}"
         )
     if len(table) < FEWEST:

@@ -1,4 +1,4 @@
-"""Figure of which corruptions are alike."""
+"""Figure of similar corruptions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from leanfront.core.audit.pieces import Drawing, Gallery, Piece
 
 
 def alike(found: Document, title: str) -> Piece:
-    """The redundancy of corruptions (`leanfront.core.audit.redundancy`) as a matrix in the order of its leaves."""
+    """Draw the redundancy of corruptions (`leanfront.core.audit.redundancy`), a matrix in the order of its leaves."""
     if "order" not in found:
         return Gallery(title, note=f"Not known: {found['reason']}.")
     matrix, places = found[found["method"]], [found["corruptions"].index(name) for name in found["order"]]
@@ -16,5 +16,5 @@ def alike(found: Document, title: str) -> Piece:
     drawn = heat(found["order"], found["order"], ordered, unit=found["method"], around=0.0, ends=(-1.0, 1.0))
     drawn.update_xaxes(tickangle=-40)
     groups = [", ".join(each["members"]) for each in found["clusters"] if len(each["members"]) > 1]
-    told = f"Correlation over {found['candidates']} versions; from {found['cut']:g} on one would do for: "
+    told = f"Correlation over {found['candidates']} versions. Groups that correlate by {found['cut']:g} or more: "
     return Drawing(title, drawn, told + ("; ".join(groups) or "none") + ".")

@@ -1,4 +1,4 @@
-"""Run audits of a search's candidates, one kind after another."""
+"""Runs of audits of a search's candidates, one kind after another."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def kinds_of(names: Sequence[str]) -> tuple[Kind, ...]:
-    """The kinds of those names, each once.
+    """Return the kinds of some names, each once.
 
     Raises:
-        UsageError: an unknown name, or none.
+        UsageError: a name is unknown, or no name is given.
     """
     unknown = [name for name in names if name not in KINDS]
     if unknown or not names:
@@ -28,19 +28,19 @@ def kinds_of(names: Sequence[str]) -> tuple[Kind, ...]:
 
 
 def run(auditor: Auditor, kinds: Sequence[Kind], search: str, release: str) -> Iterator[list[AuditRecord]]:
-    """Audit, and give what each kind found as it is to be stored: of every candidate, and of the search.
+    """Run audits, and yield the records to store: one for every candidate, and one for the search.
 
     Args:
-        auditor: the models.
-        kinds: what to look at.
-        search: its name.
-        release: of leanfront that audits.
+        auditor: auditor of the models.
+        kinds: kinds to run.
+        search: name of the search.
+        release: release of leanfront that runs the audit.
 
     Yields:
         The records of one kind.
 
     Raises:
-        StoppedError: the auditor was asked to stop; what was computed is kept, and the next run goes on there.
+        StoppedError: the auditor was asked to stop; computed answers are kept, and the next run continues there.
         UsageError: a kind cannot audit these models.
     """
     needy = [kind.name for kind in kinds if not kind.alone]
@@ -53,7 +53,7 @@ def run(auditor: Auditor, kinds: Sequence[Kind], search: str, release: str) -> I
 
 
 def records(kind: Kind, found: Findings, auditor: Auditor, search: str, release: str) -> list[AuditRecord]:
-    """What a kind found as it is stored."""
+    """Turn the findings of a kind into the records to store."""
     parameters = auditor.options.to_json()
     about = {key: value for key, value in found.document.items() if key not in kind.shared}
     own = [

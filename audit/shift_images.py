@@ -1,4 +1,4 @@
-"""Images of other sources as datasets of a target's inputs: trees of class folders, and arrays of bytes."""
+"""Datasets of a target's inputs from external images: trees of class folders, and arrays of bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from leanfront.core.targets.pixels import Pixels
 from leanfront.errors import TargetError
 
 LARGE = 64
-"""Inputs whose shorter side has at least this many pixels are cut out of a larger image."""
+"""Least pixels of the shorter side for inputs that are cropped from a larger image."""
 RESIZE = 256 / 224
 """Shorter side of the resized image over the side of the centre crop, for large inputs: ImageNet's evaluation."""
 WHOLE = "images"
@@ -29,16 +29,16 @@ WHOLE = "images"
 
 
 class Fit:
-    """PIL image -> input float32 (c, h, w): shorter side resized, centre cut out, grey or RGB, normalised.
+    """Transform of a PIL image to an input float32 (c, h, w): resize the shorter side, crop the centre, normalise.
 
-    An image of just the right size stays as it is.
+    An image of the right size keeps its pixels.
 
     Args:
-        height, width: of the input in pixels.
-        pixels: how inputs are made of pixels; one channel is grey, three are RGB.
+        height, width: size of the input in pixels.
+        pixels: how inputs are made from pixels; one channel is grey, three are RGB.
 
     Raises:
-        TargetError: another number of channels.
+        TargetError: the inputs have another number of channels.
     """
 
     def __init__(self, height: int, width: int, pixels: Pixels) -> None:
@@ -52,7 +52,7 @@ class Fit:
         return self.pixels.inputs(self._levels(image).float() / 255)
 
     def batch(self, images: NDArray[np.uint8]) -> Tensor:
-        """uint8 (n, h, w, 3) of any size -> inputs (n, c, height, width)."""
+        """Turn images uint8 (n, h, w, 3) of any size into inputs (n, c, height, width)."""
         if images.shape[1:3] == (self.height, self.width) and self.mode == "RGB":
             levels = torch.from_numpy(images).permute(0, 3, 1, 2)
         else:
@@ -88,11 +88,11 @@ class ClassTree(ImageArchive):
     """The images below one folder of a folder or zip, ``<class>/.../<image>``, as the one split `WHOLE`.
 
     Args:
-        path: of the folder or zip file.
+        path: path of the folder or zip file.
         inside: folder in it that holds the class folders, ending in a slash, or nothing.
 
     Raises:
-        TargetError: it cannot be read, or holds no such images.
+        TargetError: the path cannot be read, or holds no such images.
     """
 
     def __init__(self, path: str | Path, inside: str = "") -> None:
@@ -139,10 +139,10 @@ def _is_image(name: str) -> bool:
 
 
 def folders(path: Path, inside: str = "") -> list[str]:
-    """Names of the folders directly below one of a folder or zip file, in order; hidden ones are left out.
+    """List the names of the folders directly in a folder of a folder or zip file, sorted, without hidden ones.
 
     Raises:
-        TargetError: it cannot be read.
+        TargetError: the path cannot be read.
     """
     return [name for name, is_folder in _children(path, inside) if is_folder]
 
@@ -166,12 +166,12 @@ def _children(path: Path, inside: str) -> list[tuple[str, bool]]:
 
 
 class ClassImages(ImageTree):
-    """A `ClassTree` under a target's class numbers.
+    """Images of a `ClassTree` with a target's class numbers.
 
     Args:
         tree: the images.
-        numbers: one a class of the tree: the target's number of it.
-        fit: image -> input.
+        numbers: the target's class number for each class of the tree.
+        fit: transform of an image to an input.
     """
 
     def __init__(self, tree: ClassTree, numbers: Sequence[int], fit: Fit) -> None:
@@ -181,16 +181,16 @@ class ClassImages(ImageTree):
 
 
 class ArrayImages(Dataset[tuple[Tensor, int]]):
-    """Rows of an array file of images, read when they are asked for. Can be pickled.
+    """Rows of an array file of images, read on access. It can be pickled.
 
     Args:
-        file: ``.npy`` of uint8 (m, h, w, 3).
+        file: ``.npy`` file of uint8 (m, h, w, 3).
         start: first row.
-        targets: one class number a row.
-        fit: images -> inputs.
+        targets: class number of each row.
+        fit: transform of images to inputs.
 
     Raises:
-        TargetError: it cannot be read or is no such array.
+        TargetError: the file cannot be read or holds another kind of array.
     """
 
     def __init__(self, file: Path, start: int, targets: Sequence[int], fit: Fit) -> None:
@@ -199,7 +199,7 @@ class ArrayImages(Dataset[tuple[Tensor, int]]):
 
     @property
     def data(self) -> NDArray[np.uint8]:
-        """uint8 (n, h, w, 3), on disk."""
+        """The images uint8 (n, h, w, 3), on disk."""
         if self._rows is None:
             self._rows = image_array(self.file)[self.start : self.start + len(self.targets)]
         rows: NDArray[np.uint8] = self._rows
@@ -215,15 +215,15 @@ class ArrayImages(Dataset[tuple[Tensor, int]]):
         return {**self.__dict__, "_rows": None}
 
     def read_inputs(self, indices: Sequence[int]) -> Tensor:
-        """float32 (len(indices), c, h, w)."""
+        """Read inputs float32 (len(indices), c, h, w)."""
         return self.transform.batch(np.asarray(self.data[list(indices)]))
 
 
 def image_array(file: Path) -> NDArray[np.uint8]:
-    """A ``.npy`` file of uint8 (m, h, w, 3), left on disk.
+    """Open a ``.npy`` file of uint8 (m, h, w, 3), left on disk.
 
     Raises:
-        TargetError: it cannot be read or is no such array.
+        TargetError: the file cannot be read or holds another kind of array.
     """
     images = array(file)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not images.size:
@@ -234,10 +234,10 @@ def image_array(file: Path) -> NDArray[np.uint8]:
 
 
 def array(file: Path) -> NDArray[Any]:
-    """The array in a ``.npy`` file, left on disk; never an object that has to be unpickled.
+    """Open the array in a ``.npy`` file, left on disk; objects that need unpickling are refused.
 
     Raises:
-        TargetError: it cannot be read.
+        TargetError: the file cannot be read.
     """
     try:
         found: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)

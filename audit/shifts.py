@@ -1,4 +1,4 @@
-"""Data of other distributions for a target: CIFAR-10-C and ImageNet-C folders, and other images of its classes."""
+"""Shifted data for a target: CIFAR-10-C and ImageNet-C folders, and other images of its classes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ LABELS = "labels.npy"
 ARRAYS, IMAGES = "arrays", "images"
 """Kinds of folders of corrupted images: CIFAR-10-C's, and ImageNet-C's."""
 JUDGED = ("test", "validation", "val")
-"""Splits that are read of a tree of splits, best first."""
+"""Splits to read from a tree of splits, the preferred one first."""
 OTHERS = ("train", "calibration")
 FEW = 5
-"""Class names that a message lists."""
+"""Number of class names that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Shift:
     """Images of another distribution, as inputs of a target.
 
     Attributes:
-        name: of the corruption and severity, or of the file or folder.
-        split: inputs and the target's class numbers; read batch by batch, nothing is kept.
+        name: corruption and severity, or name of the file or folder.
+        split: inputs and the target's class numbers, read batch by batch and not kept.
         classes: numbers of the classes that have images, ascending.
-        note: what a reader of the figures should know, or None.
+        note: a remark for readers of the results, or None.
     """
 
     name: str
@@ -56,10 +56,10 @@ class CorruptionFolder:
     """A folder of corrupted images, by corruption and severity.
 
     Attributes:
-        path: of the folder.
+        path: path of the folder.
         kind: `ARRAYS` or `IMAGES`.
-        ways: every (corruption, severity) that it holds, in order.
-        places: of `IMAGES`: for every corruption the folder in `path` that its severities lie in.
+        ways: every (corruption, severity) in the folder, in order.
+        places: for `IMAGES`, the folder in `path` that holds the severities of each corruption.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class CorruptionFolder:
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """Their names, in order."""
+        """Names of the corruptions, in order."""
         return tuple(dict.fromkeys(corruption for corruption, _ in self.ways))
 
     def shift(
@@ -81,14 +81,14 @@ class CorruptionFolder:
         example_input: Tensor,
         classes: Sequence[str],
     ) -> Shift:
-        """The images under one corruption at one severity. Of all of them, the labels come in one order.
+        """Return the images of one corruption at one severity; the order of labels is the same for all of them.
 
         Args:
-            corruption, severity: one of `ways`.
-            pixels, example_input, classes: the target's.
+            corruption, severity: an entry of `ways`.
+            pixels, example_input, classes: attributes of the target.
 
         Raises:
-            TargetError: there are none, they cannot be read, or their classes are not the target's.
+            TargetError: there are no such images, they cannot be read, or their classes are not the target's.
         """
         if (corruption, severity) not in self.ways:
             known = ", ".join(f"{name} {level}" for name, level in self.ways)
@@ -113,7 +113,7 @@ class CorruptionFolder:
 
 
 def corruption_folder(path: str | Path) -> CorruptionFolder | None:
-    """What corrupted images a folder holds, or None if it is none of such: it may hold any images then.
+    """Find the corrupted images in a folder, or return None if it has another layout, such as plain images.
 
     CIFAR-10-C and CIFAR-100-C: ``<corruption>.npy`` with all severities one after another, and ``labels.npy``.
     ImageNet-C: ``<corruption>/<severity>/<class>/<image>``, also below one more folder a group of corruptions.
@@ -145,7 +145,7 @@ def corruption_folder(path: str | Path) -> CorruptionFolder | None:
 
 
 def _corruption_places(path: Path) -> list[str]:
-    """Folders in `path` that hold severities, or whose own folders do."""
+    """List the folders in `path` that hold severities, directly or one level below."""
     found = []
     for top in folders(path):
         if top in (*JUDGED, *OTHERS):
@@ -160,27 +160,27 @@ def _corruption_places(path: Path) -> list[str]:
 
 
 def _severities(path: Path, place: str) -> list[int]:
-    """Severities in this folder, if it holds folders of class folders named so, and nothing else."""
+    """List the severities in a folder, if it holds only folders named by severities, with class folders in them."""
     names = folders(path, place)
     if not names or not set(names) <= {str(severity) for severity in SEVERITIES}:
         return []
-    # Class folders may have such names too: those hold images.
+    # Class folders may have such names, too, but they hold images.
     trees = [name for name in names if folders(path, f"{place}{name}/")]
     plain = has_images(path, place) or any(has_images(path, f"{place}{name}/") for name in names)
     return [] if plain else [int(name) for name in trees]
 
 
 def data_shift(path: str | Path, *, pixels: Pixels, example_input: Tensor, classes: Sequence[str]) -> Shift:
-    """Images of the target's classes from another source, as ImageNet-A is.
+    """Read images of the target's classes from another source, such as ImageNet-A.
 
     Args:
-        path: folder or zip of ``<class>/<image>``, or of ``<split>/<class>/<image>``, of which ``test`` is read,
-            else ``validation`` or ``val``; one folder around it all is passed over.
-        pixels, example_input, classes: the target's.
+        path: folder or zip file of ``<class>/<image>``, or of ``<split>/<class>/<image>``, where ``test`` is read,
+            else ``validation`` or ``val``; a single folder around them is skipped.
+        pixels, example_input, classes: attributes of the target.
 
     Raises:
-        TargetError: it cannot be read, holds no such images, or has classes that the target does not know. A part
-            of the target's classes is enough.
+        TargetError: the path cannot be read, holds no such images, or has classes that the target does not have.
+            Images of some of the target's classes are enough.
     """
     path = _existing(path)
     tree = ClassTree(path, _class_folders(path, classes))
@@ -188,7 +188,7 @@ def data_shift(path: str | Path, *, pixels: Pixels, example_input: Tensor, class
 
 
 def _class_folders(path: Path, classes: Sequence[str]) -> str:
-    """The folder in `path` that holds the class folders."""
+    """Return the folder in `path` that holds the class folders."""
     inside = ""
     while not has_images(path, inside):
         found = folders(path, inside)
@@ -208,7 +208,7 @@ def _class_folders(path: Path, classes: Sequence[str]) -> str:
 
 
 def _outer(path: Path, inside: str, name: str, classes: Sequence[str]) -> bool:
-    """Whether a folder holds others instead of images, and is no class."""
+    """Whether a folder is no class and holds folders instead of images."""
     place = f"{inside}{name}/"
     return name not in classes and not has_images(path, place) and bool(folders(path, place))
 
@@ -216,21 +216,21 @@ def _outer(path: Path, inside: str, name: str, classes: Sequence[str]) -> bool:
 def match_classes(
     found: Sequence[str], classes: Sequence[str], where: str
 ) -> tuple[tuple[int, ...], str | None]:
-    """Which of the target's classes the class folders are.
+    """Match class folders to the classes of the target.
 
-    By name. If no name fits and there are as many folders as classes, in alphabetical order; folders that are
-    named by numbers, in the order of these.
+    Folders are matched by name. If no name matches and there are as many folders as classes, they are matched in
+    alphabetical order, or in numerical order if all names are numbers.
 
     Args:
         found: names of the folders.
-        classes: the target's.
-        where: they are, for messages.
+        classes: names of the target's classes.
+        where: location of the folders, for messages.
 
     Returns:
-        (the target's number of each folder's class, note or None).
+        The target's class number of each folder, and a note or None.
 
     Raises:
-        TargetError: folders that are no class of the target.
+        TargetError: a folder is no class of the target.
     """
     number = {name: index for index, name in enumerate(classes)}
     unknown = [name for name in found if name not in number]
@@ -263,7 +263,7 @@ def _of_tree(name: str, tree: ClassTree, classes: Sequence[str], fit: Fit) -> Sh
 
 
 def _shift(name: str, images: ClassImages | ArrayImages, classes: int, note: str | None) -> Shift:
-    # Not kept in memory: the logits are what an audit keeps.
+    # Not kept in memory: an audit keeps the logits.
     split = Split.of(name, images, cache=False)
     counts = np.bincount(split.labels.numpy(), minlength=classes)
     return Shift(name, split, tuple(np.flatnonzero(counts).tolist()), note)

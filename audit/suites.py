@@ -1,4 +1,4 @@
-"""Suites of corrupted images: built here of a split's, or published ones read from a folder."""
+"""Suites of corrupted images: made from the images of a split, or read from a folder of published ones."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Suite:
 
     Args:
         name: ``c_like`` or ``published``.
-        text: where they come from, for people.
-        corruptions: names.
-        severities: of each.
-        labels: int64 (n,) of the images under every corruption and severity.
+        text: origin of the images, for readers.
+        corruptions: names of the corruptions.
+        severities: severities of each corruption.
+        labels: int64 (n,) labels of the images, the same for every corruption and severity.
         clean: images without corruption.
-        make: (corruption, severity) -> n images.
-        key: says which images they are.
+        make: function of (corruption, severity) that returns the n images.
+        key: cache key of the images.
     """
 
     name: str
@@ -45,20 +45,20 @@ class Suite:
     key: tuple[str | int, ...]
 
     def ways(self) -> Iterator[tuple[str, int]]:
-        """Every corruption at every severity."""
+        """Yield every corruption at every severity."""
         for corruption in self.corruptions:
             for severity in self.severities:
                 yield corruption, severity
 
 
 def c_like(split: Split, pixels: Pixels, positions: Tensor, options: AuditOptions) -> Suite:
-    """The target's own images under C-like corruptions.
+    """Make a suite of the target's own images under C-like corruptions.
 
     Args:
         split: the samples.
-        pixels: how inputs are made of pixels.
-        positions: of the samples in their whole split: each one's corruption depends on its own.
-        options: which corruptions and severities.
+        pixels: how inputs are made from pixels.
+        positions: positions of the samples in their whole split; they seed the corruption of each sample.
+        options: options with the corruptions and severities.
     """
     pictures = Pictures.of(split, pixels)
     clean, seeds = pictures.scaled(), positions.tolist()
@@ -79,27 +79,27 @@ def c_like(split: Split, pixels: Pixels, positions: Tensor, options: AuditOption
 
 
 def pixels_key(pixels: Pixels) -> tuple[str, ...]:
-    """What of it images depend on."""
+    """Return the cache key of pixels: the parts that images depend on."""
     return (repr(pixels.mean), repr(pixels.std))
 
 
 def seeds_key(seeds: list[int]) -> tuple[str]:
-    """What of them images depend on."""
+    """Return the cache key of seeds."""
     return (",".join(map(str, seeds)),)
 
 
 def published(path: str, target: Target, pixels: Pixels, data: Split, options: AuditOptions) -> Suite:
-    """A published set of corrupted images in a folder: as many of them as are asked for, of all classes alike.
+    """Read a suite of published corrupted images from a folder, with all classes equally represented.
 
     Args:
-        path: of the folder.
-        target: whose classes they are of.
-        pixels: how its inputs are made of pixels.
+        path: path of the folder.
+        target: target with the classes of the images.
+        pixels: how its inputs are made from pixels.
         data: samples without corruption.
-        options: how many; the corruptions and severities are those of the folder.
+        options: options with the number of images; corruptions and severities are those of the folder.
 
     Raises:
-        TargetError: it is no such folder, or cannot be read.
+        TargetError: the folder has another layout, or cannot be read.
     """
     folder = corruption_folder(path)
     if folder is None:
@@ -108,7 +108,7 @@ def published(path: str, target: Target, pixels: Pixels, data: Split, options: A
             "ImageNet-C's <corruption>/<severity>/<class>/<image>"
         )
     severities = tuple(sorted({severity for _, severity in folder.ways}))
-    # A corruption that lacks a severity has no corruption error.
+    # A corruption without some severity has no corruption error.
     whole = tuple(each for each in folder.corruptions if all((each, s) in folder.ways for s in severities))
 
     def shift(corruption: str, severity: int) -> Shift:
@@ -155,6 +155,6 @@ def published(path: str, target: Target, pixels: Pixels, data: Split, options: A
 
 
 def arrays_key(path: Path) -> tuple[str, ...]:
-    """The arrays of a folder as they are now: all of them are not read to say which they are."""
+    """Return a key of the arrays in a folder from their sizes and times, without reading them."""
     files = sorted(path.glob("*.npy"))
     return tuple(f"{each.name} {each.stat().st_size} {each.stat().st_mtime_ns}" for each in files)

@@ -1,4 +1,4 @@
-"""Tables of figures, as text and as what other formats are made of, and how their cells are written."""
+"""Tables of numbers, as text or as the basis of other formats, and the formats of their cells."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from leanfront.core.audit.document import Document
 
 @dataclass(frozen=True)
 class Table:
-    """A table of cells ready to be read.
+    """A table of formatted cells.
 
     Args:
-        title: what it is about.
-        header: of the columns; the first column names the rows.
-        rows: as many cells each.
-        note: what to keep in mind, or ``""``.
+        title: title of the table.
+        header: titles of the columns; the first column names the rows.
+        rows: one cell per column.
+        note: remark below the table, or ``""``.
     """
 
     title: str
@@ -25,13 +25,13 @@ class Table:
     note: str = ""
 
     def text(self) -> str:
-        """Title, table and note for a terminal."""
+        """Format the title, the table and the note for a terminal."""
         parts = [self.title, table(self.header, self.rows), self.note]
         return "\n".join(part for part in parts if part)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns, the first one left-aligned, the others right-aligned."""
+    """Format columns, the first one left-aligned, the others right-aligned."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -42,27 +42,27 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def fixed(value: float | None, digits: int = 4) -> str:
-    """A number with so many digits behind the point; ``-`` where there is none."""
+    """Format a number with a fixed number of decimals; ``-`` for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def significant(value: float | None) -> str:
-    """A number with four digits that count; ``-`` where there is none."""
+    """Format a number with four significant digits; ``-`` for None."""
     return "-" if value is None else f"{value:.4g}"
 
 
 def multiple(value: float) -> str:
-    """How many times something, a large number with fewer digits."""
+    """Format a multiple, with fewer decimals from 10 on."""
     return fixed(value, 3 if value < 10 else 1)
 
 
 def kilobits(bits: float) -> str:
-    """Bits in thousands."""
+    """Format bits in thousands."""
     return fixed(bits / 1000, 1)
 
 
 def samples_title(title: str, document: Document) -> str:
-    """A title with the samples that an audit saw, and the population that it compared."""
+    """Return a title with the number of samples of an audit, and its population if it has one."""
     said = f"{title}: {document['samples']} {document['split']} samples"
     population = document.get("population")
     return said if population is None else f"{said}, {population['text']}"

@@ -1,4 +1,4 @@
-"""Small images of samples, as documents carry them."""
+"""Small images of samples for documents."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 LARGEST = 96
-"""Pixels of the longer side of an image in a gallery."""
+"""Largest pixels of the longer side of an image in a gallery."""
 
 
 def png_address(image: Tensor, largest: int = LARGEST) -> str:
-    """An image uint8 (c, h, w) as ``data:image/png;base64,...``; its longer side is at most so many pixels."""
+    """Encode an image uint8 (c, h, w) as ``data:image/png;base64,...``, with a longer side of at most `largest`."""
     array = image[:3].permute(1, 2, 0).numpy() if image.shape[0] >= 3 else image[0].numpy()
     shown = Image.fromarray(array)
     shown.thumbnail((largest, largest))

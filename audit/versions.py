@@ -1,4 +1,4 @@
-"""Compressed versions of a model: what is compared with the dense one."""
+"""Versions: compressed models that are compared with the dense model."""
 
 from __future__ import annotations
 
@@ -23,51 +23,51 @@ DENSE_NAME = "dense"
 
 
 class Version(Protocol):
-    """A way to compress that is applied to every model of a population."""
+    """A way to compress, applied to every model of a population."""
 
     @property
     def name(self) -> str:
-        """For people; unique in an audit."""
+        """Name for readers, unique in an audit."""
         ...
 
     @property
     def candidate(self) -> int | None:
-        """The id of the candidate that it is, if it is one."""
+        """Id of the candidate, or None if the version is not a candidate."""
         ...
 
     @property
     def key(self) -> str:
-        """Says all that its models depend on beside the member: what is kept of them is kept under it."""
+        """Cache key: everything that its models depend on, apart from the member."""
         ...
 
     def module(self, member: Member) -> nn.Module:
-        """The version of a member's model, in eval mode on the member's device."""
+        """Make the version of a member's model, in eval mode on the member's device."""
         ...
 
 
 @dataclass(frozen=True)
 class Dense:
-    """The model as it is."""
+    """The dense model."""
 
     name: str = DENSE_NAME
     candidate: int | None = None
     key: str = DENSE_NAME
 
     def module(self, member: Member) -> nn.Module:
-        """A copy of the member's model."""
+        """Return a copy of the member's model."""
         return member.compressor.materialise(Configuration()).module
 
 
 @dataclass(frozen=True)
 class Configured:
-    """What a configuration makes of a model.
+    """A version made by a configuration.
 
     Args:
-        name: for people.
-        configuration: of a candidate or of a level.
-        candidate: its id.
-        content: the candidate's packed file, where one is kept: of the target's own model it is what is audited,
-            and of a trained candidate all that there is.
+        name: name for readers.
+        configuration: configuration of a candidate or of a level.
+        candidate: id of the candidate, if it is one.
+        content: packed file of the candidate, if one is kept. For the target's own model the file is audited; a
+            trained candidate cannot be made without it.
     """
 
     name: str
@@ -77,15 +77,15 @@ class Configured:
 
     @property
     def key(self) -> str:
-        """Of the configuration, and of the file."""
+        """Digests of the configuration and of the file."""
         file = "" if self.content is None else hashlib.sha256(self.content).hexdigest()
         return f"{self.configuration.digest}/{file}"
 
     def module(self, member: Member) -> nn.Module:
-        """From the file of the target's own model, or made anew of the member's.
+        """Restore the module from the file, for the target's own model, or make it from the member's model.
 
         Raises:
-            UsageError: it was trained on, and there is nothing to do with it for this member.
+            UsageError: the candidate was trained after compression and cannot be made for this member.
         """
         if self.content is not None and member.index is None:
             return self._restored(member)
@@ -94,12 +94,12 @@ class Configured:
         if self.content is None or member.population == "trained":
             raise UsageError(
                 f"{self.name} was trained after it was compressed: audit it with the population 'recalibrated', "
-                "where its file is kept"
+                "which needs its stored file"
             )
         module = self._restored(member)
         norms = member.base.model.named_modules()
         eps = {name: norm.eps for name, norm in norms if isinstance(norm, BATCH_NORMS)}
-        # The norms of a file hold no statistics: first they get those of all samples.
+        # Norms in a file hold no statistics: they first get those of all samples.
         restate(module, Calibration(member.base, member.samples, member.device).batches, eps)
         reestimate(module, member.compressor.context.calibration.batches)
         return module
@@ -112,10 +112,10 @@ class Configured:
 
 @dataclass(frozen=True)
 class Gradual:
-    """Pruned by magnitude while it is trained.
+    """Magnitude pruning during training.
 
     Args:
-        share: of the weights that are zero at the end.
+        share: share of the weights that are zero at the end.
     """
 
     share: float
@@ -132,14 +132,14 @@ class Gradual:
 
     @property
     def candidate(self) -> None:
-        """It is none."""
+        """None: it is not a candidate."""
         return None
 
     def module(self, member: Member) -> nn.Module:
-        """Trained from scratch with the member's seed.
+        """Train the model from scratch with the member's seed.
 
         Raises:
-            UsageError: the member is none of a trained population.
+            UsageError: the member is not of a trained population.
         """
         if member.population != "trained":
             raise UsageError("gradual pruning trains: audit it with the population 'trained'")
@@ -149,12 +149,12 @@ class Gradual:
 
 
 def of_candidate(candidate: Candidate, content: bytes | None) -> Configured:
-    """A stored candidate as a version."""
+    """Turn a stored candidate into a version."""
     return Configured(f"candidate {candidate.id}", candidate.configuration, candidate.id, content)
 
 
 def magnitude_pruned(structure: Structure) -> list[Version]:
-    """Unstructured magnitude pruning after training."""
+    """Return the versions of unstructured magnitude pruning after training."""
     return [
         Configured(
             f"magnitude-{share:g}",
@@ -165,10 +165,10 @@ def magnitude_pruned(structure: Structure) -> list[Version]:
 
 
 def gradually_pruned(structure: Structure) -> list[Version]:
-    """Unstructured magnitude pruning while training."""
+    """Return the versions of unstructured magnitude pruning during training."""
     return [Gradual(share) for share in SHARES]
 
 
 def quantised(structure: Structure) -> list[Version]:
-    """The presets."""
+    """Return the versions of the presets."""
     return [Configured(name, make(structure)) for name, make in PRESETS.items()]

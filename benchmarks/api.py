@@ -1,12 +1,12 @@
-"""What an answer over HTTP costs: one server process, one asyncio client on loopback.
+"""Latency and throughput of the HTTP API: one server process, one asyncio client on loopback.
 
     python benchmarks/api.py
 
-Requests are sent at a fixed rate whether the ones before have been answered or not, and their time counts from the
-moment they were due: a server that stalls is charged for all who wait. Then as many as there is room for. "Its own
-limits" are different in every request, so that no answer is one that was given before. Candidates are made up;
+Requests are sent at a fixed rate, whether or not earlier ones have been answered. Their time counts from the moment
+they were due, so a stall of the server counts for all waiting requests. Then every connection sends requests as fast
+as it can. "Its own limits" differ in every request, so that no answer can be repeated. Candidates are synthetic;
 everything else is real. PostgreSQL is started for the run unless `--postgresql URL` names an empty database.
-Prints markdown.
+Prints Markdown.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BASE = "/api/v1/searches/it"
 
 
 def store_benchmark() -> Any:
-    """The benchmark of the store, which makes the candidates up."""
+    """Load the benchmark of the store, which generates the candidates."""
     place = Path(__file__).with_name("store.py")
     specification = importlib.util.spec_from_file_location("store_benchmark", place)
     assert specification is not None
@@ -49,7 +49,7 @@ def store_benchmark() -> Any:
 
 @contextmanager
 def served(store: FrontierStore) -> Iterator[int]:
-    """The port of a server of its own process."""
+    """Start a server in a process of its own and yield its port."""
     url = store.database.engine.url.render_as_string(hide_password=False)
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, "--port", "0", "--database", url], stderr=subprocess.PIPE, text=True
@@ -59,7 +59,7 @@ def served(store: FrontierStore) -> Iterator[int]:
         for line in process.stderr:
             told = json.loads(line)
             if told["message"] == "listening":
-                # The log goes on, and must be read by somebody.
+                # Keep reading the log, or its pipe fills up.
                 subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
                 yield int(told["url"].rpartition(":")[2])
                 break
@@ -69,14 +69,14 @@ def served(store: FrontierStore) -> Iterator[int]:
 
 
 class Connection:
-    """A connection that is kept: the least that HTTP takes, so that the client is not what is measured."""
+    """A persistent connection with minimal HTTP, so that the client adds little to the measured times."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> int:
-        """Ask; the length of the answer."""
+        """Send a GET request and return the length of the answer in bytes."""
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
@@ -88,13 +88,13 @@ class Connection:
         return length
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
 
 
 async def at_rate(port: int, paths: Sequence[str], rate: float, connections: int) -> tuple[Floats, int]:
-    """(n,) milliseconds from the moment each was due, and the length of an answer."""
+    """Return (n,) milliseconds from the moment each request was due, and the length of an answer."""
     free: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(connections):
         free.put_nowait(Connection(port))
@@ -117,7 +117,7 @@ async def at_rate(port: int, paths: Sequence[str], rate: float, connections: int
 
 
 async def at_most(port: int, paths: Iterator[str], seconds: float, connections: int) -> float:
-    """Requests a second when every connection asks as soon as it is answered."""
+    """Return the requests a second when every connection sends the next one as soon as it has an answer."""
     end, done = time.perf_counter() + seconds, 0
 
     async def ask() -> None:
@@ -134,16 +134,14 @@ async def at_most(port: int, paths: Iterator[str], seconds: float, connections: 
 
 @click.command()
 @click.option("--candidates", "count", default=100_000, show_default=True)
-@click.option("--front", default=1_000, show_default=True, help="Members of the frontier among them.")
+@click.option("--front", default=1_000, show_default=True, help="Candidates on the frontier.")
 @click.option("--rate", default=200.0, show_default=True, help="Requests a second.")
-@click.option("--seconds", default=20.0, show_default=True, help="Of each measurement.")
+@click.option("--seconds", default=20.0, show_default=True, help="Duration of each measurement.")
 @click.option("--connections", default=16, show_default=True)
 @click.option(
-    "--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Both by default."
+    "--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Default: both."
 )
-@click.option(
-    "--postgresql", metavar="URL", help="An empty database to use instead of a server of one's own."
-)
+@click.option("--postgresql", metavar="URL", help="Empty database to use instead of starting a server.")
 def main(
     count: int,
     front: int,

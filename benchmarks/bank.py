@@ -1,10 +1,10 @@
-"""What each part of the layer bank gives: accuracy of uniform configurations, no search, no gradient step.
+"""Ablations of the layer bank: accuracy of uniform configurations, without a search or a gradient step.
 
     python benchmarks/bank.py methods      # rounding, bank, sequential, and sequential without each refinement
-    python benchmarks/bank.py criteria     # which channels to keep, under the sequential refit
-    python benchmarks/bank.py time         # where a trial's time goes
+    python benchmarks/bank.py criteria     # pruning criteria, under the sequential refit
+    python benchmarks/bank.py time         # time of each part of a trial
 
-ResNet-20 on `../shared/data`, the whole validation and test splits. Prints markdown.
+ResNet-20 on `../shared/data`, the whole validation and test splits. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CONFIGURATIONS: dict[str, tuple[str, float, int | None]] = {
 
 
 def uniform(structure: Structure, groups: str, share: float, bits: int | None) -> Configuration:
-    """One share of the channels of some groups, one width everywhere."""
+    """Return a configuration that keeps one share of the channels of some groups, with the same bits everywhere."""
     channels = {}
     for group in structure.groups.values():
         layers = [name for name in group.producers if structure.parts[name].is_layer]
@@ -55,7 +55,7 @@ def uniform(structure: Structure, groups: str, share: float, bits: int | None) -
 
 @contextmanager
 def pulled(value: float) -> Iterator[None]:
-    """Another ridge towards the bank's weights."""
+    """Use another ridge towards the bank's weights."""
     before, sequential.PULL = sequential.PULL, value
     try:
         yield
@@ -65,7 +65,7 @@ def pulled(value: float) -> Iterator[None]:
 
 @contextmanager
 def without_sums(context: CompressionContext) -> Iterator[None]:
-    """Targets that do not hold what the other operand of a sum lacks."""
+    """Use targets that do not compensate for the error of a sum's other operand."""
     recording = context.sequential.recording
     fields = {k: v for k, v in vars(recording).items() if k not in ("sums", "others")}
     context.sequential.recording = Recording(**fields)
@@ -76,7 +76,7 @@ def without_sums(context: CompressionContext) -> Iterator[None]:
 
 
 class Bench:
-    """The target and what measures it."""
+    """The target with its evaluator."""
 
     def __init__(self) -> None:
         images, weights = DATA / "cifar10_jpeg.zip", DATA / "resnet20_cifar10_jpeg.safetensors"
@@ -86,16 +86,16 @@ class Bench:
         self.compressor: Compressor = self.evaluator.compressor
 
     def accuracies(self, module: nn.Module) -> str:
-        """Validation / test."""
+        """Return the accuracies as "validation / test"."""
         found = [self.evaluator.measure(module, split)[0].value for split in ("validation", "test")]
         return " / ".join(f"{value:.4f}"[1:] for value in found)
 
     def configuration(self, name: str, **fields: str) -> Configuration:
-        """One of `CONFIGURATIONS`."""
+        """Return one of `CONFIGURATIONS` with changed fields."""
         return uniform(self.structure, *CONFIGURATIONS[name]).change(**fields)
 
     def table(self, columns: dict[str, Callable[[str], nn.Module]]) -> None:
-        """Print one row a configuration."""
+        """Print a table with one row for each configuration."""
         click.echo("| configuration | " + " | ".join(columns) + " |")
         click.echo("|---" * (len(columns) + 1) + "|")
         for name in CONFIGURATIONS:
@@ -111,7 +111,7 @@ def main() -> None:
 
 @main.command()
 def methods() -> None:
-    """Every way to make the weights."""
+    """Compare the methods that compute weights."""
     bench = Bench()
     context = bench.compressor.context
 
@@ -151,7 +151,7 @@ def methods() -> None:
 
 @main.command()
 def criteria() -> None:
-    """Every criterion, channels only."""
+    """Compare the criteria, pruning channels only."""
     bench = Bench()
     names = [name for name, (_, share, bits) in CONFIGURATIONS.items() if share < 1 and bits is None]
     click.echo("| criterion | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
@@ -165,7 +165,7 @@ def criteria() -> None:
 
 @main.command("time")
 def where_time_goes() -> None:
-    """Set-up, and the parts of one trial."""
+    """Time the set-up and the parts of one trial."""
     bench = Bench()
     context = bench.compressor.context
     steps: dict[str, Callable[[], object]] = {

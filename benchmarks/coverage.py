@@ -1,12 +1,12 @@
-"""What leanfront can do with every classification model of torchvision: writes `docs/coverage.md`.
+"""Coverage of torchvision's classification models; writes `docs/coverage.md`.
 
-    python benchmarks/coverage.py run                 # all models that have no row yet, one process each
+    python benchmarks/coverage.py run                 # all models without a row, one process each
     python benchmarks/coverage.py run --again vit_b_16 swin_t
-    python benchmarks/coverage.py table               # docs/coverage.md of the rows there are
+    python benchmarks/coverage.py table               # write docs/coverage.md from the rows
 
-Random weights, ten classes, the smallest input the model takes without being another model. Every quantisable layer
-goes to 4 bits and every channel group loses half of its units, at once; rounding is plain, since weights that
-nothing was learned with have no accuracy to lose. Rows are in `benchmarks/results/coverage.json`.
+Models have random weights, ten classes and the smallest input that does not change their structure. Every quantisable
+layer is set to 4 bits and every channel group to half of its units, at once. Rounding is plain, because untrained
+weights have no accuracy to lose. Rows are in `benchmarks/results/coverage.json`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "coverage.json"
 TABLE = ROOT / "docs" / "coverage.md"
 SIDES = {"inception_v3": 96, "vit_h_14": 56, "maxvit_t": 224}
-"""Side of the square input where 64 pixels do not do: MaxViT's windows need 224, Inception's strides 75."""
+"""Side of the square input of models that cannot use 64 pixels: MaxViT's windows need 224, Inception's strides 75."""
 CLASSES = 10
 TOLERANCE = 1e-4
-"""Largest difference of the restored module's logits, as a share of the largest: its batch norms are folded."""
+"""Largest difference of the restored module's logits, relative to the largest logit: its batch norms are folded."""
 FAMILIES = (
     *(
         "alexnet",
@@ -49,17 +49,17 @@ FAMILIES = (
 
 
 def family(model: str) -> str:
-    """The family a model's name begins with."""
+    """Return the family that a model's name begins with."""
     return next(name for name in FAMILIES if model.startswith(name))
 
 
 def side(model: str) -> int:
-    """Side of the input in pixels."""
+    """Return the side of a model's input in pixels."""
     return SIDES.get(model, 64)
 
 
 def network(model: str) -> Any:
-    """The model with random weights, for inputs of its side."""
+    """Return the model with random weights, for inputs of its side."""
     import torch
     from torchvision import models
 
@@ -73,7 +73,7 @@ def network(model: str) -> Any:
 
 
 def measure(model: str) -> dict[str, Any]:
-    """A model's row."""
+    """Measure a model and return its row."""
     import torch
 
     import leanfront  # noqa: F401 - sets threads up
@@ -157,12 +157,12 @@ def measure(model: str) -> dict[str, Any]:
 
 
 def shortfalls(row: dict[str, Any]) -> list[str]:
-    """What keeps a model from working fully; nothing for most."""
+    """Return the reasons why a model does not work fully; empty for most models."""
     if "error" in row:
         return [row["error"]]
     found = []
     if not row["same_dense"]:
-        found.append("the dense model is changed")
+        found.append("the dense model changes")
     if row["output_shape"] != [8, CLASSES] or not row["finite"]:
         found.append("wrong output")
     if row["fvcore_macs"] != row["macs"]:
@@ -170,7 +170,7 @@ def shortfalls(row: dict[str, Any]) -> list[str]:
     if row["predicted_macs"] != row["compressed_macs"]:
         found.append(f"predicted {row['predicted_macs']} MACs where fvcore counts {row['compressed_macs']}")
     if row["predicted_bytes"] != row["written_bytes"]:
-        found.append("the file's length is not the predicted one")
+        found.append("the file's length differs from the prediction")
     if not row["logits_difference"] <= TOLERANCE:
         found.append(f"restored logits differ by {row['logits_difference']:.1e}")
     if not row["quantisable_macs"] > 0.5:
@@ -210,11 +210,11 @@ def one(model: str, gigabytes: float) -> None:
 
 @main.command("run")
 @click.argument("models", nargs=-1)
-@click.option("--again", is_flag=True, help="Also models that have a row.")
-@click.option("--minutes", default=15.0, show_default=True, help="Limit of one model.")
-@click.option("--gigabytes", default=10.0, show_default=True, help="Memory limit of one model.")
+@click.option("--again", is_flag=True, help="Also measure models that have a row.")
+@click.option("--minutes", default=15.0, show_default=True, help="Time limit for each model.")
+@click.option("--gigabytes", default=10.0, show_default=True, help="Memory limit for each model.")
 def run(models: tuple[str, ...], again: bool, minutes: float, gigabytes: float) -> None:
-    """Measure models, one process each, smallest first; all without names."""
+    """Measure the named models, or all of them, smallest first, in one process each."""
     from torchvision import models as zoo
 
     known = zoo.list_models(module=zoo)
@@ -271,7 +271,7 @@ def _kind(reason: str) -> str:
 
 
 def left_alone(row: dict[str, Any]) -> str:
-    """What keeps its channels or its bits, and why: how many of each kind."""
+    """Count the parts that keep their channels or bits, by reason."""
     found = Counter(_kind(each["reason"]) for each in row["exclusions"] if each["what"] != "refit")
     found.pop("the model's outputs", None)  # in every model
     return "; ".join(f"{count} x {kind}" for kind, count in found.most_common()) or "-"
@@ -302,40 +302,40 @@ def _line(row: dict[str, Any]) -> str:
 
 HEAD = """# Coverage of torchvision's classification models
 
-Made by `python benchmarks/coverage.py run` and `table`; the rows are in `benchmarks/results/coverage.json`.
+Generated by `python benchmarks/coverage.py run` and `table`; the rows are in `benchmarks/results/coverage.json`.
 
-Every model of `torchvision.models.list_models(module=torchvision.models)` at random weights and ten classes, in a
-process of its own. Every quantisable layer is set to 4 bits and every channel group cut to half of its units, all at
-once. A model *works* when
+Every model of `torchvision.models.list_models(module=torchvision.models)` is tested with random weights and ten
+classes, in a process of its own. Every quantisable layer is set to 4 bits and every channel group is cut to half of
+its units, all at once. A model *works* if
 
-- the target's copy gives the outputs of the model, and fvcore counts the same multiply-adds of both;
-- the compressed module runs, its output has the dense model's shape and is finite;
-- the multiply-adds known before it was built are fvcore's on the built module, to the last one;
-- the artifact is as long as the layout said, to the last byte;
+- the target's copy gives the same outputs as the model, and fvcore counts the same multiply-adds for both;
+- the compressed module runs, and its output is finite and has the dense model's shape;
+- the multiply-adds predicted before the module is built equal fvcore's count of the built module exactly;
+- the length of the artifact equals the predicted length exactly;
 - the module restored from the artifact gives the same logits, up to 1e-4 of the largest (batch norms are folded to
-  scale and shift; without them the logits are equal bit for bit);
-- there are channel groups, and most of the multiply-adds are in layers whose bits can be chosen.
+  scale and shift; without batch norms the logits are equal bit for bit);
+- it has channel groups, and most of its multiply-adds are in layers whose bits can be chosen.
 
 """
 
 NOTES = """
-Shares are of the dense model's bytes and multiply-adds, in percent. *Left alone* counts what the report of `leanfront
-inspect` names, beside the class scores themselves, which every model keeps. Multiply-adds that no layer has are batch
-norm's, pooling's and attention's products of activations.
+Shares are percentages of the dense model's bytes and multiply-adds. *Left alone* counts the items in the report of
+`leanfront inspect`, except for the class scores, which every model keeps. Multiply-adds outside of layers are those
+of batch norm, pooling and attention's products of activations.
 
-Inputs are 64 x 64 where the model takes them: 96 for Inception, whose strides need 75, 224 for MaxViT, whose windows
-need it, and 56 for ViT-H/14 with its patches of 14. Vision transformers are built for the size; shares of
-multiply-adds depend on it.
+Inputs are 64 x 64 if the model accepts them. Exceptions: 96 for Inception, whose strides need at least 75; 224 for
+MaxViT, whose windows need it; 56 for ViT-H/14 with its patches of 14. Vision transformers are built for this size,
+and shares of multiply-adds depend on it.
 
-- **ViT, Swin, MaxViT**: attention's heads are channel groups, and so are the hidden units of the MLPs. The width of
-  the residual stream stays: the code reshapes to it.
-- **ShuffleNet**: the channels inside a block's branch are cut. Those that are shuffled stay.
+- **ViT, Swin, MaxViT**: attention heads and the hidden units of the MLPs are channel groups. The width of the
+  residual stream stays, since the code reshapes to it.
+- **ShuffleNet**: the channels inside a block's branch are cut. Shuffled channels stay.
 """
 
 
 @main.command("table")
 def table() -> None:
-    """Write docs/coverage.md."""
+    """Write docs/coverage.md from the rows."""
     from torchvision import models as zoo
 
     rows = _rows()

@@ -1,10 +1,10 @@
-"""Hypervolume of stored searches after so many trials: samplers compared on a real target.
+"""Compare samplers on a real target: hypervolume of stored searches by number of trials.
 
     for s in auto tpe nsga2; do leanfront search TARGET --sampler $s --name $s --trials 60; done
     python benchmarks/curves.py auto tpe nsga2
 
 Hypervolumes are of (accuracy, log2 memory ratio, log2 MAC ratio) on the validation split against (dense accuracy -
-drop, 0, 0): the smaller the drop, the nearer to the dense model lies what counts.
+drop, 0, 0). With a small drop, only candidates near the dense accuracy count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COSTS = ("memory_bytes", "macs")
 
 
 def curve(store: FrontierStore, name: str, checkpoints: tuple[int, ...], drop: float) -> list[float]:
-    """Hypervolume of the candidates of a search's first trials, one number a checkpoint."""
+    """Return the hypervolume of a search's candidates at each checkpoint, a number of trials."""
     record = store.search(name)
     dense = {m.name: m.value for m in record.dense if m.split in ("", "validation")}
     numbers, points = [], []
@@ -40,10 +40,10 @@ def curve(store: FrontierStore, name: str, checkpoints: tuple[int, ...], drop: f
 
 @click.command(help=__doc__.partition("\n")[0])
 @click.argument("names", nargs=-1, required=True)
-@click.option("--trials", default="5,10,20,40,60", show_default=True, help="Checkpoints.")
-@click.option("--database", help="URL [default: as leanfront's].")
+@click.option("--trials", default="5,10,20,40,60", show_default=True, help="Checkpoints, comma-separated.")
+@click.option("--database", help="URL of the database [default: leanfront's].")
 def main(names: tuple[str, ...], trials: str, database: str | None) -> None:
-    """Print a Markdown table, a row a search and drop."""
+    """Print a Markdown table with one row for each search and drop."""
     checkpoints = tuple(int(part) for part in trials.split(","))
     with open_store(database) as store:
         click.echo("| search | drop | " + " | ".join(f"{count} trials" for count in checkpoints) + " |")

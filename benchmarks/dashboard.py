@@ -1,11 +1,11 @@
-"""What the dashboard costs: one server process and a real Chromium on one machine.
+"""Speed of the dashboard, with one server process and a real Chromium on one machine.
 
     python benchmarks/dashboard.py
 
-A made-up search of ten thousand candidates is opened by browsers that know nothing yet, and by ones that were
-there before; then its budget slider is moved, and the time counts from the input event until the answer of the API
-stands on the page. Everything but the candidates is real. WebGL is drawn by the processor where there is no GPU.
-Needs Playwright (`pip install -e '.[dev]'`) and Chromium (`LEANFRONT_BROWSER`, or on the path). Prints markdown.
+Opens a search of ten thousand synthetic candidates with an empty and with a filled browser cache, then moves a budget
+slider and measures the time from the input event until the API's answer is on the page. Everything but the candidates
+is real. Without a GPU, WebGL is rendered on the processor. Needs Playwright (`pip install -e '.[dev]'`) and Chromium
+(`LEANFRONT_BROWSER`, or on the path). Prints Markdown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from leanfront.core.storage import FrontierStore
 
 PAGE = "/searches/it"
 MARKS = {
-    "first-contentful-paint": "first paint of anything",
+    "first-contentful-paint": "first contentful paint",
     "leanfront-drawn": "all candidates are drawn",
 }
 ANSWER = "leanfront-answer"
@@ -46,7 +46,7 @@ ZOOM = """async (place) => {
 
 
 def beside(path: str) -> Any:
-    """A file that lies so from this folder, as a module."""
+    """Load a module by its path relative to this folder."""
     place = Path(__file__).parent / path
     specification = importlib.util.spec_from_file_location(f"{place.stem}_beside", place)
     assert specification is not None
@@ -57,7 +57,7 @@ def beside(path: str) -> Any:
 
 
 def profile(browser: Browser, port: int) -> BrowserContext:
-    """A browser that knows nothing yet."""
+    """Return a browser context with an empty cache."""
     context = browser.new_context(
         base_url=f"http://127.0.0.1:{port}", viewport={"width": 1280, "height": 900}
     )
@@ -66,7 +66,7 @@ def profile(browser: Browser, port: int) -> BrowserContext:
 
 
 def load(context: BrowserContext, path: str) -> tuple[Page, dict[str, float]]:
-    """Open the page and wait until all of it stands: milliseconds since it was asked for."""
+    """Open a page and wait until it is complete; return the milliseconds of each mark since navigation started."""
     page = context.new_page()
     page.goto(path)
     limit = time.monotonic() + 60
@@ -77,12 +77,12 @@ def load(context: BrowserContext, path: str) -> tuple[Page, dict[str, float]]:
 
 
 def answers(page: Page, moves: int) -> list[float]:
-    """Milliseconds from an input event of the first budget slider to the answer."""
+    """Move the first budget slider; return the milliseconds from each input event to the answer."""
     slider = page.locator("input[type=range]").first
     low, high = (float(slider.get_attribute(name) or 0) for name in ("min", "max"))
     for number in range(moves):
         before = len(page.evaluate(ANSWERS))
-        # Every move is another budget, so that no answer was given before.
+        # Every move sets a new budget, so that no answer can be repeated.
         share = 0.35 + 0.6 * ((number * 0.618) % 1)
         slider.evaluate(MOVE, str(low + share * (high - low)))
         while len(page.evaluate(ANSWERS)) == before:
@@ -91,7 +91,7 @@ def answers(page: Page, moves: int) -> list[float]:
 
 
 def row(what: str, goal: str, values: Sequence[float]) -> str:
-    """A line of the table: smallest, median and largest."""
+    """Format a row of the table: smallest, median and largest value."""
     ordered = sorted(values)
     middle = ordered[len(ordered) // 2]
     return f"| {what} | {goal} | {ordered[0]:,.0f} | **{middle:,.0f}** | {ordered[-1]:,.0f} |"
@@ -100,10 +100,10 @@ def row(what: str, goal: str, values: Sequence[float]) -> str:
 @click.command()
 @click.option("--candidates", "count", default=10_000, show_default=True)
 @click.option("--front", default=300, show_default=True)
-@click.option("--repeats", default=5, show_default=True, help="Browsers.")
-@click.option("--moves", default=40, show_default=True, help="Of the slider, in each.")
+@click.option("--repeats", default=5, show_default=True, help="Number of browsers.")
+@click.option("--moves", default=40, show_default=True, help="Slider moves in each browser.")
 def main(count: int, front: int, repeats: int, moves: int) -> None:
-    """Run it."""
+    """Benchmark the dashboard."""
     store_benchmark, api, chromium = beside("store.py"), beside("api.py"), beside("../tests/chromium.py")
     cold: dict[str, list[float]] = {name: [] for name in MARKS}
     warm: dict[str, list[float]] = {name: [] for name in MARKS}

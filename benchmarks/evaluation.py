@@ -1,10 +1,10 @@
-"""What one evaluation costs, and why batches are small and idle threads sleep: ratios measured in one run.
+"""Time of one evaluation by batch size, memory format and OpenMP waiting policy: ratios within one run.
 
     python benchmarks/evaluation.py
 
 A CIFAR ResNet-20 with random weights classifies random images (accuracy does not matter here). The second
-table runs each setting in a process of its own, beside none, one, and as many busy processes as there are
-cores, since OpenMP reads its waiting policy when it is loaded.
+table runs each setting in its own process, because OpenMP reads its waiting policy when it is loaded, and beside no,
+one, and as many busy processes as there are cores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _model() -> Any:
 
 
 def _seconds(batch: int, *, channels_last: bool = True, repeats: int = 3) -> float:
-    """Best of `repeats` passes over the images."""
+    """Return the seconds of the fastest of `repeats` passes over the images."""
     import torch
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -52,7 +52,7 @@ def _spin(stop: Any) -> None:
 
 
 def _contended(policy: str | None) -> float:
-    """Seconds of a pass in a process of its own, with that OpenMP waiting policy (None: OpenMP's own)."""
+    """Return the seconds of a pass in its own process with an OpenMP waiting policy (None: OpenMP's default)."""
     code = "import benchmarks.evaluation as b; print(b._seconds(128, repeats=2))"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     environment["PYTHONPATH"] = os.getcwd()
@@ -65,7 +65,7 @@ def _contended(policy: str | None) -> float:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Measure and print both tables."""
     import torch
 
     cores = os.cpu_count() or 1

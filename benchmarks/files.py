@@ -1,9 +1,9 @@
-"""What a target's files weigh, as promised and as written, and how far an ONNX file answers as the module does.
+"""Sizes of a target's files, predicted and written, and the agreement of ONNX files with the module.
 
     python benchmarks/files.py 'cifar10-resnet20?data=DIR&weights=FILE'
 
-Compressed with the default method. Agreement is the share of the validation split on which both answer with the same
-class. Prints markdown.
+Compression uses the default method. Agreement is the share of the validation split on which both predict the same
+class. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import torch
 from leanfront.core.compressors import Compressor, Configuration, Structure
 from leanfront.core.compressors.artifact.layout import layout
 from leanfront.core.compressors.exchange.formats import FORMATS
-from leanfront.core.compressors.exchange.onnx_file import onnx_session
+from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
 from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
 from leanfront.core.targets import resolve
 from leanfront.core.targets.architectures import architecture_name
 
 
 def configurations(structure: Structure) -> dict[str, Configuration]:
-    """What is compared, by its name in the table."""
+    """Return the compared configurations by their names in the table."""
     layers = structure.layers
     eight = {"weight_bits": dict.fromkeys(layers, 8), "activation_bits": dict.fromkeys(layers, 8)}
     three_quarters = {name: max(1, 3 * group.units // 4) for name, group in structure.groups.items()}
@@ -37,7 +37,7 @@ def configurations(structure: Structure) -> dict[str, Configuration]:
 @click.command()
 @click.argument("reference", metavar="TARGET")
 def main(reference: str) -> None:
-    """Files of TARGET and what ONNX Runtime makes of them."""
+    """Measure the files of TARGET and their accuracy in ONNX Runtime."""
     target = resolve(reference)
     compressor = Compressor(target)
     structure = compressor.structure

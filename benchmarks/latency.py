@@ -1,12 +1,12 @@
-"""How fast compressed models run, in torch and in ONNX Runtime, measured and as the latency table predicts it.
+"""Latency of compressed models in torch and ONNX Runtime, measured and predicted by the latency table.
 
     python benchmarks/latency.py [MODEL...] [--threads 1] [--batch 1]
 
 MODEL is ``resnet20``, ``resnet18`` or ``mobilenet_v2`` with random weights, which take as long as trained ones, or a
-target such as ``cifar10-resnet20?data=DIR&weights=FILE``. All configurations of a model and backend are timed in
-turn in one run, so their ratios hold on a machine that others use too; the milliseconds are of a run that nobody
-disturbs (`Timing.undisturbed`), and p50 and p95 of the wall-clock as it was. The table is fitted to other
-configurations, drawn at random.
+target such as ``cifar10-resnet20?data=DIR&weights=FILE``. All configurations of a model and backend are timed in turn
+in one run, so that their ratios hold even on a busy machine. Milliseconds are those of an undisturbed run
+(`Timing.undisturbed`); p50 and p95 are of the wall-clock times. The table is fitted to other configurations, drawn at
+random.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from leanfront.core.targets import resolve
 from leanfront.core.targets.cifar_resnet import CifarResNet
 
 SECONDS = 2.0
-"""For each configuration."""
+"""Measuring time for each configuration."""
 WEIGHTS = {FLOAT_BITS: (4, 8, FLOAT_BITS), 8: (8,)}
-"""Bits of inputs -> bits of weights, of the configurations that tables are fitted to."""
+"""Activation bits -> weight bits of the configurations that the tables are fitted to."""
 
 
 def _image(side: int) -> Tensor:
@@ -65,7 +65,7 @@ def _profile(name: str) -> Profile:
 
 
 def configurations(structure: Structure) -> dict[str, Configuration]:
-    """What is compared, by name."""
+    """Return the compared configurations by name."""
     layers = structure.layers
     half = {group.name: max(1, group.units // 2) for group in structure.groups.values()}
     eight = dict.fromkeys(layers, 8)
@@ -80,13 +80,13 @@ def configurations(structure: Structure) -> dict[str, Configuration]:
 
 
 def rows(name: str, threads: int, batch: int) -> list[str]:
-    """The table's lines for one model."""
+    """Return the table's rows for one model."""
     profile = _profile(name)
     compared = configurations(profile.structure)
     lines, first = [], None
     for backend in sorted(BACKENDS, reverse=True):
-        options = LatencyOptions(backend, threads, batch)
-        # As searches have them: with inputs in floating point, and with inputs of 8 bits.
+        options = LatencyOptions(backend=backend, threads=threads, batch=batch)
+        # As in searches: one table for float inputs, one for 8-bit inputs.
         costs = {
             bits: _table(name, profile, LatencyPlan(options, WEIGHTS[bits], (bits,))) for bits in WEIGHTS
         }
@@ -98,7 +98,7 @@ def rows(name: str, threads: int, batch: int) -> list[str]:
         first = first or measured[0]
         for (what, configuration), timing, own in zip(compared.items(), timings, measured, strict=True):
             cost = costs[8 if configuration.activation_bits else FLOAT_BITS]
-            # The machine may run at another speed than when the table was measured: what is compared is ratios.
+            # The machine's speed may have changed since the table was measured, so compare ratios.
             predicted = cost(configuration) / cost.table.dense_ms * measured[0]
             lines.append(
                 f"| {name.partition('?')[0]} | {backend} | {what} | {own:.2f} | {1e3 * timing.p50:.2f} | "
@@ -123,7 +123,7 @@ def _table(name: str, profile: Profile, plan: LatencyPlan) -> LatencyCost:
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure and print both tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -141,7 +141,7 @@ def main() -> None:
         "off by |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     print("\n".join(lines))
-    where = place(LatencyOptions("torch", arguments.threads, arguments.batch))
+    where = place(LatencyOptions(backend="torch", threads=arguments.threads, batch=arguments.batch))
     print(f"\n{where}; onnxruntime {place(LatencyOptions())['release']}; load {os.getloadavg()}")
 
 

@@ -1,10 +1,10 @@
-"""How pool processes are started: forked from a server that has loaded torch, or spawned. Measured in one run.
+"""Two ways to start pool processes: forked from a server that has loaded torch, or spawned. Measured in one run.
 
     python benchmarks/processes.py
 
-Each row is a fresh process that opens a pool on the digits and waits until every process of it has evaluated the
-dense model; then one of them is killed, and all evaluate again. Memory is the proportional set size: what processes
-share counts once.
+For each row, a fresh process opens a pool on the digits and waits until every pool process has evaluated the dense
+model. Then one process is killed, and all evaluate again. Memory is the proportional set size, which counts shared
+pages once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPEATS = 3
 
 
 def measured(method: str, workers: int) -> dict[str, float]:
-    """Seconds until a pool works, and until it does after a death; MB that its processes take."""
+    """Return the seconds until a pool works, the seconds after a process died, and the pool's memory in MB."""
     from leanfront.core.compressors import Configuration, derive
     from leanfront.core.search import processes
     from leanfront.core.search.evaluator_spec import EvaluatorLostError, spec_of

@@ -1,9 +1,9 @@
-"""What recovery by fine-tuning gives back: ResNet-20 at three configurations, epoch by epoch.
+"""Accuracy recovered by fine-tuning: ResNet-20 at three configurations, epoch by epoch.
 
     python benchmarks/recovery.py table
-    python benchmarks/recovery.py settings        # other optimisers, rates and batches at the first
+    python benchmarks/recovery.py settings        # other optimisers, rates and batches for the first configuration
 
-Accuracy on the 5,000 validation images and, of what came back, on the test images. Prints markdown.
+Accuracy is on the 5,000 validation images; the recovered module is also measured on the test images. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from leanfront.core.targets import Target, resolve
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 KEPT = {"layer1": (8, 6, 6), "layer2": (20, 12, 12), "layer3": (56, 48, 24)}
 HALF = {f"{stage}.{block}.conv1": kept for stage, row in KEPT.items() for block, kept in enumerate(row)}
-"""Of the nine groups inside residual blocks, the split of half the multiply-adds with the least predicted loss that
-leaves each group at least three eighths of its channels."""
+"""Kept channels of the nine groups inside residual blocks: the configuration of half the multiply-adds with the least
+predicted loss in which each group keeps at least three eighths of its channels."""
 CONFIGURATIONS: dict[str, tuple[float | dict[str, int], int]] = {
     "half the multiply-adds, 4 bits": (HALF, 4),
     "inner channels x 0.75, 4 bits": (0.75, 4),
@@ -45,7 +45,13 @@ SETTINGS: tuple[dict[str, object], ...] = (
 
 
 def configuration(structure: Structure, kept: float | dict[str, int], bits: int) -> Configuration:
-    """Channels inside residual blocks, one share of them or each group's own number, and one width everywhere."""
+    """Return a configuration that prunes channels inside residual blocks, with the same bits everywhere.
+
+    Args:
+        structure: structure of the model.
+        kept: share of the channels to keep, or the number of channels of each group.
+        bits: bits of every weight.
+    """
     inner = [
         group
         for group in structure.groups.values()
@@ -61,7 +67,7 @@ def configuration(structure: Structure, kept: float | dict[str, int], bits: int)
 
 
 class Bench:
-    """The target and what measures it."""
+    """The target with its evaluator."""
 
     def __init__(self) -> None:
         images, weights = DATA / "cifar10_jpeg.zip", DATA / "resnet20_cifar10_jpeg.safetensors"
@@ -71,7 +77,7 @@ class Bench:
         self.macs = MacModel(Profile(self.target.model, self.target.example_input, self.structure))
 
     def run(self, name: str, settings: Recovery) -> tuple[Recovered, str, float]:
-        """Recover one of `CONFIGURATIONS`: what came of it, its test accuracy, and the processor's seconds."""
+        """Recover one of `CONFIGURATIONS`; return the result, its test accuracy and the processor seconds."""
         compressor = self.evaluator.compressor
         compressed = compressor.materialise(configuration(self.structure, *CONFIGURATIONS[name]))
         processor = time.process_time()
@@ -82,13 +88,13 @@ class Bench:
 
 
 def short(value: float) -> str:
-    """``.8818``."""
+    """Format an accuracy, such as ``.8818``."""
     return f"{value:.4f}"[1:]
 
 
 @click.group()
 def main() -> None:
-    """Recovery on ResNet-20."""
+    """Benchmark recovery on ResNet-20."""
     click.echo(f"leanfront {leanfront.__version__}, torch {torch.__version__}", err=True)
 
 
@@ -96,7 +102,7 @@ def main() -> None:
 @click.option("--epochs", default=3)
 @click.option("--only", type=click.Choice(list(CONFIGURATIONS)), multiple=True)
 def table(epochs: int, only: tuple[str, ...]) -> None:
-    """Every configuration with the default settings."""
+    """Recover every configuration with the default settings."""
     bench = Bench()
     dense = bench.macs(Configuration())
     after = " | ".join(f"epoch {epoch}" for epoch in range(1, epochs + 1))
@@ -114,7 +120,7 @@ def table(epochs: int, only: tuple[str, ...]) -> None:
 @main.command("settings")
 @click.option("--epochs", default=3)
 def other_settings(epochs: int) -> None:
-    """The first configuration with other settings."""
+    """Recover the first configuration with other settings."""
     bench = Bench()
     after = " | ".join(f"epoch {epoch}" for epoch in range(1, epochs + 1))
     click.echo(f"| settings | {after} | processor s |")

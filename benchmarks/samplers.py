@@ -1,12 +1,12 @@
-"""Samplers compared where a trial costs nothing: ResNet-20's space and costs, with a made-up accuracy.
+"""Compare samplers without evaluations: ResNet-20's space and costs, with a synthetic accuracy.
 
     python benchmarks/samplers.py --seeds 5 --trials 200
 
 The costs are those of the real model. The accuracy is dense - 0.78 (1 - exp(-(c L)^0.8)), where L sums the true
-losses of all choices, with interactions between neighbouring layers, and is measured on 5,000 made-up images.
-Samplers are told predicted losses, each layer's wrong by a factor of its own (log-normal, sigma 0.7), and all by
-a common one. Every run draws another model. Hypervolumes are of (accuracy, log2 memory ratio, log2 MAC ratio)
-against (dense accuracy - 0.42, 0, 0); those of costs alone differ from it by what accuracies below it count.
+losses of all choices, with interactions between neighbouring layers, and is measured on 5,000 synthetic images.
+Samplers get predicted losses: each layer's prediction is wrong by its own factor (log-normal, sigma 0.7), and all are
+wrong by a common factor. Every run draws another model. Hypervolumes are of (accuracy, log2 memory ratio, log2 MAC
+ratio) against (dense accuracy - 0.42, 0, 0).
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ RIVALS = {
     "NSGA-II, uniform seeds": ("nsga2", "uniform", False),
     "TPE, uniform seeds": ("tpe", "uniform", False),
 }
-"""Name -> sampler, seeds, and whether it is told the predicted losses."""
+"""Name -> sampler, seeds, and whether the sampler gets the predicted losses."""
 
 
 @dataclass(frozen=True)
 class World:
-    """A made-up model: what is true of it, and what is predicted.
+    """A synthetic model with its true and predicted losses.
 
     Args:
-        context: with the predicted sensitivities.
-        true: (parameters, values) nats.
+        context: sampler context with the predicted sensitivities.
+        true: (parameters, values) true losses in nats.
         pairs: (parameters, parameters) strengths of interactions.
-        seed: of the images.
+        seed: seed of the images.
     """
 
     context: SamplerContext
@@ -70,7 +70,7 @@ class World:
     seed: int
 
     def values(self, choices: dict[str, int]) -> tuple[float, float, float]:
-        """Accuracy, bytes and MACs of a trial; the same for the same choices."""
+        """Return the accuracy, bytes and MACs of a trial; deterministic in its choices."""
         space, costs = self.context.space, self.context.costs
         assert costs is not None
         point = np.asarray([choices[name] for name in space.parameters])
@@ -84,16 +84,16 @@ class World:
 
 
 def make_world(structure: Structure, space: Space, costs: Costs, seed: int) -> World:
-    """Draw a model: losses that grow fourfold with every bit less, and steeply with the channels that go.
+    """Draw a model whose losses grow fourfold with every bit removed, and steeply with the channels removed.
 
-    The magnitudes are such that uniform widths and shares lose what they lose on the real model.
+    The magnitudes are chosen so that uniform bits and shares lose as much as on the real model.
     """
     random = np.random.default_rng(seed)
     channels, weights = {}, {}
     for name, group in structure.groups.items():
         gone = 1 - np.arange(1, group.units + 1) / group.units
         height, power = random.lognormal(np.log(0.014), 0.8), random.uniform(1.5, 2.5)
-        # The more channels go, the dearer the next.
+        # Each further channel costs more than the one before.
         channels[name] = tuple(float(x) for x in height * gone**power / (1.05 - gone))
     for layer in structure.layers:
         height = random.lognormal(np.log(0.033), 0.9)
@@ -120,7 +120,7 @@ def make_world(structure: Structure, space: Space, costs: Costs, seed: int) -> W
         dense={"accuracy": DENSE, "memory": dense["memory_bytes"], "macs": dense["macs"]},
     )
     wrong = random.lognormal(0.0, SIGMA, (count, 1))
-    # Within a parameter the prediction is off as well, growing or shrinking with the step.
+    # Within a parameter the prediction is wrong too, more or less so with each step.
     bent = np.exp(random.normal(0.0, 0.08, (count, 1)) * np.arange(true.shape[1]))
     true = np.where(np.isfinite(true), true, 0.0) * wrong * bent
     pairs = np.zeros((count, count))
@@ -132,7 +132,7 @@ def make_world(structure: Structure, space: Space, costs: Costs, seed: int) -> W
 
 
 def run(world: World, sampler: str, seeding: str, informed: bool, trials: int) -> tuple[list[float], float]:
-    """Hypervolume after every trial, and the milliseconds of an ask."""
+    """Run one sampler; return the hypervolume after every trial and the mean milliseconds of an ask."""
     context = world.context if informed else replace(world.context, sensitivities=None)
     first = {
         "predicted": lambda: seeds(context),
@@ -156,11 +156,11 @@ def run(world: World, sampler: str, seeding: str, informed: bool, trials: int) -
 
 
 @click.command()
-@click.option("--seeds", "count", default=5, show_default=True, help="Made-up models.")
+@click.option("--seeds", "count", default=5, show_default=True, help="Number of synthetic models.")
 @click.option("--trials", default=200, show_default=True)
-@click.option("--only", default="", help="Rivals whose name contains this.")
+@click.option("--only", default="", help="Run only samplers whose name contains this.")
 def main(count: int, trials: int, only: str) -> None:
-    """Print the table of mean hypervolumes after so many trials."""
+    """Print a table of mean hypervolumes by number of trials."""
     torch.set_num_threads(1)
     target = resolve_target(
         f"cifar10-resnet20?data={ROOT}/cifar10_jpeg.zip&weights={ROOT}/resnet20_cifar10_jpeg.safetensors"

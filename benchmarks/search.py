@@ -1,18 +1,18 @@
-"""How much sooner leanfront finds a frontier than plain Optuna does: TPE and NSGA-II written as a user would.
+"""Time to a frontier: leanfront against plain Optuna, with TPE and NSGA-II used as a user would.
 
     python benchmarks/search.py run tpe 0          # 200 trials
     python benchmarks/search.py run nsga2 0
     python benchmarks/search.py run leanfront 0 --minutes 10
     python benchmarks/search.py report
 
-ResNet-20 on `../shared/data`, two threads, one process. Every method has the same grids, bits and cost models;
-rivals cut only channels inside blocks, which helps them: with all groups TPE ends at 0. The clock starts when the
-model and the decoded images are in memory: deriving the structure, calibration and everything a method prepares
-counts. Accuracies are of the whole validation split, and the frontier of every method is judged once more, off the
-clock, by the same evaluation. Hypervolumes are of (accuracy, log2 memory ratio, log2 MAC ratio) against
+ResNet-20 on `../shared/data`, two threads, one process. All methods have the same grids, bits and cost models. The
+rivals prune only channels inside blocks, which helps them: with all groups TPE ends at 0. The clock starts when the
+model and the decoded images are in memory, so deriving the structure, calibration and all other preparation count.
+Accuracies are of the whole validation split. The frontier of every method is evaluated again in the same way after
+the clock has stopped. Hypervolumes are of (accuracy, log2 memory ratio, log2 MAC ratio) against
 (dense accuracy - 0.42, 0, 0).
 
-Each run is one file in `benchmarks/results`, with the machine it was made on; a finished one is not run again.
+Each run is one file in `benchmarks/results` that names its machine. A finished run is not repeated.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from torch import nn
 
 from leanfront import Target, resolve
+from leanfront.core import search as searching
 from leanfront.core.compressors import Configuration, Saliency, quantise_weight
 from leanfront.core.compressors.pruning.scores import channel_scores, kept_units
 from leanfront.core.compressors.statistics.batch_norm import reestimate
@@ -56,7 +57,7 @@ from leanfront.core.storage import FrontierStore
 
 HERE = Path(__file__).resolve().parent
 DROP = 0.42
-"""Accuracy that may be lost before a point counts nothing."""
+"""Loss of accuracy at which a point no longer counts."""
 THREADS = 2
 BATCH = 128
 CALIBRATION_SAMPLES, CALIBRATION_BATCH = 512, 256
@@ -74,12 +75,12 @@ class Point:
     """A configuration measured on the whole validation split.
 
     Args:
-        seconds: since the clock was started, when its measurement was known.
-        accuracy: as the method measured it.
-        memory_bytes, macs: of our cost models.
+        seconds: time from the start of the clock until the point was measured.
+        accuracy: accuracy measured by the method.
+        memory_bytes, macs: costs by our cost models.
         on_frontier: whether no other point of the run dominates it.
-        judged: accuracy by the final evaluation; only on the frontier.
-        processor: processor time by then, all threads together: comparable where the machine was not quiet.
+        judged: accuracy in the final evaluation; only for points on the frontier.
+        processor: processor time of all threads until then; comparable even if the machine was busy.
     """
 
     seconds: float
@@ -93,18 +94,18 @@ class Point:
 
 @dataclass
 class Run:
-    """One run of a method, as its file holds it.
+    """One run of a method, as stored in its file.
 
     Args:
-        method, seed: which.
-        goal, trials: asked for, and made; leanfront's raced-out and failed ones are no points.
+        method, seed: name of the method, and its seed.
+        goal, trials: trials requested and made; leanfront's stopped and failed trials are not points.
         dense: accuracy, memory_bytes and macs of the dense model.
-        points: in the order they were made.
-        setup_seconds: from the start of the clock to the first trial.
-        seconds, cpu_seconds: of the whole run without the judging; processor time of all threads together.
+        points: measured points in the order they were made.
+        setup_seconds: time from the start of the clock to the first trial.
+        seconds, cpu_seconds: wall-clock and processor time (all threads) of the run without the final evaluation.
         load_before, load_after: load averages over the last minute.
-        largest_difference: between the judged and the measured accuracies of the frontier.
-        machine, date: what it ran on, and when (ISO 8601, UTC).
+        largest_difference: largest difference between final and measured accuracies on the frontier.
+        machine, date: the machine, and the date (ISO 8601, UTC).
     """
 
     method: str
@@ -125,19 +126,19 @@ class Run:
 
     @classmethod
     def read(cls, path: Path) -> Run:
-        """A run from its file."""
+        """Read a run from its file."""
         data = json.loads(path.read_text())
         return cls(**{**data, "points": [Point(**point) for point in data["points"]]})
 
     def write(self, path: Path) -> None:
-        """Write the file whole or not at all."""
+        """Write the file atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{os.getpid()}")
         part.write_text(json.dumps(asdict(self), indent=1) + "\n")
         os.replace(part, path)
 
     def curve(self, clock: str = "seconds") -> list[tuple[float, float]]:
-        """(time by a clock of `Point`, hypervolume) at every point that enlarged it."""
+        """Return (time, hypervolume) at every point that enlarged it; `clock` is a time of `Point`."""
         steps: list[tuple[float, float]] = []
         front: list[tuple[float, float, float]] = []
         volume = 0.0
@@ -156,16 +157,16 @@ class Run:
         return steps
 
     def volume_at(self, seconds: float) -> float:
-        """Hypervolume after so many seconds."""
+        """Return the hypervolume after the given seconds."""
         return max((volume for when, volume in self.curve() if when <= seconds), default=0.0)
 
     def time_to(self, volume: float, clock: str = "seconds") -> float:
-        """Seconds to a hypervolume; infinity when it was never reached."""
+        """Return the seconds until a hypervolume was reached; infinity if it never was."""
         return next((when for when, reached in self.curve(clock) if reached >= volume), math.inf)
 
 
 class Plain:
-    """A user's own compression of the target: L1 channels, rounding with MSE scales, batch-norm statistics.
+    """Compression as a user would write it: L1 channels, rounding with MSE scales, batch-norm statistics.
 
     Args:
         target: the dense model with its splits.
@@ -175,7 +176,7 @@ class Plain:
         self.target = target
         self.structure = derive(target.model, target.example_input)
         space = derive_space(self.structure, SpaceOptions(criterion="l1"))
-        # With residual groups to cut as well, 200 trials find nothing above the reference.
+        # If residual groups are pruned too, 200 trials find nothing above the reference.
         own = {n: p for n, p in space.parameters.items() if p.kind != "channels" or self._inner(p.subject)}
         self.space = replace(space, parameters=own)
         self.costs = Costs(Profile(target.model, target.example_input, self.structure))
@@ -188,7 +189,7 @@ class Plain:
         self._validation = [channels_last(inputs) for inputs, _ in target.validation.batches(BATCH)]
 
     def module(self, configuration: Configuration) -> nn.Module:
-        """The compressed model, in eval mode."""
+        """Return the compressed model, in eval mode."""
         module = copy.deepcopy(self.target.model).to(memory_format=torch.channels_last).eval()
         groups = [self.structure.groups[name] for name in configuration.channels]
         gone = {}
@@ -207,45 +208,45 @@ class Plain:
         return module
 
     def _inner(self, group: str) -> bool:
-        """Whether one layer alone makes a group's channels, as inside a residual block."""
+        """Whether a single layer produces a group's channels, as inside a residual block."""
         parts = self.structure.parts
         return sum(parts[name].is_layer for name in self.structure.groups[group].producers) == 1
 
     def accuracy(self, module: nn.Module) -> float:
-        """Share of the whole validation split that is classified correctly."""
+        """Return the accuracy on the whole validation split."""
         with torch.inference_mode():
             predicted = torch.cat([module(inputs).argmax(1) for inputs in self._validation])
         return float((predicted == self.target.validation.labels).double().mean())
 
 
 class Clock:
-    """Wall-clock and processor time since it was made."""
+    """Wall-clock and processor time since its construction."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     @property
     def seconds(self) -> float:
-        """Wall-clock."""
+        """Wall-clock time in seconds."""
         return time.perf_counter() - self._wall
 
     @property
     def processor(self) -> float:
-        """Processor time of all threads."""
+        """Processor time of all threads in seconds."""
         return time.process_time() - self._cpu
 
     def stop(self, run: Run) -> None:
-        """Note both times and the load in the run."""
+        """Store both times and the load in the run."""
         run.seconds, run.cpu_seconds = self.seconds, self.processor
         run.load_after = os.getloadavg()[0]
 
 
 Judged = list[tuple[Point, Callable[[], nn.Module]]]
-"""Points with what builds their modules again."""
+"""Points with functions that rebuild their modules."""
 
 
 def run_rival(run: Run, target: Target, minutes: float | None, partial: Path) -> Judged:
-    """Plain Optuna: one sampler, one objective function, the whole validation split for every trial."""
+    """Run plain Optuna: one sampler, one objective function, the whole validation split for every trial."""
     clock = Clock()
     plain = Plain(target)
     sampler = RIVALS[run.method](run.seed)
@@ -282,7 +283,7 @@ def run_rival(run: Run, target: Target, minutes: float | None, partial: Path) ->
 
 
 def run_leanfront(run: Run, target: Target, minutes: float | None, folder: Path) -> Judged:
-    """leanfront as it comes, with an empty database and an empty cache."""
+    """Run leanfront with its defaults, an empty database and an empty cache."""
     os.environ["LEANFRONT_CACHE"] = str(folder / "cache")
     when: dict[int, tuple[float, float]] = {}
     clock = Clock()
@@ -291,9 +292,14 @@ def run_leanfront(run: Run, target: Target, minutes: float | None, folder: Path)
         when.setdefault(progress.trials, (clock.seconds, clock.processor))
 
     with FrontierStore(f"sqlite:///{folder / 'search.db'}") as store:
-        space = SpaceOptions(seed=run.seed)
-        options = SearchOptions(trials=run.goal, minutes=minutes, space=space, seed=run.seed, device="cpu")
-        start(target, store, "benchmark", options, report=report)
+        options = SearchOptions(trials=run.goal, minutes=minutes, seed=run.seed)
+        start(
+            target,
+            store,
+            "benchmark",
+            options,
+            searching.Run(place=searching.Place(device="cpu"), report=report),
+        )
         clock.stop(run)
         trials = sorted(store.trials("benchmark"), key=lambda trial: trial.number)
         complete = {candidate.id: candidate for candidate in store.candidates("benchmark")}
@@ -307,7 +313,7 @@ def run_leanfront(run: Run, target: Target, minutes: float | None, folder: Path)
 
     made: Judged = []
     for stored, trial in enumerate(trials, start=1):
-        # Candidates that were raced out have seen only a part of the split: they are not complete.
+        # Stopped candidates have seen only a part of the split.
         candidate = complete.get(trial.candidate)
         if trial.duplicate or candidate is None or candidate.state != "complete":
             continue
@@ -321,7 +327,7 @@ def run_leanfront(run: Run, target: Target, minutes: float | None, folder: Path)
 
 
 def dense_model(evaluator: Evaluator) -> dict[str, float]:
-    """Accuracy and costs of the dense model."""
+    """Return the accuracy and costs of the dense model."""
     target, structure = evaluator.target, evaluator.compressor.structure
     costs = Costs(Profile(target.model, target.example_input, structure)).of(Configuration())
     accuracy = evaluator.measure(evaluator.compressor.materialise(Configuration()).module, "validation")[0]
@@ -329,9 +335,9 @@ def dense_model(evaluator: Evaluator) -> dict[str, float]:
 
 
 def judge(run: Run, evaluator: Evaluator, made: Judged) -> None:
-    """Evaluate the frontier's modules once more on the whole validation split, all methods alike.
+    """Evaluate the frontier's modules again on the whole validation split, in the same way for all methods.
 
-    Of frontiers larger than `JUDGED` that many, spread evenly over the trials.
+    If the frontier is larger than `JUDGED`, evaluate about that many members, spread evenly over the trials.
     """
     front = nondominated([(-point.accuracy, point.memory_bytes, point.macs) for point, _ in made])
     for (point, _), member in zip(made, front, strict=True):
@@ -344,7 +350,7 @@ def judge(run: Run, evaluator: Evaluator, made: Judged) -> None:
 
 
 def machine() -> dict[str, str | int]:
-    """What a run depends on; no names of hosts."""
+    """Return the properties of the machine that affect a run, without its host name."""
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -363,7 +369,7 @@ def machine() -> dict[str, str | int]:
 
 
 def load_target(data: Path) -> Target:
-    """ResNet-20 without its test split, which no method looks at, and with its images decoded in memory."""
+    """Return ResNet-20 without its test split, which no method uses, and with the images decoded in memory."""
     archive = quote(str(data / "cifar10_jpeg.zip"))
     weights = quote(str(data / "resnet20_cifar10_jpeg.safetensors"))
     whole = resolve(f"cifar10-resnet20?data={archive}&weights={weights}")
@@ -381,17 +387,17 @@ def load_target(data: Path) -> Target:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table."""
+    """Format a Markdown table."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
 def ratio(over: float, under: float) -> float:
-    """A quotient; nothing is as much as nothing, and anything is infinitely more."""
+    """Return over / under; 1 if both are 0, and infinity if only `under` is."""
     return over / under if under else math.inf if over else 1.0
 
 
 def runs_table(runs: Sequence[Run]) -> str:
-    """One line a run."""
+    """Return the table with one row for each run."""
     head = ["method", "seed", "trials", "points", "on frontier", "hypervolume", "wall-clock s", "set-up s"]
     head += ["judged differs by", "CPU s / wall s", "load"]
     rows = []
@@ -406,7 +412,7 @@ def runs_table(runs: Sequence[Run]) -> str:
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
-    """Leanfront against the better rival of the same seed; one that has ended keeps what it found."""
+    """Compare leanfront with the better rival of the same seed; a finished run keeps its hypervolume."""
     head = ["seed", "better rival", "its hypervolume", "its wall-clock s"]
     head += ["leanfront gets there in s", "sooner", "sooner by processor time"]
     head += ["leanfront's hypervolume by then", "ratio"]
@@ -426,7 +432,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
         rows.append([*row, f"{own.volume_at(best.seconds):.4f}", f"{found[-1]:.2f}x"])
         ratios.append(found)
     if not rows:
-        return "Nothing to compare: there is no seed that both leanfront and a rival were run with."
+        return "Nothing to compare: no seed was run with both leanfront and a rival."
     sooner, worked, late = (f"{statistics.median(column):.2f}x" for column in zip(*ratios, strict=True))
     return table(head, [*rows, ["median", "", "", "", "", sooner, worked, "", late]])
 
@@ -455,14 +461,14 @@ def run_command(
     """Run METHOD with SEED and write its file."""
     path = results / f"{method}-{seed}.json"
     if path.exists() and not again:
-        raise click.ClickException(f"{path.name} is there already; --again replaces it")
+        raise click.ClickException(f"{path.name} exists already; use --again to replace it")
     partial = path.with_name(f"{path.name}.partial")
     torch.set_num_threads(THREADS)
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     run = Run(method, seed, trials, load_before=os.getloadavg()[0], machine=machine(), date=date)
     target = load_target(data)
     with tempfile.TemporaryDirectory() as folder:
-        # Nothing that the judge prepares is at hand for the search: that has a cache of its own.
+        # The final evaluation has its own cache, so that the search cannot use anything from it.
         os.environ["LEANFRONT_CACHE"] = str(Path(folder) / "judge")
         evaluator = Evaluator(target, derive(target.model, target.example_input), metrics=["accuracy"])
         run.dense = dense_model(evaluator)
@@ -479,7 +485,7 @@ def run_command(
 @main.command("report")
 @RESULTS
 def report_command(results: Path) -> None:
-    """Print the results as markdown tables."""
+    """Print the results as Markdown tables."""
     runs = [Run.read(path) for path in sorted(results.glob("*.json"))]
     if not runs:
         raise click.ClickException(f"no results in {results}")
@@ -489,7 +495,7 @@ def report_command(results: Path) -> None:
     for text in sorted(machines):
         click.echo("\n" + ", ".join(f"{key} {value}" for key, value in json.loads(text).items()))
     if len(machines) > 1:
-        click.echo("\n**These runs are not of one machine and one set of versions: times do not compare.**")
+        click.echo("\n**These runs used different machines or versions: their times are not comparable.**")
 
 
 if __name__ == "__main__":

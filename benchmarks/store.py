@@ -1,12 +1,12 @@
-"""What the store costs: reading the frontier, storing a trial, inserting many, and budget queries.
+"""Speed of the store: reading the frontier, storing trials one by one and in bulk, and budget queries.
 
     python benchmarks/store.py read       # against Optuna's best_trials, get_trials with moocore, and a table scan
     python benchmarks/store.py trial      # one trial after the other, SQLite and PostgreSQL
     python benchmarks/store.py insert     # many at once, and one more beside frontiers of growing size
     python benchmarks/store.py select     # budget queries over many candidates
 
-Candidates are made up; everything else is real. PostgreSQL is started for the run unless `--postgresql URL` names
-an empty database; its data then go to the disk as in production. Prints markdown.
+Candidates are synthetic; everything else is real. PostgreSQL is started for the run unless `--postgresql URL` names
+an empty database; its data are then written to disk as in production. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Floats = NDArray[np.float64]
 OBJECTIVES = ("accuracy", "memory", "macs")
 DIMENSIONS = 60
 MORE = ("bops", "activation_memory_bytes", "cross_entropy", "calibration_error", "worst_class_accuracy")
-"""What is measured besides the objectives and the file's size: as many as a search measures."""
+"""Further measurements besides the objectives and the file's size, as many as in a search."""
 POSTGRES = Path(__file__).resolve().parents[1] / "tests" / "postgres.py"
 
 
 def points(front: int, dominated: int, seed: int = 0) -> Floats:
-    """(front + dominated, 4) accuracy, bytes, MACs and bytes of the file: first the frontier, all of it."""
+    """Return (front + dominated, 4) accuracy, bytes, MACs and file bytes; the whole frontier comes first."""
     draw = np.random.default_rng(seed)
-    # On a sphere around the ideal point nobody dominates anybody; further out all are dominated.
+    # Points on a sphere around the ideal point do not dominate each other; points further out are dominated.
     directions = np.abs(draw.normal(size=(front + dominated, 3))) + 1e-3
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     values = directions
@@ -58,13 +58,13 @@ def points(front: int, dominated: int, seed: int = 0) -> Floats:
         beaten = draw.integers(front, size=dominated)
         values[front:] = values[beaten] + draw.exponential(0.1, size=(dominated, 3)) + 1e-6
     accuracy, memory, macs = 1 - values[:, 0] / 10, 1e5 * values[:, 1], 1e8 * values[:, 2]
-    # What is in a file besides the weights: its header, of some hundred bytes.
+    # A file also has a header of some hundred bytes.
     file = memory + draw.integers(400, 800, size=len(memory))
     return np.column_stack([accuracy, memory, macs, file])
 
 
 def entry(number: int, point: Floats, *, full: bool = True) -> tuple[TrialRecord, Candidate, bytes | None]:
-    """A trial with its candidate; with `full` as large as one of a search."""
+    """Return a trial with its candidate; with `full`, as large as in a real search."""
     accuracy, memory, macs, file = (float(value) for value in point)
     more = [Measurement(name, accuracy, "validation") for name in MORE] if full else []
     width = DIMENSIONS if full else 1
@@ -89,13 +89,13 @@ def entry(number: int, point: Floats, *, full: bool = True) -> tuple[TrialRecord
 
 
 def record() -> SearchRecord:
-    """A search to store them in."""
+    """Return the record of a search for the candidates."""
     cheapest = {"cheapest": {"memory_bytes": 1.0, "macs": 1.0}}
     return SearchRecord("it", "made up", "f" * 64, OBJECTIVES, dict.fromkeys(OBJECTIVES, 1.0), cheapest)
 
 
 def fill(store: FrontierStore, values: Floats, *, full: bool, chunk: int = 2000) -> float:
-    """Store points in the order given; seconds."""
+    """Store points in the given order; return the seconds."""
     begin = time.perf_counter()
     with click.progressbar(range(0, len(values), chunk), label="filling", file=sys.stderr) as starts:
         for start in starts:
@@ -106,7 +106,7 @@ def fill(store: FrontierStore, values: Floats, *, full: bool, chunk: int = 2000)
 
 @contextmanager
 def stores(kinds: Sequence[str], postgresql: str | None) -> Iterator[Callable[[str], FrontierStore]]:
-    """Opens a fresh store of a kind."""
+    """Yield a function that opens a fresh store of a kind."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server: Any = None
@@ -130,7 +130,7 @@ def stores(kinds: Sequence[str], postgresql: str | None) -> Iterator[Callable[[s
 
 
 def timed(work: Callable[[], object], repeats: int) -> Floats:
-    """(repeats,) milliseconds."""
+    """Return the (repeats,) milliseconds of a function's calls."""
     found = []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -140,15 +140,15 @@ def timed(work: Callable[[], object], repeats: int) -> Floats:
 
 
 def shown(milliseconds: Floats) -> str:
-    """Median and 99th percentile."""
+    """Format the median and the 99th percentile."""
     return f"{np.median(milliseconds):.2f} | {np.quantile(milliseconds, 0.99):.2f}"
 
 
 _KINDS = click.option(
-    "--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Both by default."
+    "--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Default: both."
 )
 _SERVER = click.option(
-    "--postgresql", metavar="URL", help="An empty database to use instead of a server of one's own."
+    "--postgresql", metavar="URL", help="Empty database to use instead of starting a server."
 )
 
 
@@ -175,7 +175,7 @@ def main() -> None:
 @_KINDS
 @_SERVER
 def read(trials: int, front: int, repeats: int, kinds: Sequence[str], postgresql: str | None) -> None:
-    """The whole frontier, as records."""
+    """Read the whole frontier as records."""
     values = points(front, trials - front)[:, :3]
     study = optuna.create_study(directions=["maximize", "minimize", "minimize"])
     study.add_trials(
@@ -229,7 +229,7 @@ def read(trials: int, front: int, repeats: int, kinds: Sequence[str], postgresql
             assert len(objectives) == 3
             rows += [
                 (f"{kind}, table scan", timed(scan, 10)),
-                (f"{kind}, leanfront in a new process's memory, opening included", timed(first, 10)),
+                (f"{kind}, leanfront in a new store, including opening it", timed(first, 10)),
                 (f"{kind}, leanfront", timed(again, repeats)),
             ]
     click.echo(
@@ -245,7 +245,7 @@ def read(trials: int, front: int, repeats: int, kinds: Sequence[str], postgresql
 @_KINDS
 @_SERVER
 def trial(trials: int, kinds: Sequence[str], postgresql: str | None) -> None:
-    """One trial after the other, each durable before the next."""
+    """Store one trial after the other, each durable before the next."""
     entries = [entry(number, point) for number, point in enumerate(points(trials // 10, trials))]
     order = np.random.default_rng(1).permutation(len(entries))[:trials]
     click.echo(
@@ -267,7 +267,7 @@ def trial(trials: int, kinds: Sequence[str], postgresql: str | None) -> None:
 @click.option("--candidates", "count", default=100_000, show_default=True)
 @click.option("--front", default=1_000, show_default=True, help="Members of the frontier among them.")
 @click.option(
-    "--sizes", default="1000,10000,100000", show_default=True, help="Of frontiers, comma-separated."
+    "--sizes", default="1000,10000,100000", show_default=True, help="Sizes of frontiers, comma-separated."
 )
 @click.option("--repeats", default=200, show_default=True)
 @_KINDS
@@ -275,7 +275,7 @@ def trial(trials: int, kinds: Sequence[str], postgresql: str | None) -> None:
 def insert(
     count: int, front: int, sizes: str, repeats: int, kinds: Sequence[str], postgresql: str | None
 ) -> None:
-    """Many candidates at once, and one more beside a frontier."""
+    """Store many candidates at once, and one more beside a frontier."""
     with stores(_both(kinds), postgresql) as fresh:
         click.echo(
             "| candidates stored, 2,000 at once | frontier | s | candidates a second |\n|---|---|---|---|"
@@ -310,7 +310,7 @@ def insert(
 @_KINDS
 @_SERVER
 def select(count: int, front: int, repeats: int, kinds: Sequence[str], postgresql: str | None) -> None:
-    """Budget queries, each with limits of its own."""
+    """Run budget queries, each with different limits."""
     values = points(front, count - front)
     draw = np.random.default_rng(2)
     quantiles = np.quantile(values, np.linspace(0, 1, 1001), axis=0)
@@ -364,7 +364,9 @@ def select(count: int, front: int, repeats: int, kinds: Sequence[str], postgresq
             if count <= 100_000:
                 everything = list(store.candidates("it"))
                 found = timed(lambda everything=everything: choose(everything, feasible(), objectives), 3)
-                click.echo(f"| bytes and MACs, all candidates in memory looked at | {shown(found)} |")
+                click.echo(
+                    f"| bytes and MACs, linear search over all candidates in memory | {shown(found)} |"
+                )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What the refit and its bias correction give a network without batch norms: a small vision transformer on digits.
+"""Effect of the refit and its bias correction without batch norms: a small vision transformer on digits.
 
     python benchmarks/transformer.py
 
-Every layer at 2, 3 or 4 bits, with all, three quarters or half of each block's heads and hidden units; accuracy on
-the validation and test splits together. Trains for a minute, then prints markdown.
+Every layer has 2, 3 or 4 bits, and each block keeps all, three quarters or half of its heads and hidden units.
+Accuracy is on the validation and test splits together. Trains for a minute, then prints Markdown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHARES = (1.0, 0.75, 0.5)
 
 
 class Transformer(nn.Module):
-    """Patches of 2 x 2 pixels through three blocks of four heads; layer norms only."""
+    """Vision transformer: patches of 2 x 2 pixels, three blocks of four heads, layer norms only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Transformer(nn.Module):
 
 
 def trained(inputs: Tensor, labels: Tensor) -> Transformer:
-    """A network of seed 0."""
+    """Train a network with seed 0."""
     torch.manual_seed(0)
     model = Transformer()
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
@@ -104,10 +104,10 @@ def main() -> None:
     print("|---" * (1 + len(BITS) * len(SHARES)) + "|")
     line("rounding", "rounding")
     with mock.patch.object(Bank, "shift", return_value=None):
-        line("bank, biases as they were", "bank")
+        line("bank, biases unchanged", "bank")
     line("bank", "bank")
     with mock.patch.object(_Pass, "_shift", return_value=None):
-        line("sequential, biases as they were", "sequential")
+        line("sequential, biases unchanged", "sequential")
     line("sequential", "sequential")
 
 

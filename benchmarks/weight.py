@@ -1,9 +1,9 @@
-"""What a command and a server load: processor seconds and peak memory of fresh processes, measured in one run.
+"""Start-up cost of commands and the server: processor seconds and peak memory of fresh processes, in one run.
 
     python benchmarks/weight.py
 
-Each runs several times in turn with the others, from compiled files; the least processor time is told, since other
-work on the machine only adds to it. The database holds one search of the digits, made for the run.
+Commands run several times in turn, from compiled files. The table shows the smallest processor time, because other
+work on the machine can only increase it. The database holds one search on the digits, made for the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAIN = "from leanfront.cli import main; main(prog_name='leanfront')"
 
 
 def spent(code: str, *arguments: str, folder: str) -> tuple[float, float]:
-    """(processor seconds, peak MB) of a process."""
+    """Run a process; return its (processor seconds, peak MB)."""
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
@@ -42,13 +42,13 @@ def spent(code: str, *arguments: str, folder: str) -> tuple[float, float]:
 
 
 def served(folder: str) -> tuple[float, float]:
-    """(processor seconds until it answers, MB that it holds then) of a server that was asked for a frontier."""
+    """Start a server and query a frontier; return its (processor seconds, MB) after it has answered."""
     command = [sys.executable, "-c", MAIN, "serve", "--port", "0"]
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        # It says where it listens before it answers.
+        # The server logs its address before it answers.
         line = next(line for line in process.stdout if "http://" in line)
         url = "http://" + line.split("http://")[1].split()[0].rstrip('",}/.')
         for path in (
@@ -69,7 +69,7 @@ def served(folder: str) -> tuple[float, float]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        # In a process of its own: the peak of a process counts that of the one it was forked from.
+        # Run in its own process: a forked process's peak memory includes that of its parent.
         made = [sys.executable, "-c", MAIN, "search", "digits", "--trials", str(TRIALS), "--name", "mine"]
         subprocess.run(made, cwd=folder, check=True, capture_output=True)
         commands: dict[str, list[str]] = {
@@ -101,7 +101,7 @@ def main() -> None:
                 time.sleep(0.1)
     print("| process | processor s | MB |\n|---|---|---|")
     for name, figures in found.items():
-        # The first run compiles.
+        # The first run compiles the files, so it is not counted.
         seconds, memory = zip(*figures[1:], strict=True)
         print(f"| {name} | {min(seconds):.2f} | {max(memory):.0f} |")
 

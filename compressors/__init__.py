@@ -1,4 +1,4 @@
-"""What a configuration does to a model."""
+"""Compression of models: structure, pruning, quantisation, refits, recovery and file formats."""
 
 import lazy_loader as _lazy
 

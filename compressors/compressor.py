@@ -1,7 +1,7 @@
-"""Apply a configuration to a target's model: cut, make the weights, calibrate activations.
+"""Application of a configuration to a target's model: cut channels, make the weights, calibrate activations.
 
-The order matters: norms are re-estimated on the cut and rounded weights, and activation ranges on the norms
-that come of it, and biases on those.
+The order matters: batch norms are re-estimated on the cut and rounded weights, activation ranges are calibrated
+after the norms, and biases are rounded last.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from leanfront.errors import CompressionError, ConfigurationError, LeanfrontErro
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressed model and what it is made of.
+    """A compressed model with its configuration, kept units, integers and masks.
 
     Args:
-        module: ready to run, in eval mode; weights hold the dequantised values.
+        module: the model, ready to run, in eval mode; weights hold the dequantised values.
         configuration: the canonical configuration.
         kept: channel group -> indices of the kept units; only groups that were cut.
         codes: layer -> its integers and scales; only layers of 2..8 bits.
@@ -48,14 +48,14 @@ class Compressed:
 
 
 class Compressor:
-    """Makes compressed copies of one target's model; derives what it needs once.
+    """Maker of compressed copies of one target's model, which computes the dense model's statistics once.
 
     Args:
         target: the dense model and its calibration split; never changed.
-        device: where calibration runs and the modules are left.
-        structure: the model's structure when it is known already.
-        samples: calibration samples used for statistics, batch norm and activation ranges.
-        cache: of the layer bank on disk; the user's own by default.
+        device: device of the calibration and of the compressed modules.
+        structure: structure of the model, if already known; derived by default.
+        samples: number of calibration samples used for statistics, batch norm and activation ranges.
+        cache: cache of the layer bank on disk; by default in the user's cache folder.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Compressor:
         self._scores: dict[tuple[str, str, int], Tensor] = {}
 
     def kept(self, configuration: Configuration) -> dict[str, tuple[int, ...]]:
-        """Indices of the units each cut group keeps, by the configuration's criterion."""
+        """Return, for each cut group, the indices of the units kept by the configuration's criterion."""
         return {
             group: kept_units(self._channel_scores(group, configuration), kept)
             for group, kept in configuration.channels.items()
@@ -88,12 +88,12 @@ class Compressor:
 
         Raises:
             ConfigurationError: the configuration does not fit the model.
-            CompressionError: it could not be applied, or was trained since.
+            CompressionError: it could not be applied, or it includes a recovery.
         """
         configuration = self.structure.canonical(configuration)
         if configuration.recovery:
             raise CompressionError(
-                "the configuration was trained (recovery): its weights cannot be made again, they are in its artifact"
+                "the configuration includes a recovery: its weights cannot be made again, they are in its artifact"
             )
         if configuration.criterion not in CRITERIA and configuration.criterion != "none":
             raise ConfigurationError(
@@ -104,7 +104,7 @@ class Compressor:
         except LeanfrontError:
             raise
         except Exception as error:
-            # The user's own code runs in here, on shapes it was not written for.
+            # This runs the user's code, on shapes that it was not written for.
             raise CompressionError(
                 f"the configuration could not be applied ({type(error).__name__}: {error})"
             ) from error
@@ -145,7 +145,12 @@ class Compressor:
 def compress(
     target: Target, configuration: Configuration, *, device: torch.device | str = "cpu"
 ) -> nn.Module:
-    """The target's model under a configuration, as a new module in eval mode; the target is not touched.
+    """Return the target's model compressed by a configuration, as a new module in eval mode.
+
+    Args:
+        target: the dense model and its calibration split; not changed.
+        configuration: kept channels, bit-widths and sparsity.
+        device: device on which the model is compressed and returned.
 
     Raises:
         ConfigurationError: the configuration does not fit the model.

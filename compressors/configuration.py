@@ -1,4 +1,4 @@
-"""What a compressed model is: kept channels, sparsity and bit-widths, as canonical, hashable, versioned JSON."""
+"""Configurations: kept channels, sparsity and bit-widths of a compressed model, as canonical, versioned JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEIGHT_BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 ACTIVATION_BITS = (4, 5, 6, 7, 8)
 ACTIVATION_RANGES = ("minmax", "percentile", "mse", "dynamic")
 METHODS = {"rounding": "rounding", "bank": "bank-1", "sequential": "sequential-1"}
-"""How kept weights are made -> the name that configurations store, which says the release of the method."""
+"""Method of making the kept weights -> the name that configurations store, which includes its version."""
 DEFAULT_CRITERION = "l1"
 DEFAULT_RANGE = "percentile"
 NO_RULE = "none"
@@ -31,11 +31,11 @@ Sparsity = float | str
 class Configuration:
     """One point of the search space; equal configurations have equal `digest`s.
 
-    Only what differs from the dense model is kept: a group or layer that is not named is left as it is.
-    What cannot matter is dropped, so that two spellings of one compressed model are one configuration: the
-    criterion when nothing is pruned, the method when no weight changes, the seed when the criterion draws
-    nothing, the range rule when no activation is quantised. A dropped rule reads ``"none"``, which in turn means
-    the default where a rule is needed, so that `dataclasses.replace` may add channels or activation bits.
+    A configuration holds only the differences from the dense model: groups and layers that are not named stay as
+    they are. Settings without effect are dropped, so that two spellings of one compressed model are equal: the
+    criterion if nothing is pruned, the method if no weight changes, the seed if the criterion is not random, the
+    range rule if no activation is quantised. A dropped rule reads ``"none"``. Where a rule is needed, ``"none"``
+    means the default, so that `dataclasses.replace` can add channels or activation bits.
 
     Args:
         channels: channel group -> number of kept units (only groups that are cut).
@@ -43,13 +43,14 @@ class Configuration:
         activation_bits: layer -> bits of the layer's input: 4..8; float32 when absent.
         sparsity: layer -> share of zeroed weights in (0, 1), or ``"2:4"``.
         criterion: name of the pruning criterion that ranks channels and weights.
-        method: how kept weights are made: ``rounding`` to the nearest level; ``bank``, the layer's best
-            reproduction under its input's moments (`refit/bank.py`); ``sequential``, the same on the inputs the
-            compressed model gives it (`refit/sequential.py`). Stored with the method's version.
+        method: how the kept weights are made. ``rounding`` rounds them to the nearest level; ``bank`` reproduces
+            the layer's dense output as well as possible under the moments of its input (`refit/bank.py`);
+            ``sequential`` does the same for the inputs that the compressed model gives the layer
+            (`refit/sequential.py`). Stored with the method's version.
         activation_range: how activation ranges are calibrated: minmax, percentile, mse or dynamic.
-        seed: seed of criteria that draw random numbers.
-        recovery: how it was trained since, one `Recovery.to_json` a training; such weights cannot be made again
-            from the configuration, they are in the artifact.
+        seed: seed of random criteria.
+        recovery: trainings after the compression, one `Recovery.to_json` each. Trained weights cannot be made
+            again from the configuration; they are in the artifact.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -117,7 +118,7 @@ class Configuration:
         return not (self.channels or self.weight_bits or self.activation_bits or self.sparsity)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary; `from_json` gives the equal configuration back."""
+        """Return a JSON-ready dictionary, which `from_json` reads back into an equal configuration."""
         said: dict[str, Any] = {
             "version": VERSION,
             "channels": dict(self.channels),
@@ -129,15 +130,15 @@ class Configuration:
             "activation_range": self.activation_range,
             "seed": self.seed,
         }
-        # Absent where there was none, so that digests of before stay.
+        # Omitted when empty, so that older digests stay the same.
         return said | ({"recovery": [dict(each) for each in self.recovery]} if self.recovery else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Configuration:
-        """Read what `to_json` wrote, as a dictionary or as text.
+        """Read a configuration that `to_json` wrote, as a dictionary or as JSON text.
 
         Raises:
-            ConfigurationError: not JSON, unknown keys, a version this release does not know, or bad values.
+            ConfigurationError: the data is not JSON, or has unknown keys, an unknown version or bad values.
         """
         if isinstance(data, str):
             try:
@@ -166,7 +167,7 @@ class Configuration:
         return cls(**fields)
 
     def canonical_text(self) -> str:
-        """The canonical JSON text: sorted keys, no spaces. What `digest` hashes."""
+        """Return the canonical JSON text, with sorted keys and no spaces; `digest` is its hash."""
         return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
     @cached_property
@@ -181,12 +182,12 @@ class Configuration:
         return isinstance(other, Configuration) and self.digest == other.digest
 
     def change(self, **changes: Any) -> Configuration:
-        """A copy with some fields replaced."""
+        """Return a copy with some fields replaced."""
         return replace(self, **changes)
 
 
 def _integer(value: Any, what: str) -> int:
-    # Not by way of float: it overflows.
+    # No conversion to float, which overflows.
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if not whole or isinstance(value, bool):
         raise ConfigurationError(f"{what} must be a whole number, not {value!r}")

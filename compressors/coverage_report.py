@@ -1,4 +1,4 @@
-"""The coverage report: what of a model is under control, what is left alone, and why."""
+"""Coverage report: which parts of a model can be compressed, which are left alone, and why."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from leanfront.core.compressors.structure.structure import Structure
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a search can change in a model.
+    """The parts of a model that a search can change, and those that it cannot.
 
     Args:
         parameters: number of parameters.
-        memory_bytes: of the dense model.
+        memory_bytes: data section of the dense model's artifact, in bytes.
         macs: multiply-adds of the dense model.
-        groups: one row a channel group: name, units, what it cuts.
-        layers: one row a layer: name, kind, weights, macs, groups that cut it, and what
-            `artifact/layer_costs.py` reads: inputs, outputs, groups of a convolution, kernel, bias, dtype, and its
-            cuts: by which group, on which side, how many channels a unit.
-        exclusions: what is left alone: name, what, reason.
-        unsupported: operators whose multiply-adds are not counted: name -> calls.
+        groups: one row per channel group: name, units, channels, members.
+        layers: one row per layer: name, kind, weights, macs, groups that cut it, and the columns that
+            `artifact/layer_costs.py` reads: inputs, outputs, groups of a convolution, kernel, bias, dtype, and
+            cuts (group, side and channels per unit of each).
+        exclusions: one row per module or group that is left alone: name, what, reason.
+        unsupported: operators whose multiply-adds are not counted: name -> number of calls.
         quantisable_bytes: share of the dense bytes in layers whose bits can be chosen, in [0, 1].
         prunable_bytes: share of the dense bytes in layers that a channel group cuts.
         quantisable_macs: share of the multiply-adds in layers whose bits can be chosen.
@@ -45,7 +45,7 @@ class Coverage:
     prunable_macs: float
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return {
             "parameters": self.parameters,
             "memory_bytes": self.memory_bytes,
@@ -64,13 +64,13 @@ class Coverage:
 def coverage(
     structure: Structure, layer_macs: Mapping[str, int], total_macs: int, unsupported: Mapping[str, int]
 ) -> Coverage:
-    """Build the report.
+    """Build the coverage report of a model.
 
     Args:
-        structure: of the dense model.
-        layer_macs: multiply-adds of each layer.
-        total_macs: of the whole model.
-        unsupported: operators fvcore cannot count.
+        structure: structure of the dense model.
+        layer_macs: layer -> multiply-adds.
+        total_macs: multiply-adds of the whole model.
+        unsupported: operators that fvcore cannot count: name -> number of calls.
     """
     dense = memory_bytes(structure, Configuration())
     cuts: dict[str, list[dict[str, Any]]] = {}
@@ -132,7 +132,7 @@ def coverage(
 
 
 def _refits(structure: Structure) -> list[tuple[str, str, str]]:
-    """Layers that the layer bank refits not at all or in runs of inputs."""
+    """Return exclusions for layers that the layer bank does not refit, or refits in runs of inputs."""
     found = []
     for name in structure.layers:
         part = structure.parts[name]

@@ -1,4 +1,4 @@
-"""The three post-training schemes of the audited literature, as named configurations (methods.md section 2)."""
+"""Three common schemes of post-training quantisation, as named configurations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _float16(structure: Structure) -> Configuration:
 
 
 def _dynamic_int8(structure: Structure) -> Configuration:
-    """8-bit weights, 8-bit activations whose range is each batch's own ("hybrid")."""
+    """8-bit weights and activations, ranges from each batch ("hybrid")."""
     return Configuration(
         weight_bits=dict.fromkeys(structure.layers, 8),
         activation_bits=dict.fromkeys(structure.layers, 8),
@@ -41,10 +41,14 @@ PRESETS: dict[str, Callable[[Structure], Configuration]] = {
 
 
 def preset(name: str, structure: Structure) -> Configuration:
-    """The configuration of a named scheme for a model.
+    """Return the configuration of a named quantisation scheme for a model.
+
+    Args:
+        name: a key of `PRESETS`.
+        structure: structure of the model.
 
     Raises:
-        UsageError: no scheme of that name.
+        UsageError: the name is unknown.
     """
     if name not in PRESETS:
         raise UsageError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")

@@ -1,100 +1,88 @@
-"""How a compressed model is trained on: everything that decides the weights which come of it."""
+"""Settings of a recovery: everything that decides the trained weights."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from leanfront.core.compressors.training.optimisers import OPTIMISERS
 from leanfront.errors import ConfigurationError
+from leanfront.options import Options, option
 
 RECIPE = 1
-"""Version of the training and of the defaults below: stored candidates name the one they were trained with."""
+"""Version of the training and of the defaults below; stored with every recovered candidate."""
 FEATURES = 200.0
-"""Default weight of the blocks' outputs: docs/benchmarks.md, "Recovery", has others."""
+"""Default weight of the blocks' outputs: docs/benchmarks.md, "Recovery", compares others."""
 LARGEST_SETTING = 1 << 31
-"""Epochs, samples and seeds stay below it."""
+"""Upper limit of samples, steps and seeds, excluded."""
+MOST_EPOCHS = 100_000
 
 
-@dataclass(frozen=True)
-class Recovery:
+@dataclass(frozen=True, kw_only=True)
+class Recovery(Options):
     """Settings of a recovery; equal settings give the same weights on one machine with one number of threads.
-
-    Args:
-        epochs: passes over the training split. The learning rate falls to zero over all of them.
-        seed: of the order, the augmentation and dropout.
-        optimiser: a name in `leanfront.core.compressors.training.optimisers.OPTIMISERS`.
-        learning_rate: the highest; the optimiser's own default when None.
-        weight_decay: of weights alone, not of norms, biases and scales.
-        batch_size: samples a step, 2 or more.
-        temperature: softens both models' outputs before they are compared.
-        distillation: weight of the dense model's outputs in the loss; the rest is for the labels. In [0, 1].
-        features: weight of the blocks' outputs in the loss, beside the classes'
-            (`training/feature_matching.py`). 0 for none.
-        ema: decay of the moving average of all weights, whose accuracy is measured beside theirs. In [0, 1).
-        patience: epochs without gain after which training stops early; None for never.
-        warmup: share of all steps over which the learning rate rises. In [0, 1).
-        steps: training ends after so many steps, whatever the schedule; None for all of them.
 
     Raises:
         ConfigurationError: a value is out of range.
     """
 
-    epochs: int = 3
-    seed: int = 0
-    optimiser: str = "adamw"
-    learning_rate: float | None = None
-    weight_decay: float = 1e-4
-    batch_size: int = 64
-    temperature: float = 4.0
-    distillation: float = 0.9
-    features: float = FEATURES
-    ema: float = 0.99
-    patience: int | None = None
-    warmup: float = 0.05
-    steps: int | None = None
+    _error = ConfigurationError
+    _context = "recovery: "
 
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("seed", 0), ("batch_size", 2)):
-            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
-        for name in ("patience", "steps"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, _whole(name, getattr(self, name), 1))
-        if not isinstance(self.optimiser, str) or not 0 < len(self.optimiser) <= 64:
-            raise ConfigurationError(f"recovery: optimiser must be a name, not {self.optimiser!r}")
-        if self.learning_rate is not None:
-            object.__setattr__(self, "learning_rate", _number("learning_rate", self.learning_rate, 0, 100))
-            if self.learning_rate == 0:
-                raise ConfigurationError("recovery: learning_rate is 0, with which nothing is learnt")
-        for name, most in (
-            ("weight_decay", 100),
-            ("features", 1e6),
-            ("distillation", 1),
-            ("ema", 1),
-            ("warmup", 1),
-        ):
-            object.__setattr__(self, name, _number(name, getattr(self, name), 0, most))
-        for name in ("ema", "warmup"):
-            if getattr(self, name) == 1:
-                raise ConfigurationError(f"recovery: {name} must lie below 1")
-        object.__setattr__(self, "temperature", _number("temperature", self.temperature, 0.01, 1000))
+    epochs: int = option(
+        3,
+        "Passes over the training split, over which the learning rate falls to zero.",
+        least=1,
+        most=MOST_EPOCHS,
+        title="Epochs of training",
+    )
+    seed: int = option(
+        0, "Seed of the order of samples, augmentation and dropout.", least=0, below=LARGEST_SETTING
+    )
+    optimiser: str = option("adamw", "Optimiser.", known=OPTIMISERS, closed=False, fewest=1, longest=64)
+    learning_rate: float | None = option(
+        None, "Highest learning rate; by default the optimiser's own.", above=0, most=100
+    )
+    weight_decay: float = option(1e-4, "Weight decay; norms, biases and scales have none.", least=0, most=100)
+    batch_size: int = option(64, "Number of samples per step.", least=2, below=LARGEST_SETTING)
+    temperature: float = option(
+        4.0, "Temperature that softens both models' outputs before they are compared.", least=0.01, most=1000
+    )
+    distillation: float = option(
+        0.9, "Weight of the dense model's outputs in the loss; the rest weighs the labels.", least=0, most=1
+    )
+    features: float = option(
+        FEATURES,
+        "Weight of the blocks' outputs in the loss, relative to that of the classes; 0 for none.",
+        least=0,
+        most=1e6,
+    )
+    ema: float = option(
+        0.99,
+        "Decay of the moving average of all weights, whose accuracy is measured as well as that of the weights.",
+        least=0,
+        below=1,
+    )
+    patience: int | None = option(
+        None, "Epochs without gain after which training stops early.", least=1, below=LARGEST_SETTING
+    )
+    warmup: float = option(0.05, "Share of all steps over which the learning rate rises.", least=0, below=1)
+    steps: int | None = option(
+        None, "Steps after which training ends, whatever the schedule.", least=1, below=LARGEST_SETTING
+    )
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from the defaults, with epochs, seed and the recipe's version: it stands in file headers."""
-        said: dict[str, Any] = {"epochs": self.epochs, "recipe": RECIPE, "seed": self.seed}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name not in said and value != each.default:
-                said[each.name] = value
+        """Return the settings that differ from the defaults, with epochs, seed and the recipe, for file headers."""
+        said = {**self.changed(), "epochs": self.epochs, "recipe": RECIPE, "seed": self.seed}
         return dict(sorted(said.items()))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recovery:
-        """Read what `to_json` wrote.
+        """Create settings from the result of `to_json`.
 
         Raises:
-            ConfigurationError: no object, unknown keys, another recipe, or bad values.
+            ConfigurationError: the data is no object, or has unknown keys, another recipe, or invalid values.
         """
         if not isinstance(data, Mapping):
             raise ConfigurationError(f"a recovery is a JSON object, not {type(data).__name__}")
@@ -102,24 +90,4 @@ class Recovery:
         recipe = given.pop("recipe", None)
         if recipe != RECIPE or isinstance(recipe, bool):
             raise ConfigurationError(f"recovery: recipe {recipe!r} is unknown; this release has {RECIPE}")
-        known = {each.name for each in fields(cls)}
-        unknown = sorted(str(key) for key in given if key not in known)
-        if unknown:
-            raise ConfigurationError(
-                f"recovery: unknown {', '.join(unknown[:8])}; known: {', '.join(sorted(known))}"
-            )
-        return cls(**given)
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if not whole or isinstance(value, bool) or not least <= value < LARGEST_SETTING:
-        raise ConfigurationError(f"recovery: {name} must be a whole number from {least}, not {value!r}")
-    return int(value)
-
-
-def _number(name: str, value: Any, low: float, high: float) -> float:
-    real = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_SETTING
-    if not real or not math.isfinite(value) or not low <= value <= high:
-        raise ConfigurationError(f"recovery: {name} must lie in [{low:g}, {high:g}], not {value!r}")
-    return float(value)
+        return cls.read(given)

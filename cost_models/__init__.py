@@ -1,4 +1,4 @@
-"""What a configuration costs, known and cheap before it is evaluated."""
+"""Costs of a configuration, such as bytes, operations and latency, computed without evaluating it."""
 
 import lazy_loader as _lazy
 

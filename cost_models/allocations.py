@@ -1,4 +1,4 @@
-"""Watch which tensors are alive while a model runs: the events behind activation memory."""
+"""Allocations of tensors while a model runs, from which activation memory follows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.utils._pytree import tree_leaves
 
 @dataclass
 class Allocations:
-    """Tensor storages in the order they come and go.
+    """Tensor storages in the order in which they are allocated and freed.
 
     Args:
         sizes: bytes of each storage, in order of allocation.
-        events: storage numbers: k when storage k comes, -k - 1 when it goes.
+        events: k when storage k is allocated, -k - 1 when it is freed.
     """
 
     sizes: list[int] = field(default_factory=list)
@@ -62,7 +62,7 @@ class _Watch(TorchDispatchMode):
 
 
 def watch(module: nn.Module, example_input: Tensor) -> Allocations:
-    """Storages that one forward pass makes; parameters, buffers and the input are not among them."""
+    """Record the storages that one forward pass allocates, without parameters, buffers and the input."""
     mode = _Watch()
     for tensor in [*module.parameters(), *module.buffers(), example_input]:
         mode.see(tensor, new=False)
@@ -73,9 +73,9 @@ def watch(module: nn.Module, example_input: Tensor) -> Allocations:
     return mode.record
 
 
-def peak(allocations: Allocations, sizes: Any = None) -> float:
-    """Largest sum of sizes alive at once, in bytes."""
-    sizes = allocations.sizes if sizes is None else sizes
+def peak(allocations: Allocations) -> float:
+    """Return the largest sum of sizes alive at once, in bytes."""
+    sizes = allocations.sizes
     now = most = 0.0
     for event in allocations.events:
         now += sizes[event] if event >= 0 else -sizes[-event - 1]

@@ -1,4 +1,4 @@
-"""What runs a compressed model when its latency is measured: the classes behind `latency_options.BACKENDS`."""
+"""Latency backends: the classes behind `latency_options.BACKENDS`, which run compressed models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from leanfront.errors import CompressionError
 
 
 class Torch:
-    """Modules as `candidate.module()` gives them, quantisers of activations simulated as there."""
+    """Backend that runs modules as `candidate.module()` returns them, with simulated activation quantisers."""
 
     def __init__(self, profile: Profile, options: LatencyOptions) -> None:
         self._inputs = channels_last(batch_of(profile.example_input, options.batch))
 
     def run(self, compressed: Compressed) -> Run:
-        """A forward pass without gradients."""
+        """Return a function that runs one forward pass without gradients."""
         module: nn.Module = compressed.module.eval()
 
         def once() -> object:
@@ -36,7 +36,7 @@ class Torch:
 
 
 class OnnxRuntime:
-    """Files as `candidate.export("model.onnx")` writes them, on ONNX Runtime's CPU provider."""
+    """Backend that runs files as `candidate.export("model.onnx")` writes them, on ONNX Runtime's CPU provider."""
 
     def __init__(self, profile: Profile, options: LatencyOptions) -> None:
         self._profile = profile
@@ -48,32 +48,32 @@ class OnnxRuntime:
         self._tracer = Tracer(profile)
 
     def run(self, compressed: Compressed) -> Run:
-        """A run of a session of its own."""
-        from leanfront.core.compressors.exchange.onnx_file import onnx_session
+        """Open a session and return a function that runs it once."""
+        from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
 
         content = self._tracer.file(compressed)
         try:
             session = onnx_session(content, self._threads)
             inputs = {session.get_inputs()[0].name: self._inputs}
             session.run(None, inputs)
-        except Exception as error:  # its errors have no base of their own
+        except Exception as error:  # its errors share no base class
             raise CompressionError(f"ONNX Runtime cannot run this model: {error}") from error
         return lambda: session.run(None, inputs)
 
 
 def batch_of(example_input: Tensor, size: int) -> Tensor:
-    """The example repeated to a batch, (size, ...), contiguous."""
+    """Repeat the example to a contiguous batch (size, ...)."""
     return example_input[:1].expand(size, *example_input.shape[1:]).contiguous()
 
 
 def place(options: LatencyOptions) -> dict[str, Any]:
-    """Where a latency was measured, in words and numbers: options, processor, releases of what ran."""
+    """Describe where a latency is measured: the options, the processor and the release of the backend."""
     release = importlib.metadata.version(options.backend)
     return {**options.to_json(), "processor": processor(), "release": release}
 
 
 def processor() -> str:
-    """The processor's name, as the system tells it."""
+    """Return the name of the processor, as the system reports it."""
     listed = Path("/proc/cpuinfo")
     if listed.is_file():
         for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():

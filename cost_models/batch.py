@@ -1,4 +1,4 @@
-"""Many configurations at once, as arrays: what costs need when a search compares thousands of candidates."""
+"""Batches of configurations as arrays, for searches that compare the costs of thousands of candidates."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 PATTERN = -1.0
-"""How `Batch.sparsity` spells 2:4."""
+"""The value in `Batch.sparsity` that stands for 2:4."""
 
 
 class Frame:
-    """A structure's numbers as arrays, in the order of its parts, groups and layers.
+    """The numbers of a structure as arrays, in the order of its parts, groups and layers.
 
     Args:
-        structure: of the dense model.
+        structure: structure of the dense model.
     """
 
     def __init__(self, structure: Structure) -> None:
@@ -39,7 +39,7 @@ class Frame:
         self.inputs = np.asarray([part.inputs for part in parts], dtype=np.int64)
         self.outputs = np.asarray([part.outputs for part in parts], dtype=np.int64)
         self.one_sided = np.asarray([part.kind not in CONSUMERS for part in parts], dtype=np.bool_)
-        # Channels that one unit of a group takes from a part: (groups, parts).
+        # Channels that a part loses with each removed unit of a group: (groups, parts).
         self.cut_inputs = np.zeros((len(self.groups), len(parts)))
         self.cut_outputs = np.zeros_like(self.cut_inputs)
         self.cut_parameters: dict[str, list[tuple[int, int]]] = {}
@@ -64,12 +64,12 @@ class Batch:
     """n configurations of one structure.
 
     Args:
-        frame: of the structure.
+        frame: frame of the structure.
         kept: (n, groups) kept units.
         weight_bits: (n, layers), 32 for float.
-        activation_bits: (n, layers), 32 for float; 32 where no quantiser can be.
+        activation_bits: (n, layers), 32 for float and for layers that cannot have a quantiser.
         sparsity: (n, layers) shares of zeroed weights, 0 for none, `PATTERN` for 2:4.
-        dynamic: whether activation ranges are found while running, so that nothing of them is stored.
+        dynamic: whether activation ranges are computed at run time, so that none is stored.
     """
 
     frame: Frame
@@ -90,7 +90,7 @@ class Batch:
     @cached_property
     def _shapes(self) -> tuple[Integers, Integers]:
         frame = self.frame
-        # In floating point, which BLAS multiplies: whole numbers of this size are exact in it.
+        # BLAS multiplies floating point, in which whole numbers of this size are exact.
         removed = self.removed.astype(np.float64)
         inputs = frame.inputs - (removed @ frame.cut_inputs).astype(np.int64)
         outputs = frame.outputs - (removed @ frame.cut_outputs).astype(np.int64)
@@ -136,8 +136,21 @@ class Batch:
             self.sparsity == PATTERN, pattern, np.where(self.sparsity > 0, share, self.weights)
         ).astype(np.int64)
 
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """Convolutions and linear maps that configurations do not name, since they are not quantised."""
+        structure = self.frame.structure
+        return tuple(n for n, part in structure.parts.items() if part.is_layer and n not in self.frame.layers)
+
+    def weights_of(self, name: str) -> Integers:
+        """(n,) weights of a convolution or linear map, also of one of `unnamed`."""
+        part, column = self.frame.structure.parts[name], self.frame.parts[name]
+        inputs, outputs = self.inputs[:, column], self.outputs[:, column]
+        groups = outputs if part.kind == "depthwise" else part.groups
+        return np.asarray(outputs * (inputs // np.maximum(groups, 1)) * part.kernel, dtype=np.int64)
+
     def gone(self, parameter: str) -> Integers | None:
-        """(n,) entries cut from a bare parameter; None where no group cuts it."""
+        """Return the entries (n,) cut from a bare parameter, or None if no group cuts it."""
         cuts = self.frame.cut_parameters.get(parameter)
         if cuts is None:
             return None
@@ -146,48 +159,48 @@ class Batch:
 
 @runtime_checkable
 class BatchedCost(Protocol):
-    """A cost model's function that also has a form for many configurations at once."""
+    """A cost function that can also compute many configurations at once."""
 
     def __call__(self, configuration: Configuration) -> float:
-        """The cost of one configuration."""
+        """Compute the cost of one configuration."""
         ...
 
     def many(self, batch: Batch) -> Floats:
-        """(n,) costs, each exactly what the configuration alone gives."""
+        """Compute the costs (n,), each equal to the cost of the configuration alone."""
         ...
 
 
 @runtime_checkable
 class EstimatedCost(Protocol):
-    """A cost model's function whose values are predictions."""
+    """A cost function whose values are predictions."""
 
     def __call__(self, configuration: Configuration) -> float:
-        """The cost of one configuration."""
+        """Predict the cost of one configuration."""
         ...
 
     def bounds(self, value: float) -> tuple[float, float]:
-        """Ends of the 95% interval of a value."""
+        """Return the ends of the 95% interval of a value."""
         ...
 
 
 @dataclass(frozen=True)
 class Both:
-    """A cost of two functions: of one configuration and of a batch."""
+    """A cost made of two functions, one for a configuration and one for a batch."""
 
     one: Callable[[Configuration], float]
     batch: Callable[[Batch], Floats]
 
     def __call__(self, configuration: Configuration) -> float:
-        """The cost of one configuration."""
+        """Compute the cost of one configuration."""
         return self.one(configuration)
 
     def many(self, batch: Batch) -> Floats:
-        """(n,) costs."""
+        """Compute the costs (n,)."""
         return self.batch(batch)
 
 
 class Choice(Protocol):
-    """One parameter of a space: which subject (group or layer) takes which of the values."""
+    """A parameter of a search space: the values that one group or layer can take."""
 
     @property
     def kind(self) -> str:
@@ -201,17 +214,17 @@ class Choice(Protocol):
 
     @property
     def values(self) -> tuple[object, ...]:
-        """What can be chosen."""
+        """Values to choose from."""
         ...
 
 
 class Encoder:
-    """Turns choices (indices into every parameter's values) into batches.
+    """Turns choices, which are indices into the values of each parameter, into batches.
 
     Args:
-        frame: of the structure.
-        choices: the parameters, in the order of the columns of the indices.
-        base: canonical; what holds where no parameter says otherwise.
+        frame: frame of the structure.
+        choices: parameters, in the order of the index columns.
+        base: canonical configuration that applies where there is no parameter.
     """
 
     def __init__(self, frame: Frame, choices: Mapping[str, Choice], base: Configuration) -> None:
@@ -244,7 +257,7 @@ class Encoder:
             self._tables[kind] = np.asarray(rows)
 
     def batch(self, indices: Integers) -> Batch:
-        """The configurations of (n, parameters) indices."""
+        """Return the configurations of indices (n, parameters)."""
         count = len(indices)
         base: dict[str, NDArray[np.generic]] = {
             "channels": self._kept,

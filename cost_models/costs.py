@@ -1,4 +1,4 @@
-"""All costs of a configuration at once."""
+"""Costs of configurations: `Costs` for one target, `CostTable` for the points of a search space."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from leanfront.errors import LeanfrontError, UsageError
 class Costs:
     """The cost models of one target, built once.
 
-    A model that cannot be built for this target (its reason is in `unavailable`) is left out, unless it was
-    asked for; one that takes measuring is left out unless it was.
+    A cost model that cannot be built for this target is left out, with the reason in `unavailable`, unless it is
+    required. A cost that has to be measured is built only if it is required.
 
     Args:
-        profile: of the dense model.
-        required: measurement names that must be available.
-        built: measurement name -> cost that was built already, with more than the profile to go by.
+        profile: profile of the dense model.
+        required: names of measurements that must be available.
+        built: costs that were built before, by measurement name; they replace the registered ones.
 
     Raises:
         UsageError: an unknown name is required.
@@ -62,11 +62,11 @@ class Costs:
                 self.unavailable[name] = str(error)
 
     def of(self, configuration: Configuration) -> dict[str, float]:
-        """Measurement name -> value, for a configuration canonical in the profile's structure."""
+        """Compute all costs, by measurement name, of a configuration that is canonical in the structure."""
         return {name: cost(configuration) for name, cost in self._models.items()}
 
     def bounds(self, name: str, value: float) -> tuple[float, float] | tuple[None, None]:
-        """Ends of the 95% interval of a cost's value; None twice where it is exact."""
+        """Return the ends of the 95% interval of a cost's value, or (None, None) if the cost is exact."""
         model = self._models[name]
         return model.bounds(value) if isinstance(model, EstimatedCost) else (None, None)
 
@@ -77,15 +77,15 @@ class Costs:
 
     @property
     def batched(self) -> tuple[str, ...]:
-        """Names of the costs that `many` knows."""
+        """Names of the costs that `many` can compute."""
         return tuple(name for name, model in self._models.items() if isinstance(model, BatchedCost))
 
     def many(self, batch: Batch, names: Sequence[str]) -> Floats:
-        """(n, names) costs of a batch, each exactly as `of` gives it.
+        """Compute the costs (n, names) of a batch, each equal to the result of `of`.
 
         Args:
-            batch: of `frame`.
-            names: some of `batched`.
+            batch: n configurations, made with `frame`.
+            names: names from `batched`.
         """
         columns = [
             model.many(batch) for name in names if isinstance(model := self._models[name], BatchedCost)
@@ -93,22 +93,22 @@ class Costs:
         return np.stack(columns, axis=1) if columns else np.zeros((len(batch), 0))
 
     def one(self, name: str, configuration: Configuration) -> float:
-        """A single cost of a canonical configuration."""
+        """Compute a single cost of a canonical configuration."""
         return self._models[name](configuration)
 
 
 class CostTable:
-    """Costs of a space's points, thousands at a time.
+    """Costs of the points of a search space, thousands at a time.
 
     Args:
-        costs: of the target.
-        choices: the space's parameters, in the order of the columns of the indices.
-        configuration: the canonical configuration of an index per parameter.
-        names: measurement names of the wanted costs.
+        costs: costs of the target.
+        choices: parameters of the space, in the order of the index columns.
+        configuration: function that turns one index per parameter into a canonical configuration.
+        names: measurement names of the costs to compute.
     """
 
     SAMPLES = 48
-    """Points that a cost without a batched form is fitted to."""
+    """Number of points to which a cost without a batched form is fitted."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class CostTable:
         return not self._slow
 
     def exact(self, indices: Integers) -> Floats:
-        """(n, names) costs of (n, parameters) indices; one by one for costs without a batched form."""
+        """Compute the costs (n, names) of indices (n, parameters); without a batched form, one by one."""
         found = np.empty((len(indices), len(self.names)))
         found[:, self._columns(self._fast)] = self._costs.many(self._encoder.batch(indices), self._fast)
         if self._slow:
@@ -145,7 +145,7 @@ class CostTable:
         return found
 
     def approximate(self, indices: Integers) -> Floats:
-        """`exact`, but costs without a batched form are combinations of those with one, fitted to a sample."""
+        """Compute as `exact` does, but estimate costs without a batched form by a linear fit of the others."""
         batch = self._encoder.batch(indices)
         found = np.empty((len(indices), len(self.names)))
         found[:, self._columns(self._fast)] = self._costs.many(batch, self._fast)
@@ -163,7 +163,7 @@ class CostTable:
 
     @cached_property
     def _fit(self) -> tuple[tuple[str, ...], Floats, Floats]:
-        """Least squares of relative errors over random points: (basis, weights, smallest values seen)."""
+        """Least-squares fit of the relative errors at random points: (basis, weights, smallest values seen)."""
         random = np.random.default_rng(0)
         indices = random.integers(0, self._sizes, (self.SAMPLES, len(self._sizes)))
         indices[0], indices[1] = 0, self._sizes - 1

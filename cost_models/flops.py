@@ -1,7 +1,7 @@
-"""Count multiply-adds of a module with fvcore, under the project's convention.
+"""Multiply-adds of a module, counted by fvcore under the project's convention.
 
-`macs` is fvcore's total on the materialised module: eval mode, batch norm not folded, attention's fused fast
-path off, with handles of ours for what fvcore omits. Operators without a handle are reported.
+`macs` is fvcore's total on the materialised module in eval mode, with batch norm not folded, the fused attention
+path off, and additional handles for operators that fvcore omits. Operators without a handle are reported.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _FREE = """
     topk sort argsort argmax scatter new_ones type_as to view_as reshape_as zero_ linspace
 """
 FREE_OPERATORS = frozenset(f"aten::{name}" for name in _FREE.split())
-"""Operators that the convention counts as free, as fvcore does: no multiply-add of a weight or a matrix."""
+"""Operators that count as free, as in fvcore: they multiply neither a weight nor a matrix."""
 
 
 def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """Scaled dot-product attention: query x key and weights x value, B H L S (E + E_v)."""
+    """Count scaled dot-product attention: query x key and weights x value, B H L S (E + E_v)."""
     query, key, value = (get_shape(tensor) for tensor in inputs[:3])
     if query is None or key is None or value is None:
         return 0
@@ -51,7 +51,7 @@ def attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def native_attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """The fused multi-head attention of eval mode: projections (4 L E^2) and the two products (2 L S E)."""
+    """Count the fused multi-head attention of eval mode: projections (4 L E^2) and the two products (2 L S E)."""
     query, key = get_shape(inputs[0]), get_shape(inputs[1])
     if query is None or key is None:
         return 0
@@ -60,7 +60,7 @@ def native_attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def recurrent_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """LSTM, GRU and plain recurrent layers: every weight matrix once a step."""
+    """Count LSTM, GRU and plain recurrent layers: every weight matrix once per step."""
     sequence = get_shape(inputs[0])
     shapes = [get_shape(value) for value in inputs[2].node().inputs()]
     if sequence is None:
@@ -70,9 +70,9 @@ def recurrent_flops(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def einsum_flops(inputs: list[Any], outputs: list[Any]) -> Any:
-    """A contraction of two tensors: the product of the sizes of all its indices.
+    """Count a contraction of two tensors: the product of the sizes of all its indices.
 
-    fvcore takes its own count from a text that NumPy prints with three digits.
+    fvcore's own count has three digits, because it is read from a text that NumPy prints.
     """
     equation = str(inputs[0].toIValue()).replace(" ", "")
     terms = equation.partition("->")[0].split(",")
@@ -93,15 +93,15 @@ HANDLES = {
     "aten::scaled_dot_product_attention": attention_flops,
     "aten::_native_multi_head_attention": native_attention_flops,
 }
-"""Our handles beside fvcore's."""
+"""Handles in addition to fvcore's."""
 
 
 def analyse(module: nn.Module, example_input: Tensor) -> FlopCountAnalysis:
-    """fvcore's analysis of a module on one input, set up under the convention.
+    """Run fvcore's analysis of a module on one input, under the convention.
 
     Args:
-        module: in eval mode.
-        example_input: shape (1, ...), on the module's device.
+        module: module in eval mode.
+        example_input: tensor (1, ...) on the module's device.
 
     Raises:
         EvaluationError: the module cannot be traced.
@@ -121,19 +121,19 @@ def analyse(module: nn.Module, example_input: Tensor) -> FlopCountAnalysis:
 
 
 def count_macs(module: nn.Module, example_input: Tensor) -> int:
-    """Multiply-adds of one input."""
+    """Count the multiply-adds of a module for one input."""
     return int(analyse(module, example_input).total())
 
 
 def unsupported(analysis: FlopCountAnalysis) -> dict[str, int]:
-    """Operators that may cost something and are not counted: name -> calls."""
+    """Return operators that are not counted but may cost something: name -> number of calls."""
     counted = analysis.unsupported_ops()
     return {name: int(calls) for name, calls in sorted(counted.items()) if name not in FREE_OPERATORS}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep tracing's warnings from the user: what they say is reported as coverage."""
+    """Silence the warnings of tracing; their content is reported as coverage."""
     logger = logging.getLogger("fvcore.nn.jit_analysis")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -147,7 +147,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _slow_attention() -> Iterator[None]:
-    """The fused path hides its matrix products from the tracer."""
+    """Turn off the fused attention path, which hides its matrix products from the tracer."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

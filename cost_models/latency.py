@@ -1,4 +1,4 @@
-"""Latency: measured on whole configurations, predicted for the others."""
+"""Latency of configurations: measured for some of them, predicted for the others."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from leanfront.errors import EvaluationError, LeanfrontError, StorageError
 
 FOLDER = "latency"
 SECONDS, EACH = 45.0, 0.3
-"""Seconds that a table takes, about, and that one configuration is timed for together with the dense model."""
+"""Seconds for a whole table, about, and for timing one configuration together with the dense model."""
 MEASURED = 0.5
-"""Seconds that one configuration is timed for whose own latency is told."""
+"""Seconds for timing one configuration whose measured latency is reported."""
 FEWEST_TIMED, MOST_TIMED = 16, 56
-"""Configurations that are timed, however long or short it takes."""
+"""Smallest and largest number of timed configurations, however long it takes."""
 STEPS = 8
-"""Kept channels lie on eighths of their group, as the search's do."""
+"""Kept channels are eighths of their group, as in the search."""
 
 
 @dataclass(frozen=True)
 class LatencyPlan:
-    """What a table is to be measured for.
+    """Settings that a latency table is measured for.
 
     Args:
-        options: where and how.
-        weight_bits: widths that may occur; 32 is float.
-        activation_bits: likewise.
-        activation_range: rule of activation ranges: only dynamic ones take another time to run.
-        seed: of the configurations that are timed.
+        options: backend, threads and batch size.
+        weight_bits: weight widths that may occur; 32 is float.
+        activation_bits: activation widths that may occur; 32 is float.
+        activation_range: rule for activation ranges; only dynamic ranges change the run time.
+        seed: seed of the choice of timed configurations.
     """
 
     options: LatencyOptions = field(default_factory=LatencyOptions)
@@ -59,7 +59,7 @@ class LatencyPlan:
 
     @property
     def key(self) -> KeyPart:
-        """What a stored table must have been measured for."""
+        """Settings that a stored table must match."""
         dynamic = self.activation_range == "dynamic"
         return (self.weight_bits, self.activation_bits, dynamic, self.seed)
 
@@ -71,13 +71,13 @@ def latency(
     *,
     cache: BankCache | None = None,
 ) -> LatencyCost:
-    """Predicted latency of one run in milliseconds.
+    """Build the predicted latency of one run, in milliseconds.
 
     Args:
-        profile: of the dense model.
-        plan: what for; ONNX Runtime, one thread and one input by default.
-        table: measured already; else it is read from the cache, or measured now and kept there.
-        cache: of tables on disk; the user's own by default.
+        profile: profile of the dense model.
+        plan: settings; by default ONNX Runtime with one thread and one input.
+        table: a table measured before; by default it is read from the cache, or measured and cached.
+        cache: cache of tables on disk; by default the user's own.
 
     Raises:
         LeanfrontError: the backend cannot run the model, or its multiply-adds do not follow its channels.
@@ -109,16 +109,16 @@ def measured_table(
 ) -> LatencyTable:
     """Time configurations one after another, each in turn with the dense model, and fit the table to them.
 
-    Two models are in memory at a time. What others do on the machine meanwhile slows both alike.
+    Two models are in memory at a time. Other load on the machine slows both alike.
 
     Args:
-        profile: of the dense model.
-        features: of it.
-        plan: what for.
-        time_in_turn: times runs.
+        profile: profile of the dense model.
+        features: latency features of the model.
+        plan: settings.
+        time_in_turn: function that times runs.
 
     Raises:
-        LeanfrontError: the backend cannot run the dense model, or hardly any compressed one.
+        LeanfrontError: the backend cannot run the dense model, or fails on too many compressed ones.
     """
     backend = BACKENDS[plan.options.backend].make(profile, plan.options)
     structure = profile.structure
@@ -155,9 +155,7 @@ def measured_table(
         raise (
             failed[0]
             if failed
-            else EvaluationError(
-                "nothing of this model can be changed that would change its latency: leave latency out"
-            )
+            else EvaluationError("no configuration of this model changes its latency: leave latency out")
         )
     timed = Timed(tuple(done), tuple(ratios), tuple(repeats))
     runs = Timing(
@@ -168,10 +166,10 @@ def measured_table(
 
 
 def drawn(structure: Structure, plan: LatencyPlan, count: int) -> list[Configuration]:
-    """Configurations to be timed: the cheapest, all channels at the lowest widths, then random ones.
+    """Draw the configurations to time: the cheapest, all channels at the lowest widths, then random ones.
 
-    Half of the random ones have channels and widths that differ little from layer to layer, as good candidates'
-    do. Quantised inputs follow one of a few patterns, as tracing a model again for each would take long.
+    Half of the random ones have channels and widths that differ little from layer to layer, as good candidates
+    have. Quantised inputs follow a few patterns, because the model is traced once for each of them.
     """
     random = np.random.default_rng(plan.seed)
     widths = sorted(set(plan.activation_bits))
@@ -216,9 +214,9 @@ def measured(
     *,
     time_in_turn: Callable[[Sequence[Run], float], list[Timing]] = in_turn,
 ) -> list[Timing]:
-    """Latencies of configurations, timed in turn: what is loaded together must fit into memory together.
+    """Measure the latencies of configurations, timed in turn; all of them are in memory together.
 
-    Of modules of the same shapes and types as the candidates': see `stand_in`.
+    The timed modules have the shapes and types of the candidates' own modules: see `stand_in`.
 
     Raises:
         LeanfrontError: the backend cannot run one of them.
@@ -230,7 +228,7 @@ def measured(
 
 
 def _architecture(profile: Profile) -> str:
-    """Everything about the model that its latency follows from: no weights, as these change nothing."""
+    """Return a key of everything that decides the latency of the model; its weights do not."""
     structure = profile.structure
     return content_key(
         repr(tuple(profile.example_input.shape)),

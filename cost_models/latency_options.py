@@ -1,41 +1,39 @@
-"""What runs a compressed model when its latency is measured, by name; and where and how it is measured."""
+"""Backends that run compressed models for latency measurements, and the options of these measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from leanfront.deferred import Deferred
-from leanfront.errors import UsageError
+from leanfront.options import Options, option
 
 if TYPE_CHECKING:
     from leanfront.core.compressors.compressor import Compressed
     from leanfront.core.cost_models.profile import Profile
 
-LARGEST_BATCH, LARGEST_THREADS = 4096, 1024
-
 
 class RunMaker(Protocol):
-    """Makes runs of configurations of one model."""
+    """Prepares configurations of one model for runs."""
 
     def run(self, compressed: Compressed) -> Callable[[], object]:
-        """A function that runs the model once.
+        """Return a function that runs the model once.
 
         Raises:
-            CompressionError: the backend cannot run it.
+            CompressionError: the backend cannot run the model.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What runs compressed models.
+    """A runtime of compressed models.
 
     Args:
-        name: what a user types; the distribution whose release is told is of the same name.
-        integers: whether widths change what is computed; else quantisation is only simulated.
-        make: (profile of the dense model, options) -> what makes runs of its configurations.
+        name: name in options, and of the distribution whose release is reported.
+        integers: whether bit-widths change the computation; otherwise quantisation is only simulated.
+        make: function of the dense model's profile and the options that returns a `RunMaker`.
     """
 
     name: str
@@ -50,48 +48,13 @@ BACKENDS: dict[str, Backend] = {
         Backend("torch", False, Deferred("leanfront.core.cost_models.backends:Torch")),
     )
 }
-"""Backends by name. A new one is an entry here, and a class."""
+"""Backends by name. To add one, write a class and an entry here."""
 
 
-@dataclass(frozen=True)
-class LatencyOptions:
-    """Where and how latency is measured.
+@dataclass(frozen=True, kw_only=True)
+class LatencyOptions(Options):
+    """Options of latency measurements."""
 
-    Args:
-        backend: one of `BACKENDS`.
-        threads: that one run may use.
-        batch: inputs of one run.
-
-    Raises:
-        UsageError: a value cannot be used.
-    """
-
-    backend: str = "onnxruntime"
-    threads: int = 1
-    batch: int = 1
-
-    def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise UsageError(f"unknown latency backend '{self.backend}'; choose from {', '.join(BACKENDS)}")
-        for name, value, most in (
-            ("threads", self.threads, LARGEST_THREADS),
-            ("batch", self.batch, LARGEST_BATCH),
-        ):
-            if not 1 <= value <= most:
-                raise UsageError(f"the latency {name} must be 1 to {most}, not {value}")
-
-    @classmethod
-    def of(cls, backend: str | None, threads: int | None, batch: int | None) -> LatencyOptions | None:
-        """What a user said, defaults for the rest; None where nothing was said."""
-        said = {"backend": backend, "threads": threads, "batch": batch}
-        given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
-        return cls(**given) if given else None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> LatencyOptions:
-        """Read what `to_json` wrote."""
-        return cls(**data)
+    backend: str = option("onnxruntime", "Runtime in which latency is measured.", known=BACKENDS)
+    threads: int = option(1, "Number of threads.", least=1, most=1024)
+    batch: int = option(1, "Number of inputs per run.", least=1, most=4096)

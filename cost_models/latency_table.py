@@ -1,12 +1,12 @@
-"""A model's latency as a function of its configuration: fitted to whole configurations that were timed.
+"""Latency as a function of the configuration: a linear model fitted to timed configurations.
 
-A run takes a constant, and for every layer something for each of a few counts: multiply-adds, those of widths
-that kernels do not like, outputs, weights, quantised inputs. The factors are common to layers of one kind, not
-negative, and least squares of the relative error. Every timed configuration is also predicted by a fit without
-it: these are the errors that are told.
+The latency of a run is a constant plus, for every layer, a factor times each of a few counts: multiply-adds,
+multiply-adds at widths that suit kernels badly, outputs, weights and quantised inputs. Layers of one kind share
+their factors, which are nonnegative and minimise the squared relative error. Every timed configuration is also
+predicted by a fit without it; the reported errors are the errors of these predictions.
 
-Measured against the alternative, layers timed one by one on a grid of their channels with an offset and a scale
-fitted to whole models, this is as good for less measuring, and knows what lies between layers: see
+The alternative is to time layers one by one on a grid of channel counts, and to fit an offset and a scale to whole
+models. It is no more accurate, takes more measurements, and misses the time between layers: see
 docs/benchmarks.md.
 """
 
@@ -28,20 +28,20 @@ from leanfront.errors import StorageError
 
 VERSION = 1
 WIDE, NARROW = 16, 4
-"""Channels that kernels take at once; fewer left over cost as much as all, and other kernels may run."""
+"""Channels that kernels process at once; a remainder costs as much as a full step, or runs another kernel."""
 CONSTANT = "constant"
 MODES = ("float", "integer", "narrow")
-"""How a layer can run: in floating point; on 5 to 8 bits of weights and quantised inputs; the same on fewer."""
+"""How a layer can run: in floating point; on quantised inputs and weights of 5 to 8 bits; likewise on fewer."""
 COVERED = 0.95
 """Share of the held-out configurations within the interval of a prediction."""
 
 
 class LatencyFeatures:
-    """The counts that latency is a combination of.
+    """The counts whose linear combination predicts latency.
 
     Args:
-        profile: of the dense model.
-        integers: whether widths change what is computed.
+        profile: profile of the dense model.
+        integers: whether the backend computes differently at different bit-widths.
 
     Raises:
         EvaluationError: the model's multiply-adds do not follow its channels.
@@ -61,7 +61,7 @@ class LatencyFeatures:
         )
 
     def matrix(self, batch: Batch) -> tuple[tuple[str, ...], Floats]:
-        """Names of the features, and (n, features) their values."""
+        """Return the names of the features and their values (n, features)."""
         names, columns = [CONSTANT], [np.ones(len(batch))]
         for measure, values in self._measures(batch).items():
             for kind, members in self._members.items():
@@ -70,7 +70,7 @@ class LatencyFeatures:
         return tuple(names), np.column_stack(columns)
 
     def total(self, batch: Batch, factors: Mapping[str, float]) -> Floats:
-        """(n,) sums of the features times their factors, those not named times nothing."""
+        """Return the sums (n,) of features times factors; a feature without a factor counts 0."""
         total = np.full(len(batch), factors.get(CONSTANT, 0.0))
         for measure, values in self._measures(batch).items():
             each = sum(
@@ -81,11 +81,11 @@ class LatencyFeatures:
         return total
 
     def alone(self, configuration: Configuration) -> Batch:
-        """A canonical configuration as a batch of one."""
+        """Turn a canonical configuration into a batch of one."""
         return Encoder(self.frame, {}, configuration).batch(np.zeros((1, 0), dtype=np.int64))
 
     def _measures(self, batch: Batch) -> dict[str, Floats]:
-        """Name -> (n, layers)."""
+        """Return the counts by name, each (n, layers)."""
         outputs, fan_in, weights = batch.layer_outputs, batch.fan_in, batch.weights
         macs = weights * self._positions
         padded = -(-outputs // WIDE) * WIDE * fan_in * self.frame.kernels * self._positions
@@ -121,12 +121,12 @@ def _kind(kind: str, kernel: int) -> str:
 
 @dataclass(frozen=True)
 class Timed:
-    """Configurations whose latency was measured, as shares of the dense model's.
+    """Measured latencies of configurations, relative to the dense model's.
 
     Args:
-        configurations: canonical, the dense model's first.
+        configurations: canonical configurations, the dense model's first.
         ratios: undisturbed latency over the dense model's, timed in turn with it.
-        repeats: the same from every second turn, and from the others: how much is noise.
+        repeats: the same ratio from every second turn and from the other turns; their difference is noise.
     """
 
     configurations: tuple[Configuration, ...]
@@ -136,19 +136,19 @@ class Timed:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Predicts latencies; small enough to be stored with a search.
+    """A fitted latency model, small enough to be stored with a search.
 
     Args:
         place: where it was measured: backend, threads, batch, processor, release.
-        dense_ms: what a run of the dense model takes undisturbed (`Timing.undisturbed`), ms.
-        dense_p50: median of its wall-clock, ms.
-        dense_p95: 95th percentile of that, ms.
-        factors: feature -> ms a unit; without those that are nothing.
-        errors: of configurations predicted by a fit without them, relative to their measured latency: ``median``,
-            ``p95`` and ``worst``; and ``noise``, the median difference of two measurements of one configuration.
-        spread: measured latency over predicted, of these: quantiles that cover `COVERED` of them.
-        configurations: that were timed.
-        runs: timed runs of the dense model.
+        dense_ms: undisturbed latency of the dense model (`Timing.undisturbed`), ms.
+        dense_p50: median wall-clock time of the dense model, ms.
+        dense_p95: 95th percentile of its wall-clock time, ms.
+        factors: feature -> ms per unit; factors of 0 are left out.
+        errors: relative errors of configurations predicted by a fit without them: ``median``, ``p95`` and
+            ``worst``; and ``noise``, the median difference of two measurements of one configuration.
+        spread: quantiles of measured over predicted latency that cover `COVERED` of these configurations.
+        configurations: number of timed configurations.
+        runs: number of timed runs of the dense model.
     """
 
     place: Mapping[str, Any]
@@ -163,11 +163,11 @@ class LatencyTable:
 
     @property
     def options(self) -> LatencyOptions:
-        """Where and how it was measured, as a user says it."""
-        return LatencyOptions(self.place["backend"], self.place["threads"], self.place["batch"])
+        """Options that the table was measured with."""
+        return LatencyOptions(**{name: self.place[name] for name in ("backend", "threads", "batch")})
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return {
             "version": VERSION,
             "place": dict(self.place),
@@ -186,7 +186,7 @@ class LatencyTable:
         """Read what `to_json` wrote.
 
         Raises:
-            StorageError: another version's.
+            StorageError: the table has another version.
         """
         if data.get("version") != VERSION:
             raise StorageError(
@@ -208,18 +208,18 @@ class LatencyTable:
 
 
 def fitted(features: LatencyFeatures, timed: Timed, place: Mapping[str, Any], dense: Timing) -> LatencyTable:
-    """The table of timed configurations.
+    """Fit a latency table to timed configurations.
 
     Args:
-        features: of the model.
-        timed: the dense model and at least one other.
-        place: where.
-        dense: runs of the dense model.
+        features: features of the model.
+        timed: the dense model and at least one other configuration.
+        place: where they were timed.
+        dense: timed runs of the dense model.
     """
     rows = [features.matrix(features.alone(each)) for each in timed.configurations]
     names, matrix = rows[0][0], np.vstack([row for _, row in rows])
     ratios = np.asarray(timed.ratios)
-    # The dense model itself is left in: where all candidates are quantised, nothing else says what it takes.
+    # The dense model stays in every fit: if all candidates are quantised, nothing else shows its latency.
     held_out = np.asarray(
         [
             (matrix[row] * least_squares(np.delete(matrix, row, axis=0), np.delete(ratios, row))).sum()
@@ -249,7 +249,7 @@ def fitted(features: LatencyFeatures, timed: Timed, place: Mapping[str, Any], de
 
 
 def least_squares(matrix: Floats, ratios: Floats) -> Floats:
-    """(features,) factors, none negative, of least relative squared error: (n, features) against (n,)."""
+    """Fit nonnegative factors (features,) to ratios (n,) by relative squared error; `matrix` is (n, features)."""
     from scipy.optimize import nnls  # half a second to import, and every search imports this module
 
     scale = matrix.max(axis=0)
@@ -260,25 +260,25 @@ def least_squares(matrix: Floats, ratios: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class LatencyCost:
-    """Predicted milliseconds of a configuration, with the interval that its table's errors give.
+    """Predicted latency of a configuration in milliseconds, with an interval from the errors of its table.
 
     Args:
-        features: of the model.
-        table: fitted to it.
+        features: features of the model.
+        table: table fitted to the model.
     """
 
     features: LatencyFeatures = field(repr=False)
     table: LatencyTable
 
     def __call__(self, configuration: Configuration) -> float:
-        """Milliseconds of one run."""
+        """Predict the milliseconds of one run."""
         return float(self.many(self.features.alone(configuration))[0])
 
     def many(self, batch: Batch) -> Floats:
-        """(n,) milliseconds."""
+        """Predict milliseconds (n,)."""
         return np.asarray(self.features.total(batch, self.table.factors), dtype=np.float64)
 
     def bounds(self, value: float) -> tuple[float, float]:
-        """Ends of the interval of a predicted value."""
+        """Return the ends of the interval of a predicted value."""
         low, high = self.table.spread
         return value * min(low, 1.0), value * max(high, 1.0)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 
 from leanfront.core.compressors import Configuration, Shape
 from leanfront.core.compressors.artifact.layer_costs import layer_macs
+from leanfront.core.compressors.configuration import FLOAT_BITS
 from leanfront.core.compressors.structure.structure import nonzeros, weight_count
 from leanfront.core.cost_models.batch import Batch, Both, Floats
 from leanfront.core.cost_models.profile import Profile, removed
 from leanfront.core.cost_models.registry import Cost
 from leanfront.errors import EvaluationError
 
-Count = Callable[[Mapping[str, Shape], Configuration], float]
-
 
 class MacModel:
-    """fvcore's counts of the dense model, scaled by what a configuration leaves of each operation.
+    """Multiply-adds of a configuration: fvcore's counts of the dense model, scaled by what is left of each operation.
 
-    A layer's count scales with its weights, a norm's with its channels, attention's with its heads. Any other
-    operation's count is affine in the kept channels of the groups that reach it; the slopes are measured by cutting
-    each group alone, and the sum is held against fvcore's count of the model with all groups cut.
+    The count of a layer scales with its weights, that of a norm with its channels, and that of attention with its
+    heads. Any other count is affine in the kept channels of the groups that reach the operation; the slopes are
+    measured by cutting each group alone, and the sum is checked against fvcore's count of the model with all groups
+    cut.
 
     Args:
-        profile: of the dense model.
+        profile: profile of the dense model.
 
     Raises:
         EvaluationError: the model cannot be traced, or its counts do not follow its channels in this way.
@@ -60,8 +58,8 @@ class MacModel:
         if predicted != joint.macs:
             raise EvaluationError(
                 f"the model with every group cut by a quarter has {joint.macs} MACs by fvcore, not the "
-                f"{predicted:.0f} that its groups predict: its operations depend on its channel counts in "
-                "another way than by their sizes, so MACs cannot be known before a configuration is built"
+                f"{predicted:.0f} predicted from its groups: its operations do not scale with its channel counts, so "
+                "MACs cannot be known before a configuration is built"
             )
 
     def __call__(self, configuration: Configuration) -> float:
@@ -77,9 +75,9 @@ class MacModel:
         return float(round(total))
 
     def many(self, batch: Batch) -> Floats:
-        """(n,) multiply-adds, as calling with each configuration."""
+        """Compute the multiply-adds (n,) of a batch, each equal to the result for the configuration alone."""
         parts = batch.frame.parts
-        total = self.fixed + self.layers_many(batch).sum(axis=1)
+        total = self.fixed + self.layers_many(batch).sum(axis=1) + self.unnamed_many(batch)
         paths = [path for path in self.channelwise if self.channelwise[path]]
         counts = np.asarray([self.channelwise[path] for path in paths], dtype=np.int64)
         dense = np.asarray([self.structure.parts[path].outputs for path in paths], dtype=np.int64)
@@ -89,23 +87,30 @@ class MacModel:
         return np.asarray(np.rint(total), dtype=np.float64)
 
     def layers_many(self, batch: Batch) -> Floats:
-        """(n, layers) multiply-adds of the layers."""
+        """Compute the multiply-adds (n, layers) of the layers."""
         layers = batch.frame.structure.layers
         counts = np.asarray([self.layers.get(layer, 0) for layer in layers], dtype=np.int64)
         dense = np.asarray([self.structure.parts[layer].weights for layer in layers], dtype=np.int64)
-        # A layer's count is a whole number of positions a weight: whole numbers stay exact at any size.
+        # The count of a layer is a whole number of positions per weight; whole numbers stay exact at any size.
         positions, rest = np.divmod(counts, np.maximum(dense, 1))
         return batch.weights * positions + batch.weights * rest / np.maximum(dense, 1)
 
+    def unnamed_many(self, batch: Batch) -> Floats:
+        """(n,) multiply-adds of the layers that configurations do not name."""
+        total = np.zeros(len(batch))
+        for path in batch.unnamed:
+            total += self.layers.get(path, 0) * batch.weights_of(path) / self.structure.parts[path].weights
+        return total
+
     def layer(self, path: str, shape: Shape) -> float:
-        """Multiply-adds of one layer cut to `shape`."""
+        """Compute the multiply-adds of one layer cut to `shape`."""
         return layer_macs(self.layers[path], self.structure.parts[path], shape)
 
 
 def bops(profile: Profile) -> Cost:
-    """Bit operations: multiply-adds x weight bits x activation bits, over the layers.
+    """Build the cost in bit operations: multiply-adds x weight bits x activation bits, summed over the layers.
 
-    Norms and other operators are left out, as the literature does; float counts 32 bits.
+    Norms and other operators are left out, as in the literature; float counts 32 bits.
     """
     model = MacModel(profile)
 
@@ -113,20 +118,21 @@ def bops(profile: Profile) -> Cost:
         shapes = profile.structure.shapes(configuration)
         total = 0.0
         for path in model.layers:
-            weight_bits = configuration.weight_bits.get(path, 32)
-            activation_bits = configuration.activation_bits.get(path, 32)
+            weight_bits = configuration.weight_bits.get(path, FLOAT_BITS)
+            activation_bits = configuration.activation_bits.get(path, FLOAT_BITS)
             total += model.layer(path, shapes[path]) * weight_bits * activation_bits
         return float(round(total))
 
     def many(batch: Batch) -> Floats:
         each = model.layers_many(batch) * batch.weight_bits * batch.activation_bits
-        return np.asarray(np.rint(each.sum(axis=1)), dtype=np.float64)
+        total = each.sum(axis=1) + model.unnamed_many(batch) * FLOAT_BITS * FLOAT_BITS
+        return np.asarray(np.rint(total), dtype=np.float64)
 
     return Both(cost, many)
 
 
 def sparse_macs(profile: Profile) -> Cost:
-    """Multiply-adds when the kernels skip every stored zero of a sparse layer: an assumption, not a promise."""
+    """Build the cost in multiply-adds under the assumption that kernels skip every stored zero of a sparse layer."""
     model = MacModel(profile)
 
     def cost(configuration: Configuration) -> float:

@@ -1,15 +1,13 @@
-"""Bytes: of the packed parameters, of the whole file, and of activations while running."""
+"""Memory costs: bytes of the packed parameters, of the whole file, and of activations at run time."""
 
 from __future__ import annotations
 
 import numpy as np
-from torch import nn
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.artifact.layout import BYTES, layout
 from leanfront.core.compressors.artifact.layout import memory_bytes as data_bytes
 from leanfront.core.compressors.configuration import FLOAT_BITS
-from leanfront.core.cost_models.allocations import peak, watch
 from leanfront.core.cost_models.batch import PATTERN, Batch, Both, Floats, Integers
 from leanfront.core.cost_models.profile import Profile
 from leanfront.core.cost_models.registry import Cost
@@ -22,14 +20,18 @@ _CHANGED = (
 
 
 def memory_bytes(profile: Profile) -> Cost:
-    """Length of the packed artifact's data section."""
+    """Build the cost in bytes of the packed artifact's data section."""
     return Both(lambda configuration: float(data_bytes(profile.structure, configuration)), memory_many)
 
 
 def memory_many(batch: Batch) -> Floats:
-    """(n,) bytes: `leanfront.core.compressors.artifact.layout` in arrays, tested to be equal to it."""
+    """Compute the bytes (n,) of a batch, equal to those of `leanfront.core.compressors.artifact.layout`."""
     structure = batch.frame.structure
     total = _layer_bytes(batch).sum(axis=1)
+    for name in batch.unnamed:
+        part = structure.parts[name]
+        stored = batch.weights_of(name) + part.bias * batch.outputs[:, batch.frame.parts[name]]
+        total += stored * BYTES[part.dtype]
     for column, (name, part) in enumerate(structure.parts.items()):
         outputs = batch.outputs[:, column]
         if part.kind == "shortcut":
@@ -44,7 +46,7 @@ def memory_many(batch: Batch) -> Floats:
                 if axis == dimension:
                     gone = batch.gone(f"{name}.{tensor}" if name else tensor)
                     lost = part.outputs - outputs
-                    # A group that cuts the parameter itself says how much, once it is cut.
+                    # A group that cuts the parameter itself decides how much of it is cut.
                     count *= side - (lost if gone is None else np.where(gone > 0, gone, lost))
                 else:
                     count *= side
@@ -53,13 +55,13 @@ def memory_many(batch: Batch) -> Floats:
 
 
 def _layer_bytes(batch: Batch) -> Integers:
-    """(n, layers) bytes of weights with what belongs to them, biases and activation quantisers."""
+    """Compute the bytes (n, layers) of weights with their scales and masks, biases and activation quantisers."""
     frame, bits, stored = batch.frame, batch.weight_bits, batch.nonzeros
     outputs, total = batch.layer_outputs, batch.weights
     width = np.where(bits == FLOAT_BITS, frame.own_bits, bits)
     size = (stored * width + 7) // 8 + np.where(bits < 16, 2 * outputs, 0)
     if batch.sparsity.any():
-        # A sparsity that zeroes nothing is no sparsity: nothing of it is stored.
+        # A sparsity that zeroes no weight stores no mask.
         sparse = stored < total
         pairs = (batch.fan_in // 4 * frame.kernels * outputs * 4 + 7) // 8
         # bit_length of total - 1, which frexp gives exactly.
@@ -74,20 +76,20 @@ def _layer_bytes(batch: Batch) -> Integers:
 
 
 def file_bytes(profile: Profile) -> Cost:
-    """Length of the packed artifact, header included."""
+    """Build the cost in bytes of the packed artifact, header included."""
     return lambda configuration: float(layout(profile.structure, configuration, profile.target).file_bytes)
 
 
 def activation_memory_bytes(profile: Profile) -> Cost:
-    """Peak bytes of activations alive at once while the model runs eagerly on one input, input included.
+    """Build the cost in peak bytes of activations while the model runs eagerly on one input, input included.
 
-    Tensors count at the widest activation width used by any layer (float32 when one layer's input is not
-    quantised). Storages are those of the dense model's pass, scaled by the kept channels; the slopes are
-    measured by cutting each group alone.
+    Tensors count at the widest activation width used by any layer (float32 if one layer's input is not quantised).
+    Storages are those of the dense model's pass, scaled by the kept channels; the slopes are measured by cutting
+    each group alone.
 
     Raises:
-        EvaluationError: cutting groups changes the order in which tensors come and go, or their sizes otherwise
-            than in proportion.
+        EvaluationError: cutting groups changes the order in which tensors are allocated and freed, or changes
+            their sizes out of proportion.
     """
     dense = profile.allocations
     base = np.asarray(dense.sizes, dtype=np.float64)
@@ -130,9 +132,3 @@ def activation_memory_bytes(profile: Profile) -> Cost:
         return np.asarray(np.rint(most * widths / 32), dtype=np.float64)
 
     return Both(cost, many)
-
-
-def measured_activation_bytes(profile: Profile, module: nn.Module) -> float:
-    """The same peak watched on a module itself, float32: what the prediction is tested against."""
-    example = profile.example_input
-    return peak(watch(module, example)) + example.numel() * example.element_size()

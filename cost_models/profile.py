@@ -1,4 +1,4 @@
-"""What cost models measure on the dense model, once: operator counts, allocations, and how both scale."""
+"""Profile of the dense model: operator counts, allocations, and how both scale with channels."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Operation = tuple[str, str]
 
 @dataclass(frozen=True)
 class Probe:
-    """The model with one group cut a little: what changed.
+    """Measurements of the model with one channel group cut by a quarter.
 
     Args:
-        removed: units cut.
+        removed: number of units cut.
         allocations: activation storages.
     """
 
@@ -36,7 +36,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class JointProbe:
-    """The model with every group cut a little: what predictions from the single probes must give.
+    """Measurements of the model with every channel group cut by a quarter, to check predictions from single probes.
 
     Args:
         configuration: the kept channels.
@@ -51,13 +51,13 @@ class JointProbe:
 
 @dataclass(frozen=True)
 class Profile:
-    """The dense model as cost models see it.
+    """The dense model, with the measurements that cost models take of it once.
 
     Args:
-        model: dense, eval mode, on the CPU; not changed.
-        example_input: shape (1, ...).
-        structure: of that model.
-        target: its name, written into artifact headers.
+        model: dense model in eval mode on the CPU; it is not changed.
+        example_input: tensor (1, ...).
+        structure: structure of that model.
+        target: name of the target, written into artifact headers.
     """
 
     model: nn.Module
@@ -87,29 +87,29 @@ class Profile:
 
     @cached_property
     def leaf_inputs(self) -> dict[str, int]:
-        """Elements that each leaf module reads in a pass."""
+        """Elements that each leaf module reads in one pass."""
         return _leaf_inputs(self.model, self.example_input)
 
     @cached_property
     def nonnegative_inputs(self) -> frozenset[str]:
-        """Layers that read no negative number, as behind a ReLU."""
+        """Layers whose input has no negative number, as behind a ReLU."""
         return _nonnegative_inputs(self.model, self.example_input, self.structure.layers)
 
     @cached_property
     def other_operations(self) -> dict[Operation, int]:
-        """The operations outside layers and norms, whose counts do not follow from the structure."""
+        """Operations outside layers and norms, whose counts do not follow from the structure."""
         return {key: count for key, count in self.operations.items() if not self._follows(key[0])}
 
     @cached_property
     def probes(self) -> dict[str, Probe]:
-        """Every channel group cut by a quarter, alone."""
+        """Probe of each channel group, cut alone."""
         return {name: self._probe(name) for name in self.structure.groups}
 
     @cached_property
     def lost_operations(self) -> dict[str, float]:
-        """Multiply-adds that the other operations lose when a group is cut by a quarter; only groups that take some.
+        """Multiply-adds that the other operations lose when a group is cut by a quarter, if they lose any.
 
-        Where cutting many groups together takes nothing, none of them does.
+        Groups are first cut together: if many together change nothing, none of them does.
         """
         found: dict[str, float] = {}
         waiting = [list(self.structure.groups)] if self.other_operations and self.structure.groups else []
@@ -130,7 +130,7 @@ class Profile:
         with self._cut(names) as small:
             if leaves:
                 read = elements_read(small, self.example_input, leaves)
-            # Operators that containers call have no hook to watch.
+            # Operators called by containers have no hook to watch.
             left = operations(analyse(small, self.example_input)) if traced else {}
         for key in traced:
             lost += self.operations[key] - left.get(key, 0)
@@ -141,7 +141,7 @@ class Profile:
 
     @cached_property
     def joint(self) -> JointProbe:
-        """All channel groups cut by a quarter."""
+        """Probe of all channel groups, cut together."""
         groups = self.structure.groups
         kept = {name: group.units - removed(group) for name, group in groups.items()}
         with self._cut(list(groups)) as small:
@@ -163,17 +163,17 @@ class Profile:
 
     @cached_property
     def _own(self) -> nn.Module:
-        """A copy to cut, for the time being."""
+        """Copy of the model that probes cut and restore."""
         return copy.deepcopy(self.model)
 
 
 def removed(group: ChannelGroup) -> int:
-    """Units that a probe cuts."""
+    """Return the number of units that a probe cuts."""
     return max(1, group.units // 4)
 
 
 def operations(analysis: Any) -> dict[Operation, int]:
-    """fvcore's counts by (module, operator), each count at the innermost module that runs it."""
+    """Return fvcore's counts by (module, operator), each at the innermost module that runs the operator."""
     counts: dict[Operation, int] = {}
     for path, by_operator in analysis.by_module_and_operator().items():
         for operator, count in by_operator.items():

@@ -1,6 +1,6 @@
-"""The registry of cost models: what a configuration costs, known before it is evaluated.
+"""Registry of cost models, which compute the costs of a configuration before it is evaluated.
 
-It holds specifications: what computes is imported when a cost is built.
+It holds specifications; the code that computes a cost is imported when the cost is built.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Cost = Callable[[Configuration], float]
 
 LATENCY = "latency_ms"
 P50, P95 = "latency_p50_ms", "latency_p95_ms"
-"""What is measured of some candidates, beside the latency that is predicted for all."""
+"""Latencies measured for some candidates, besides the predicted latency that all have."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class CostModel:
         name: the measurement's name, unit included where it is not obvious (``memory_bytes``).
         alias: the objective's short name (``memory``).
         unit: unit of the value.
-        build: looks at the dense model's profile once and returns the fast function of a configuration.
+        build: function of the dense model's profile that returns a fast function of a configuration.
         source: where the definition comes from, one line.
-        measures: whether building it takes long, because it runs the model: it is built only where asked for.
-        measured: names of measurements that some candidates have beside the predicted value.
+        measures: whether building it takes long, because it runs the model; it is then built only on request.
+        measured: names of measurements that some candidates have besides the predicted value.
     """
 
     name: str
@@ -103,11 +103,15 @@ COST_MODELS: dict[str, CostModel] = {
         ),
     )
 }
-"""Cost models by measurement name. A new one is an entry here, and a function."""
+"""Cost models by measurement name. To add one, write a function and an entry here."""
 
 
 def register(model: CostModel) -> CostModel:
-    """Add a cost model of one's own to the registry; its name and alias must be free."""
+    """Add a cost model to the registry.
+
+    Raises:
+        ValueError: its name or alias is taken.
+    """
     taken = {name for known in COST_MODELS.values() for name in (known.name, known.alias)}
     if model.name in taken or model.alias in taken:
         raise ValueError(f"cost model '{model.name}' ({model.alias}) is registered already")

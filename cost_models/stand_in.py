@@ -1,4 +1,4 @@
-"""Modules that take as long to run as a configuration's own, made in milliseconds."""
+"""Stand-ins: modules that run as long as a configuration's own module, made in milliseconds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from leanfront.core.cost_models.profile import Profile
 
 
 def stand_in(profile: Profile, configuration: Configuration) -> Compressed:
-    """A compressed module of the same shapes and types as the configuration's own, made in milliseconds.
+    """Make a compressed module with the shapes and types of the configuration's own module, in milliseconds.
 
-    It takes as long to run: which channels were kept and what the weights are does not change that.
+    It runs as long, because neither the choice of channels nor the values of weights change the run time.
 
     Args:
-        profile: of the dense model.
-        configuration: canonical.
+        profile: profile of the dense model.
+        configuration: canonical configuration.
     """
     module = innermost_channels(copy.deepcopy(profile.model)).requires_grad_(False)
     structure = profile.structure
@@ -44,14 +44,14 @@ def stand_in(profile: Profile, configuration: Configuration) -> Compressed:
                 weight.copy_(weight.half())
     for layer, bits in configuration.activation_bits.items():
         dynamic = configuration.activation_range == "dynamic"
-        # ONNX Runtime lets a quantiser do the work of the ReLU before it only where 0 is its lowest level.
+        # ONNX Runtime merges a ReLU into the quantiser after it only if 0 is the lowest level.
         zero_point = 0 if layer in profile.nonnegative_inputs else 2 ** (bits - 1)
         attach(modules[layer], ActivationQuantiser(bits, None if dynamic else 2.0 ** (2 - bits), zero_point))
     return Compressed(module, configuration, kept, codes)
 
 
 def _rounded(weight: Tensor, bits: int, axis: int) -> Quantised:
-    """To the nearest level of the largest weight's scale: quick, not good."""
+    """Round to the nearest level of a scale set by the largest weight: fast, not accurate."""
     low, high = levels(bits)
     others = [dimension for dimension in range(weight.dim()) if dimension != axis]
     scale = (weight.abs().amax(others, keepdim=True) / high).clamp_min(2.0**-14).half().float()

@@ -1,4 +1,4 @@
-"""Time functions on a machine that others use too: in turn, many times, and ends of the distribution told."""
+"""Timing of functions on a shared machine: in turn, many times, with quantiles of the runs."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ Clock = Callable[[], float]
 Run = Callable[[], object]
 
 WARM_UP = 2
-"""Runs before any is timed: memory is allocated, kernels are chosen."""
+"""Untimed runs at the start, in which memory is allocated and kernels are chosen."""
 TURN = 2
-"""Timed runs of each function a turn; one before them is not timed: it finds the other's data in the cache."""
+"""Timed runs of each function per turn, after an untimed run that evicts the other function's data."""
 FEWEST_TURNS, MOST_TURNS = 2, 100
-"""Turns."""
+"""Smallest and largest number of turns."""
 FLOOR = 0.1
-"""Quantile of the wall-clock at which functions of several threads are compared: others hardly disturbed it."""
+"""Quantile of wall-clock times that compares functions of several threads; other load hardly affects it."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Single runs, in order.
+    """Times of single runs, in order.
 
     Args:
-        seconds: wall-clock.
-        own: seconds that the calling thread was on a processor.
+        seconds: wall-clock times, s.
+        own: processor times of the calling thread, s.
     """
 
     seconds: tuple[float, ...]
     own: tuple[float, ...]
 
     def quantile(self, share: float) -> float:
-        """The time that this share of the runs did not exceed, s."""
+        """Return the time that this share of the runs did not exceed, s."""
         return float(np.quantile(self.seconds, share))
 
     @property
@@ -51,7 +51,7 @@ class Timing:
 
     @property
     def halves(self) -> tuple[Timing, Timing]:
-        """The runs of every second turn, and of the others: how far two measurements differ."""
+        """The runs of every second turn and of the other turns, to compare as two measurements."""
         odd = [run // TURN % 2 == 1 for run in range(len(self.seconds))]
         first, second = (
             Timing(
@@ -63,13 +63,13 @@ class Timing:
         return first, second if second.seconds else first
 
     def undisturbed(self, threads: int) -> float:
-        """What a run takes where no other process wants the processor, s.
+        """Estimate the time of a run without other load on the processor, s.
 
-        For one thread, the median of its time on the processor: with eight busy processes on two cores, two
-        measurements differed by 1%, and by 11% on the wall-clock. For more, the `FLOOR` of the wall-clock.
+        For one thread it is the median processor time: with eight busy processes on two cores, two measurements
+        differed by 1%, but by 11% in wall-clock time. For more threads it is the `FLOOR` quantile of wall-clock time.
 
         Args:
-            threads: that run.
+            threads: number of threads of the run.
         """
         return float(np.median(self.own)) if threads == 1 else self.quantile(FLOOR)
 
@@ -81,14 +81,13 @@ def in_turn(
     clock: Clock = time.perf_counter,
     thread_clock: Clock = time.thread_time,
 ) -> list[Timing]:
-    """Time functions in turn, so that what slows the machine for a while slows all of them.
+    """Time functions in turn, so that a change in the speed of the machine affects all of them.
 
     Args:
-        runs: called over and over.
-        seconds: to spend on all of them; at least `FEWEST_TURNS` turns are taken and at most
-            `MOST_TURNS`.
-        clock: seconds on the wall.
-        thread_clock: seconds of this thread on a processor.
+        runs: functions to call repeatedly.
+        seconds: time to spend on all of them, within `FEWEST_TURNS` to `MOST_TURNS` turns.
+        clock: wall-clock time, s.
+        thread_clock: processor time of this thread, s.
     """
     for run in runs:
         for _ in range(WARM_UP):
@@ -109,7 +108,7 @@ def in_turn(
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads, and as many as before afterwards."""
+    """Set the number of torch threads, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,4 +1,4 @@
-"""ONNX files of many configurations of one model: tracing takes seconds, putting other tensors in does not."""
+"""ONNX files for many configurations of one model, which is traced once because tracing takes seconds."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from torch import Tensor, nn
 
 from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.compressor import Compressed
-from leanfront.core.compressors.exchange.onnx_file import onnx_model, onnx_session
+from leanfront.core.compressors.exchange.onnx_file import onnx_model
+from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
 from leanfront.core.compressors.exchange.onnx_trace import trace
 from leanfront.core.cost_models.profile import Profile
 from leanfront.core.cost_models.stand_in import stand_in
 
 Pattern = tuple[tuple[str, int], ...]
-"""Which inputs are quantised, and whether clipped; to how many levels they are changes no shape."""
+"""Layers with quantised inputs, and whether these are clipped; the number of levels changes no shape."""
 GRAPHS = 6
-"""Graphs that are kept."""
+"""Number of traced graphs that are kept."""
 TOLERANCE = 0.1
-"""Of the outputs, as a share of the largest: quantised inputs round otherwise here and there."""
+"""Allowed difference of the outputs, as a share of the largest: quantised inputs may round differently."""
 
 
 class Tracer:
-    """Writes the ONNX files of stand-ins.
+    """Writer of ONNX files for stand-ins.
 
-    The dense model is traced once for every choice of quantised inputs; other configurations put their tensors into
-    its graph. Where the file of that does not compute what the module does, as the tracer wrote sizes down that are
-    the dense model's, the module itself is traced.
+    The dense model is traced once for every pattern of quantised inputs, and other configurations put their tensors
+    into its graph. If the resulting file does not compute the outputs of the module, because the trace contains
+    sizes of the dense model, the module itself is traced.
 
     Args:
-        profile: of the dense model.
+        profile: profile of the dense model.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -40,10 +41,10 @@ class Tracer:
         self._graphs: dict[Pattern, onnx_ir.Model] = {}
 
     def file(self, compressed: Compressed) -> bytes:
-        """The file of a module.
+        """Return the ONNX file of a module.
 
         Raises:
-            CompressionError: it cannot be traced.
+            CompressionError: the module cannot be traced.
         """
         configuration, example = compressed.configuration, self._profile.example_input
         pattern = tuple((layer, min(bits, 7)) for layer, bits in configuration.activation_bits.items())
@@ -53,7 +54,7 @@ class Tracer:
             graph = trace(self._uncut(configuration), example)
             _flatten_freely(graph)
             self._graphs[pattern] = graph
-        with suppress(Exception):  # whatever a graph raises into which the tensors do not fit
+        with suppress(Exception):  # any error of a graph that the tensors do not fit
             content = self._written(compressed, self._borrowed(self._graphs[pattern], compressed))
             if agrees(content, compressed.module, example):
                 return content
@@ -69,7 +70,7 @@ class Tracer:
         return onnx_model(compressed, self._profile.structure, self._profile.example_input, traced=traced)
 
     def _borrowed(self, graph: onnx_ir.Model, compressed: Compressed) -> onnx_ir.Model:
-        """A copy of a graph with a module's tensors."""
+        """Return a copy of a graph with the tensors of a module."""
         model = graph.clone()
         _put_tensors(model, compressed.module)
         shapes = self._profile.structure.shapes(compressed.configuration)
@@ -84,7 +85,7 @@ class Tracer:
 
 
 def agrees(content: bytes, module: nn.Module, example_input: Tensor) -> bool:
-    """Whether a file gives a module's outputs for an example, up to `TOLERANCE`."""
+    """Whether a file computes the outputs of a module for an example, up to `TOLERANCE`."""
     session = onnx_session(content)
     (found,) = session.run(None, {session.get_inputs()[0].name: example_input.numpy()})
     with torch.no_grad():
@@ -104,7 +105,7 @@ def _put_tensors(model: onnx_ir.Model, module: nn.Module) -> None:
 
 
 def _flatten_freely(model: onnx_ir.Model) -> None:
-    """Let the last side of reshaped tensors follow from the others: it is written as the traced module's."""
+    """Let the last side of reshaped tensors follow from the others; the trace fixed it to the traced module's."""
     for node in model.graph:
         if node.op_type != "Reshape":
             continue

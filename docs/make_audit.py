@@ -1,4 +1,4 @@
-"""Tables and a picture of an audit of classes and exemplars, as docs/audit.md shows them.
+"""Make the tables and the picture of an audit of classes and exemplars for docs/audit.md.
 
 leanfront audit NAME --kind classes --kind exemplars --levels pruning --levels quantisation --json > found.json
 python docs/make_audit.py tables found.json
@@ -19,19 +19,19 @@ from make_picture import STYLE, Axis
 WIDTH, HEIGHT, TOP, BOTTOM = 880, 360, 84, 60
 PANELS = ((70, 400), (510, 840))
 SETS = {"magnitude": "#0072b2", "gradual": "#d55e00"}
-"""Sets of levels by the first part of their names, in colours that all readers can tell apart (Okabe and Ito)."""
+"""First part of a level's name -> colour, from Okabe and Ito's colour-blind safe palette."""
 OWN = """
   .floor { fill: #9aa5b1; opacity: 0.35; }
 """
 
 
 def documents(path: Path) -> dict[str, Mapping[str, Any]]:
-    """Kind -> what was found of the search as a whole."""
+    """Return the documents about the whole search by kind of audit."""
     return {each["kind"]: each["document"] for each in json.loads(path.read_text())["audits"]}
 
 
 def tables(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """One Markdown table of both kinds."""
+    """Format the results of both kinds as one Markdown table."""
     classes = {each["version"]: each for each in found["classes"]["versions"]}
     lines = [
         "| version | top-1 | classes p <= .05 (up, down) | q <= .05 | mean gain / loss, points | untestable "
@@ -65,7 +65,7 @@ def tables(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def picture(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Significant classes, and PIE rate above its noise floor, against the share of weights that are pruned."""
+    """Draw significant classes, and the PIE rate above its noise floor, against the share of pruned weights."""
     classes, exemplars = found["classes"]["versions"], found["exemplars"]["versions"]
     count = len(classes[0]["groups"])
     points = {

@@ -1,4 +1,4 @@
-"""One figure of an audit's report as an SVG, drawn by a browser without a window (Debian's chromium).
+"""Draw one figure of an audit's report as an SVG with a headless browser (Debian's chromium).
 
 leanfront audit NAME --kind limits --json > found.json
 python docs/make_figure.py found.json limits "Accuracy along sparsity" > docs/limits-sparsity.svg
@@ -40,10 +40,10 @@ Plotly.newPlot("figure", drawn.data, drawn.layout)
 
 
 def drawing(path: Path, kind: str, title: str) -> Drawing:
-    """The drawing of that kind whose title begins so.
+    """Return the first drawing of the kind whose title begins with `title`.
 
     Raises:
-        SystemExit: there is none; the titles there are.
+        SystemExit: there is no such drawing; the message lists the titles.
     """
     (document,) = [
         each["document"] for each in json.loads(path.read_text())["audits"] if each["kind"] == kind
@@ -56,7 +56,7 @@ def drawing(path: Path, kind: str, title: str) -> Drawing:
 
 
 def svg(found: Drawing) -> str:
-    """The SVG text of a drawing."""
+    """Return the SVG text of a drawing."""
     page = PAGE.format(plotly=get_plotlyjs(), figure=found.figure.to_json(), width=WIDTH)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "figure.html"

@@ -17,9 +17,9 @@ from typing import Any
 WIDTH, HEIGHT = 880, 470
 LEFT, RIGHT, TOP, BOTTOM = 74, 36, 92, 64
 CLOSE = 0.015
-"""Within this of the dense accuracy, on validation and test, is as good as dense; the smallest such is named."""
+"""Largest loss of accuracy, on validation and test, of the candidates among which the smallest is labelled."""
 RAMP = ((98, 62, 160), (59, 100, 160), (33, 145, 140), (94, 201, 98), (194, 214, 50))
-"""Viridis without its ends, which vanish on black and on white."""
+"""Viridis without its ends, which are invisible on black and on white."""
 STYLE = """
   .card { fill: #ffffff; stroke: #d8dee6; } .ink { fill: #1f2933; } .soft { fill: #5f6c7b; }
   .grid { stroke: #e8ecf1; } .whisker { stroke: #9aa5b1; } .step { stroke: #b7c0cb; fill: none; }
@@ -39,10 +39,10 @@ class Axis:
 
     Args:
         low: value at the first pixel.
-        high: value at the last.
+        high: value at the last pixel.
         start: first pixel.
         end: last pixel.
-        log: whether equal distances are equal ratios.
+        log: whether the scale is logarithmic.
     """
 
     def __init__(self, low: float, high: float, start: float, end: float, *, log: bool = False) -> None:
@@ -56,7 +56,7 @@ class Axis:
 
 
 def picture(frontier: Mapping[str, Any]) -> str:
-    """The SVG text of what ``leanfront frontier NAME --json`` prints.
+    """Return the SVG text for the output of ``leanfront frontier NAME --json``.
 
     Raises:
         ValueError: there is no candidate.
@@ -96,7 +96,7 @@ def picture(frontier: Mapping[str, Any]) -> str:
 
 
 def tested(model: Mapping[str, Any]) -> float | None:
-    """Accuracy of a candidate, or of the dense model, on the test split; None where it was not measured."""
+    """Return the test accuracy of a candidate or of the dense model; None if it was not measured."""
     for measurement in model["measurements"]:
         if measurement["name"] == "accuracy" and measurement["split"] == "test":
             return float(measurement["value"])
@@ -104,7 +104,7 @@ def tested(model: Mapping[str, Any]) -> float | None:
 
 
 def ramp(share: float) -> str:
-    """The colour at a share of the way through `RAMP`, as #rrggbb."""
+    """Return the colour at the given share of `RAMP`, as #rrggbb."""
     position = min(max(share, 0.0), 1.0) * (len(RAMP) - 1)
     first = min(int(position), len(RAMP) - 2)
     mixed = (a + (position - first) * (b - a) for a, b in zip(RAMP[first], RAMP[first + 1], strict=True))
@@ -162,7 +162,7 @@ def _legend(low: float, high: float) -> list[str]:
 
 
 def _steps(candidates: Sequence[Mapping[str, Any]], x: Axis, y: Axis) -> list[str]:
-    """The best accuracy reached within each memory."""
+    """Draw the best accuracy within each memory limit."""
     path, best = "", -math.inf
     for candidate in candidates:
         if candidate["accuracy"] > best:

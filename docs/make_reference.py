@@ -1,7 +1,7 @@
-"""Write the generated parts of reference.md from the code: commands, Python names, registries.
+"""Generate the parts of reference.md that describe the code: commands, Python names, registries.
 
 python docs/make_reference.py          rewrite docs/reference.md
-python docs/make_reference.py --check  exit with 1 when it is not up to date
+python docs/make_reference.py --check  exit with 1 if docs/reference.md is out of date
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _HIDDEN = {"help", "version"}
 
 
 def updated(text: str) -> str:
-    """The page with every generated part made anew.
+    """Return the page with all generated parts replaced.
 
     Raises:
-        KeyError: the page names a part that this file does not make.
+        KeyError: the page names an unknown part.
     """
     return _PART.sub(lambda match: f"{match[1]}\n{PARTS[match['name']]().strip()}\n\n{match[3]}", text)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
-    # Outside of code, angle brackets would be read as HTML.
+    # Outside of code, Markdown reads angle brackets as HTML.
     escaped = text.replace("|", "\\|")
     return escaped if "`" in escaped else escaped.replace("<", "&lt;")
 
@@ -58,12 +58,12 @@ def _code(text: str) -> str:
 
 
 def commands() -> str:
-    """Every command with its arguments and options."""
+    """Return the section of every command with its arguments and options."""
     return "\n\n".join(_command(command, path) for path, command in walk(cli, "leanfront"))
 
 
 def walk(command: click.Command, path: str) -> Iterable[tuple[str, click.Command]]:
-    """All commands that do something, with the words that call them, in alphabetical order."""
+    """Yield the words that call each command and the command, in alphabetical order, without groups."""
     if not isinstance(command, click.Group):
         yield path, command
         return
@@ -95,12 +95,14 @@ def _usage(option: click.Option) -> str:
 
 
 def _default(option: click.Option) -> str:
+    if said := getattr(option, "shown_default", ""):
+        return _code(said)
     shown = option.show_default and not option.is_flag and option.default is not None
     return _code(str(option.default)) if shown else ""
 
 
 def python() -> str:
-    """Every name of the Python face."""
+    """Return the table of the names in `leanfront.__all__`."""
     rows = []
     for name in leanfront.__all__:
         value = getattr(leanfront, name)
@@ -115,11 +117,11 @@ def python() -> str:
             rows.append((_code(name), f"By name: {', '.join(map(_code, value))}."))
         else:
             rows.append((_code(name), "The version of this release."))
-    return table(("name", "what it is"), rows)
+    return table(("name", "description"), rows)
 
 
 def _parameters(function: Callable[..., Any]) -> str:
-    """Parameters with their defaults and without their types, which the docstrings explain."""
+    """Return the parameters with their defaults; the docstrings explain their types."""
     signature = inspect.signature(function)
     bare = [
         parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()
@@ -132,7 +134,7 @@ def _first(value: Any) -> str:
 
 
 def _members(value: type) -> list[str]:
-    """Public methods and properties of a class, and of its parents among ours."""
+    """Return the public methods and properties of a class and of its parents in leanfront."""
     parents = [parent for parent in value.__mro__ if parent.__module__.startswith("leanfront.")]
     found = {
         name: member
@@ -151,7 +153,7 @@ def _classes(module: Any) -> list[str]:
 
 
 def targets() -> str:
-    """Built-in targets."""
+    """Return the table of built-in targets."""
     rows = [
         (
             _code(builtin.name),
@@ -160,45 +162,45 @@ def targets() -> str:
         )
         for builtin in BUILTINS.values()
     ]
-    return table(("target", "what it is", "options"), rows)
+    return table(("target", "description", "options"), rows)
 
 
 def metrics() -> str:
-    """The metrics' registry."""
+    """Return the table of metrics."""
     rows = [(_code(m.name), m.unit, "higher" if m.maximise else "lower", m.source) for m in METRICS.values()]
     return table(("metric", "unit", "better", "definition"), rows)
 
 
 def costs() -> str:
-    """The cost models' registry."""
+    """Return the table of cost models."""
     rows = [(_code(m.alias), _code(m.name), m.unit, m.source) for m in COST_MODELS.values()]
     return table(("objective", "measurement", "unit", "definition"), rows)
 
 
 def criteria() -> str:
-    """The criteria's registry."""
+    """Return the table of criteria."""
     return table(("criterion", "definition"), [(_code(c.name), c.source) for c in CRITERIA.values()])
 
 
 def presets() -> str:
-    """The presets' registry."""
-    return table(("preset", "what it is"), [(_code(name), _first(make)) for name, make in PRESETS.items()])
+    """Return the table of presets."""
+    return table(("preset", "description"), [(_code(name), _first(make)) for name, make in PRESETS.items()])
 
 
 def samplers() -> str:
-    """The samplers' registry."""
+    """Return the table of samplers."""
     rows = [(_code(each.name), each.source) for each in SAMPLERS.values()]
-    return table(("sampler", "what it is"), rows)
+    return table(("sampler", "description"), rows)
 
 
 def optimisers() -> str:
-    """The optimisers' registry."""
+    """Return the table of optimisers."""
     rows = [(_code(o.name), f"{o.learning_rate:g}", o.source) for o in OPTIMISERS.values()]
     return table(("optimiser", "learning rate", "definition"), rows)
 
 
 def strategies() -> str:
-    """The strategies' registry."""
+    """Return the table of strategies."""
     rows = [
         (_code(s.name), ", ".join(map(_code, s.options)) or "none", s.source) for s in STRATEGIES.values()
     ]
@@ -206,7 +208,7 @@ def strategies() -> str:
 
 
 def audits() -> str:
-    """The registries of kinds of audits, and of levels that they compare with."""
+    """Return the tables of audit kinds and of the levels that they compare with."""
     kinds = [
         (_code(kind.name), kind.title, ", ".join(map(_code, kind.metrics)) or "-", kind.source)
         for kind in KINDS.values()
@@ -217,16 +219,16 @@ def audits() -> str:
     ]
     return "\n\n".join(
         (
-            table(("kind", "what it is", "metrics it measures", "source"), kinds),
+            table(("kind", "description", "metrics", "source"), kinds),
             table(("levels", "versions"), sets),
         )
     )
 
 
 def corruptions() -> str:
-    """The corruptions' registry."""
+    """Return the table of corruptions."""
     rows = [(_code(c.name), "yes" if c.name in MAIN else "no", c.source) for c in CORRUPTIONS.values()]
-    return table(("corruption", "of the main 15", "definition"), rows)
+    return table(("corruption", "in the main 15", "definition"), rows)
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -246,11 +248,11 @@ PARTS: dict[str, Callable[[], str]] = {
         corruptions,
     )
 }
-"""What can stand between the marks ``<!-- generated: NAME -->`` and ``<!-- end -->``."""
+"""Generators of the parts between the marks ``<!-- generated: NAME -->`` and ``<!-- end -->``."""
 
 
 def main() -> None:
-    """Rewrite the page, or with --check say whether that would change it."""
+    """Rewrite the page; with --check, fail if that would change it."""
     old = REFERENCE.read_text(encoding="utf-8")
     new = updated(old)
     if "--check" in sys.argv[1:]:

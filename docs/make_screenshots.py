@@ -1,10 +1,10 @@
-"""Pictures of the dashboard, as docs/dashboard.md shows them.
+"""Take the pictures of the dashboard for docs/dashboard.md.
 
 python docs/make_screenshots.py
 
-Makes a search on the built-in digits with its audits in a folder of its own (minutes), serves it, and takes
-pictures in Chromium (`LEANFRONT_BROWSER`, or on the path). `--database URL --search NAME` shows another one; its
-files are found by `LEANFRONT_ARTIFACTS`.
+Runs a search on the built-in digits with its audits in a temporary folder (minutes), serves it, and takes
+pictures in Chromium (`LEANFRONT_BROWSER`, or on the path). `--database URL --search NAME` shows another search;
+`LEANFRONT_ARTIFACTS` names the folder of its files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import quote
 import click
 from playwright.sync_api import Page
 
-# The tests' own browser and server; as a script only this folder is on the path.
+# For the browser and server of the tests: a script has only its own folder on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import leanfront
@@ -34,7 +34,7 @@ SETTLED = 2500
 
 
 def made(folder: Path) -> tuple[str, str]:
-    """Address of a database with an audited search, and the search's name."""
+    """Run and audit a search; return the URL of its database and its name."""
     os.environ["LEANFRONT_ARTIFACTS"] = str(folder / "artifacts")
     url = f"sqlite:///{folder}/leanfront.db"
     found = leanfront.search(
@@ -48,7 +48,7 @@ def made(folder: Path) -> tuple[str, str]:
 
 
 class View(NamedTuple):
-    """A picture: its file, what is shown, how wide, in which colours, and the part that is scrolled to."""
+    """A picture: file name, address, viewport size, colour scheme, and the part of the page to scroll to."""
 
     file: str
     address: str
@@ -58,7 +58,7 @@ class View(NamedTuple):
 
 
 def views(url: str, name: str) -> list[View]:
-    """The pictures."""
+    """Return the pictures to take."""
     with FrontierStore(url) as store:
         members = sorted(store.frontier(name), key=lambda each: each.value("memory_bytes") or 0.0)
         dense = next(each.value for each in store.search(name).dense if each.name == "memory_bytes")
@@ -78,7 +78,7 @@ def views(url: str, name: str) -> list[View]:
 
 
 def take(page: Page, view: View) -> None:
-    """One picture."""
+    """Take one picture."""
     page.goto(view.address)
     page.wait_for_timeout(SETTLED)
     part = page.locator(view.part).first
@@ -95,7 +95,7 @@ def take(page: Page, view: View) -> None:
 @click.option("--database", help="URL of a database with an audited search.")
 @click.option("--search", "name", default="digits", show_default=True)
 def main(database: str | None, name: str) -> None:
-    """Take them."""
+    """Take the pictures of the dashboard."""
     with tempfile.TemporaryDirectory() as folder:
         if database is None:
             database, name = made(Path(folder))

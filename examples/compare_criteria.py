@@ -1,4 +1,4 @@
-"""What each pruning criterion makes of the same uniform cut, without a search.
+"""Compare the pruning criteria on one uniform configuration, without a search.
 
 python examples/compare_criteria.py [--keep 0.75] [--bits 4] [--target digits]
 """
@@ -16,7 +16,7 @@ import leanfront
 def uniform(
     structure: leanfront.Structure, keep: float, bits: int, criterion: str
 ) -> leanfront.Configuration:
-    """The same share of every channel group and the same bits in every layer."""
+    """Return a configuration with the same share of every channel group and the same bits in every layer."""
     return leanfront.Configuration(
         channels={group.name: max(1, round(keep * group.units)) for group in structure.groups.values()},
         weight_bits=dict.fromkeys(structure.layers, bits),
@@ -25,7 +25,7 @@ def uniform(
 
 
 def accuracy(model: nn.Module, split: leanfront.Split) -> float:
-    """Top-1, in [0, 1]."""
+    """Return the top-1 accuracy, in [0, 1]."""
     with torch.no_grad():
         hits = sum(int((model(x).argmax(dim=1) == y).sum()) for x, y in split.batches(256))
     return hits / len(split)
@@ -33,9 +33,9 @@ def accuracy(model: nn.Module, split: leanfront.Split) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--keep", type=float, default=0.75, help="share of the channels that stay")
-    parser.add_argument("--bits", type=int, default=4, help="bits of every weight")
-    parser.add_argument("--target", default="digits", help="as on the command line of leanfront")
+    parser.add_argument("--keep", type=float, default=0.75, help="share of the channels to keep")
+    parser.add_argument("--bits", type=int, default=4, help="bits of each weight")
+    parser.add_argument("--target", default="digits", help="target, as on leanfront's command line")
     arguments = parser.parse_args()
 
     target = leanfront.resolve(arguments.target)

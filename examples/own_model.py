@@ -1,4 +1,4 @@
-"""One's own model through the Python face, from training to the module to ship.
+"""Compress your own model with the Python API, from training to the module to ship.
 
 python examples/own_model.py [--trials 60] [--max-memory 8KB] [--database sqlite:///own_model.db]
 """
@@ -16,7 +16,7 @@ import leanfront
 
 
 def make_target() -> leanfront.Target:
-    """A small perceptron on scikit-learn's wines: 13 chemical measurements, 3 cultivars, 178 samples."""
+    """Return a small perceptron on scikit-learn's wines: 13 chemical measurements, 3 cultivars, 178 samples."""
     wine = load_wine()
     order = torch.randperm(len(wine.target), generator=torch.Generator().manual_seed(0))
     train, validation, test = order[:80], order[80:130], order[130:]
@@ -35,7 +35,7 @@ def make_target() -> leanfront.Target:
 
 
 def trained(inputs: Tensor, labels: Tensor) -> nn.Module:
-    """Two hidden layers of 64, trained for 200 full-batch steps."""
+    """Train two hidden layers of 64 units for 200 full-batch steps."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(13, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)

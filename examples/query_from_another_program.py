@@ -1,4 +1,4 @@
-"""Ask a stored search from a program that knows nothing of PyTorch: a subprocess, JSON, an exit code.
+"""Query a stored search from a program without PyTorch: run a subprocess, read its JSON and exit code.
 
 leanfront search digits --name mine --trials 60
 python examples/query_from_another_program.py mine 8KB 16KB 32KB
@@ -14,10 +14,10 @@ FEASIBLE, INFEASIBLE = 0, 3
 
 
 def select(search: str, memory: str) -> dict[str, object]:
-    """The answer object of ``leanfront select --json``.
+    """Return the answer of ``leanfront select --json``.
 
     Raises:
-        SystemExit: the command failed; with its own message.
+        SystemExit: the command failed; the message is the command's.
     """
     command = ["leanfront", "select", search, "--max-memory", memory, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""``python -m leanfront``: the command line under the interpreter that one names."""
+"""``python -m leanfront``: the command line in the current Python interpreter."""
 
 from leanfront.cli import main
 

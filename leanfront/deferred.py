@@ -1,4 +1,4 @@
-"""Functions by their address: what a registry can hold without importing what computes."""
+"""Functions given by address, so that registries need not import what computes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 class Deferred:
     """A function that is imported when it is called.
 
-    Two with one address are equal, and it can be pickled, whether or not it was called.
+    Two objects with the same address are equal. They can be pickled, called before or not.
 
     Args:
         address: ``"module:function"``.
@@ -22,10 +22,10 @@ class Deferred:
 
     @cached_property
     def function(self) -> Any:
-        """What lies there, imported now.
+        """Import and return the function.
 
         Raises:
-            ImportError: no such module, or it has no such name.
+            ImportError: the module does not exist or has no such name.
         """
         module, colon, name = self.address.partition(":")
         if not colon:
@@ -37,7 +37,7 @@ class Deferred:
             raise ImportError(f"{module} has no {name!r}") from None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it."""
+        """Call the function."""
         return self.function(*args, **kwargs)
 
     def __reduce__(self) -> tuple[type[Deferred], tuple[str]]:

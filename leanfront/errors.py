@@ -1,30 +1,30 @@
-"""Every error that leanfront raises on purpose.
+"""All errors that leanfront raises on purpose.
 
     LeanfrontError
     ├── UsageError               a value the caller passed: name, size, bits, option
     ├── TargetError              the model or its data cannot be used
     ├── ConfigurationError       a configuration does not fit the model, or is not one
-    ├── CompressionError         a configuration could not be applied, or what came of it not be trained
-    ├── ArtifactError            a file is no artifact, is damaged, or is of another architecture
+    ├── CompressionError         a configuration could not be applied, or the compressed model not be trained
+    ├── ArtifactError            a file is no artifact, is damaged, or belongs to another architecture
     ├── EvaluationError          a compressed model could not be measured
-    ├── InfeasibleError          no candidate holds the budget; the nearest is named
+    ├── InfeasibleError          no candidate is within the budget; the nearest one is named
     └── StorageError             the database
         ├── NameTakenError       a search of that name exists
         ├── NotFoundError        no such search, candidate or job
         ├── BusyError            another process drives it
-        ├── LeaseLostError       another process drives it by now: nothing more may be written for it
+        ├── LeaseLostError           another process now drives it: this one may write nothing more
         └── SchemaError          the database is of another schema version
-    StoppedError                 no failure: work was asked to stop
+    StoppedError                 work was asked to stop; not a failure
 
-Each message says what was wrong, with which value, and what to do. The tree lives in the topmost room
-because every room raises from it; users import it from `leanfront`.
+Each message says what is wrong, with which value, and what to do. The classes are defined at the top because every
+room raises them; users import them from `leanfront`.
 """
 
 from __future__ import annotations
 
 
 class LeanfrontError(Exception):
-    """Base of all errors that leanfront raises on purpose."""
+    """Base class of all errors that leanfront raises on purpose."""
 
 
 class UsageError(LeanfrontError, ValueError):
@@ -40,11 +40,11 @@ class ConfigurationError(LeanfrontError, ValueError):
 
 
 class CompressionError(LeanfrontError):
-    """A configuration could not be applied to the model, or what came of it could not be trained."""
+    """A configuration could not be applied to the model, or the compressed model could not be trained."""
 
 
 class ArtifactError(LeanfrontError):
-    """A file is no artifact of ours, is damaged, or was made of another architecture."""
+    """A file is no artifact of leanfront, is damaged, or belongs to another architecture."""
 
 
 class EvaluationError(LeanfrontError):
@@ -52,7 +52,7 @@ class EvaluationError(LeanfrontError):
 
 
 class InfeasibleError(LeanfrontError):
-    """No candidate holds the budget. `selection` is the whole answer: nearest candidate, binding limit."""
+    """No candidate is within the budget. `selection` is the whole answer: nearest candidate, binding limit."""
 
     def __init__(self, message: str, selection: object = None) -> None:
         super().__init__(message)
@@ -68,20 +68,20 @@ class NameTakenError(StorageError):
 
 
 class NotFoundError(StorageError, LookupError):
-    """No such search or candidate."""
+    """The search, candidate, job or file does not exist."""
 
 
 class BusyError(StorageError):
-    """Another process drives the search, or it waits for one."""
+    """Another process drives the search, or the search is queued for one."""
 
 
 class LeaseLostError(StorageError):
-    """This process drives the job no more: it wrote nothing, and must not go on."""
+    """This process no longer holds the job: it wrote nothing and must stop."""
 
 
 class SchemaError(StorageError):
-    """The database has another schema version than this release."""
+    """The schema version of the database differs from this release's."""
 
 
 class StoppedError(Exception):
-    """Long work was asked to stop, by a signal or by who runs it: no failure, and what was computed is kept."""
+    """Work was asked to stop, by a signal or its owner. Not a failure: results so far are kept."""

@@ -1,4 +1,4 @@
-"""Files that users name: written whole or not at all."""
+"""Files named by users, written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from leanfront.errors import StorageError, UsageError
 
 
 def require_html(path: str | Path, what: str) -> Path:
-    """The path of an HTML file that may be written there.
+    """Return the path of an HTML file to write.
 
     Args:
-        path: as typed.
-        what: it is, for the message: ``plot``.
+        path: path as the user gave it.
+        what: what the file contains, for the message, such as ``plot``.
 
     Raises:
-        UsageError: it is not an .html file in an existing folder.
+        UsageError: the path is no .html file in an existing folder.
     """
     place = Path(path)
     if place.suffix.lower() not in (".html", ".htm"):
@@ -32,10 +32,10 @@ def require_html(path: str | Path, what: str) -> Path:
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to write into, which is at its place once the context ends, and nowhere if it raises.
+    """Open a file for writing that appears at its path when the context ends, and not at all if it raises.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
     place = Path(path)
     temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")

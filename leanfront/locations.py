@@ -1,4 +1,4 @@
-"""Where a command or a call keeps things: the database and the artifact folder."""
+"""Default locations: the database and the artifact folder."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ DEFAULT_ARTIFACTS = "leanfront-artifacts"
 
 
 def database_url(url: str | None = None) -> str:
-    """The database to use: the one named, or `LEANFRONT_DATABASE`, or a file in the working folder."""
+    """Return the database to use: the given one, `LEANFRONT_DATABASE`, or a file in the working folder."""
     return url or os.environ.get("LEANFRONT_DATABASE") or DEFAULT_DATABASE
 
 
 def open_store(url: str | None = None) -> FrontierStore:
-    """The store in a database; a new database is made ready."""
+    """Open the store in a database; a new database gets its tables."""
     return FrontierStore(database_url(url))
 
 
 def open_artifacts(database: Database) -> ArtifactStore:
-    """The artifact folder of a database: `LEANFRONT_ARTIFACTS`; or one beside a SQLite file and named after it, so
-    that no two share one; or one in the working folder.
+    """Open the artifact folder of a database: `LEANFRONT_ARTIFACTS`; beside a SQLite file and named after it, so that
+    no two databases share one; or in the working folder.
     """
     named = os.environ.get("LEANFRONT_ARTIFACTS")
     if named or database.path is None:
@@ -32,5 +32,5 @@ def open_artifacts(database: Database) -> ArtifactStore:
 
 
 def open_shelf(store: FrontierStore) -> Shelf:
-    """The artifact folder with the rows of a store that say who needs what in it."""
+    """Open the artifact folder together with the store's record of needed files."""
     return Shelf(store.database, open_artifacts(store.database))

@@ -5,5 +5,5 @@ from importlib.metadata import PackageNotFoundError, version
 try:
     __version__ = version("leanfront")
 except PackageNotFoundError:
-    # The sources of a checkout, which nobody has installed.
+    # A checkout that is not installed.
     __version__ = "0+uninstalled"

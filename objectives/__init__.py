@@ -1,7 +1,7 @@
-"""What is measured on one candidate, what is better, and what is within a budget.
+"""Measuring candidates, comparing them, and selecting one within a budget.
 
-Metrics with intervals (`measure`), objectives (`resolve`), dominance and hypervolume, budgets, and the rules
-that choose one candidate (`select`). Costs come from `cost_models`, whose import fills their registry.
+Metrics with intervals (`measure`), objectives (`resolve`), dominance and hypervolume, budgets, and strategies that
+select one candidate (`select`). Costs are in `cost_models`.
 """
 
 import lazy_loader as _lazy

@@ -1,4 +1,4 @@
-"""Budgets: upper and lower limits on measurements, and the sizes and counts they are typed in."""
+"""Budgets: upper and lower limits on measurements, and the parsing of sizes and counts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, SupportsFloat
 
-import numpy as np
-from numpy.typing import NDArray
-
 from leanfront.core.cost_models.registry import COST_MODELS
+from leanfront.core.objectives.budget_options import BudgetOptions, Quantity
 from leanfront.core.objectives.metrics import METRICS
 from leanfront.core.objectives.objective import known_objectives, measurement_name
 from leanfront.errors import UsageError
-
-Quantity = str | float
-"""A number, or text that `parse_size` or `parse_count` reads."""
+from leanfront.options import takes
 
 TINY = 1e-12
-"""Floor of the divisor in a normalised violation, for limits at or next to 0."""
+"""Smallest divisor in a normalised violation, for limits at or near 0."""
 
 SIZE_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -32,7 +28,7 @@ _QUANTITY = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-z]*)\s*", 
 
 
 def parse_size(size: Quantity) -> int:
-    """Bytes of a size, rounded down to a whole byte.
+    """Parse a size in bytes, rounded down to a whole byte.
 
     Args:
         size: a number of bytes, or text such as ``"64KB"`` (64,000), ``"64 KiB"`` (65,536), ``"1.5mb"``;
@@ -45,7 +41,7 @@ def parse_size(size: Quantity) -> int:
 
 
 def parse_count(count: Quantity) -> float:
-    """The number that a count such as ``"20M"`` (20,000,000) means; case does not matter.
+    """Parse a count such as ``"20M"`` (20,000,000); case does not matter.
 
     Raises:
         UsageError: negative, not a number, not finite, or an unknown unit.
@@ -67,13 +63,13 @@ def _parse(value: Quantity, units: Mapping[str, int], what: str, forms: str) -> 
     rough = _float(text)
     if not 0 <= rough * factor < math.inf:
         raise refusal
-    # Decimal, as 1.001 * 1000 falls below 1001 in binary; numbers that vanish in a float are 0, since
-    # Decimal refuses the exponents a user could type.
+    # Decimal, since 1.001 * 1000 is less than 1001 in binary. Numbers that underflow a float are 0, since Decimal
+    # rejects extreme exponents, which a user could type.
     return Decimal(text) * factor if rough else Decimal(0)
 
 
 def _float(value: Any) -> float:
-    """The value as a float; NaN where it is none."""
+    """Convert to float; NaN if this is not possible."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -82,17 +78,17 @@ def _float(value: Any) -> float:
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits on measurements. An empty budget holds for everything.
+    """Limits on measurements. An empty budget always holds.
 
     Args:
         maximum: measurement name or alias -> largest value allowed (inclusive), in the measurement's unit.
         minimum: measurement name or alias -> smallest value allowed (inclusive).
 
     Any measurement can be limited, objective or not. Aliases are replaced by names (``memory`` by
-    ``memory_bytes``). `Budget.of` reads what a user typed and refuses names that nothing measures.
+    ``memory_bytes``). `Budget.of` parses user input and rejects names that nothing measures.
 
     Raises:
-        UsageError: a limit that is not a finite number, is given twice, or a minimum above its maximum.
+        UsageError: a limit is not a finite number or is given twice, or a minimum is above its maximum.
     """
 
     maximum: Mapping[str, float] = field(default_factory=dict)
@@ -111,36 +107,27 @@ class Budget:
                 )
 
     @classmethod
-    def of(
-        cls,
-        *,
-        max_memory: Quantity | None = None,
-        max_macs: Quantity | None = None,
-        min_accuracy: Quantity | None = None,
-        maximum: Mapping[str, Quantity] | None = None,
-        minimum: Mapping[str, Quantity] | None = None,
-        measured: Iterable[str] = (),
-    ) -> Budget:
-        """A budget as a user types it.
+    @takes(BudgetOptions)
+    def of(cls, *, measured: Iterable[str] = (), **options: Any) -> Budget:
+        """Create a budget from user input.
+
+        Text is parsed as a size if a measurement is in bytes, as a count if it is another cost, and otherwise as a
+        plain number.
 
         Args:
-            max_memory: largest ``memory_bytes``: ``"64KB"``, ``"64KiB"`` or a number of bytes.
-            max_macs: largest ``macs``: ``"20M"`` or a number.
-            min_accuracy: smallest ``accuracy`` on the validation split, in [0, 1].
-            maximum: further upper limits by name or alias; text is read as a size where the measurement is
-                in bytes, as a count where it is another cost, else as a plain number.
-            minimum: further lower limits.
-            measured: names of measurements that may be limited although no registry knows them.
+            measured: names of measurements that may be limited although they are in no registry.
+            options: see `leanfront.core.objectives.budget_options.BudgetOptions`.
 
         Raises:
-            UsageError: an unknown name, a limit given twice, or a value that is negative, cannot be read,
-                or lies outside [0, 1] for a share.
+            UsageError: a name is unknown, a limit is given twice, or a value is negative, cannot be parsed, or is a
+                share outside [0, 1].
         """
+        asked = BudgetOptions.read(options)
         named = {
-            "maximum": {"memory_bytes": max_memory, "macs": max_macs},
-            "minimum": {"accuracy": min_accuracy},
+            "maximum": {"memory_bytes": asked.max_memory, "macs": asked.max_macs},
+            "minimum": {"accuracy": asked.min_accuracy},
         }
-        given = {"maximum": maximum or {}, "minimum": minimum or {}}
+        given = {"maximum": asked.maximum or {}, "minimum": asked.minimum or {}}
         sides: dict[str, dict[str, float]] = {"maximum": {}, "minimum": {}}
         extra = set(measured)
         for side, limits in sides.items():
@@ -155,7 +142,7 @@ class Budget:
         return tuple(sorted(self.maximum.keys() | self.minimum.keys()))
 
     def holds(self, values: Mapping[str, float | None]) -> bool:
-        """Whether every limit holds; a measurement that is missing or NaN holds no limit.
+        """Whether every limit holds. Missing and NaN measurements break their limits.
 
         Args:
             values: measurement name -> value in its unit.
@@ -163,44 +150,28 @@ class Budget:
         return not self.violations(values)
 
     def violations(self, values: Mapping[str, float | None]) -> dict[str, float]:
-        """By how much each broken limit is exceeded, in the measurement's unit.
+        """Compute the excess over each broken limit, in the measurement's unit.
 
         Args:
             values: measurement name -> value in its unit.
 
         Returns:
-            Measurement name -> excess > 0, of broken limits only; infinite where a value is missing or NaN.
+            Measurement name -> excess > 0, for broken limits only; infinite if the value is missing or NaN.
         """
         return {name: excess for name, (excess, _) in self._broken(values).items()}
 
     def normalised_violations(self, values: Mapping[str, float | None]) -> dict[str, float]:
-        """`violations` divided by max(|limit|, `TINY`): comparable between units."""
+        """Return `violations` divided by max(|limit|, `TINY`), comparable between units."""
         return {
             name: excess / max(abs(limit), TINY) for name, (excess, limit) in self._broken(values).items()
         }
 
     def normalised_violation(self, values: Mapping[str, float | None]) -> float:
-        """The sum of `normalised_violations`: 0 when the budget holds, infinite where a value is missing."""
+        """Return the sum of `normalised_violations`: 0 if the budget holds, infinite if a value is missing."""
         return sum(self.normalised_violations(values).values())
 
-    def total_violations(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """`normalised_violation` of many at once.
-
-        Args:
-            values: measurement name -> (n,) values, NaN where one is missing; every limited name.
-
-        Returns:
-            (n,) sums of normalised violations.
-        """
-        total = np.zeros(len(next(iter(values.values()))))
-        for limits, sign in ((self.maximum, 1.0), (self.minimum, -1.0)):
-            for name, limit in limits.items():
-                excess = np.maximum(sign * (values[name] - limit), 0.0)
-                total += np.where(np.isnan(excess), math.inf, excess) / max(abs(limit), TINY)
-        return total
-
     def to_json(self) -> dict[str, dict[str, float]]:
-        """``{"maximum": {name: limit}, "minimum": {name: limit}}``."""
+        """Return ``{"maximum": {name: limit}, "minimum": {name: limit}}``."""
         return {"maximum": dict(self.maximum), "minimum": dict(self.minimum)}
 
     def __str__(self) -> str:
@@ -212,7 +183,7 @@ class Budget:
         return hash((tuple(self.maximum.items()), tuple(self.minimum.items())))
 
     def _broken(self, values: Mapping[str, float | None]) -> dict[str, tuple[float, float]]:
-        # A name limited on both sides breaks one of them at most, so one entry a name is enough.
+        # A value can break only one of its two limits, so one entry per name is enough.
         broken: dict[str, tuple[float, float]] = {}
         for limits, sign in ((self.maximum, 1.0), (self.minimum, -1.0)):
             for name, limit in limits.items():
@@ -224,7 +195,7 @@ class Budget:
 
 
 def _add(limits: dict[str, float], side: str, name: str, limit: Any) -> None:
-    """Put a limit under its measurement's name, once."""
+    """Add a limit under the name of its measurement; raise if there is one already."""
     number = math.nan if isinstance(limit, str) else _float(limit)
     if not math.isfinite(number):
         raise UsageError(f"the {side} of {name} must be a finite number, not {limit!r}")
@@ -235,7 +206,7 @@ def _add(limits: dict[str, float], side: str, name: str, limit: Any) -> None:
 
 
 def _limit(name: str, value: Quantity, measured: set[str]) -> float:
-    """The number a user typed for a measurement, read by what the measurement is."""
+    """Parse a limit according to the kind of its measurement."""
     canonical = measurement_name(name)
     cost = canonical in COST_MODELS
     measured = measured.union(*(model.measured for model in COST_MODELS.values()))

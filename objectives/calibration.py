@@ -1,7 +1,7 @@
-"""Whether a classifier's confidence can be believed: calibration error, scores, one fitted temperature.
+"""Calibration of a classifier's confidence: calibration error, Brier score, log-likelihood, temperature scaling.
 
-Everything is computed in float64. A sample's confidence is its largest softmax probability; it counts as right
-as `correct` says, so equal logits go to the first class here as in accuracy.
+Everything is computed in float64. The confidence of a sample is its largest softmax probability. `correct` decides
+whether a sample is right, so ties between logits go to the first class, as in accuracy.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from leanfront.core.targets.sampling import stratified
 BINS = 15
 
 LOWEST, HIGHEST = 1e-2, 1e4
-"""Bounds of a fitted temperature. Logits of which every label is the largest have no optimum: the loss falls for
-ever as the temperature does. One a hundred times too flat, or ten thousand times too sharp, is reached."""
+"""Bounds of a fitted temperature. There is no optimum if every label has the largest logit, since the loss keeps
+falling with the temperature. The bounds still correct logits that are a hundred times too flat or ten thousand times
+too sharp."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class Bin:
     """Samples whose confidence lies in (low, high].
 
     Args:
-        low, high: the borders.
+        low, high: borders of the bin.
         count: number of samples.
-        confidence: their mean confidence; None without samples.
-        accuracy: share of them that is right; None without samples.
+        confidence: mean confidence of the samples; None for an empty bin.
+        accuracy: share of right samples; None for an empty bin.
     """
 
     low: float
@@ -45,7 +46,7 @@ class Bin:
 
     @property
     def gap(self) -> float:
-        """|accuracy - confidence|; 0 without samples."""
+        """|accuracy - confidence|; 0 for an empty bin."""
         return (
             0.0 if self.accuracy is None or self.confidence is None else abs(self.accuracy - self.confidence)
         )
@@ -67,27 +68,27 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: the mean over samples of their bin's gap, in [0, 1]."""
+        """Expected calibration error: the mean over samples of the gap of their bin, in [0, 1]."""
         return math.fsum(each.count * each.gap for each in self.bins) / self.count
 
     @property
     def mce_max(self) -> float:
-        """Maximum calibration error: the largest gap of a bin with samples. Not the mCE of corruptions."""
+        """Maximum calibration error: the largest gap of any bin. Not the mCE of corruptions."""
         return max(each.gap for each in self.bins)
 
     def to_json(self) -> dict[str, Any]:
-        """Bins, with both errors."""
+        """Return the bins and both errors."""
         return {**plain(self), "ece": self.ece, "mce_max": self.mce_max}
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """The one number that logits are divided by.
+    """A fitted temperature, by which logits are divided.
 
     Args:
-        value: in `LOWEST`..`HIGHEST`.
-        bounded: whether it is a bound, or a convention, and no optimum.
-        reason: why so; None at an optimum.
+        value: the temperature, in `LOWEST`..`HIGHEST`.
+        bounded: whether the value is a bound or a convention instead of an optimum.
+        reason: why the value is no optimum; None at an optimum.
         count: number of samples it was fitted on.
     """
 
@@ -99,17 +100,18 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Everything about one model's confidence on one split.
+    """Calibration of one model on one split, before and after temperature scaling.
 
     Args:
         count: number of samples.
-        ece, nll, brier: of all samples; 1, nat and 1.
-        reliability: of all samples.
-        temperature: fitted on samples that it is not judged on; None where there are none to spare.
-        judged: number of samples behind the four figures below: all, if it was fitted on another split.
-        ece_before, nll_before: of those, as the model answers.
-        ece_after, nll_after: of those, after the temperature.
-        reliability_after: of those, after the temperature.
+        ece, nll, brier: expected calibration error, negative log-likelihood (nat) and Brier score on all samples.
+        reliability: reliability diagram of all samples.
+        temperature: the temperature, fitted on other samples than it is judged on; None with too few samples.
+        judged: number of samples behind the following figures: all samples if the temperature was fitted on another
+            split.
+        ece_before, nll_before: figures on the judged samples without the temperature.
+        ece_after, nll_after: figures on the judged samples with the temperature.
+        reliability_after: reliability diagram of the judged samples with the temperature.
         note: which samples the temperature was fitted on, or why there is none.
     """
 
@@ -128,7 +130,7 @@ class Calibration:
     note: str
 
     def to_json(self) -> dict[str, Any]:
-        """The document that is stored."""
+        """Return the document to store."""
         after = self.reliability_after
         return {
             **plain(self),
@@ -138,7 +140,7 @@ class Calibration:
 
 
 def reliability(logits: Tensor, labels: Tensor) -> Reliability:
-    """The reliability diagram of `BINS` equal-width bins (low, high].
+    """Compute the reliability diagram with `BINS` equal-width bins (low, high].
 
     Args:
         logits: (N, C) float.
@@ -150,9 +152,9 @@ def reliability(logits: Tensor, labels: Tensor) -> Reliability:
     logits, labels = checked(logits, labels)
     confidence = logits.softmax(dim=1).amax(dim=1).numpy()
     right = correct(logits, labels).numpy()
-    # k / BINS is the double nearest to the border, which a sum of widths is not.
+    # k / BINS is the double nearest to the border; a sum of widths is not.
     borders = np.arange(BINS + 1) / BINS
-    # The first border that is no less: a confidence on a border is in the bin below. Rounding may exceed 1.
+    # Find the first border >= confidence: a value on a border belongs to the bin below. Rounding may exceed 1.
     places = np.minimum(np.searchsorted(borders[1:], confidence, side="left"), BINS - 1)
     counts = np.bincount(places, minlength=BINS)
     confident = np.bincount(places, weights=confidence, minlength=BINS)
@@ -172,7 +174,7 @@ def reliability(logits: Tensor, labels: Tensor) -> Reliability:
 
 
 def expected_calibration_error(logits: Tensor, labels: Tensor) -> float:
-    """ECE: sum over bins of n_b / n |accuracy - confidence|, in [0, 1]; empty bins add nothing.
+    """Compute the ECE: the sum over bins of n_b / n |accuracy - confidence|, in [0, 1].
 
     Args:
         logits: (N, C) float.
@@ -187,7 +189,7 @@ def expected_calibration_error(logits: Tensor, labels: Tensor) -> float:
 
 
 def brier(logits: Tensor, labels: Tensor) -> float:
-    """Mean squared distance between softmax and the true class's unit vector, in [0, 2].
+    """Compute the mean squared distance between softmax and the true class's unit vector, in [0, 2].
 
     Args:
         logits: (N, C) float.
@@ -196,7 +198,7 @@ def brier(logits: Tensor, labels: Tensor) -> float:
     Raises:
         EvaluationError: see `checked`.
 
-    Source: Brier 1950, the original form for several classes.
+    Source: Brier 1950, the original form for multiple classes.
     """
     logits, labels = checked(logits, labels)
     wanted = torch.nn.functional.one_hot(labels, logits.shape[1])
@@ -204,7 +206,7 @@ def brier(logits: Tensor, labels: Tensor) -> float:
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
-    """Mean of -ln softmax(logits)[label], nat.
+    """Compute the mean of -ln softmax(logits)[label] in nats.
 
     Args:
         logits: (N, C) float.
@@ -217,10 +219,10 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> Temperature:
-    """The T that minimises the negative log-likelihood of logits / T, within `LOWEST`..`HIGHEST`.
+    """Fit the T in `LOWEST`..`HIGHEST` that minimises the negative log-likelihood of logits / T.
 
-    The loss is convex in 1 / T, so its slope at a bound says whether the optimum lies beyond it: it then is the
-    bound, and `bounded` says so. Where every T is as good, as all logits of each sample are equal, T is 1.
+    The loss is convex in 1 / T, so its slope at a bound shows whether the optimum lies beyond; if it does, T is the
+    bound and `bounded` is set. If all logits of each sample are equal, every T is equally good and T is 1.
 
     Args:
         logits: (N, C) float.
@@ -264,16 +266,16 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Temperature:
 def calibration(
     logits: Tensor, labels: Tensor, *, fit: tuple[Tensor, Tensor] | None = None, seed: int = 0
 ) -> Calibration:
-    """Measure calibration, and how much of the error one temperature removes.
+    """Measure calibration, and how much of the error temperature scaling removes.
 
-    A temperature is never judged on the samples it was fitted on: those of `fit`, or else a random half, with
-    classes in proportion, and judged on the other half.
+    The temperature is never judged on the samples it was fitted on. It is fitted on `fit` and judged on all samples;
+    without `fit`, it is fitted on a random, stratified half of the samples and judged on the other half.
 
     Args:
         logits: (N, C) float.
         labels: (N,) integers in 0..C-1.
-        fit: logits and labels of other samples, to fit the temperature on.
-        seed: of the halves.
+        fit: logits and labels of other samples to fit the temperature on.
+        seed: seed of the split into halves.
 
     Raises:
         EvaluationError: see `checked`.

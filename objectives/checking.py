@@ -1,4 +1,4 @@
-"""What every statistic of outputs and labels demands of them."""
+"""Checks of a classifier's outputs and labels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from leanfront.errors import EvaluationError
 
 
 def checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """A classifier's outputs in float64 and its labels in int64, both on the CPU, if they can be measured.
+    """Check outputs and labels, and return them as float64 and int64 on the CPU.
 
-    Args and errors as of `require_measurable`.
+    See `require_measurable` for arguments and errors.
     """
     logits, labels = logits.detach().cpu(), labels.detach().cpu()
     require_measurable(logits, labels)
@@ -19,7 +19,7 @@ def checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def require_measurable(logits: Tensor, labels: Tensor) -> None:
-    """Refuse what are not a classifier's outputs and labels.
+    """Check that outputs and labels are those of a classifier.
 
     Args:
         logits: (N, C) float, any device.

@@ -1,7 +1,7 @@
-"""Who pays for compression: recall per class, or per group of samples, and the class that lost most.
+"""Recall per class or per group of samples, and the largest drop caused by compression.
 
-A group is any partition of the samples: by class, by an attribute, by both. Samples of group -1 belong to none.
-The recall of a group is the share of its samples that the model gets right; of a class's group it is recall.
+Groups partition the samples by class, by an attribute, or by both. Samples of group -1 belong to no group. The recall
+of a group is the share of its samples that the model gets right; if groups are classes, this is the usual recall.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from leanfront.errors import EvaluationError, UsageError
 
 @dataclass(frozen=True)
 class WorstDrop:
-    """The group whose recall fell most from the dense model's to the candidate's.
+    """The group with the largest drop in recall from the dense model to the candidate.
 
     Args:
-        value: dense recall - recall of that group, a share; 0 or negative if no group's recall fell.
-        low, high: interval of the largest drop among all groups, not of this group's; see `worst_class_drop`.
-        group: which; the first of equal ones.
-        support: its number of samples.
-        dense_recall, recall: shares.
-        groups: number of groups with samples, among which this one is the worst.
+        value: dense recall - recall of the group, a share; 0 or negative if no group's recall fell.
+        low, high: interval of the largest drop among all groups, not of this group's drop; see `worst_class_drop`.
+        group: index of the group; the first one in a tie.
+        support: number of samples in the group.
+        dense_recall, recall: recall of the dense model and of the candidate, shares.
+        groups: number of groups with samples.
     """
 
     value: float
@@ -42,13 +42,13 @@ class WorstDrop:
     groups: int
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, plain."""
+        """Return the fields as a dictionary."""
         found: dict[str, Any] = plain(self)
         return found
 
 
 def class_support(groups: Tensor, count: int) -> Tensor:
-    """Number of samples in each group.
+    """Count the samples in each group.
 
     Args:
         groups: (N,) integers in -1..count-1; -1 is no group.
@@ -58,14 +58,14 @@ def class_support(groups: Tensor, count: int) -> Tensor:
         (G,) int64.
 
     Raises:
-        UsageError: groups out of range, or no integers.
+        UsageError: groups are out of range or not integers.
     """
     groups = _groups(groups, count)
     return torch.bincount(groups[groups >= 0], minlength=count)
 
 
 def group_recall(hits: Tensor, groups: Tensor, count: int) -> Tensor:
-    """Share of each group's samples that is right, of one model or of many.
+    """Compute the share of right samples in each group, for one or many models.
 
     Args:
         hits: (..., N) bool, whether the sample is right.
@@ -76,7 +76,7 @@ def group_recall(hits: Tensor, groups: Tensor, count: int) -> Tensor:
         (..., G) float64; NaN for a group without samples.
 
     Raises:
-        UsageError: groups out of range, no integers, or not one a sample.
+        UsageError: groups are out of range, not integers, or not one per sample.
     """
     groups = _groups(groups, count)
     if hits.shape[-1:] != groups.shape:
@@ -88,28 +88,6 @@ def group_recall(hits: Tensor, groups: Tensor, count: int) -> Tensor:
     return sums / class_support(groups, count)
 
 
-def class_recall(
-    logits: Tensor, labels: Tensor, groups: Tensor | None = None, count: int | None = None
-) -> Tensor:
-    """Recall of each class, or of each group.
-
-    Args:
-        logits: (N, C) float.
-        labels: (N,) integers in 0..C-1.
-        groups: (N,) integers in -1..count-1; the labels if None.
-        count: number of groups G; C if `groups` is None, else one more than the largest group.
-
-    Returns:
-        (G,) float64; NaN for a group without samples.
-
-    Raises:
-        EvaluationError: outputs or labels that cannot be measured.
-        UsageError: groups that do not fit.
-    """
-    logits, labels = checked(logits, labels)
-    return group_recall(correct(logits, labels), *_partition(labels, logits.shape[1], groups, count))
-
-
 def worst_class_drop(
     logits: Tensor,
     labels: Tensor,
@@ -118,24 +96,24 @@ def worst_class_drop(
     count: int | None = None,
     confidence: float = 0.95,
 ) -> WorstDrop:
-    """The largest fall in recall over all classes, or groups, with samples.
+    """Compute the largest drop in recall over all classes or groups that have samples.
 
-    The interval is of the largest drop of the population. The worst of many is chosen for its bad luck too, so
-    the plain interval of the chosen group would lie too high. Here every group has a paired interval, together
-    they hold with the confidence asked for (Bonferroni), and the largest drop then lies between the largest of
-    their lower and the largest of their upper ends. A group of few samples makes it wide.
+    The interval covers the largest drop in the population. The interval of the chosen group alone would be too high,
+    since the worst group is partly chosen for its bad luck. Instead, every group gets a paired interval such that all
+    hold together with the given confidence (Bonferroni). The largest drop then lies between the largest lower end and
+    the largest upper end. Groups with few samples make the interval wide.
 
     Args:
-        logits: (N, C) float, of the candidate.
+        logits: (N, C) float logits of the candidate.
         labels: (N,) integers in 0..C-1.
-        dense: (N, C) float, of the dense model on the same samples.
+        dense: (N, C) float logits of the dense model on the same samples.
         groups: (N,) integers in -1..count-1; the labels if None.
         count: number of groups; C if `groups` is None, else one more than the largest group.
         confidence: coverage of the interval, in (0, 1).
 
     Raises:
-        EvaluationError: outputs or labels that cannot be measured, or no sample in a group.
-        UsageError: groups that do not fit, or a confidence out of range.
+        EvaluationError: outputs or labels that cannot be measured, or no sample in any group.
+        UsageError: groups that do not fit the samples, or a confidence out of range.
 
     Source: A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched proportions",
         2005: Wald's interval after adding 1/2 to each of the four cells.
@@ -153,12 +131,12 @@ def worst_class_drop(
     present = support > 0
     tested = int(present.sum())
     if not tested:
-        raise EvaluationError("no sample belongs to a group: nothing can have dropped")
+        raise EvaluationError("no sample belongs to a group: there is no recall to compare")
     before, after = correct(dense, labels), correct(logits, labels)
     recalls = group_recall(torch.stack([before, after]), groups, count)
     drops = recalls[0] - recalls[1]
     worst = int(drops.nan_to_num(nan=-2.0).argmax())
-    # argmax may return any of equal ones.
+    # argmax may return any of several equal values.
     worst = int((drops == drops[worst]).nonzero()[0])
 
     pairs = torch.stack([before & ~after, after & ~before])
@@ -180,7 +158,7 @@ def worst_class_drop(
 
 
 def _partition(labels: Tensor, classes: int, groups: Tensor | None, count: int | None) -> tuple[Tensor, int]:
-    """Groups and their number, by class where none are given."""
+    """Return the groups and their number; without groups, the labels and the number of classes."""
     if groups is None:
         return labels, classes
     if groups.shape != labels.shape:

@@ -1,4 +1,4 @@
-"""Metrics of logits and labels alone."""
+"""Metrics computed from logits and labels alone."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from leanfront.core.objectives.metrics import CONFIDENCE, TOP_K, Estimate, wilso
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Estimate:
-    """Share of samples whose largest logit is the label's, with its Wilson interval."""
+    """Return the share of samples whose largest logit is the label's, with its Wilson interval."""
     return _share(logits, labels, 1)
 
 
 def top5_accuracy(logits: Tensor, labels: Tensor) -> Estimate:
-    """Share of samples with the label among the `TOP_K` largest logits, with its Wilson interval."""
+    """Return the share of samples with the label among the `TOP_K` largest logits, with its Wilson interval."""
     return _share(logits, labels, TOP_K)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Estimate:
-    """Mean of -ln softmax(logits)[label] in nats, with a normal interval from the sample variance."""
-    # float64: the mean over a large split is compared in its last digits, which float32 sums lose.
+    """Return the mean of -ln softmax(logits)[label] in nats, with a normal interval from the sample variance."""
+    # Candidates may differ only in the last digits of this mean, which float32 sums lose.
     losses = torch.nn.functional.cross_entropy(logits.double(), labels.long(), reduction="none")
     value, n = float(losses.mean()), int(losses.shape[0])
     if n < 2:

@@ -1,7 +1,7 @@
-"""Metrics of what compression did beside the loss of accuracy: calibration, classes, exemplars, corruptions, flips.
+"""Metrics of effects of compression other than accuracy: calibration, classes, exemplars, corruptions, flips.
 
-The first three are computed from the outputs that accuracy is, and of every candidate; the others need outputs on
-images of their own (`leanfront.core.objectives.views`), and are of those candidates for which somebody asks.
+The first three use the same outputs as accuracy and are measured on every candidate. The others need outputs on other
+images (`leanfront.core.objectives.views`) and are measured on request.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from leanfront.core.objectives.views import SEVERITIES, Answers
 
 
 def ece(logits: Tensor, labels: Tensor) -> Estimate:
-    """Expected calibration error of a candidate."""
+    """Compute the expected calibration error."""
     return expected_calibration_error(logits, labels), None, None
 
 
 def worst_drop(logits: Tensor, labels: Tensor, dense: Tensor) -> Estimate:
-    """The largest fall of a class's recall from the dense model's."""
+    """Compute the largest drop of a class's recall from the dense model to the candidate."""
     found = worst_class_drop(logits, labels, dense)
     return found.value, found.low, found.high
 
 
 def pie_rate(logits: Tensor, labels: Tensor, dense: Tensor) -> Estimate:
-    """Share of samples that are answered otherwise than by the dense model."""
+    """Compute the share of samples on which the answer differs from the dense model's."""
     changed = int((~correct(logits, first_answers(dense))).sum())
     return (changed / len(logits), *wilson(changed, len(logits)))
 
 
 def mce(logits: Tensor, labels: Tensor, corrupted: Answers) -> Estimate:
-    """Mean corruption error relative to the dense model."""
+    """Compute the mean corruption error relative to the dense model."""
     corruptions = list(dict.fromkeys(way.rpartition("/")[0] for way in corrupted.logits))
 
     def right(found: dict[str, Tensor]) -> Tensor:
@@ -50,5 +50,5 @@ def mce(logits: Tensor, labels: Tensor, corrupted: Answers) -> Estimate:
 
 
 def changed_answers(logits: Tensor, labels: Tensor, noisy: Answers) -> Estimate:
-    """Share of answers that noise changes."""
+    """Compute the share of answers that noise changes."""
     return flip_rate(noisy.clean, torch.stack(list(noisy.logits.values())))

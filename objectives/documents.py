@@ -1,4 +1,4 @@
-"""Results as plain Python that JSON can write."""
+"""Conversion of results to plain Python values for JSON."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses and mappings become dictionaries, sequences and arrays lists, NaN and infinities null.
+    """Convert a value for JSON: dataclasses to dictionaries, arrays and tuples to lists, NaN and infinities to None.
 
     Args:
         value: any nesting of dataclasses, mappings, lists, tuples, arrays, tensors and scalars.
 
     Raises:
-        TypeError: something else, which JSON could not write.
+        TypeError: the value contains another type.
     """
-    # What numpy and torch have, without importing them. First: numpy's float64 is a float too.
+    # Detects numpy and torch values without importing either. First, since numpy's float64 is a float too.
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if value is None or isinstance(value, str | bool | int):
@@ -30,4 +30,4 @@ def plain(value: Any) -> Any:
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
-    raise TypeError(f"no JSON is known for {type(value).__name__}")
+    raise TypeError(f"cannot convert {type(value).__name__} to JSON")

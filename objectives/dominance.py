@@ -1,7 +1,7 @@
-"""Dominance and hypervolume. The one module that knows moocore.
+"""Dominance and hypervolume, computed by moocore.
 
-Points are rows of an (n, m) array in minimisation form: smaller is better in each of the m columns. NaN is
-refused everywhere, since it compares false with everything and would look nondominated.
+Points are rows of an (n, m) array in minimisation form: smaller is better in each of the m columns. NaN is always
+rejected, since it compares false with everything and would appear nondominated.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from leanfront.core.objectives.objective import Objective
 
 BLOCK = 2**22
-"""Comparisons held in memory at once by `nondominated` with `weak`."""
+"""Number of comparisons that `nondominated` with `weak` holds in memory at once."""
 
 
 def dominates(a: ArrayLike, b: ArrayLike, /) -> bool:
-    """Whether `a` is no worse than `b` in every objective and better in one.
+    """Whether `a` is no worse than `b` in every objective and better in at least one.
 
     Args:
         a, b: (m,) vectors in minimisation form.
@@ -44,34 +44,34 @@ def strictly_better(a: ArrayLike, b: ArrayLike, /) -> bool:
 
 
 def nondominated(points: ArrayLike, /, *, weak: bool = False) -> NDArray[np.bool_]:
-    """Which points no other point dominates. Exact duplicates of a nondominated point all stay.
+    """Find the points that no other point dominates. All exact duplicates of a nondominated point are kept.
 
     Args:
         points: (n, m) array in minimisation form; n may be 0.
-        weak: drop a point only where another one is better in *every* objective.
+        weak: drop a point only if another one is better in *every* objective.
 
     Returns:
         (n,) mask.
 
     Raises:
-        ValueError: NaN, or not a two-dimensional array.
+        ValueError: the array contains NaN or is not two-dimensional.
     """
     array = _points(points)
     if not len(array):
         return np.zeros(0, dtype=np.bool_)
     if np.isinf(array).any():
-        # moocore 0.3.2 uses infinities as sentinels: with 3 objectives it answers wrongly for +inf and
-        # crashes for -inf. Dominance only compares within columns, so ranks stand for the values.
+        # moocore 0.3.2 uses infinities as sentinels: with 3 objectives it is wrong for +inf and crashes for -inf.
+        # Dominance only compares within columns, so ranks can replace the values.
         ranks = [np.unique(column, return_inverse=True)[1] for column in array.T]
         array = np.column_stack(ranks).astype(np.float64)
-    # Most budget queries compare no vectors, and do not wait for it.
+    # Imported late, since most budget queries compare no vectors.
     import moocore
 
     mask: NDArray[np.bool_] = np.asarray(moocore.is_nondominated(array, keep_weakly=True), dtype=np.bool_)
     if not weak:
         return mask
-    # If q is better than a point everywhere, so is the nondominated point that q equals or is dominated by:
-    # comparing with the front is enough.
+    # If q is better than a point everywhere, so is the nondominated point that equals or dominates q. So it is
+    # enough to compare with the front.
     front = np.unique(array[mask], axis=0)
     rows = max(1, BLOCK // front.size)
     for start in range(0, len(array), rows):
@@ -82,15 +82,14 @@ def nondominated(points: ArrayLike, /, *, weak: bool = False) -> NDArray[np.bool
 
 
 def hypervolume(points: ArrayLike, /, reference: ArrayLike) -> float:
-    """The volume that lies between the points and a reference: of the union of the boxes they span.
+    """Compute the volume of the union of the boxes between each point and a reference.
 
     Args:
         points: (n, m) array in minimisation form; n may be 0.
-        reference: (m,) vector in minimisation form. A point that is not below it in every objective spans no
-            box and contributes 0.
+        reference: (m,) vector in minimisation form. A point that is not below it in every objective contributes 0.
 
     Returns:
-        The Lebesgue measure, 0.0 without points.
+        The Lebesgue measure; 0.0 without points.
 
     Raises:
         ValueError: NaN, an infinite reference, a point at minus infinity, or shapes that do not fit.
@@ -118,25 +117,24 @@ def hypervolume(points: ArrayLike, /, reference: ArrayLike) -> float:
 def normalised_hypervolume(
     values: ArrayLike, objectives: Sequence[Objective], reference: Mapping[str, float], log2: bool
 ) -> float:
-    """Hypervolume in units that compare between models: of gains over the reference.
+    """Compute the hypervolume of gains over the reference, which is comparable between models.
 
-    The gain of a maximised metric is value - reference and of a minimised one reference - value, both in
-    natural units. The gain of a cost is 1 - cost / reference, in [0, 1]; with `log2` it is
-    log2(reference / cost), the number of halvings, since costs span decades. A point without a gain in every
-    objective contributes 0.
+    The gain of a maximised metric is value - reference, and of a minimised one reference - value, both in natural
+    units. The gain of a cost is 1 - cost / reference, in [0, 1]; with `log2` it is log2(reference / cost), the number
+    of halvings, since costs span decades. A point without a gain in every objective contributes 0.
 
     Args:
         values: (n, m) array in natural units, columns in the objectives' order; n may be 0.
         objectives: m objectives.
-        reference: objective name -> value in natural units, as `leanfront.core.objectives.reference` makes it.
-        log2: count costs in halvings.
+        reference: objective name -> value in natural units, as returned by `leanfront.core.objectives.reference`.
+        log2: count the gain of costs in halvings.
 
     Returns:
         The volume in the product of the gains' units.
 
     Raises:
-        ValueError: NaN, shapes that do not fit, a reference that is missing, a cost's reference that is not
-            positive, or a cost that is negative (with `log2`: or zero).
+        ValueError: NaN, shapes that do not fit, a missing reference, a non-positive reference of a cost, or a
+            negative cost (with `log2`, also zero).
     """
     missing = [objective.name for objective in objectives if objective.name not in reference]
     if missing:
@@ -171,7 +169,7 @@ def _pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _points(points: ArrayLike, columns: int | None = None) -> NDArray[np.float64]:
-    """The points as a C-contiguous (n, m) array of their own; an empty list is (0, m)."""
+    """Copy the points to a C-contiguous (n, m) array; an empty list becomes (0, m)."""
     array = np.array(points, dtype=np.float64, order="C")
     if array.size == 0:
         return array.reshape(0, columns or 1)

@@ -1,4 +1,4 @@
-"""One measured number of one candidate: its value, where it was measured, and how sure it is."""
+"""A measured number of a candidate, with its split and its interval."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from leanfront.errors import UsageError
 
 COST_SPLIT = ""
-"""The split of costs, which depend on the configuration alone."""
+"""Split of costs, which depend on the configuration alone."""
 
 SPLITS = (COST_SPLIT, "calibration", "validation", "test", "train")
-"""Where a number can have been measured."""
+"""Names of all splits."""
 
 SEARCHED_SPLITS = ("", "validation")
-"""Where a value that is searched on, or limited, is measured: costs, and metrics on the validation split."""
+"""Splits whose values objectives and budgets use: costs, and metrics on the validation split."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Measurement:
     """A number measured on a candidate.
 
     Args:
-        name: what was measured (``accuracy``, ``memory_bytes``); with `split` it is unique in a candidate.
-        value: the number, in `unit`; NaN where the measurement failed.
-        split: the data it was measured on, one of `SPLITS`; ``""`` for costs.
-        low: lower end of the 95% interval, or None where there is no sampling error.
+        name: name of the measurement (``accuracy``, ``memory_bytes``), unique in a candidate together with `split`.
+        value: the number, in `unit`; NaN if the measurement failed.
+        split: split it was measured on, one of `SPLITS`; ``""`` for costs.
+        low: lower end of the 95% interval, or None without sampling error.
         high: upper end of the 95% interval, or None.
         count: number of samples behind the value, or None.
         unit: unit of value, low and high; ``"1"`` for shares and plain numbers.
 
     Raises:
-        UsageError: no name, or a split that does not exist.
+        UsageError: no name, or an unknown split.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Measurement:
                 f"measurement '{self.name}' has the unknown split {self.split!r}; "
                 f"known: {', '.join(SPLITS[1:])}, or '' for a cost"
             )
-        # NumPy and torch scalars would survive as themselves and later fail in JSON or in a database driver.
+        # NumPy and torch scalars would otherwise fail later, in JSON or in a database driver.
         object.__setattr__(self, "value", float(self.value))
         for end in ("low", "high"):
             if getattr(self, end) is not None:
@@ -61,7 +61,7 @@ class Measurement:
             object.__setattr__(self, "count", int(self.count))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary. Costs have the split null; numbers that JSON cannot write become null."""
+        """Return a dictionary for JSON. The split of costs, NaN and infinities become null."""
         return {
             "name": self.name,
             "split": self.split or None,
@@ -74,10 +74,10 @@ class Measurement:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
-        """Read what `to_json` wrote; a null value becomes NaN.
+        """Read the output of `to_json`; a null value becomes NaN.
 
         Raises:
-            UsageError: not an object, no name or value, or unknown keys.
+            UsageError: not an object, no name or value, or an unknown key.
         """
         if not isinstance(data, Mapping):
             raise UsageError(f"a measurement is a JSON object, not {type(data).__name__}")

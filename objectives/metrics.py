@@ -1,6 +1,6 @@
-"""What is measured on a candidate's outputs, and the registry of it.
+"""Metrics of a candidate's outputs, and their registry.
 
-It holds specifications: what computes is imported when something is measured.
+The registry holds specifications only: the functions are imported when a metric is measured.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIDENCE = 0.95
-"""Coverage of every interval that is stored."""
+"""Coverage of all stored intervals."""
 
 TOP_K = 5
 
 DENSE = "dense"
-"""What a metric needs that compares with the dense model's outputs on the same samples."""
+"""Entry of `Metric.needs`: the dense model's logits on the same samples."""
 
 Estimate = tuple[float, float | None, float | None]
-"""Value, lower and upper end of its interval."""
+"""Value, lower end and upper end of its interval; the ends are None if there is no interval."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,16 @@ class Metric:
     """One number computed from logits and labels.
 
     Args:
-        name: the measurement's name.
+        name: name of the measurement.
         unit: unit of the value; ``"1"`` for shares.
         maximise: whether larger is better.
-        compute: (logits (N, C) float, labels (N,) int64) -> value, low, high; what it needs besides comes under
-            the names of `needs`. Inputs are checked and on the CPU; see `measure`.
-        chance: number of classes -> the value of a model that guesses: the default hypervolume reference.
-        source: where the definition comes from, one line.
-        needs: what it is computed from besides: ``dense``, the dense model's logits (N, C) on the same samples; or
-            a view of `leanfront.core.objectives.views`, on whose inputs both models are run for it.
+        compute: function (logits (N, C) float, labels (N,) int64) -> (value, low, high). The entries of `needs` are
+            passed as keyword arguments. Inputs are checked and on the CPU; see `measure`.
+        chance: function from the number of classes to the value of a guessing model, the default hypervolume
+            reference.
+        source: source of the definition, one line.
+        needs: further inputs: ``dense`` for the dense model's logits (N, C) on the same samples, or the name of a
+            view of `leanfront.core.objectives.views`, on which both models are then evaluated.
     """
 
     name: str
@@ -64,12 +65,12 @@ class Metric:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The views it needs, beside the dense model's outputs."""
+        """Names of the views that the metric needs."""
         return tuple(need for need in self.needs if need != DENSE)
 
     @property
     def always(self) -> bool:
-        """Whether every candidate has it: it costs no evaluation of its own."""
+        """Whether it is measured on every candidate, since it needs no further evaluation."""
         return not self.views
 
 
@@ -117,7 +118,7 @@ METRICS: dict[str, Metric] = {
             maximise=False,
             compute=Deferred(f"{_COMPARED}:worst_drop"),
             chance=lambda classes: 1.0,
-            source="largest fall of a class's recall from the dense model's; 95% interval over all classes "
+            source="largest drop of a class's recall from the dense model; 95% interval over all classes "
             "(Bonferroni)",
             needs=(DENSE,),
         ),
@@ -127,7 +128,7 @@ METRICS: dict[str, Metric] = {
             maximise=False,
             compute=Deferred(f"{_COMPARED}:pie_rate"),
             chance=lambda classes: 1 - 1 / classes,
-            source="share of samples answered otherwise than by the dense model (Hooker et al. 2019, K = 1); 95% "
+            source="share of samples whose answer differs from the dense model's (Hooker et al. 2019, K = 1); 95% "
             "Wilson interval",
             needs=(DENSE,),
         ),
@@ -136,7 +137,7 @@ METRICS: dict[str, Metric] = {
             unit="1",
             maximise=False,
             compute=Deferred(f"{_COMPARED}:mce"),
-            # Twice the dense model's errors: what a guess has depends on how hard the images are.
+            # Twice the dense model's errors, since a guess's value depends on how hard the images are.
             chance=lambda classes: 2.0,
             source=f"mean corruption error relative to the dense model, 15 C-like corruptions at severities "
             f"{', '.join(map(str, SEVERITIES))} of up to {CORRUPTED_SAMPLES} samples (Hendrycks and Dietterich "
@@ -155,11 +156,15 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
-"""Metrics by measurement name. A new one is an entry here, and a function."""
+"""Metrics by measurement name. To add one, write a function and an entry here."""
 
 
 def register(metric: Metric) -> Metric:
-    """Add a metric of one's own to the registry; its name must be free."""
+    """Add a metric to the registry.
+
+    Raises:
+        ValueError: the name is already registered.
+    """
     if metric.name in METRICS:
         raise ValueError(f"metric '{metric.name}' is registered already")
     METRICS[metric.name] = metric
@@ -167,24 +172,28 @@ def register(metric: Metric) -> Metric:
 
 
 def require_metrics(names: Sequence[str]) -> None:
-    """Refuse names that are no metric's. Raises `UsageError`, naming those that there are."""
+    """Check that all names are metrics.
+
+    Raises:
+        UsageError: a name is unknown; the message lists the known ones.
+    """
     unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise UsageError(f"unknown metric: {', '.join(unknown)}; known: {', '.join(METRICS)}")
 
 
 def metrics_of(wanted: Iterable[str] = ()) -> tuple[str, ...]:
-    """Names of the metrics that a candidate is measured by: those that cost nothing, and those that are wanted.
+    """Return the names of the metrics to measure: those that need no further evaluation, and the requested ones.
 
     Args:
-        wanted: names of metrics; others are passed over.
+        wanted: names of requested metrics; unknown names are ignored.
     """
     names = tuple(wanted)
     return tuple(name for name, metric in METRICS.items() if metric.always or name in names)
 
 
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The Wilson score interval of a binomial proportion.
+    """Compute the Wilson score interval of a binomial proportion.
 
     With p = successes / n and z the normal quantile of (1 + confidence) / 2, the interval is
     (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n). It keeps its coverage near 0 and 1, where the
@@ -196,7 +205,7 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[floa
         confidence: coverage in (0, 1).
 
     Returns:
-        Lower and upper end, in [0, 1].
+        Lower end and upper end, in [0, 1].
 
     Raises:
         ValueError: an argument is out of range.
@@ -212,7 +221,7 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[floa
     shrink = 1 + z * z / n
     centre = (p + z * z / (2 * n)) / shrink
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / shrink
-    # At the ends the formula is exactly 0 or 1; rounding must not move it inside or outside.
+    # At successes = 0 and n the formula gives exactly 0 and 1, which rounding would miss.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
@@ -225,20 +234,20 @@ def measure(
     split: str,
     given: Mapping[str, Any] | None = None,
 ) -> list[Measurement]:
-    """Compute metrics on one split.
+    """Measure metrics on one split.
 
     Args:
         names: names of metrics in `METRICS`.
         logits: (N, C) float, any device.
         labels: (N,) int64 in 0..C-1.
-        split: the split the samples come from: ``calibration``, ``validation``, ``test`` or ``train``.
-        given: what metrics need besides, by the names of their `needs`.
+        split: split of the samples: ``calibration``, ``validation``, ``test`` or ``train``.
+        given: further inputs of the metrics, by the names in their `needs`.
 
     Returns:
-        One measurement a name, in order, with count N, or of a metric that needs a view the samples of that.
+        One measurement per name, in order. Its count is N, or the number of samples of the view that it needs.
 
     Raises:
-        UsageError: an unknown metric, no split, or what a metric needs is not given.
+        UsageError: an unknown metric, no split, or a missing input of a metric.
         EvaluationError: wrong shapes, no samples, labels out of range, or logits that are NaN or infinite.
     """
     from leanfront.core.objectives.checking import require_measurable

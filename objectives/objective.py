@@ -1,4 +1,4 @@
-"""What a search optimises: names of costs and metrics turned into measurements with a direction."""
+"""Objectives of a search: costs and metrics with a direction."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from leanfront.core.objectives.metrics import METRICS
 from leanfront.errors import UsageError
 
 FEWEST_OBJECTIVES, MOST_OBJECTIVES = 2, 6
-"""How many objectives a search may have: one has no trade-off, and beyond six nearly every point is
-nondominated and exact hypervolume becomes slow."""
+"""Number of objectives of a search: with one there is no trade-off; with more than six nearly every point is
+nondominated, and computing the exact hypervolume is slow."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Objective:
 
     @property
     def is_cost(self) -> bool:
-        """Whether the configuration alone decides it, so that nothing need be evaluated."""
+        """Whether the value depends on the configuration alone, so that no evaluation is needed."""
         return self.measurement not in METRICS
 
 
 def known_objectives() -> tuple[str, ...]:
-    """Short names of all objectives, metrics first."""
+    """Return the short names of all objectives, metrics first."""
     return (*METRICS, *(model.alias for model in COST_MODELS.values()))
 
 
 def measurement_name(name: str) -> str:
-    """The measurement that a name or alias means: ``memory`` -> ``memory_bytes``; other names as they are."""
+    """Resolve an alias to its measurement (``memory`` -> ``memory_bytes``); return other names unchanged."""
     for model in COST_MODELS.values():
         if name == model.alias:
             return model.name
@@ -52,10 +52,10 @@ def measurement_name(name: str) -> str:
 
 
 def lookup(name: str) -> Objective:
-    """The objective of a metric's name, a cost model's name, or a cost model's alias.
+    """Return the objective with the name of a metric, or the name or alias of a cost model.
 
     Raises:
-        UsageError: unknown; the message lists what is known.
+        UsageError: the name is unknown; the message lists the known ones.
     """
     if name in METRICS:
         metric = METRICS[name]
@@ -67,14 +67,14 @@ def lookup(name: str) -> Objective:
 
 
 def resolve(names: Sequence[str] | str) -> tuple[Objective, ...]:
-    """The objectives of a search, in the order named.
+    """Return the objectives of a search, in the given order.
 
     Args:
         names: names or aliases, as a sequence or separated by commas: ``"accuracy,memory,macs"``.
 
     Raises:
-        UsageError: an unknown or repeated name (``memory`` and ``memory_bytes`` are one), fewer than
-            2 or more than 6.
+        UsageError: an unknown or repeated name (``memory`` and ``memory_bytes`` are the same), fewer than 2 names,
+            or more than 6.
     """
     listed = names.split(",") if isinstance(names, str) else list(names)
     objectives = tuple(lookup(str(name).strip()) for name in listed)
@@ -92,12 +92,12 @@ def resolve(names: Sequence[str] | str) -> tuple[Objective, ...]:
 
 
 def reference(objectives: Sequence[Objective], classes: int, dense: Mapping[str, float]) -> dict[str, float]:
-    """The default hypervolume reference: what a guessing model scores, what the dense model costs.
+    """Return the default hypervolume reference: the metrics of a guessing model and the costs of the dense model.
 
     Args:
         objectives: m objectives.
         classes: number of classes of the target, at least 2.
-        dense: the dense model's costs by measurement name, in natural units.
+        dense: costs of the dense model by measurement name, in natural units.
 
     Returns:
         Objective name -> value in natural units.
@@ -123,14 +123,14 @@ def reference(objectives: Sequence[Objective], classes: int, dense: Mapping[str,
 
 
 def minimisation(objectives: Sequence[Objective], values: Sequence[float]) -> tuple[float, ...]:
-    """Objective values with the sign of maximised ones flipped, so that smaller is better everywhere.
+    """Flip the sign of maximised objectives, so that smaller is better for all.
 
     Args:
         objectives: m objectives.
         values: m values in natural units, in the objectives' order.
 
     Raises:
-        ValueError: another number of values than of objectives.
+        ValueError: the numbers of values and objectives differ.
     """
     return tuple(
         -float(value) if objective.maximise else float(value)
@@ -141,10 +141,10 @@ def minimisation(objectives: Sequence[Objective], values: Sequence[float]) -> tu
 def objective_values(
     objectives: Sequence[Objective], measurements: Sequence[Measurement]
 ) -> tuple[tuple[float, ...] | None, str | None]:
-    """The objectives' values of a candidate, or why it cannot be compared.
+    """Return the values of the objectives of a candidate, or the reason why it has none.
 
     Returns:
-        (m,) values in natural units and None; or None and the reason, naming the objective.
+        (m,) values in natural units and None; or None and the reason, which names the objective.
     """
     found = {each.name: each.value for each in measurements if each.split in SEARCHED_SPLITS}
     values = []

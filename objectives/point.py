@@ -1,4 +1,4 @@
-"""What the selection rules need to know of a candidate."""
+"""Protocol of a candidate for the selection strategies."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ else:
 
 
 class Point(Protocol):
-    """A candidate as the selection rules see it."""
+    """A candidate as the selection strategies see it."""
 
     @property
     def id(self) -> int | None:
-        """The store's number; None before it is stored."""
+        """Number in the store; None before it is stored."""
         ...
 
     def value(self, name: str, split: str | None = None) -> float | None:
-        """The measured value; without `split` the cost or the one on the validation split."""
+        """Return the measured value; without `split`, the cost or the value on the validation split."""
         ...

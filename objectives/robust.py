@@ -1,4 +1,4 @@
-"""How much a model's answers suffer from corruptions and noise: numbers of one candidate beside the dense model."""
+"""Robustness of a candidate to corruptions and noise, relative to the dense model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from leanfront.core.objectives.metrics import CONFIDENCE, Estimate, wilson
 from leanfront.errors import UsageError
 
 DRAWS = 1000
-"""Resamples behind a bootstrap interval."""
+"""Number of resamples of a bootstrap interval."""
 CHUNK = 2_000_000
-"""Resampled positions held at once."""
+"""Number of resampled positions held in memory at once."""
 
 
 def corruption_errors(errors: Tensor, dense: Tensor) -> Tensor:
-    """CE_c = sum_s E_{s,c} / sum_s E_dense,{s,c}: error under each corruption in units of the dense model's.
+    """Compute CE_c = sum_s E_{s,c} / sum_s E_dense,{s,c}: error under each corruption relative to the dense model's.
 
     Args:
-        errors: (..., k, s) error rates, or equally sized counts, under k corruptions at s severities.
-        dense: (..., k, s) the dense model's.
+        errors: (..., k, s) error rates, or counts out of equal numbers, under k corruptions at s severities.
+        dense: (..., k, s) the same for the dense model.
 
     Returns:
-        (..., k) float64; NaN where the dense model makes no error.
+        (..., k) float64; NaN if the dense model makes no error.
 
     Source: Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and
     perturbations", ICLR 2019, section 4, with the dense model in AlexNet's place.
@@ -39,27 +39,27 @@ def corruption_errors(errors: Tensor, dense: Tensor) -> Tensor:
 def mean_corruption_error(
     correct: Tensor, dense_correct: Tensor, *, draws: int = DRAWS, seed: int = 0
 ) -> Estimate:
-    """mCE: the mean of CE_c over the corruptions under which the dense model errs at all; 1 is the dense model.
+    """Compute the mCE: the mean of CE_c over the corruptions under which the dense model makes an error.
 
-    The interval is a 95% percentile bootstrap over samples: a sample is drawn with all its corruptions and with
-    both models' answers. Resamples in which every corruption is undefined are left out.
+    The dense model has an mCE of 1. The interval is a 95% percentile bootstrap over samples, each drawn with all its
+    corruptions and the answers of both models. Resamples in which every corruption is undefined are dropped.
 
     Args:
         correct: bool (k, s, n): k corruptions, s severities, n samples.
-        dense_correct: bool (k, s, n) of the dense model on the same images.
-        draws: resamples; 0 gives no interval.
-        seed: of the resampling.
+        dense_correct: bool (k, s, n), the same for the dense model on the same images.
+        draws: number of resamples; 0 gives no interval.
+        seed: seed of the resampling.
 
     Returns:
-        Value, low, high; NaN, None, None where no corruption has a dense error; no interval for n = 1.
+        Value, low, high; NaN, None, None if the dense model makes no error; no interval for n = 1.
 
     Raises:
-        UsageError: other types, shapes that differ, or nothing in them.
+        UsageError: tensors of other types, of different shapes, or empty.
 
     Source: `corruption_errors`; Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13.
     """
     _check(correct, dense_correct)
-    # A sample's errors summed over severities are all that CE_c needs, so resampling is a matrix product.
+    # CE_c depends only on each sample's errors summed over severities, so resampling is a matrix product.
     own, dense = (~correct).sum(1).double(), (~dense_correct).sum(1).double()
 
     def mean(weights: Tensor) -> Tensor:
@@ -72,23 +72,23 @@ def mean_corruption_error(
 
 
 def flip_rate(clean: Tensor, noisy: Tensor, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
-    """Share of answers that another picture of the same sample changes: argmax of `noisy` is not that of `clean`.
+    """Compute the share of answers that noise changes: the argmax of `noisy` differs from that of `clean`.
 
-    With one picture a sample the interval is Wilson's. With several, a sample's flips depend on one another: it is
-    a bootstrap over samples, or, where all samples have the same share and a bootstrap shows no spread, Wilson's
-    of the rate over n.
+    With one noisy image per sample the interval is Wilson's. With several, the flips of a sample are dependent, and
+    the interval is a bootstrap over samples. If all samples have the same share, so that a bootstrap has no spread,
+    it is Wilson's interval of the rate over n.
 
     Args:
-        clean: (n, C) logits, or (d, n, C) where each picture has its own.
-        noisy: (n, C), or (d, n, C) for d pictures a sample.
-        draws: resamples; 0 gives no interval for d > 1.
-        seed: of the resampling.
+        clean: (n, C) logits, or (d, n, C) with one set per noisy image.
+        noisy: (n, C) logits, or (d, n, C) for d noisy images per sample.
+        draws: number of resamples; 0 gives no interval for d > 1.
+        seed: seed of the resampling.
 
     Returns:
         Value, low, high.
 
     Raises:
-        UsageError: shapes that do not fit, no samples, or logits that are NaN or infinite.
+        UsageError: shapes do not fit, there are no samples, or logits are NaN or infinite.
 
     Source: Cohen et al., "Certified adversarial robustness via randomized smoothing", ICML 2019 (1 - its p_A).
     """
@@ -113,7 +113,7 @@ def flip_rate(clean: Tensor, noisy: Tensor, *, draws: int = DRAWS, seed: int = 0
 
 
 def first_answers(logits: Tensor) -> Tensor:
-    """(n,) the first class of largest logit; torch's argmax leaves open which."""
+    """Return (n,) the first class with the largest logit; torch's argmax does not define ties."""
     return torch.from_numpy(logits.detach().cpu().numpy().argmax(axis=1)).to(logits.device)
 
 
@@ -134,7 +134,7 @@ def _check(correct: Tensor, dense_correct: Tensor) -> None:
 def _bootstrap(
     statistic: Callable[[Tensor], Tensor], n: int, draws: int, seed: int
 ) -> tuple[float | None, float | None]:
-    """The percentile interval of a statistic of how often each sample was drawn ((d, n) float64 -> (d,))."""
+    """Return the percentile interval of a statistic of the resampling counts ((d, n) float64 -> (d,))."""
     if n < 2 or draws < 1:
         return None, None
     found = torch.cat([statistic(weights) for weights in _resamples(n, draws, seed)])

@@ -1,4 +1,4 @@
-"""Answers to "which candidate within this budget?": infeasible answers included."""
+"""Selection of one candidate within a budget."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Selection(Generic[P]):
 
     Args:
         feasible: whether a candidate within the budget exists.
-        strategy: the strategy asked for.
-        candidate: the chosen one; None when infeasible.
-        nearest: when infeasible, the candidate of least normalised violation; None where there is none.
-        violations: by how much `nearest` exceeds each broken limit, in the measurement's unit.
+        strategy: name of the strategy.
+        candidate: the selected candidate; None if infeasible.
+        nearest: if infeasible, the candidate with the least normalised violation; None without candidates.
+        violations: excess of `nearest` over each broken limit, in the measurement's unit.
         binding: the broken limit with the largest normalised violation, by measurement name.
-        cheapest: least costs that the space can reach, as the caller passed them; None when unknown.
-        note: what a reader should know about how the answer came about.
-        unmeasured: ids of candidates that may be a better answer, most accurate first: some limited metric is not
-            measured on them, and all limits that can be checked hold.
-        unmeasured_metrics: which metrics are not measured on all of them.
+        cheapest: least costs that the space can reach, as passed by the caller; None if unknown.
+        note: a remark about the answer, such as why no knee stands out.
+        unmeasured: ids of candidates that may be a better answer, most accurate first. They lack a limited metric,
+            and all limits that can be checked hold.
+        unmeasured_metrics: the limited metrics that some of them lack.
     """
 
     feasible: bool
@@ -46,9 +46,10 @@ class Selection(Generic[P]):
     unmeasured_metrics: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The ``select`` object of the command line and the API; ``note`` and ``unmeasured`` where there are any.
+        """Return the ``select`` object of the command line and the API.
 
-        A violation that is infinite, as the measurement is missing, becomes null.
+        ``note`` and ``unmeasured`` are omitted if empty. A violation by a missing measurement, which is infinite,
+        becomes null.
         """
         answer: dict[str, Any] = {"feasible": self.feasible}
         if self.feasible:
@@ -77,25 +78,25 @@ def select(
     cheapest: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Selection[P]:
-    """Choose among candidates within a budget (methods.md section 1).
+    """Select one candidate within a budget.
 
-    All points are looked at, not only the frontier: a cap on a measurement that is no objective can be met
-    best by a dominated candidate. Points with an objective that is missing or not finite are left out.
+    All points are considered, not only the frontier: if a measurement other than an objective is limited, the best
+    candidate may be a dominated one. Points with a missing or non-finite objective are ignored.
 
     Args:
         points: the candidates.
-        budget: limits; None for none.
-        objectives: the search's objectives.
+        budget: limits; None for no limits.
+        objectives: objectives of the search.
         strategy: a name in `STRATEGIES`.
-        cheapest: least costs that the space can reach, handed through into an infeasible answer.
-        options: the strategy's own: ``order`` and ``tolerance`` for lexicographic, ``weights`` for chebyshev.
+        cheapest: least costs that the space can reach, passed on to an infeasible answer.
+        options: options of the strategy: ``order`` and ``tolerance`` for lexicographic, ``weights`` for chebyshev.
 
     Returns:
-        A feasible selection; or, where nothing holds the budget, an infeasible one with the candidate of
-        least normalised violation (ties as in the accuracy strategy), its violations, and the binding limit.
+        A feasible selection. If no candidate is within the budget, an infeasible one with the candidate of least
+        normalised violation (ties as in the accuracy strategy), its violations, and the binding limit.
 
     Raises:
-        UsageError: an unknown strategy, or an option that the strategy does not take or cannot read.
+        UsageError: an unknown strategy, or an unknown or invalid option.
     """
     rule = STRATEGIES.get(strategy)
     if rule is None:

@@ -1,7 +1,6 @@
-"""The rules that choose one candidate among feasible ones, and their registry.
+"""Strategies that select one of several feasible candidates, and their registry.
 
-Every rule is exact on ties: what it leaves undecided goes by `preference`, so the same candidates give the
-same answer in whatever order they come.
+All strategies break ties by `preference`, so the answer does not depend on the order of the candidates.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from leanfront.core.objectives.point import P, Point
 from leanfront.errors import UsageError
 
 RHO = 1e-3
-"""Weight of the sum in the augmented Chebyshev scalarisation: small enough to leave the order of clearly
-different points to the maximum, large enough to prefer the better of points with equal maximum."""
+"""Weight of the sum in the augmented Chebyshev scalarisation: small enough that the maximum decides between clearly
+different points, large enough that the sum decides between points of equal maximum."""
 
 EQUAL = 1e-12
-"""Scores on normalised axes closer than this differ by rounding only."""
+"""Scores on normalised axes that differ by less are considered equal."""
 
 FEWEST_FOR_KNEE = 3
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """A rule that chooses one candidate.
+    """A strategy that selects one candidate.
 
     Args:
-        name: what a user types.
-        options: names of the options that it takes.
-        parse: (options, objectives) -> keyword arguments of `rule`; raises `UsageError`.
-        rule: (points, objectives, **settings) -> chosen point, note or None. Points are at least one, each
-            with a finite value for every objective.
-        source: where the definition comes from, one line.
+        name: name, as typed by a user.
+        options: names of its options.
+        parse: function (options, objectives) -> keyword arguments of `rule`; raises `UsageError`.
+        rule: function (points, objectives, **settings) -> (selected point, note or None). There is at least one
+            point, and each has a finite value for every objective.
+        source: source of the definition, one line.
     """
 
     name: str
@@ -49,10 +48,10 @@ class Strategy:
     source: str
 
     def read(self, options: Mapping[str, Any], objectives: Sequence[Objective]) -> dict[str, Any]:
-        """The settings that options mean; options that are None count as not given.
+        """Parse options into settings; options that are None are ignored.
 
         Raises:
-            UsageError: an option that this strategy does not take, or a value it cannot read.
+            UsageError: an unknown option, or an invalid value.
         """
         given = {name: value for name, value in options.items() if value is not None}
         unknown = sorted(set(given) - set(self.options))
@@ -64,7 +63,7 @@ class Strategy:
     def choose(
         self, points: Sequence[P], objectives: Sequence[Objective], **settings: Any
     ) -> tuple[P, str | None]:
-        """Apply the rule: the chosen point, and a note where the reader should know more."""
+        """Apply the rule, and return the selected point and a note or None."""
         chosen, note = self.rule(points, objectives, **settings)
         return chosen, note
 
@@ -74,7 +73,11 @@ STRATEGIES: dict[str, Strategy] = {}
 
 
 def register(strategy: Strategy) -> Strategy:
-    """Add a strategy to the registry; its name must be free."""
+    """Add a strategy to the registry.
+
+    Raises:
+        ValueError: the name is already registered.
+    """
     if strategy.name in STRATEGIES:
         raise ValueError(f"strategy '{strategy.name}' is registered already")
     STRATEGIES[strategy.name] = strategy
@@ -82,7 +85,7 @@ def register(strategy: Strategy) -> Strategy:
 
 
 def preference(point: Point) -> tuple[float, float, float, float]:
-    """Sort key, best first: highest accuracy, fewest bytes, fewest MACs, lowest id; unknown ones last."""
+    """Return a sort key, best first: highest accuracy, fewest bytes, fewest MACs, lowest id; unknown values last."""
     accuracy, memory, macs = (point.value(name) for name in ("accuracy", "memory_bytes", "macs"))
     number = math.inf if point.id is None else point.id
     return _last(None if accuracy is None else -accuracy), _last(memory), _last(macs), number
@@ -99,14 +102,14 @@ def _no_options(options: Mapping[str, Any], objectives: Sequence[Objective]) -> 
 def _accuracy(points: Sequence[P], objectives: Sequence[Objective]) -> tuple[P, str | None]:
     best = min(points, key=preference)
     if best.value("accuracy") is None:
-        return best, "no candidate has accuracy measured: this is the one of fewest bytes"
+        return best, "accuracy is not measured on any candidate: this is the one with the fewest bytes"
     return best, None
 
 
 def _front(points: Sequence[P], objectives: Sequence[Objective]) -> tuple[list[P], NDArray[np.float64]]:
-    """The nondominated points and their (n, m) values, scaled so that each column spans ideal 0 to nadir 1.
+    """Return the nondominated points and their (n, m) values, each column scaled from ideal 0 to nadir 1.
 
-    A column in which all are equal decides nothing and is 0.
+    A column of equal values is 0.
     """
     values = np.array(
         [minimisation(objectives, [_value(point, each) for each in objectives]) for point in points]
@@ -126,7 +129,7 @@ def _value(point: Point, objective: Objective) -> float:
 
 
 def _best(points: Sequence[P], scores: NDArray[np.float64]) -> P:
-    """The point of highest score; those within rounding of it go by preference."""
+    """Return the point with the highest score; ties up to rounding are broken by `preference`."""
     near = scores >= scores.max() - EQUAL
     return min((point for point, keep in zip(points, near, strict=True) if keep), key=preference)
 
@@ -148,15 +151,15 @@ def _knee(points: Sequence[P], objectives: Sequence[Objective]) -> tuple[P, str 
 
 
 def knee_distances(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Signed distances from the hyperplane through the front's extremes, positive on its better side.
+    """Compute signed distances from the hyperplane through the extremes of the front, positive on its better side.
 
-    The extreme of a column is its best point (of several: the one of least sum). Two columns may share an
-    extreme, as the smallest model is often the fastest too; then many hyperplanes pass through the extremes,
-    and the one whose normal is nearest to equal weights is meant: for accuracy, memory and MACs with a common
-    cheapest point its normal is (2, 1, 1), one half for accuracy and one half for the costs together.
+    The extreme of a column is its best point (in a tie, the one with the least sum). Two columns may share an
+    extreme, since the smallest model is often also the fastest. Then many hyperplanes pass through the extremes, and
+    the one with the normal closest to equal weights is used. For accuracy, memory and MACs with a common cheapest
+    point this normal is (2, 1, 1): one half for accuracy and one half for the costs together.
 
     Args:
-        scaled: (n, m), minimisation form, each column from 0 to 1.
+        scaled: (n, m) in minimisation form, each column from 0 to 1.
 
     Returns:
         (n,) distances in units of the scaled axes.
@@ -167,18 +170,18 @@ def knee_distances(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
     sums = scaled.sum(axis=1)
     extremes = scaled[[extreme(column, sums) for column in scaled.T]]
     ones = np.ones(scaled.shape[1])
-    # Least squares takes the part of equal weights that lies within the plane; the rest is its normal.
+    # Least squares projects equal weights onto the plane; the remainder is the normal.
     plane = (extremes - extremes[0]).T
     normal = ones - plane @ np.linalg.lstsq(plane, ones, rcond=None)[0]
     length = float(np.linalg.norm(normal))
     if length < 1e-6:
-        # The plane runs along equal weights, so neither side of it is the better one.
+        # The plane is parallel to equal weights, so neither side is better.
         normal, length = ones, float(np.linalg.norm(ones))
     return np.asarray((extremes[0] - scaled) @ normal / length, dtype=np.float64)
 
 
 def extreme(column: NDArray[np.float64], sums: NDArray[np.float64]) -> int:
-    """Place of the least value of a column, of several the one of least sum."""
+    """Return the index of the least value of a column; in a tie, the one with the least sum."""
     least = np.flatnonzero(column == column.min())
     return int(least[np.argmin(sums[least])])
 
@@ -219,7 +222,7 @@ def _lexicographic(
     for position, (each, tolerance) in enumerate(zip(order, tolerances, strict=True)):
         sign = -1.0 if each.maximise else 1.0
         best = min(sign * _value(point, each) for point in left)
-        # A tolerance makes room for what comes later in the order; nothing comes after the last.
+        # A tolerance leaves room for later objectives, so the last objective has none.
         room = tolerance if position + 1 < len(order) else 0.0
         left = [point for point in left if sign * _value(point, each) - best <= room]
     return min(left, key=preference), None
@@ -249,7 +252,7 @@ def _chebyshev(
 ) -> tuple[P, str | None]:
     front, scaled = _front(points, objectives)
     share = np.array(weights) / max(weights)
-    # The sum is unweighted, so that an objective of weight 0 still decides between equals.
+    # The sum is unweighted, so that an objective of weight 0 still breaks ties.
     achievement = (share * scaled).max(axis=1) + RHO * scaled.sum(axis=1)
     return _best(front, -achievement), None
 
@@ -288,7 +291,7 @@ register(
         options=("order", "tolerance"),
         parse=_read_lexicographic,
         rule=_lexicographic,
-        source="best in the first objective within a tolerance in its unit, of those best in the second, ...",
+        source="best in the first objective; within a tolerance in its unit, best in the second, and so on",
     )
 )
 register(

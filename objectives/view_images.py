@@ -1,4 +1,4 @@
-"""The images of views: what is made of a split's samples."""
+"""Functions that make the images of views."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from leanfront.core.targets.sampling import balanced
 
 
 def corrupted(split: Split, pixels: Pixels) -> View:
-    """The 15 main corruptions at three severities: way ``gaussian_noise/1``."""
+    """Apply the 15 main corruptions at three severities; ways are named like ``gaussian_noise/1``."""
     positions = _some(split, CORRUPTED_SAMPLES, len(MAIN) * len(SEVERITIES))
     chosen = Pictures.of(split.subset(positions), pixels)
     clean, seeds = chosen.scaled(), positions.tolist()
@@ -36,7 +36,7 @@ def corrupted(split: Split, pixels: Pixels) -> View:
 
 
 def noisy(split: Split, pixels: Pixels) -> View:
-    """One draw of Gaussian noise of `SIGMA`."""
+    """Add one draw of Gaussian noise with standard deviation `SIGMA`."""
     positions = _some(split, NOISY_SAMPLES, 1)
     chosen = Pictures.of(split.subset(positions), pixels)
     clean = chosen.scaled()
@@ -45,7 +45,7 @@ def noisy(split: Split, pixels: Pixels) -> View:
 
 
 def _some(split: Split, wanted: int, ways: int) -> Tensor:
-    """Positions of so many samples, of all classes alike, that all their images fit into `BYTES`."""
+    """Choose at most `wanted` samples, balanced over the classes, whose images fit into `BYTES` together."""
     each = ways * max(1, torch.Size(split.sample_shape).numel())
     count = min(len(split), wanted, max(FEWEST_SAMPLES, BYTES // each))
     return balanced(split.labels, count, seed=SEED, share=1.0)

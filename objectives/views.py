@@ -1,4 +1,4 @@
-"""Views: images made of a split's on which some metrics need outputs, too."""
+"""Views: altered images of a split, on which some metrics need outputs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 CORRUPTED, NOISY = "corrupted", "noisy"
 SEVERITIES = (1, 3, 5)
-"""Of the corruptions under which a search measures: the others lie between them."""
+"""Severities at which a search measures corruptions; 2 and 4 lie between them."""
 CORRUPTED_SAMPLES = 200
 NOISY_SAMPLES = 1000
 SIGMA = 0.08
-"""Standard deviation of the noise under which flips are counted, on pixels in [0, 1]: the third of methods.md's."""
+"""Standard deviation of the noise under which flips are counted, on pixels in [0, 1]."""
 BYTES = 256 * 1024**2
-"""What all images of a view may take together: of large ones there are fewer."""
+"""Memory limit for all images of a view; for large images it reduces their number."""
 FEWEST_SAMPLES = 8
 SEED = 0
 
 
 @dataclass(frozen=True)
 class View:
-    """Images made of some samples of a split, in one or several ways.
+    """Images made from some samples of a split, in one or more ways.
 
     Args:
-        positions: int64 (n,) of the samples in their split.
+        positions: int64 (n,), positions of the samples in their split.
         labels: int64 (n,).
-        ways: what was done to them -> the images of all n.
+        ways: name of the alteration -> altered images of all n samples.
     """
 
     positions: Tensor
@@ -44,13 +44,13 @@ class View:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model and the dense one answer on a view.
+    """Logits of a model and of the dense model on a view.
 
     Args:
         labels: int64 (n,).
-        clean: (n, C) the model's logits on the samples as they are.
-        logits: way -> (n, C) of the model.
-        dense: way -> (n, C) of the dense model.
+        clean: (n, C) logits of the model on the unaltered samples.
+        logits: way -> (n, C) logits of the model.
+        dense: way -> (n, C) logits of the dense model.
     """
 
     labels: Tensor
@@ -65,4 +65,4 @@ VIEWS: dict[str, Callable[[Split, Pixels], View]] = {
     CORRUPTED: Deferred(f"{_IMAGES}:corrupted"),
     NOISY: Deferred(f"{_IMAGES}:noisy"),
 }
-"""What makes a view of a split, by the name under which metrics need it. Nothing in it is random."""
+"""Functions that make a view of a split, by the name used in `Metric.needs`. They are deterministic."""

@@ -1,4 +1,4 @@
-"""The search: space, samplers, evaluation, and the driver with its Optuna study."""
+"""The search: space, samplers, evaluation, and the driver of the Optuna study."""
 
 import lazy_loader as _lazy
 

@@ -2,15 +2,17 @@ from .attempt import Attempt, RecoveryProgress, require_recoverable
 from .candidate import ENDED, STATES, Candidate, SearchRecord, TrialRecord
 from .claim_checks import verify
 from .context import SamplerContext
-from .driver import Driver, Front, Progress
+from .driver import Driver, Front
 from .evaluation import Evaluation, Evaluator
 from .export import export_study
-from .lifecycle import go_on, resume, start
-from .options import SearchOptions
+from .lifecycle import resume, start
+from .options import Place, SearchOptions
 from .prepared_target import Prepared, prepare
+from .progress import Progress
 from .promotion import Prediction, Predictor
 from .recovering import Recoverer
 from .request import queued, reference_of
+from .run import Run
 from .samplers import SAMPLERS, Sampler
 from .space import Space, derive_space
 from .space_options import SpaceOptions
@@ -28,12 +30,14 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Front",
+    "Place",
     "Prediction",
     "Predictor",
     "Prepared",
     "Progress",
     "Recoverer",
     "RecoveryProgress",
+    "Run",
     "Sampler",
     "SamplerContext",
     "SearchOptions",
@@ -45,7 +49,6 @@ __all__ = [
     "Verification",
     "derive_space",
     "export_study",
-    "go_on",
     "prepare",
     "queued",
     "reference_of",

@@ -1,4 +1,4 @@
-"""What came of recovering a candidate, and what is stored of it with the recovered one."""
+"""Results of recovering a candidate, and the facts stored with a recovered candidate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leanfront.core.search.candidate import Candidate, SearchRecord
 from leanfront.errors import UsageError
 
 BEFORE = "accuracy_before"
-"""Validation accuracy of what went in; this and the next ones are stored with a recovered candidate."""
+"""Measurement of the parent's validation accuracy; it and those below are stored with a recovered candidate."""
 MINUTES = "recovery_minutes"
 LIMIT = "recovery_minutes_limit"
 PREDICTED = "recovery_gain_predicted"
@@ -21,12 +21,12 @@ OWN = (BEFORE, MINUTES, LIMIT, PREDICTED, PREDICTED_MINUTES)
 
 @dataclass(frozen=True)
 class RecoveryProgress:
-    """How far recoveries are.
+    """Progress of recoveries.
 
     Args:
-        parent: id of the candidate that is trained.
-        done: candidates recovered before it, in this run.
-        training: of this one.
+        parent: id of the candidate being trained.
+        done: number of candidates recovered before it in this run.
+        training: progress of this training.
     """
 
     parent: int
@@ -36,15 +36,15 @@ class RecoveryProgress:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of recovering a candidate.
+    """Result of recovering a candidate.
 
     Args:
         parent: the candidate.
-        candidate: what is stored of it: failed where nothing was gained, None where the training was stopped, ran
-            out of time before it was measured, or failed.
-        found: whether it was stored before.
-        ended: as `leanfront.core.compressors.Recovered.ended`; ``found``, or ``failed``.
-        epochs: that were measured.
+        candidate: the stored candidate, failed if nothing was gained; None if the training failed, was stopped, or
+            ran out of time before it was measured.
+        found: whether it was already stored.
+        ended: as `leanfront.core.compressors.Recovered.ended`; or ``found``, or ``failed``.
+        epochs: number of measured epochs.
         error: why the training failed.
     """
 
@@ -57,17 +57,17 @@ class Attempt:
 
     @property
     def gained(self) -> Candidate | None:
-        """The recovered candidate, where there is one that is better than its parent."""
+        """The recovered candidate if it is better than its parent, otherwise None."""
         found = self.candidate
         return found if found is not None and found.state == "complete" else None
 
     @property
     def gain(self) -> float | None:
-        """Validation accuracy after less before; 0 where nothing was gained, None where it is not known."""
+        """Validation accuracy after minus before; 0 if nothing was gained, None if unknown."""
         return None if self.candidate is None else gain_of(self.candidate)
 
     def to_json(self) -> dict[str, Any]:
-        """One recovery of ``leanfront recover --json``."""
+        """Return one recovery of ``leanfront recover --json``."""
         own = self.candidate
         predicted = None if own is None else own.measurement(PREDICTED)
         return {
@@ -97,7 +97,7 @@ class Attempt:
 
 
 def gain_of(recovered: Candidate) -> float | None:
-    """What a recovered candidate has gained in validation accuracy; 0 where it failed to, None where unknown."""
+    """Return a recovered candidate's gain in validation accuracy; 0 if it failed to gain, None if unknown."""
     before, after = recovered.value(BEFORE), recovered.accuracy
     if before is None or recovered.value(MINUTES) is None:
         return None
@@ -105,20 +105,20 @@ def gain_of(recovered: Candidate) -> float | None:
 
 
 def last_training(child: Candidate) -> Recovery:
-    """How a recovered candidate was trained last."""
+    """Return the settings of a recovered candidate's latest training."""
     return Recovery.from_json(child.configuration.recovery[-1])
 
 
 def uncut(settings: Recovery) -> Recovery:
-    """Settings of a training that ended by time, as they were asked for."""
+    """Return the requested settings of a training that ran out of time."""
     return replace(settings, steps=None)
 
 
 def require_recoverable(candidate: Candidate, record: SearchRecord) -> None:
-    """Refuse what cannot be recovered.
+    """Refuse a candidate that cannot be recovered.
 
     Raises:
-        UsageError: it failed, nothing was done to it, or its search's target has no training data.
+        UsageError: it failed, it is the dense model, or the target of its search has no training data.
     """
     if candidate.state == "failed":
         raise UsageError(f"candidate {candidate.id} failed, there is nothing to recover: {candidate.reason}")

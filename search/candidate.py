@@ -1,21 +1,23 @@
-"""The records a search makes: candidates, trials, and the search itself."""
+"""Records of a search: candidates, trials, and the search itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.objectives.measurement import Measurement
+from leanfront.core.search.options import SearchOptions
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
-"""Of a search."""
 ENDED = ("done", "failed", "cancelled")
-"""States in which nobody drives it, unless it is queued again."""
+"""States in which no process drives a search or job, unless it is queued again."""
+STATES = ("queued", "running", *ENDED)
+"""States of a search or job."""
 CANDIDATE_STATES = ("complete", "failed", "stopped")
-STAGES = ("before", "after")
-"""Of a frontier: among the candidates before recovery, or among all, the recovered ones too."""
+Stage = Literal["before", "after"]
+"""Stage of a frontier: among candidates before recovery, or among all, including recovered ones."""
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass(frozen=True)
@@ -23,19 +25,19 @@ class Candidate:
     """An evaluated configuration with its measurements.
 
     Args:
-        id: the store's number; None before it is stored.
+        id: id in the store; None before it is stored.
         search: name of the search.
-        number: number of the trial that made it.
-        configuration: what was evaluated.
-        state: one of `CANDIDATE_STATES`; a ``stopped`` one lost its race before the split was over.
+        number: number of its trial.
+        configuration: the evaluated configuration.
+        state: one of `CANDIDATE_STATES`; a ``stopped`` one lost its race before the end of the split.
         reason: why it failed or was stopped; None when complete.
         measurements: costs (``split == ""``) and metrics per split; the metrics of a stopped candidate are
             estimates from the `Measurement.count` samples it saw.
         kept: channel group -> indices of the kept units, as resolved when it was evaluated.
         on_frontier: whether no stored candidate of its search, recovered ones included, dominates it.
-        parent: id of the candidate it was recovered from, or None.
+        parent: id of the candidate from which it was recovered, or None.
         seconds: wall-clock seconds of its evaluation.
-        verified: whether all that is claimed of it was found in its artifact; None while nobody has looked.
+        verified: whether every claim about it holds in its artifact; None if not verified yet.
     """
 
     search: str
@@ -52,7 +54,7 @@ class Candidate:
     verified: bool | None = None
 
     def measurement(self, name: str, split: str | None = None) -> Measurement | None:
-        """The measurement of that name; without `split` the cost or the validation one."""
+        """Return the measurement with a name; without `split`, the cost or the value on the validation split."""
         splits = ("", "validation") if split is None else (split,)
         for measurement in self.measurements:
             if measurement.name == name and measurement.split in splits:
@@ -60,7 +62,7 @@ class Candidate:
         return None
 
     def value(self, name: str, split: str | None = None) -> float | None:
-        """The value of `measurement`, or None where it was not measured."""
+        """Return the value of `measurement`, or None if it was not measured."""
         found = self.measurement(name, split)
         return None if found is None else found.value
 
@@ -76,7 +78,7 @@ class Candidate:
 
     @property
     def macs(self) -> float | None:
-        """Multiply-adds of one input (fvcore's convention)."""
+        """Multiply-adds per input, in fvcore's convention."""
         return self.value("macs")
 
     @property
@@ -85,7 +87,7 @@ class Candidate:
         return self.value("file_bytes")
 
     def to_json(self) -> dict[str, Any]:
-        """The CANDIDATE object of the command line and the API."""
+        """Return the CANDIDATE object of the command line and the API."""
         accuracy = self.measurement("accuracy")
         return {
             "id": self.id,
@@ -109,22 +111,22 @@ class Candidate:
 
 
 def _whole(value: float | None) -> int | float | None:
-    """Bytes and MACs are counts: print them without a decimal point."""
+    """Return a count as an integer, so that it is printed without a decimal point."""
     return int(value) if value is not None and float(value).is_integer() else value
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial of the study as it must be told again when the study is rebuilt.
+    """A trial of the study, with what is needed to rebuild the study.
 
     Args:
         number: Optuna's trial number.
         parameters: parameter name -> integer index on its grid.
-        attributes: the sampler's system attributes of the trial (JSON).
-        candidate: the candidate's id (several trials may share one: duplicates).
-        values: the objectives' values in natural units, estimates where `stopped`; None for a failed candidate.
+        attributes: system attributes that the sampler gave the trial (JSON).
+        candidate: id of the candidate, which several trials may share (duplicates).
+        values: objective values in natural units, estimates if `stopped`; None for a failed candidate.
         duplicate: whether an earlier trial made the candidate.
-        stopped: whether the candidate lost its race: it is told to the study but is never on the frontier.
+        stopped: whether the candidate lost its race; it is told to the study but never on the frontier.
     """
 
     number: int
@@ -138,27 +140,28 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SearchRecord:
-    """One search: what it searches, how, and how far it is.
+    """A search: its target, its settings and its progress.
 
     Args:
         name: unique name.
-        target: the target's reference as typed (``digits``, ``file.py:function``).
-        fingerprint: the target's fingerprint; a resumed search refuses another.
+        target: reference of the target as the user gave it (``digits``, ``file.py:function``).
+        fingerprint: fingerprint of the target; a resumed search refuses any other.
         objectives: names of the objectives in order (``accuracy``, ``memory``, ...).
         reference: hypervolume reference, objective name -> value in natural units; frozen at creation.
-        settings: everything else needed to go on (space, sampler, criterion, splits' sizes), JSON.
-        dense: the dense model's measurements.
+        settings: JSON: ``options``, the search's options, and what its target told: predicted losses, parameters of
+            the space, cheapest costs, latency table, classes, metrics, sizes of the splits.
+        dense: measurements of the dense model.
         coverage: the coverage report, JSON.
-        artifact: content hash of the stored dense weights, or None.
+        artifact: SHA-256 of the stored dense weights, or None.
         state: one of `STATES`.
-        message: why it ended, for people.
+        message: why it ended, as text.
         trials: number of stored trials.
         frontier_size: number of frontier members.
-        hypervolume: of the frontier with costs divided by the reference.
-        hypervolume_log2: of the frontier with costs as log2(reference / cost).
+        hypervolume: hypervolume of the frontier, costs divided by the reference.
+        hypervolume_log2: the same with costs as log2(reference / cost).
         created: ISO 8601 time in UTC, set by the store.
-        id: the store's number; None before it is stored.
-        frontier_version: grows with every change of the frontier, and of what is measured on stored candidates.
+        id: id in the store; None before it is stored.
+        frontier_version: number that grows with every change of the frontier and of stored measurements.
     """
 
     name: str
@@ -183,24 +186,29 @@ class SearchRecord:
 
     @property
     def prepared(self) -> bool:
-        """Whether a driver has seen its target; a queued search is known by its request alone."""
+        """Whether a driver has loaded its target; a queued search consists of its request only."""
         return bool(self.fingerprint)
 
     @property
     def registered(self) -> str | None:
-        """The operator's name for its target; None where a user named the target by a reference."""
+        """Name under which the operator registered its target; None if a user gave a reference."""
         return self.settings.get("registered")
 
     @property
     def goal(self) -> int:
-        """Number of trials wanted."""
-        return int(self.settings.get("trials", 0))
+        """Requested number of trials."""
+        return int(self.settings.get("options", {}).get("trials", 0))
+
+    @property
+    def options(self) -> SearchOptions:
+        """Options of the search, as stored."""
+        return SearchOptions.read(self.settings["options"])
 
     def to_json(self) -> dict[str, Any]:
-        """One row of ``leanfront searches --json``."""
+        """Return one row of ``leanfront searches --json``."""
         return {
             "name": self.name,
-            # Behind an operator's name may be a path, which is no business of those who ask over the network.
+            # A registered target may be a path, which clients over the network need not know.
             "target": self.registered or self.target,
             "state": self.state,
             "message": self.message,

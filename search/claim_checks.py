@@ -1,4 +1,4 @@
-"""Verifying a candidate: what is claimed of it, found again in its packed artifact alone."""
+"""Verification of a candidate's claims against its packed artifact alone."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ from leanfront.core.search.verification import Claim, Verification
 from leanfront.errors import ArtifactError, EvaluationError, UsageError
 
 FLIPS = 0.001
-"""Share of a split's samples, and at least one sample, by which a count of right ones may differ. On the device
-that measured, none do: on ResNet-20 with activations of float, 8 and 4 bits none of 5,000 changes sides between a
-race, which has other samples in a batch, and a restored file, with one thread or two. Where sums are rounded
-otherwise (as with batch norms that are not folded) activations may land on the next step: then the count differs by
-up to 4 of 5,000."""
+"""Share of a split's samples (at least one sample) by which a count of correct ones may differ. On the device that
+measured them, none do: on ResNet-20 with float, 8-bit and 4-bit activations, none of 5,000 samples changes sides
+between a race, whose batches have other samples, and a restored file, with one thread or two. Where sums are
+rounded differently (as with batch norms that are not folded), activations may land on the next step; the count
+then differs by up to 4 of 5,000."""
 EVALUATED = ("validation", "test")
 ROUNDING = "rounding"
-"""Under this name `Verification.unchecked` says that a file was made anew."""
+"""Key in `Verification.unchecked` that says that a file was made again."""
 RELATIVE = 1e-3
-"""By how much of itself a mean over a split may differ, for the same reason."""
+"""Relative difference allowed in a mean over a split, for the same reason."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """An artifact with the module that it holds.
+    """An artifact with its restored module.
 
     Args:
-        artifact: as read.
-        file_bytes: length of its file.
-        module: restored, on the CPU, not folded.
-        example_input: (1, ...), on the CPU.
-        structure: of the dense architecture.
+        artifact: the artifact as read.
+        file_bytes: length of the file.
+        module: restored module on the CPU, not folded.
+        example_input: (1, ...) example input on the CPU.
+        structure: structure of the dense architecture.
     """
 
     artifact: Artifact
@@ -62,12 +62,12 @@ class Restored:
 
     @cached_property
     def macs(self) -> int:
-        """fvcore's count of the module."""
+        """fvcore's count of the module's MACs."""
         return count_macs(self.module, self.example_input)
 
     @cached_property
     def layers(self) -> Mapping[str, int]:
-        """fvcore's counts by layer."""
+        """fvcore's MACs by layer."""
         found: dict[str, int] = {}
         for (path, _), count in operations(analyse(self.module, self.example_input)).items():
             if path in self.structure.parts and self.structure.parts[path].is_layer:
@@ -76,7 +76,7 @@ class Restored:
 
     @cached_property
     def values(self) -> Values:
-        """What the file stores, by entry."""
+        """Stored values of the file, by entry."""
         return contents(self.artifact, self.structure)
 
 
@@ -102,7 +102,7 @@ def _sparse_macs(restored: Restored) -> float:
 
 
 def _activation_memory_bytes(restored: Restored) -> float:
-    # Quantisers would add storages of their own: the cost is of a float pass, scaled to the widest activations.
+    # Quantisers would add storages of their own. The cost is of a float pass, scaled to the widest activations.
     module = copy.deepcopy(restored.module)
     for layer in restored.artifact.configuration.activation_bits:
         detach(module.get_submodule(layer))
@@ -121,11 +121,11 @@ COSTS: dict[str, Callable[[Restored], float]] = {
     "sparse_macs": _sparse_macs,
     "activation_memory_bytes": _activation_memory_bytes,
 }
-"""Costs that an artifact tells: measurement name -> its value. All are exact."""
+"""Costs that an artifact determines exactly: measurement name -> function that computes the value."""
 
 
 def _flips(samples: int) -> float:
-    """How many of so many samples may change sides."""
+    """Return how many of `samples` samples may change sides."""
     return max(1.0, math.floor(FLIPS * samples))
 
 
@@ -135,7 +135,7 @@ def _count(claimed: Measurement, labels: Tensor) -> float:
 
 
 def _recall(claimed: Measurement, labels: Tensor) -> float:
-    # All of them may be of one class.
+    # All of them may belong to one class.
     counts = labels.bincount()
     return _flips(len(labels)) / int(counts[counts > 0].min()) + 1e-12
 
@@ -144,14 +144,14 @@ METRICS: dict[str, Callable[[Measurement, Tensor], float]] = {
     "accuracy": _count,
     "top5_accuracy": _count,
     "cross_entropy": lambda claimed, labels: RELATIVE * max(abs(claimed.value), RELATIVE),
-    # A sample that changes its bin takes its confidence along.
+    # A sample that moves to another bin takes its confidence along.
     "ece": lambda claimed, labels: 2 * _count(claimed, labels),
     "worst_class_drop": _recall,
     "pie_rate": _count,
     "mce": lambda claimed, labels: 5 * FLIPS * max(1.0, abs(claimed.value)),
     "flip_rate": lambda claimed, labels: 2 * _count(claimed, labels),
 }
-"""Metrics whose rounding is known: (claim, labels of the whole split) -> by how much it may differ."""
+"""Metrics with known rounding: function (claim, labels of the whole split) that returns the allowed difference."""
 
 
 def verify(
@@ -162,25 +162,26 @@ def verify(
     *,
     remade: bool = False,
 ) -> Verification:
-    """Compare what is claimed of a candidate with its artifact's bytes.
+    """Check a candidate's claims against the content of its artifact.
 
-    The artifact is read, restored on the dense architecture with all of its weights blanked, and evaluated as the
-    search evaluates: batch norms folded, the same batches, on the whole of each split. Costs must be equal; counts
-    of right samples may differ by `FLIPS`, other metrics by `RELATIVE`.
+    The artifact is read, restored on the dense architecture with all weights blanked, and evaluated as in the search:
+    batch norms folded, the same batches, the whole of each split. Costs must be equal; counts of correct samples may
+    differ by `FLIPS`, other metrics by `RELATIVE`.
 
-    A file that was made anew can hold other integers than were measured: another machine, or another number of
-    threads, adds in another order, and weights that lie between two steps fall to the other one. Its metrics may
-    differ by the claimed interval, as two runs of one search may.
+    A file that was made again may hold other integers than were measured: another machine or number of threads adds
+    in another order, and weights between two steps may be rounded to the other one. Its metrics may differ by the
+    claimed interval, as between two runs of a search.
 
     Args:
-        candidate: complete, or stopped: then the accuracy is an estimate, and nothing is claimed of a whole split.
-        evaluator: of its search's target.
-        content: the packed artifact's file.
+        candidate: a complete or stopped candidate. The accuracy of a stopped one is an estimate, so no claim about a
+            whole split is checked.
+        evaluator: evaluator of its search's target.
+        content: content of the packed artifact's file.
         digest: SHA-256 that the file is stored under.
-        remade: whether the file was made after the candidate had been measured.
+        remade: whether the file was made again after the candidate had been measured.
 
     Raises:
-        UsageError: the candidate failed, or is not stored: nothing is claimed of it.
+        UsageError: the candidate failed or is not stored, so there are no claims.
     """
     if candidate.state == "failed" or candidate.id is None:
         raise UsageError(
@@ -210,7 +211,7 @@ def _restored(content: bytes, evaluator: Evaluator) -> Restored:
     blank = copy.deepcopy(target.model)
     with torch.no_grad():
         for tensor in blank.state_dict().values():
-            # What the file leaves out must not come from the dense model: it shows as NaN.
+            # Weights missing from the file must not come from the dense model: they show as NaN.
             if tensor.is_floating_point():
                 tensor.fill_(math.nan)
     module = restore(artifact, blank, target.example_input)
@@ -245,7 +246,7 @@ def _metrics(
     for split in dict.fromkeys(each.split for each in candidate.measurements if each.split):
         own = [each for each in candidate.measurements if each.split == split]
         data = evaluator.target.splits.get(split) if split in EVALUATED else None
-        # Metrics of a view have samples of their own.
+        # Metrics of a view are measured on samples of their own.
         plain = [each for each in own if each.name not in OBJECTIVES or OBJECTIVES[each.name].always]
         if data is None or any(each.count != len(data) for each in plain):
             seen = plain[0].count if plain else None

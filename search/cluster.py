@@ -1,4 +1,4 @@
-"""Evaluations on the workers of a Dask cluster (the optional extra ``leanfront[dask]``)."""
+"""Evaluators on the workers of a Dask cluster (optional extra ``leanfront[dask]``)."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from distributed import Client
 
 TIMEOUT = 30.0
-"""Seconds to wait for the scheduler, at first and when its connection is lost."""
+"""Seconds to wait for the scheduler, at the start and when its connection is lost."""
 LOOK = 2.0
-"""Seconds between two looks at how many workers there are."""
+"""Seconds between two counts of the workers."""
 KEPT = 2
-"""Evaluators a worker process keeps, the least recently used going first: of a search and of another."""
+"""Evaluators that a worker process keeps, such as those of two searches; the least recently used goes first."""
 
 
 class ClusterEvaluators:
-    """One evaluation at a time on every worker process of a Dask cluster, with all of its threads.
+    """Runs one evaluation at a time on every worker process of a Dask cluster, with all of its threads.
 
-    A process builds its evaluator when it first evaluates for the search. What the calibration passes give is
-    made once on each machine, or once at all where the machines share the cache folder (``LEANFRONT_CACHE``).
-    Workers may come and go: Dask runs what died with a worker again on others, as often as its own
-    ``distributed.scheduler.allowed-failures`` says (3 times by default).
+    A process builds its evaluator at its first evaluation for the search. Calibration passes run once per machine, or
+    once in all if the machines share the cache folder (``LEANFRONT_CACHE``). Workers may come and go: Dask repeats
+    evaluations of a dead worker on others, as often as its setting ``distributed.scheduler.allowed-failures`` allows
+    (3 times by default).
 
     Args:
-        spec: how a process builds its evaluator.
-        address: the scheduler's, ``tcp://HOST:PORT``.
+        spec: specification from which a process builds its evaluator.
+        address: address of the scheduler, ``tcp://HOST:PORT``.
         timeout: seconds to wait for the scheduler.
 
     Raises:
-        UsageError: Dask is not installed, or the address is none.
-        EvaluationError: no scheduler answers there.
+        UsageError: Dask is not installed, or the address is invalid.
+        EvaluationError: no scheduler answers at the address.
     """
 
     def __init__(self, spec: EvaluatorSpec, address: str, *, timeout: float = TIMEOUT) -> None:
@@ -91,21 +91,21 @@ class ClusterEvaluators:
 
     @property
     def capacity(self) -> int:
-        """Worker processes, at least 1: what is submitted while there are none makes adaptive clusters grow."""
+        """Number of worker processes, at least 1: submitted work makes an adaptive cluster without workers grow."""
         self._look()
         return max(1, self._workers)
 
     def _look(self) -> None:
         if time.monotonic() - self._looked < LOOK:
             return
-        with suppress(Exception):  # not connected just now: what runs will say so
+        with suppress(Exception):  # not connected now: a running evaluation will report it
             self._workers = len(self._client.nthreads(callback_timeout=LOOK))
         self._looked = time.monotonic()
 
     def submit(
         self, configuration: Configuration, split: str, race: Race | None = None
     ) -> Future[Evaluation]:
-        """Start an evaluation; its future raises EvaluatorLostError when its workers or the scheduler are lost.
+        """Start an evaluation; its future raises `EvaluatorLostError` if its workers or the scheduler are lost.
 
         Raises:
             EvaluationError: the scheduler was lost and did not come back.
@@ -125,7 +125,7 @@ class ClusterEvaluators:
     async def _evaluated(
         self, client: Client, configuration: Configuration, split: str, race: Race | None
     ) -> Evaluation:
-        # The spec may hold the whole target: it travels to processes that have not seen it only.
+        # The spec may hold the whole target: send it only to processes that do not have it.
         found = await self._ran(client, self._key, None, configuration, split, race)
         if found is None:
             found = await self._ran(client, self._key, self._spec, configuration, split, race)
@@ -156,7 +156,7 @@ class ClusterEvaluators:
         return found
 
     def close(self) -> None:
-        """Leave the cluster; what it runs for this search is dropped."""
+        """Disconnect from the cluster and drop this search's evaluations."""
         for evaluation in list(self._running):
             evaluation.cancel()
         with suppress(OSError):  # the scheduler may be gone
@@ -164,7 +164,7 @@ class ClusterEvaluators:
 
 
 def _opener() -> Callable[[bytes], Evaluation | None]:
-    """A function that travels by value, since it has no name: the scheduler reads it without leanfront, or torch."""
+    """Return a function without a name, so that it is pickled by value: the scheduler need not import leanfront."""
 
     def run(packed: bytes) -> Any:
         import pickle
@@ -176,14 +176,14 @@ def _opener() -> Callable[[bytes], Evaluation | None]:
 
 
 _lock = threading.Lock()
-"""An evaluator is not made for several threads, and each uses all of its process's cores."""
+"""An evaluator is not safe for several threads, and each uses all cores of its process."""
 _evaluators: OrderedDict[str, Evaluator] = OrderedDict()
 
 
 def _evaluate(
     key: str, spec: EvaluatorSpec | None, configuration: Configuration, split: str, race: Race | None
 ) -> Evaluation | None:
-    """Evaluate on a worker; None when it has no evaluator of that key and no spec for it."""
+    """Evaluate on a worker; return None if it has no evaluator with that key and no spec for it."""
     from distributed import get_worker
 
     with _lock:
@@ -199,7 +199,7 @@ def _evaluate(
 
 
 def _own_device(devices: tuple[str, ...]) -> str:
-    """This process's, in turn with the other workers of its machine."""
+    """Return the device of this process; the workers of a machine take its devices in turn."""
     from distributed import get_client, get_worker
 
     count = torch.cuda.device_count()
@@ -213,6 +213,6 @@ def _own_device(devices: tuple[str, ...]) -> str:
 
 
 def place(address: str, addresses: list[str]) -> int:
-    """Which of its machine's workers an address is, from 0."""
+    """Return the position of an address among the workers of its machine, from 0."""
     host = urlsplit(address).hostname
     return sorted(each for each in addresses if urlsplit(each).hostname == host).index(address)

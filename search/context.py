@@ -1,4 +1,4 @@
-"""What samplers and seeds are told about a search, and the same as arrays."""
+"""Information about a search for samplers and seeds, as records and as arrays."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LOST = 0.45
-"""Share of the dense model's lead over guessing below which a point is worth nothing: hypervolume towards models
-that nobody would ship is not looked for."""
+"""Share of the dense model's lead over guessing below which a point is worth nothing, so that the sampler does not
+look for hypervolume at models that nobody would ship."""
 MARGIN = 0.5
-"""Halvings by which the sampler's reference lies beyond the search's: a candidate that saves memory alone, and no
-multiply-adds, encloses no volume over the dense model's own costs, and is what many users want."""
+"""Halvings by which the sampler's reference lies beyond the search's. A candidate that saves only memory and no
+multiply-adds, which is what many users want, encloses no volume over the dense model's own costs."""
 TYPICAL = 0.05
-"""Nats that a half-way choice of a parameter costs where nothing was measured: its order of magnitude."""
+"""Nats that a middle choice of a parameter costs if nothing was measured: an order of magnitude."""
 
 
 @dataclass(frozen=True)
 class SamplerContext:
-    """What a sampler may know of its search beside the trials.
+    """Information about a search that a sampler may use besides the trials.
 
     Args:
-        space: what is searched.
-        objectives: in order.
-        population: of genetic samplers.
-        costs: of the target; None where nothing is known of them before an evaluation.
-        sensitivities: of the dense model; None where they could not be measured.
+        space: space of the search.
+        objectives: objectives, in order.
+        population: population size of genetic samplers.
+        costs: costs of the target; None if costs are unknown before an evaluation.
+        sensitivities: sensitivities of the dense model; None if they could not be measured.
         reference: hypervolume reference, objective name -> value in natural units.
-        dense: the dense model's objective values, objective name -> value in natural units.
+        dense: objective values of the dense model, objective name -> value in natural units.
     """
 
     space: Space
@@ -52,7 +52,7 @@ class SamplerContext:
 
     @cached_property
     def landscape(self) -> Landscape | None:
-        """The search as arrays, or None where it is not one metric that compression harms against costs."""
+        """The search as arrays; None unless its objectives are one metric that compression harms and known costs."""
         metrics = [objective for objective in self.objectives if not objective.is_cost]
         if self.costs is None or len(metrics) != 1 or len(metrics) == len(self.objectives):
             return None
@@ -67,15 +67,15 @@ class SamplerContext:
 
 
 class Landscape:
-    """Arrays of a search of one metric against costs that are known beforehand.
+    """Array form of a search of one metric against costs that are known before an evaluation.
 
-    A point is a row of indices, one per parameter. A gain is what a point has over the reference: in a cost
-    log2(reference / cost) + `MARGIN`, in the metric the share of the dense model's lead that is left, 1 for the
-    dense model and 0 for the reference.
+    A point is a row of indices, one per parameter. A gain is a point's advantage over the reference: in a cost,
+    log2(reference / cost) + `MARGIN`; in the metric, the remaining share of the dense model's lead, 1 for the dense
+    model and 0 for the reference.
 
     Args:
-        context: of the search.
-        metric: its one objective that needs evaluation.
+        context: context of the search.
+        metric: the objective that needs evaluation.
     """
 
     def __init__(self, context: SamplerContext, metric: Objective) -> None:
@@ -87,7 +87,7 @@ class Landscape:
         self.sizes = np.asarray([len(p.values) for p in space.parameters.values()], dtype=np.int64)
         self.distributions = {name: p.distribution for name, p in space.parameters.items()}
         self.chosen: dict[bytes, Hyperparameters] = {}
-        """Hyperparameters by a digest of the trials that they were chosen from: they depend on nothing else."""
+        """Hyperparameters by a digest of the trials that determine them."""
         self.losses = predicted_losses(space, context.sensitivities)
         self.objectives = tuple(context.objectives)
         self.metric = self.objectives.index(metric)
@@ -101,32 +101,32 @@ class Landscape:
         self._span = context.dense[metric.name] - self._worst
 
     def gains(self, points: Integers, *, exact: bool = True) -> Floats:
-        """(n, costs) halvings of each cost, the margin added."""
+        """Return (n, costs) halvings of each cost, plus the margin."""
         costs = self.table.exact(points) if exact else self.table.approximate(points)
         return self._limits - np.log2(np.maximum(costs, 1e-9))
 
     def cost_gains(self, costs: Floats) -> Floats:
-        """(n, costs) halvings of costs in natural units, the margin added."""
+        """Return (n, costs) halvings of costs given in natural units, plus the margin."""
         return self._limits - np.log2(np.maximum(costs, 1e-9))
 
     def share(self, values: Floats) -> Floats:
-        """(n,) shares of the dense model's lead over the reference."""
+        """Return (n,) shares of the dense model's lead over the reference."""
         return (values - self._worst) / self._span
 
     def loss(self, points: Integers) -> Floats:
-        """(n,) sums of the predicted losses, nats."""
+        """Return (n,) sums of the predicted losses in nats."""
         return np.asarray(self.losses[np.arange(len(self.sizes)), points].sum(axis=1), dtype=np.float64)
 
     def choices(self, point: Integers) -> dict[str, int]:
-        """A point as a trial's parameters."""
+        """Return a point as the parameters of a trial."""
         return dict(zip(self.parameters, point.tolist(), strict=True))
 
 
 def predicted_losses(space: Space, sensitivities: Sensitivities | None) -> Floats:
-    """(parameters, most values) predicted nats of every choice, never rising from cheapest to dearest.
+    """Return (parameters, most values) predicted nats of every choice, not increasing from cheapest to dearest.
 
-    What was not measured gets the mean of its kind, or a guess where nothing of its kind was. The rows of
-    parameters with fewer values are filled with infinities.
+    A choice that was not measured gets the mean of its kind, or a guess if nothing of its kind was measured. Rows of
+    parameters with fewer values are filled with infinity.
     """
     parameters = list(space.parameters.values())
     most = max(len(parameter.values) for parameter in parameters)
@@ -168,6 +168,6 @@ def _measured(parameter: Parameter, sensitivities: Sensitivities | None) -> Floa
 
 
 def _guess(count: int) -> Floats:
-    """Losses of a parameter of which nothing is known: four times as much at every step down."""
+    """Guess the losses of a parameter without measurements: four times as much at every step down."""
     steps = np.arange(count)[::-1]
     return np.asarray(TYPICAL * 4.0 ** (steps - (count - 1) / 2) * (steps > 0), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What the dense model answers: what some metrics compare a candidate with."""
+"""Outputs of the dense model, with which some metrics compare a candidate."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from leanfront.errors import EvaluationError, UsageError
 
 
 class DenseAnswers:
-    """The dense model's outputs on the splits of its target and on views of them, each computed once.
+    """The dense model's outputs on the target's splits and on views of them, each computed once.
 
     Args:
-        target: with its splits.
-        model: makes the dense model as candidates are evaluated: on the device, norms folded.
-        device: where modules run.
+        target: target with its splits.
+        model: function that returns the dense model as candidates are evaluated: on the device, norms folded.
+        device: device on which modules run.
     """
 
     def __init__(self, target: Target, model: Callable[[], nn.Module], device: torch.device) -> None:
@@ -33,19 +33,19 @@ class DenseAnswers:
         self._views: dict[tuple[str, str], tuple[View, dict[str, Tensor]]] = {}
 
     def logits(self, split: str) -> Tensor:
-        """(n, C) on a whole split, on the CPU."""
+        """Return the (n, C) logits on a whole split, on the CPU."""
         if split not in self._logits:
             self._logits[split] = self._run(self._dense, require_split(self._target, split))
         return self._logits[split]
 
     def answers(self, view: str, split: str, module: nn.Module, clean: Tensor) -> Answers:
-        """What a module and the dense model answer on a view of a split.
+        """Return the outputs of a module and of the dense model on a view of a split.
 
         Args:
             view: one of `VIEWS`.
-            split: of the target.
-            module: in eval mode, on the device.
-            clean: (n, C) the module's logits on the whole split.
+            split: name of a split of the target.
+            module: module in eval mode, on the device.
+            clean: (n, C) logits of the module on the whole split.
         """
         if (view, split) not in self._views:
             made = VIEWS[view](require_split(self._target, split), require_pixels(self._target, view))
@@ -67,7 +67,7 @@ class DenseAnswers:
 
 
 def require_split(target: Target, name: str) -> Split:
-    """A split that is measured on.
+    """Return a split to measure on.
 
     Raises:
         EvaluationError: the target has no such split.
@@ -79,10 +79,10 @@ def require_split(target: Target, name: str) -> Split:
 
 
 def require_pixels(target: Target, what: str) -> Pixels:
-    """How a target's inputs are made of pixels.
+    """Return how a target's inputs represent pixels.
 
     Raises:
-        UsageError: it does not say.
+        UsageError: the target does not say.
     """
     if target.pixels is None:
         raise UsageError(

@@ -1,59 +1,121 @@
-"""Describe a search: what only its target can tell, as it is stored before the first trial."""
+"""Everything a search needs before its first trial: the prepared target, the evaluator, the complete record."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from leanfront.core.compressors import Configuration, Sensitivities, sensitivities
 from leanfront.core.compressors.configuration import ACTIVATION_BITS
+from leanfront.core.cost_models import LatencyTable
 from leanfront.core.cost_models.registry import P50, P95
 from leanfront.core.objectives import METRICS, Measurement, reference, resolve
 from leanfront.core.search.candidate import SearchRecord
 from leanfront.core.search.dense import require_pixels
 from leanfront.core.search.evaluation import Evaluator
 from leanfront.core.search.latency import cost_measurements
-from leanfront.core.search.options import SETTINGS_VERSION, SearchOptions, resolve_device
+from leanfront.core.search.options import Place, SearchOptions, resolve_device
 from leanfront.core.search.prepared_target import Prepared, prepare
+from leanfront.core.search.run import Run
 from leanfront.core.search.space import SPARSITY_LEVELS
 from leanfront.core.targets import Target
-from leanfront.errors import EvaluationError, UsageError
+from leanfront.errors import EvaluationError, TargetError, UsageError
 
 
-def describe(
-    target: Target, record: SearchRecord, options: SearchOptions, prepared: Prepared | None
-) -> tuple[Prepared, Evaluator, SearchRecord]:
-    """Make a target ready, and complete its search's record with what only the target could tell."""
+@dataclass(frozen=True)
+class Ready:
+    """A search that can be driven.
+
+    Args:
+        record: the search, with what its target told.
+        options: options of the search.
+        prepared: the prepared target.
+        evaluator: evaluates configurations in this process.
+    """
+
+    record: SearchRecord
+    options: SearchOptions
+    prepared: Prepared
+    evaluator: Evaluator
+
+
+def describe(target: Target, record: SearchRecord, options: SearchOptions, run: Run) -> Ready:
+    """Prepare a target, and complete the record of its search.
+
+    Raises:
+        LeanfrontError: the target cannot be searched so.
+    """
     if options.recover is not None and target.train is None:
         raise UsageError(
             "recovery learns from a train split, and the target has none: give Target(train=...), or data with train/"
         )
-    prepared = prepared or prepare(target, options.space, options.objectives, options.latency)
+    # A search that is resumed for more trials keeps its population.
+    options = replace(options, population=options.generation)
+    prepared = run.prepared or prepare(target, options, options.objectives, options.latency)
     objectives = resolve(options.objectives)
-    evaluator = evaluator_of(target, prepared, options)
+    evaluator = _evaluator(target, prepared, options, run.place)
     dense = _dense(evaluator, prepared)
     values = {m.name: m.value for m in dense if m.split in ("", "validation")}
-    settings = {**record.settings, **_settings(options, prepared, _sensitivities(evaluator, options))}
+    predicted = _sensitivities(evaluator, options)
     described = replace(
         record,
         fingerprint=target.fingerprint,
         reference=reference(objectives, len(target.classes), values),
-        settings=settings,
+        settings={
+            **record.settings,
+            "options": options.to_json(),
+            "sensitivities": None if predicted is None else predicted.to_json(),
+            "parameters": _parameters(prepared),
+            "cheapest": prepared.cheapest,
+            "latency": None if prepared.latency is None else prepared.latency.to_json(),
+            "classes": list(target.classes),
+            "metrics": list(options.measured),
+            "splits": {name: len(split) for name, split in target.splits.items()},
+            "cuts": list(target.cuts),
+        },
         dense=dense,
         coverage=prepared.coverage.to_json(),
     )
-    return prepared, evaluator, described
+    return Ready(described, options, prepared, evaluator)
 
 
-def evaluator_of(target: Target, prepared: Prepared, options: SearchOptions) -> Evaluator:
+def restore(target: Target, record: SearchRecord, run: Run) -> Ready:
+    """Prepare the target of a search that was described before.
+
+    Raises:
+        TargetError: the target is not the one the search was made on, or its search space differs.
+    """
+    if target.fingerprint != record.fingerprint:
+        raise TargetError(
+            f"search '{record.name}' was made on another model or other data (fingerprint {record.fingerprint[:12]}, "
+            f"now {target.fingerprint[:12]}); resume it with the same weights and splits, or start a new search"
+        )
+    options = record.options
+    table = record.settings.get("latency")
+    prepared = prepare(
+        target, options, options.objectives, None if table is None else LatencyTable.from_json(table)
+    )
+    if _parameters(prepared) != [list(row) for row in record.settings["parameters"]]:
+        raise TargetError(
+            f"search '{record.name}' was made with another search space (another release of leanfront or of its "
+            "libraries sees the model differently); start a new search"
+        )
+    return Ready(record, options, prepared, _evaluator(target, prepared, options, run.place))
+
+
+def _parameters(prepared: Prepared) -> list[list[Any]]:
+    """Names and numbers of values of the space's parameters."""
+    return [[p.name, len(p.values)] for p in prepared.space.parameters.values()]
+
+
+def _evaluator(target: Target, prepared: Prepared, options: SearchOptions, place: Place) -> Evaluator:
     for name in options.measured:
         for view in METRICS[name].views:
             require_pixels(target, f"{name} ({view})")
     return Evaluator(
         target,
         prepared.structure,
-        device=resolve_device(options.device),
+        device=resolve_device(place.device),
         samples=options.samples,
         metrics=options.measured,
     )
@@ -80,50 +142,16 @@ def _sensitivities(evaluator: Evaluator, options: SearchOptions) -> Sensitivitie
     """Predicted losses of the space's choices, where the sampler reads them."""
     if options.sampler == "random":
         return None
-    context, space = evaluator.compressor.context, options.space
+    context = evaluator.compressor.context
     shares: tuple[float | str, ...] = ()
-    if space.sparsity == "unstructured":
+    if options.sparsity == "unstructured":
         shares = tuple(share for share in SPARSITY_LEVELS if share)
-    elif space.sparsity == "2:4":
+    elif options.sparsity == "2:4":
         shares = ("2:4",)
     return sensitivities(
         context.bank,
         context.saliency,
-        bits=space.bits,
+        bits=options.bits,
         sparsity=shares,
-        activation_bits=ACTIVATION_BITS if space.activation_bits == "search" else (),
+        activation_bits=ACTIVATION_BITS if options.activation_bits == "search" else (),
     )
-
-
-def _settings(
-    options: SearchOptions, prepared: Prepared, predicted: Sensitivities | None
-) -> Mapping[str, Any]:
-    return {
-        "version": SETTINGS_VERSION,
-        "trials": options.trials,
-        "sampler": options.sampler,
-        "population": options.generation,
-        "samples": options.samples,
-        "false_elimination": options.false_elimination,
-        "space": options.space.to_json(),
-        "sensitivities": None if predicted is None else predicted.to_json(),
-        "parameters": [[p.name, len(p.values)] for p in prepared.space.parameters.values()],
-        "cheapest": prepared.cheapest,
-        "latency": None if prepared.latency is None else prepared.latency.to_json(),
-        "recover": options.recover,
-        "recover_minutes": options.recover_minutes,
-        "classes": list(prepared.target.classes),
-        "metrics": list(options.measured),
-        "wanted_metrics": list(options.metrics),
-        "splits": {
-            split.name: len(split)
-            for split in (
-                prepared.target.calibration,
-                prepared.target.validation,
-                prepared.target.test,
-                prepared.target.train,
-            )
-            if split is not None
-        },
-        "cuts": list(prepared.target.cuts),
-    }

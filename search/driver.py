@@ -1,4 +1,4 @@
-"""The driver of one search: asks, costs, evaluates, records, tells."""
+"""Driver of one search: asks the study, computes costs, has candidates evaluated, records and tells the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from optuna.trial import Trial
 
 from leanfront.core.compressors import Configuration
-from leanfront.core.cost_models import Costs
 from leanfront.core.objectives import Objective, minimisation, nondominated, normalised_hypervolume
 from leanfront.core.objectives import objective_values as values_of
 from leanfront.core.search.candidate import Candidate, TrialRecord
@@ -20,57 +19,36 @@ from leanfront.core.search.evaluation import Evaluation
 from leanfront.core.search.evaluator_spec import EvaluatorLostError
 from leanfront.core.search.evaluators import Evaluators
 from leanfront.core.search.latency import cost_measurements
+from leanfront.core.search.prepared_target import Prepared
+from leanfront.core.search.progress import Progress
 from leanfront.core.search.racing import Race
-from leanfront.core.search.space import Space
+from leanfront.core.search.run import Run
 from leanfront.core.search.store_protocol import Store
 from leanfront.core.search.study import SearchStudy
 
 RETRIES = 3
-"""How often an evaluation is tried again before the death of what ran it is taken for its own fault."""
+"""Number of retries of an evaluation whose process died; after these the candidate fails."""
 POLL = 0.5
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two checks whether to stop."""
 GRACE = 20.0
-"""Seconds that running evaluations get to finish when the driver is to stop."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a search is.
-
-    Args:
-        trials: stored trials.
-        goal: trials wanted.
-        frontier_size: frontier members.
-        hypervolume: with costs divided by the reference.
-        hypervolume_log2: with costs as log2(reference / cost).
-        stage: ``trials``, ``test``, ``latency`` or ``recovery``.
-        stopped: candidates that lost their race.
-    """
-
-    trials: int
-    goal: int
-    frontier_size: int
-    hypervolume: float
-    hypervolume_log2: float
-    stage: str = "trials"
-    stopped: int = 0
+"""Seconds that running evaluations get to finish when the driver stops."""
 
 
 @dataclass
 class _Tries:
-    """How often an evaluation was begun and lost."""
+    """Counter of the lost attempts at an evaluation."""
 
     lost: int = 0
 
     def over(self, error: EvaluatorLostError) -> str | None:
-        """Why not to try again, or None to do so."""
+        """Count a loss; return the reason to give up, or None to try again."""
         self.lost += error.tries
         return None if self.lost <= RETRIES else f"{error}, {self.lost} times over (out of memory?)"
 
 
 @dataclass
 class _Pending:
-    """A trial that waits for its evaluation."""
+    """A trial whose evaluation is not finished."""
 
     trial: Trial
     choices: Mapping[str, int]
@@ -86,8 +64,8 @@ class Member:
 
     Args:
         values: objective values in natural units.
-        candidate: the candidate's id.
-        correct: its packed correctness on the validation split, if races need it.
+        candidate: id of the candidate.
+        correct: packed correctness on the validation split, if races need it.
     """
 
     values: tuple[float, ...]
@@ -96,13 +74,13 @@ class Member:
 
 
 class Front:
-    """The frontier in the driver's memory: for the hypervolume, and for what races run against.
+    """The frontier in the driver's memory, for the hypervolume and as incumbents of races.
 
     Args:
-        objectives: in order.
-        reference: of the hypervolume.
-        recovered: objective values of recovered candidates on the frontier: they count in its size and volume, but
-            nobody races against them, for what loses to them might be recovered too.
+        objectives: objectives of the search, in order.
+        reference: reference point of the hypervolume.
+        recovered: objective values of recovered candidates on the frontier. They count in its size and hypervolume,
+            but no candidate races against them: one that loses to them could be recovered too.
     """
 
     def __init__(
@@ -111,7 +89,7 @@ class Front:
         reference: Mapping[str, float],
         recovered: Sequence[Sequence[float]] = (),
     ) -> None:
-        self._objectives = tuple(objectives)
+        self.objectives = tuple(objectives)
         self._reference = dict(reference)
         self._recovered = [tuple(values) for values in recovered]
         self._members: list[Member] = []
@@ -120,7 +98,7 @@ class Front:
     def __len__(self) -> int:
         if not self._recovered:
             return len(self._members)
-        points = [minimisation(self._objectives, values) for values in self._values()]
+        points = [minimisation(self.objectives, values) for values in self._values()]
         return int(nondominated(np.asarray(points)).sum())
 
     def _values(self) -> list[tuple[float, ...]]:
@@ -129,9 +107,9 @@ class Front:
     def add(
         self, values: Sequence[float], candidate: int | None = None, correct: bytes | None = None
     ) -> bool:
-        """Add a candidate's values in natural units; whether it is on the front."""
+        """Add a candidate's values in natural units; return whether it is on the frontier."""
         members = [*self._members, Member(tuple(values), candidate, correct)]
-        points = [minimisation(self._objectives, member.values) for member in members]
+        points = [minimisation(self.objectives, member.values) for member in members]
         mask = nondominated(np.asarray(points))
         if mask[-1]:
             self._members = [member for member, keep in zip(members, mask, strict=True) if keep]
@@ -139,16 +117,16 @@ class Front:
         return bool(mask[-1])
 
     def incumbent(self, costs: Mapping[str, float]) -> Member | None:
-        """Whom a candidate of these costs must beat: the most accurate member that costs no more.
+        """Return the member that a candidate must beat: the most accurate one that costs no more.
 
-        None when there is no such member, or when accuracy is not the one objective that needs evaluation:
-        only then is a candidate that is no more accurate dominated.
+        None if there is no such member, or if accuracy is not the only objective that needs evaluation: only then
+        is a candidate dominated that is no more accurate.
 
         Args:
-            costs: by measurement name.
+            costs: measurement name -> cost of the candidate.
         """
-        measured = [i for i, objective in enumerate(self._objectives) if not objective.is_cost]
-        if [self._objectives[i].measurement for i in measured] != ["accuracy"]:
+        measured = [i for i, objective in enumerate(self.objectives) if not objective.is_cost]
+        if [self.objectives[i].measurement for i in measured] != ["accuracy"]:
             return None
         (accuracy,) = measured
         rivals = [
@@ -157,81 +135,68 @@ class Front:
             if member.correct is not None
             and all(
                 member.values[i] <= costs[objective.measurement]
-                for i, objective in enumerate(self._objectives)
+                for i, objective in enumerate(self.objectives)
                 if i != accuracy
             )
         ]
         return max(rivals, key=lambda member: member.values[accuracy], default=None)
 
     def hypervolume(self, *, log2: bool) -> float:
-        """Hypervolume of the front against the search's reference; computed once for each front."""
+        """Return the hypervolume of the frontier; it is computed once per frontier."""
         if log2 not in self._volumes:
             self._volumes[log2] = float(
-                normalised_hypervolume(self._values(), self._objectives, self._reference, log2=log2)
+                normalised_hypervolume(self._values(), self.objectives, self._reference, log2=log2)
             )
         return self._volumes[log2]
 
 
 class Driver:
-    """Runs trials until there are enough or the time is over.
+    """Runs the trials of a search until there are enough or the time is over.
 
     Args:
-        store: where everything is kept.
+        store: store of the search.
         search: name of the stored search.
-        space: what is searched.
-        study: built for that space; already rebuilt when resuming.
-        costs: of the target.
-        objectives: in order.
-        front: the frontier so far.
-        evaluators: where evaluations run.
-        stored: trials stored already.
-        stopped: candidates among them that lost their race.
+        prepared: prepared target with its space and costs.
+        study: study of that space, rebuilt from `trials`.
+        front: frontier so far.
+        evaluators: evaluators that run the evaluations.
+        trials: stored trials.
         false_elimination: largest share of candidates better than their incumbent that races may stop; 0 for
             no races.
-        report: told after every trial.
-        stop: asked twice a second, and between evaluations: once true, nothing new is started.
-        keep: told the packed file of every candidate that comes onto the frontier, by the candidate's id.
-        grace: seconds that what runs then gets to finish.
+        run: callbacks for progress and files.
+        grace: seconds that running evaluations get to finish when the search stops.
 
     Attributes:
-        stopped_early: whether something was left undone because of `stop`.
-        unmeasured: candidates that `finalists` could not measure, id -> why.
+        stopped_early: whether the search stopped before all was done.
+        unmeasured: id -> reason, for candidates that `finalists` could not measure.
     """
 
     def __init__(
         self,
-        *,
         store: Store,
         search: str,
-        space: Space,
+        prepared: Prepared,
         study: SearchStudy,
-        costs: Costs,
-        objectives: Sequence[Objective],
         front: Front,
         evaluators: Evaluators,
-        stored: int = 0,
-        stopped: int = 0,
+        *,
+        trials: Sequence[TrialRecord] = (),
         false_elimination: float = 0.0,
-        report: Callable[[Progress], None] = lambda progress: None,
-        stop: Callable[[], bool] = lambda: False,
-        keep: Callable[[int, bytes], None] = lambda candidate, content: None,
+        run: Run | None = None,
         grace: float = GRACE,
     ) -> None:
         self._store = store
         self._search = search
-        self._space = space
+        self._space = prepared.space
         self._study = study
-        self._costs = costs
-        self._objectives = tuple(objectives)
+        self._costs = prepared.costs
+        self._objectives = front.objectives
         self._front = front
         self._evaluators = evaluators
-        self._stored = stored
-        self._stopped = stopped
+        self._stored = self._goal = len(trials)
+        self._stopped = sum(trial.stopped and not trial.duplicate for trial in trials)
         self._false_elimination = false_elimination
-        self._goal = stored
-        self._report = report
-        self._stop = stop
-        self._keep = keep
+        self._run = run or Run()
         self._grace = grace
         self._running: dict[Future[Evaluation], _Pending] = {}
         self._again: deque[_Pending] = deque()
@@ -241,18 +206,18 @@ class Driver:
     def run(
         self, trials: int, deadline: float | None = None, reserve: Callable[[], float] | None = None
     ) -> None:
-        """Run until `trials` trials are stored, until the deadline, or until it is to stop.
+        """Run until `trials` trials are stored, the deadline passes, or `run.stop` returns true.
 
         Args:
             trials: wanted number of stored trials.
             deadline: `time.monotonic` time to stop at.
-            reserve: seconds to keep free before the deadline, asked before every trial.
+            reserve: called before every trial; returns the seconds to keep free before the deadline.
         """
         self._goal = max(trials, self._stored)
         while self._running or self._again or self._stored < trials:
             if deadline is not None and time.monotonic() + (reserve() if reserve else 0.0) >= deadline:
                 break
-            if self._stop():
+            if self._run.stop():
                 self._finish_running()
                 self.stopped_early = self._stored < trials
                 break
@@ -265,19 +230,19 @@ class Driver:
         self._again.clear()
 
     def _finish_running(self) -> None:
-        """Record what still finishes; what does not is asked again, under its number, when the search goes on."""
+        """Record evaluations that finish in time; the others are asked again, with their numbers, on resume."""
         until = time.monotonic() + self._grace
         while self._running and (left := until - time.monotonic()) > 0:
             self._collect(wait(self._running, timeout=left, return_when=FIRST_COMPLETED).done)
 
     def _fill(self, trials: int) -> None:
-        """Ask until the evaluators are busy."""
+        """Ask for trials until the evaluators are busy."""
         while len(self._running) < self._evaluators.capacity:
             if self._again:
                 self._submit(self._again.popleft())
                 continue
             waiting = sum(1 + len(pending.twins) for pending in self._running.values())
-            if self._stored + waiting >= trials or self._stop():
+            if self._stored + waiting >= trials or self._run.stop():
                 break
             self._start(*self._study.ask())
 
@@ -322,7 +287,7 @@ class Driver:
         correct = evaluation.correct if self._false_elimination > 0 else None
         stored = self._record(pending.trial, pending.choices, candidate, correct)
         if stored.on_frontier and stored.id is not None and evaluation.artifact is not None:
-            self._keep(stored.id, evaluation.artifact)
+            self._run.keep(stored.id, evaluation.artifact)
         for trial, choices in pending.twins:
             self._record(trial, choices, stored)
 
@@ -358,7 +323,7 @@ class Driver:
             if values is not None and stored.state == "complete":
                 self._enter(values, stored.id, correct)
         self._stored += 1
-        self._report(self.progress())
+        self._run.report(self.progress())
         return stored
 
     def _enter(self, values: Sequence[float], candidate: int | None, correct: bytes | None) -> None:
@@ -368,7 +333,7 @@ class Driver:
             )
 
     def progress(self, stage: str = "trials") -> Progress:
-        """How far the search is."""
+        """Return the progress of the search."""
         return Progress(
             self._stored,
             self._goal,
@@ -380,10 +345,10 @@ class Driver:
         )
 
     def finalists(self, split: str) -> int:
-        """Measure the frontier's members on another split; how many were measured.
+        """Measure the frontier's members on another split; return how many were measured.
 
-        The search has never seen that split: it is reported, not searched on. A member that cannot be measured
-        is left without, and named in `unmeasured`.
+        The search never sees that split: its results are only reported. Members that cannot be measured are listed
+        in `unmeasured`.
         """
         waiting = deque(
             (candidate, _Tries())
@@ -394,7 +359,7 @@ class Driver:
         running: dict[Future[Evaluation], tuple[Candidate, _Tries]] = {}
         until: float | None = None
         while waiting or running:
-            if until is None and self._stop():
+            if until is None and self._run.stop():
                 until = time.monotonic() + self._grace
             if until is not None and (not running or time.monotonic() >= until):
                 self.stopped_early = True
@@ -423,13 +388,13 @@ class Driver:
             self._store.add_measurements(candidate.id, list(evaluation.measurements))
         else:
             self.unmeasured[candidate.id] = evaluation.reason
-        self._report(self.progress("test"))
+        self._run.report(self.progress("test"))
         return evaluation.reason is None
 
 
 def objective_values(candidate: Candidate, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """A candidate's objective values in natural units, estimates where it was stopped.
+    """Return a candidate's objective values in natural units; they are estimates if it was stopped.
 
-    None when it failed or one is missing.
+    None if the candidate failed or a value is missing.
     """
     return None if candidate.state == "failed" else values_of(objectives, candidate.measurements)[0]

@@ -1,4 +1,4 @@
-"""Evaluate one configuration: build the module, run a split, measure."""
+"""Evaluation of a configuration: build the module, run a split, measure."""
 
 from __future__ import annotations
 
@@ -26,22 +26,21 @@ from leanfront.errors import EvaluationError, LeanfrontError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of evaluating a configuration on a split.
+    """Result of evaluating a configuration on a split.
 
     Args:
-        measurements: metrics of the split; empty when it failed. Of a stopped evaluation those of the samples
-            seen, except accuracy, which is the estimate `PairedTest.accuracy` without an interval.
-        kept: resolved indices of the cut channel groups.
+        measurements: metrics of the split; empty if it failed. For a stopped evaluation, metrics of the samples seen,
+            except accuracy, which is the estimate `PairedTest.accuracy` without an interval.
+        kept: kept indices of the cut channel groups.
         seconds: wall-clock seconds.
-        reason: why it failed; None when it did not.
-        stopped: whether its race was over before the split was.
-        samples: how many were seen; 0 when it failed.
-        total: how many the split has; 0 when it failed.
-        correct: which of the split's samples it gets right, in the split's order, as `racing.pack` writes it;
-            None when the split was not seen whole.
-        artifact: the packed file of what was measured on the validation split; None when it was stopped, or cannot
-            be packed. Made anew on another machine, or with other threads, sums are rounded otherwise and the file
-            is another.
+        reason: why it failed; None if it did not.
+        stopped: whether the race was lost before the end of the split.
+        samples: number of samples seen; 0 if it failed.
+        total: number of samples of the split; 0 if it failed.
+        correct: which samples of the split are classified correctly, in the split's order, packed by `racing.pack`;
+            None if the split was not seen whole.
+        artifact: packed file of the model measured on the validation split; None if it was stopped or cannot be
+            packed. Another machine or number of threads rounds sums differently and would make another file.
     """
 
     measurements: tuple[Measurement, ...] = ()
@@ -59,11 +58,11 @@ class Evaluator:
     """Evaluates configurations of one target in this process; holds model, calibration data and splits.
 
     Args:
-        target: what is compressed.
-        structure: the target model's.
-        device: where modules run.
-        samples: calibration samples for batch norm and activation ranges.
-        metrics: names of the metrics to measure; by default those that cost no evaluation of their own.
+        target: target to compress.
+        structure: structure of the target's model.
+        device: device on which modules run.
+        samples: number of calibration samples for batch norm and activation ranges.
+        metrics: names of the metrics to measure; by default those that need no evaluation of their own.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class Evaluator:
         self.dense = DenseAnswers(target, self._dense, self.device)
 
     def _dense(self) -> nn.Module:
-        """The dense model, as candidates are evaluated."""
+        """Return the dense model, prepared as candidates are."""
         return self._folded(self.compressor.materialise(Configuration()).module)
 
     def _folded(self, module: nn.Module) -> nn.Module:
@@ -92,13 +91,13 @@ class Evaluator:
     def evaluate(
         self, configuration: Configuration, split: str = "validation", race: Race | None = None
     ) -> Evaluation:
-        """Measure a configuration; whatever goes wrong with it is its reason, not an exception.
+        """Evaluate a configuration; errors become the reason of the result, not an exception.
 
         Args:
-            configuration: what to measure.
+            configuration: configuration to evaluate.
             split: ``validation`` or ``test``.
-            race: against whom; the samples then come in the configuration's own order, and the evaluation
-                stops as soon as it is lost.
+            race: race against an incumbent. The samples then come in the configuration's own order, and the
+                evaluation stops as soon as the race is lost.
         """
         begin = time.perf_counter()
         try:
@@ -110,7 +109,8 @@ class Evaluator:
             else:
                 evaluation = self._race(compressed.module, split, race, configuration.digest)
         except (LeanfrontError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
-            # RuntimeError is torch's: bad shapes, out of memory. The search goes on without this candidate.
+            # torch raises RuntimeError for bad shapes and lack of memory. The search continues without this
+            # candidate.
             reason = f"{type(error).__name__}: {error}"
             return Evaluation(seconds=time.perf_counter() - begin, reason=reason[:2000])
         if evaluation.stopped:
@@ -119,7 +119,7 @@ class Evaluator:
         return replace(evaluation, kept=compressed.kept, seconds=seconds, artifact=artifact)
 
     def _packed(self, compressed: Compressed) -> bytes | None:
-        # What cannot be written can be measured all the same.
+        # A model that cannot be written can still be measured.
         with suppress(LeanfrontError, RuntimeError, ValueError, ArithmeticError):
             return write(compressed, self.compressor.structure, architecture_name(self.target))
         return None
@@ -130,7 +130,7 @@ class Evaluator:
         return self._seen_whole(module, logits, labels, split)
 
     def _seen_whole(self, module: nn.Module, logits: Tensor, labels: Tensor, split: str) -> Evaluation:
-        """From the outputs for a whole split, in its order."""
+        """Build the result from the outputs for a whole split, in its order."""
         measurements = self._measured(self.metrics, module, logits, labels, split)
         right = pack(correct(logits, labels).numpy())
         return Evaluation(measurements, samples=len(labels), total=len(labels), correct=right)
@@ -167,7 +167,7 @@ class Evaluator:
     def _estimates(
         self, test: PairedTest, logits: Tensor, labels: Tensor, split: str
     ) -> tuple[Measurement, ...]:
-        # What needs more than these outputs is not worth having of a candidate that lost.
+        # Metrics that need more than these outputs are not worth their time for a candidate that lost.
         names = [name for name in self.metrics if not METRICS[name].needs]
         return tuple(
             replace(each, value=test.accuracy, low=None, high=None) if each.name == "accuracy" else each
@@ -180,9 +180,9 @@ class Evaluator:
         """Measure a module on one of the target's splits.
 
         Args:
-            module: in eval mode, on the device, norms folded.
+            module: module in eval mode, on the device, norms folded.
             split: ``validation`` or ``test``.
-            names: of metrics, in the place of the evaluator's own.
+            names: names of metrics to measure instead of the evaluator's own.
 
         Raises:
             EvaluationError: the target has no such split, or an output is not finite.
@@ -192,7 +192,7 @@ class Evaluator:
         return self._measured(self.metrics if names is None else names, module, logits, labels, split)
 
     def logits(self, module: nn.Module, split: str) -> tuple[Tensor, Tensor]:
-        """Outputs (n, classes) and labels (n,) of a whole split, on the CPU in float32."""
+        """Return outputs (n, classes) and labels (n,) of a whole split, on the CPU in float32."""
         return self._outputs(module, require_split(self.target, split))
 
     def _outputs(self, module: nn.Module, data: Split) -> tuple[Tensor, Tensor]:

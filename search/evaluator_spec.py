@@ -1,4 +1,4 @@
-"""What other processes need to evaluate like the driver, and how they tell that one of them is gone."""
+"""Specification from which other processes build their evaluator, and the error for a lost process."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from leanfront.errors import EvaluationError, LeanfrontError, TargetError
 
 
 class EvaluatorLostError(EvaluationError):
-    """The process that ran an evaluation is gone: nothing is known of the configuration, it may be tried again.
+    """The process of an evaluation died: nothing is known about the configuration, which may be tried again.
 
     Args:
-        message: what happened, as the end of a sentence.
-        tries: how often the evaluation had begun and was lost; 0 when it had not begun.
+        message: description of what happened, as the end of a sentence.
+        tries: number of times the evaluation had begun and was lost; 0 if it had not begun.
     """
 
     def __init__(self, message: str, tries: int = 1) -> None:
@@ -32,11 +32,11 @@ class EvaluatorLostError(EvaluationError):
 
 @dataclass(frozen=True)
 class Source:
-    """What gives another process the same target.
+    """Source from which another process loads the same target.
 
     Args:
-        target: its reference, or the pickled target when it has none.
-        fingerprint: of it here; a process that gets another target refuses to work.
+        target: reference of the target, or the pickled target if it has none.
+        fingerprint: fingerprint of the target; a process that loads another target refuses to work.
     """
 
     target: str | bytes
@@ -44,10 +44,10 @@ class Source:
 
     @classmethod
     def of(cls, target: Target) -> Source:
-        """Of a target.
+        """Build the source of a target.
 
         Raises:
-            TargetError: it has no reference and cannot be pickled.
+            TargetError: the target has no reference and cannot be pickled.
         """
         if target.reference is not None:
             return cls(target.reference, target.fingerprint)
@@ -60,10 +60,10 @@ class Source:
             ) from error
 
     def open(self) -> Target:
-        """The target.
+        """Load the target.
 
         Raises:
-            TargetError: it is another one here.
+            TargetError: the loaded target differs from the original.
         """
         target = resolve(self.target) if isinstance(self.target, str) else pickle.loads(self.target)
         if target.fingerprint != self.fingerprint:
@@ -76,15 +76,15 @@ class Source:
 
 @dataclass(frozen=True)
 class EvaluatorSpec:
-    """What a process needs to build its evaluator.
+    """Specification of an evaluator for another process.
 
     Args:
-        source: of the target.
-        structure: derived once, by the driver.
-        devices: one a process, taken in turn.
-        samples: calibration samples.
-        threads: torch threads a pool process may use.
-        metrics: names of what is measured.
+        source: source of the target.
+        structure: structure of its model, derived once by the driver.
+        devices: devices, one per process, taken in turn.
+        samples: number of calibration samples.
+        threads: number of torch threads that a pool process may use.
+        metrics: names of the metrics to measure.
     """
 
     source: Source
@@ -95,10 +95,10 @@ class EvaluatorSpec:
     metrics: tuple[str, ...]
 
     def build(self, device: str) -> Evaluator:
-        """The evaluator, on one of the devices.
+        """Build the evaluator on one of the devices.
 
         Raises:
-            TargetError: the target is another one here.
+            TargetError: the loaded target differs from the original.
         """
         return Evaluator(
             self.source.open(), self.structure, device=device, samples=self.samples, metrics=self.metrics
@@ -113,16 +113,16 @@ def spec_of(
     workers: int,
     metrics: Sequence[str] | None = None,
 ) -> EvaluatorSpec:
-    """The specification for a target.
+    """Return the specification for a target.
 
     Args:
-        target: what is compressed.
-        structure: the target model's.
-        device: ``cpu``, ``cuda`` (all of this machine's) or ``cuda:N``; for a cluster also ``auto``, and ``cuda``
-            means each worker's own.
-        samples: calibration samples.
-        workers: pool processes that share this machine's cores.
-        metrics: as `Evaluator` takes them.
+        target: target to compress.
+        structure: structure of its model.
+        device: ``cpu``, ``cuda`` (all devices of this machine) or ``cuda:N``. For a cluster also ``auto``, and
+            ``cuda`` means each worker's own device.
+        samples: number of calibration samples.
+        workers: number of pool processes that share this machine's cores.
+        metrics: names of metrics, as `Evaluator` takes them.
 
     Raises:
         TargetError: the target has no reference and cannot be pickled.
@@ -136,13 +136,13 @@ def spec_of(
 
 
 def share(evaluator: Evaluator, configuration: Configuration) -> None:
-    """Derive here what evaluations like this one need, before other processes of this machine ask for it.
+    """Compute here what evaluations like this one need, before other processes of this machine need it.
 
-    They find it in the cache then: see `leanfront.core.compressors.statistics.derived`.
+    They then find it in the cache; see `leanfront.core.compressors.statistics.derived`.
 
     Args:
-        evaluator: the driver's.
-        configuration: of the search's space, with its method and criterion.
+        evaluator: evaluator of the driver.
+        configuration: a configuration of the search's space, with its method and criterion.
     """
-    with suppress(LeanfrontError):  # evaluating it would say so, as its candidate's reason
+    with suppress(LeanfrontError):  # evaluating it would give this error as the candidate's reason
         evaluator.compressor.materialise(configuration)

@@ -1,4 +1,4 @@
-"""Where evaluations run: in this process, or elsewhere (`search/pool.py`, `search/cluster.py`)."""
+"""Interface of evaluators, and the one in this process; others are in `search/pool.py` and `search/cluster.py`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from leanfront.core.search.racing import Race
 
 
 class Evaluators(Protocol):
-    """Runs evaluations and says how many at once. What dies is replaced."""
+    """Runs evaluations, several at once if it can. Processes that die are replaced."""
 
     @property
     def capacity(self) -> int:
-        """Evaluations that run at once; may change while a search runs."""
+        """Number of evaluations that run at once; may change during a search."""
         ...
 
     def submit(
         self, configuration: Configuration, split: str, race: Race | None = None
     ) -> Future[Evaluation]:
-        """Start an evaluation; with a race it ends when that is lost.
+        """Start an evaluation, which ends early if its race is lost.
 
-        The future raises EvaluatorLostError when what ran it is gone. Cancelling it drops its result.
+        The future raises `EvaluatorLostError` if the process that ran it died. Cancelling it drops the result.
 
         Raises:
             EvaluationError: nothing can be evaluated any more.
@@ -31,12 +31,12 @@ class Evaluators(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop; what runs is abandoned."""
+        """Stop, and abandon running evaluations."""
         ...
 
 
 class LocalEvaluators:
-    """One evaluation at a time, in this process: nothing to start, nothing to pickle."""
+    """Runs one evaluation at a time in this process: nothing to start, nothing to pickle."""
 
     capacity = 1
 
@@ -46,10 +46,10 @@ class LocalEvaluators:
     def submit(
         self, configuration: Configuration, split: str, race: Race | None = None
     ) -> Future[Evaluation]:
-        """Evaluate now; the future is done when this returns."""
+        """Evaluate now; the returned future is done."""
         future: Future[Evaluation] = Future()
         future.set_result(self._evaluator.evaluate(configuration, split, race))
         return future
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""A search as an Optuna study in an Optuna storage, for optuna-dashboard and scripts that read studies."""
+"""Export of a search as an Optuna study, for optuna-dashboard and scripts that read studies."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from leanfront.core.search.store_protocol import Store
 from leanfront.errors import NameTakenError, StorageError, UsageError
 
 STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.PRUNED}
-"""A candidate's state -> its trial's. Optuna keeps no values of a pruned trial: estimates become attributes."""
+"""Candidate state -> trial state. Optuna keeps no values of pruned trials, so estimates become attributes."""
 
 
 def export_study(store: Store, name: str, storage: str, study_name: str | None = None) -> optuna.Study:
     """Write a search into an Optuna storage as a new study.
 
-    Parameters are the search's own: an index on each grid, cheapest first. Every trial has its candidate's id and
-    measurements as user attributes; a number that was running when its driver died is a failed trial.
+    Parameters are those of the search: an index on each grid, cheapest first. Each trial has the id and measurements
+    of its candidate as user attributes. A trial that was running when its driver died is exported as failed.
 
     Args:
-        store: where the search is.
-        name: of the search.
-        storage: URL of an Optuna storage (``sqlite:///optuna.db``); is made where there is none.
-        study_name: of the study; the search's name by default.
+        store: store of the search.
+        name: name of the search.
+        storage: URL of an Optuna storage (``sqlite:///optuna.db``), created if it does not exist.
+        study_name: name of the study; the search's name by default.
 
     Raises:
-        NotFoundError: no such search.
-        NameTakenError: the storage has a study of that name.
+        NotFoundError: the search does not exist.
+        NameTakenError: the storage already has a study of that name.
         StorageError: the storage cannot be opened or written.
     """
     record = store.search(name)
@@ -65,7 +65,7 @@ def export_study(store: Store, name: str, storage: str, study_name: str | None =
 
 @contextmanager
 def _experimental() -> Iterator[None]:
-    """Names of objectives are an experimental feature of Optuna, which its dashboard shows."""
+    """Ignore the warning about names of objectives, an experimental feature of Optuna shown by its dashboard."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield

@@ -1,4 +1,4 @@
-"""A sampler that looks for the largest expected gain in hypervolume, with costs known and accuracy predicted."""
+"""A sampler that maximises the expected gain in hypervolume, with known costs and predicted accuracy."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ from leanfront.core.search.seeds import PRICES, sweep
 from leanfront.core.search.surrogate import Hyperparameters, Surrogate, choose
 
 FLOORS = (LOST, 0.75, 0.92)
-"""Shares of the dense model's lead below which points count for nothing, taken in turn. Volume on logarithms of
-costs lies mostly with tiny models; two trials of three look where most models are shipped, near the dense one."""
+"""Shares of the dense model's lead below which points count for nothing, used in turn. On logarithmic costs most
+volume lies with tiny models, so two of three trials look near the dense model, where most shipped models are."""
 TRIALS = 400
-"""Trials that the surrogate is conditioned on, at most."""
+"""Largest number of trials that the surrogate is conditioned on."""
 RENEWAL, CHOOSING = 12, 120
-"""The hyperparameters are chosen again after so many trials, by the last of them."""
+"""Number of trials between two choices of the hyperparameters, and number of latest trials used for it."""
 POOL = 900
-"""Neighbours and offspring of frontier members that are compared first."""
+"""Number of neighbours and offspring of frontier members that are compared first."""
 SWEEPS = 12
-"""Solutions of the corrected problem among them, at random prices."""
+"""Number of solutions of the corrected problem among them, at random prices."""
 CLIMBERS, CLIMBS, STEPS = 10, 3, 40
-"""Candidates that are improved further, how often, and by how many neighbours of each."""
+"""Number of candidates that are improved further, of rounds, and of neighbours of each per round."""
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 SHORT, SLOW = 128, 32
-"""Candidates whose expected improvement is computed; fewer when a cost has no fast form, or they are many."""
+"""Number of candidates whose expected improvement is computed; the second if a cost has no fast form or there
+are many costs."""
 HOPE = 0.2
-"""By how much less a logarithm of the loss may come out than expected, when candidates are chosen for that."""
+"""Optimism when candidates are preselected: the log of the loss is taken this much smaller than expected."""
 
 
 class FrontierSampler(BaseSampler):
-    """Proposes the point of largest expected hypervolume improvement that a local search finds.
+    """Proposes the point of largest expected hypervolume improvement found by a local search.
 
-    It keeps nothing between trials: all is drawn from the seed and the study's trials, so that a rebuilt study
-    goes on alike. Trials that run count as if they had come out as predicted, so that several may be asked for at
-    once. A point that was tried is not proposed again while there are others.
+    It keeps no state between trials: everything is drawn from the seed and the study's trials, so that a rebuilt
+    study continues identically. Running trials count as if they had their predicted values, so that several can be
+    asked for at once. A tried point is proposed again only if no others are left.
 
     Args:
-        landscape: of the search.
-        seed: of everything random.
+        landscape: landscape of the search.
+        seed: seed of every random choice.
 
     Source: expected hypervolume improvement: Emmerich, Giannakoglou & Naujoks 2006.
     """
@@ -61,15 +62,15 @@ class FrontierSampler(BaseSampler):
         self._floor = LOST
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Every parameter of the space."""
+        """Return the distributions of all parameters of the space."""
         return dict(self._landscape.distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The next point."""
+        """Return the next point."""
         if "fixed_params" in trial.system_attrs:
-            return {}  # enqueued: what would be proposed does not count
+            return {}  # the trial is enqueued, so a proposal would be ignored
         self._floor = FLOORS[trial.number % len(FLOORS)]
         landscape = self._landscape
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
@@ -86,7 +87,7 @@ class FrontierSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A uniform draw, for parameters outside the space."""
+        """Draw uniformly, for parameters outside of the space."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def _point(self, trial: FrozenTrial) -> Integers:
@@ -126,7 +127,7 @@ class FrontierSampler(BaseSampler):
         landscape = self._landscape
         arguments = landscape.losses, landscape.kinds, landscape.sizes
         if hyperparameters is None:
-            # Chosen from the trials up to a round number alone, so that trials in between choose alike.
+            # Chosen from trials up to a round number only, so that the trials in between choose alike.
             prefix = len(points) // RENEWAL * RENEWAL
             start = max(0, prefix - CHOOSING)
             key = hashlib.sha256(points[start:prefix].tobytes() + shares[start:prefix].tobytes()).digest()
@@ -186,7 +187,7 @@ class FrontierSampler(BaseSampler):
         )
 
     def _neighbours(self, points: Integers, count: int) -> Integers:
-        """Points that differ from some of these in one to three parameters, mostly by one step."""
+        """Return points that differ from given ones in one to three parameters, mostly by one step."""
         random, sizes = self._random, self._landscape.sizes
         children = points[random.integers(len(points), size=count)]
         changes = random.choice([1, 2, 3], p=[0.4, 0.35, 0.25], size=count)
@@ -206,7 +207,7 @@ class FrontierSampler(BaseSampler):
     def _ranked(
         self, pool: Integers, surrogate: Surrogate, improvement: Improvement, tried: set[bytes], fast: bool
     ) -> tuple[Integers, Floats]:
-        """The untried points of a pool, those of largest expected improvement first, with that."""
+        """Return the untried points of a pool by falling expected improvement, with that improvement."""
         landscape = self._landscape
         fresh = [row for row, point in enumerate(pool) if point.tobytes() not in tried]
         pool = pool[fresh]
@@ -214,7 +215,7 @@ class FrontierSampler(BaseSampler):
             return pool, np.zeros(0)
         gains = landscape.gains(pool, exact=False)
         mean = surrogate.mean(pool)
-        # First by a single case each, a hopeful one; then the promising ones by all cases.
+        # First by one optimistic case each, then the promising ones by all cases.
         hopeful = surrogate.share(mean - HOPE)[:, None] - self._floor
         if len(landscape.columns) <= 2:
             rough = improvement.of(hopeful, gains)[:, 0]
@@ -230,7 +231,7 @@ class FrontierSampler(BaseSampler):
         return pool[order], np.asarray(expected[order], dtype=np.float64)
 
     def _random_point(self, tried: set[bytes]) -> Integers:
-        """A random point, an untried one if a thousand draws find it."""
+        """Return a random point, untried if a thousand draws find one."""
         for _ in range(1000):
             point = self._random.integers(0, self._landscape.sizes)
             if point.tobytes() not in tried:

@@ -1,4 +1,4 @@
-"""Hypervolume improvement of many candidates over one front, in gains: what each would add."""
+"""Hypervolume improvement of many candidates over one front."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Floats = NDArray[np.float64]
 
 
 class Improvement:
-    """What points would add to the hypervolume of a front.
+    """Computes the volume that points add to the hypervolume of a front.
 
-    All values are gains over the reference: the volume lies between 0 and the points, larger is better.
+    All values are gains over the reference: the volume lies between 0 and the points, and larger is better.
 
     Args:
-        values: (m,) the front's gains in the metric.
-        gains: (m, k) its gains in the costs.
+        values: (m,) gains of the front in the metric.
+        gains: (m, k) gains of the front in the costs.
     """
 
     def __init__(self, values: Floats, gains: Floats) -> None:
@@ -25,7 +25,7 @@ class Improvement:
         self._values, self._gains = values[inside], gains[inside]
         if gains.shape[1] > 2:
             return
-        # In the plane of the costs, the front's height is constant on the cells that its members' gains cut.
+        # In the plane of the costs, the height of the front is constant on the cells between its members' gains.
         both = (
             self._gains if gains.shape[1] == 2 else np.column_stack([self._gains, np.ones(len(self._gains))])
         )
@@ -35,18 +35,18 @@ class Improvement:
         np.maximum.at(heights, (rows, columns), self._values)
         heights = np.maximum.accumulate(heights[::-1], axis=0)[::-1]
         heights = np.maximum.accumulate(heights[:, ::-1], axis=1)[:, ::-1]
-        # Cell (i, j) lies below edges i + 1 and j + 1; beyond the last edge there is nothing.
+        # Cell (i, j) lies below edges i + 1 and j + 1; beyond the last edge the height is 0.
         self._heights = np.zeros_like(heights)
         self._heights[:-1, :-1] = heights[1:, 1:]
-        # Area below the front in a row, up to each edge.
+        # Area below the front in each row, up to each edge.
         self._below = np.zeros_like(heights)
         self._below[:, 1:] = np.cumsum(self._heights[:, :-1] * np.diff(self._edges[1]), axis=1)
 
     def of(self, values: Floats, gains: Floats) -> Floats:
-        """The volumes that candidates would add, each alone.
+        """Compute the volume that each candidate alone would add.
 
         Args:
-            values: (n, s) gains in the metric, s cases of each candidate.
+            values: (n, s) gains in the metric, s cases per candidate.
             gains: (n, k) gains in the costs.
 
         Returns:
@@ -65,7 +65,7 @@ class Improvement:
         beyond = np.maximum(depth - edges[last], 0.0)
         volumes = np.zeros(len(height))
         for row, cells in enumerate(self._heights):
-            # Along a row the front falls: a candidate is above it from some cell on, to where its depth ends.
+            # The front falls along a row: a candidate is above it from some cell up to its own depth.
             first = np.minimum(np.searchsorted(-cells, -height, side="right"), last)
             below = self._below[row]
             whole = height * (edges[last] - edges[first]) - (below[last] - below[first])

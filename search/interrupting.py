@@ -1,4 +1,4 @@
-"""Ctrl-C for work that can say how far it is."""
+"""Ctrl-C handling for work that can report where it stopped."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import FrameType
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks what runs to stop, so that it can say how far it is; a second one ends it at once.
+    """Make Ctrl-C set a flag instead of raising, so that work can stop cleanly; a second Ctrl-C ends it at once.
 
-    Only where Ctrl-C would raise `KeyboardInterrupt`, which it does at the end of the context; elsewhere the function
-    it gives always says no.
+    The context yields a function that tells whether Ctrl-C was pressed, and raises `KeyboardInterrupt` at its end if
+    so. Where Ctrl-C would not raise `KeyboardInterrupt`, the function always returns false.
 
     Raises:
-        KeyboardInterrupt: it was pressed.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     if (
         threading.current_thread() is not threading.main_thread()

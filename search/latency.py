@@ -1,4 +1,4 @@
-"""Latency in a search: predicted for every candidate, measured for those on the frontier."""
+"""Latency in a search: predicted for every candidate, measured for frontier members."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from leanfront.core.search.store_protocol import Store
 from leanfront.errors import LeanfrontError
 
 EACH = 0.7
-"""Seconds that measuring one candidate takes, about: what a search with a time limit keeps free."""
+"""Approximate seconds to measure one candidate; a search with a time limit reserves them."""
 
 
 def cost_measurements(costs: Costs, configuration: Configuration) -> tuple[Measurement, ...]:
-    """The costs of a canonical configuration; predicted ones with their interval."""
+    """Return the costs of a canonical configuration; predicted costs have an interval."""
     found = []
     for name, value in costs.of(configuration).items():
         low, high = costs.bounds(name, value)
@@ -37,19 +37,20 @@ def measure_frontier(
     stop: Callable[[], bool] = lambda: False,
     deadline: float | None = None,
 ) -> tuple[bool, str | None]:
-    """Measure the latency of frontier members that have none yet.
+    """Measure the latency of frontier members whose latency has not been measured.
 
     Args:
-        store: of the search.
-        search: its name.
-        prepared: its target, with a table of latency.
-        report: told after each.
-        stop: asked before each.
-        deadline: `time.monotonic` time after which no more are measured.
+        store: store of the search.
+        search: name of the search.
+        prepared: its prepared target, with a latency table.
+        report: called after each candidate.
+        stop: called before each candidate; measuring stops when it returns true.
+        deadline: `time.monotonic` time after which no further candidate is measured.
 
     Returns:
-        Whether it came to its end, and what was left undone, if anything: candidates are not measured on another
-        machine than the table's, as they could not be compared.
+        Whether it was not stopped, and a message about what was not measured, if anything. On a machine other than
+        the
+            table's nothing is measured, since the values could not be compared.
     """
     table = prepared.latency
     if table is None:

@@ -1,158 +1,191 @@
-"""How to search: what a user may say, and what a queued search stores of it."""
+"""Options of a search: how it searches, stored with it, and where it runs, chosen by the runner."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from leanfront.core.compressors import Recovery
 from leanfront.core.compressors.recovery_settings import LARGEST_SETTING
 from leanfront.core.cost_models import LatencyOptions
-from leanfront.core.objectives import resolve
-from leanfront.core.objectives.metrics import metrics_of, require_metrics
-from leanfront.core.search.racing import FALSE_ELIMINATION
-from leanfront.core.search.samplers import check_sampler
+from leanfront.core.objectives import METRICS, known_objectives, resolve
+from leanfront.core.objectives.metrics import metrics_of
+from leanfront.core.objectives.objective import FEWEST_OBJECTIVES, MOST_OBJECTIVES, lookup
+from leanfront.core.search.samplers import SAMPLERS
 from leanfront.core.search.space_options import SpaceOptions
 from leanfront.errors import UsageError
+from leanfront.options import Options, option, same
 
-SETTINGS_VERSION = 1
 MOST_RECOVERED = 8
-"""Candidates that are recovered where no time is given."""
+"""Number of candidates that are recovered if no time is given."""
+LONGEST_MINUTES = 100_000
+DROP = 0.02
+"""Largest loss of accuracy that a choice may cause on its layer alone to stay in a search space."""
+MOST_TRIALS = 10_000_000
+_MINUTES = {"above": 0, "most": LONGEST_MINUTES}
 
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """How to search.
-
-    Args:
-        trials: stored trials to reach.
-        minutes: wall-clock limit, set-up and test split included; None for none.
-        objectives: names, in order.
-        space: what may be chosen.
-        sampler: by name.
-        seed: of everything random.
-        workers: processes; 1 evaluates in this one.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        cluster: address of a Dask scheduler whose workers evaluate, in the place of processes of this machine.
-        samples: calibration samples for batch norm and activation ranges.
-        population: of genetic samplers; chosen from `trials` when None.
-        false_elimination: largest share of candidates better than the frontier point they race against that
-            may be stopped early; 0 evaluates every candidate on the whole validation split.
-        latency: where and how latency is measured. It is where it is an objective, or where this is given.
-        recover: epochs that the frontier's best are trained for when the trials are done; None for no training.
-        recover_minutes: that this may take, on top of `minutes`; without, the `MOST_RECOVERED` best are trained.
-        metrics: names of metrics that every candidate which is evaluated to its end is measured by, beside those
-            that cost nothing and the objectives.
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(SpaceOptions):
+    """Options of a search, stored with it.
 
     Raises:
-        UsageError: a value cannot be used.
+        UsageError: a value is invalid.
     """
 
-    trials: int = 200
-    minutes: float | None = None
-    objectives: tuple[str, ...] = ("accuracy", "memory", "macs")
-    space: SpaceOptions = field(default_factory=SpaceOptions)
-    sampler: str = "auto"
-    seed: int = 0
-    workers: int = 1
-    device: str = "auto"
-    cluster: str | None = None
-    samples: int = 512
-    population: int | None = None
-    false_elimination: float = FALSE_ELIMINATION
-    latency: LatencyOptions | None = None
-    recover: int | None = None
-    recover_minutes: float | None = None
-    metrics: tuple[str, ...] = ()
+    trials: int = option(200, "Number of configurations to try.", least=1, most=MOST_TRIALS, examples=(200,))
+    minutes: float | None = option(
+        None,
+        "Wall-clock limit, including set-up and test split; the search ends with the best so far.",
+        title="Minutes at most",
+        **_MINUTES,
+    )
+    objectives: tuple[str, ...] = option(
+        ("accuracy", "memory", "macs"),
+        "Costs and metrics to optimise.",
+        known=known_objectives,
+        canonical=lambda name: lookup(name).name,
+        fewest=FEWEST_OBJECTIVES,
+        longest=MOST_OBJECTIVES,
+    )
+    metrics: tuple[str, ...] = option(
+        (),
+        "Extra metrics to measure on every fully evaluated candidate; the objectives, and metrics that need no "
+        "further evaluation, are always measured.",
+        known=METRICS,
+        title="Further metrics",
+        examples=(["mce"],),
+    )
+    sampler: str = option("auto", "Sampler that proposes configurations.", known=SAMPLERS)
+    samples: int = option(
+        512, "Calibration samples for batch norm and activation ranges.", least=2, most=1_000_000
+    )
+    population: int | None = option(
+        None, "Population of genetic samplers; by default derived from `trials`.", least=2, most=100_000
+    )
+    false_elimination: float = option(
+        0.05,
+        "Largest share of candidates better than the frontier point they race against that may be stopped early; 0 "
+        "evaluates every candidate on the whole validation split.",
+        least=0,
+        below=1,
+    )
+    latency_backend: str | None = same(
+        LatencyOptions,
+        "backend",
+        default=None,
+        help="Runtime in which latency is measured on the searching machine; by default onnxruntime. With any "
+        "latency option or the objective latency, every candidate gets a predicted latency and every frontier "
+        "member a measured one.",
+    )
+    latency_threads: int | None = same(
+        LatencyOptions,
+        "threads",
+        default=None,
+        help="Number of threads with which latency is measured; by default 1.",
+    )
+    latency_batch: int | None = same(
+        LatencyOptions,
+        "batch",
+        default=None,
+        help="Number of inputs per run with which latency is measured; by default 1.",
+    )
+    recover: int | None = same(
+        Recovery,
+        "epochs",
+        default=None,
+        help="Epochs for which the most promising frontier members are trained after the trials.",
+        title="Epochs of recovery",
+        metavar="EPOCHS",
+    )
+    recover_minutes: float | None = option(
+        None,
+        f"Time limit of `recover`, on top of `minutes`; without it, {MOST_RECOVERED} candidates are trained.",
+        title="Minutes of recovery",
+        **_MINUTES,
+    )
+    limits: str | None = option(
+        None,
+        "Search whose audit of limits bounds the space: choices that are too much for a layer are left out.",
+        fewest=1,
+        longest=1000,
+        metavar="NAME|FILE.json",
+    )
+    limits_drop: float = option(
+        DROP,
+        "Largest loss of accuracy that `limits` allows for one layer alone.",
+        least=0,
+        below=1,
+    )
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise UsageError(f"trials must be at least 1, not {self.trials}")
-        if self.minutes is not None and not self.minutes > 0:
-            raise UsageError(f"minutes must be positive, not {self.minutes}")
-        if self.workers < 1:
-            raise UsageError(f"workers must be at least 1, not {self.workers}")
-        if self.samples < 2:
-            raise UsageError(f"calibration samples must be at least 2, not {self.samples}")
-        if not 0 <= self.false_elimination < 1:
-            raise UsageError(
-                f"false elimination must be at least 0 and less than 1, not {self.false_elimination}"
-            )
-        if self.recover is not None and not 1 <= self.recover < LARGEST_SETTING:
-            raise UsageError(f"epochs of recovery must be at least 1, not {self.recover}")
-        if self.recover is None and self.recover_minutes is not None:
-            raise UsageError("minutes of recovery are given, but not its epochs: say how many (recover)")
-        if self.recover_minutes is not None and not 0 < self.recover_minutes < math.inf:
-            raise UsageError(f"minutes of recovery must be positive, not {self.recover_minutes}")
-        require_metrics(self.metrics)
-        check_sampler(self.sampler)
+        super().__post_init__()
         resolve(self.objectives)
-        # These are always there: to look for others takes torch, which whoever only queues a search does without.
-        if self.device not in ("auto", "cpu"):
-            resolve_device(self.device)
+        if self.recover is None and self.recover_minutes is not None:
+            raise UsageError("recover_minutes is given, but not recover: say how many epochs")
+
+    @property
+    def latency(self) -> LatencyOptions | None:
+        """Options of the latency measurement, if any of them is given."""
+        said = {name: getattr(self, f"latency_{name}") for name in ("backend", "threads", "batch")}
+        given = {name: value for name, value in said.items() if value is not None}
+        return LatencyOptions(**given) if given else None
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the metrics that candidates are measured by."""
+        """Names of the metrics measured on candidates."""
         return metrics_of((*self.metrics, *(each.measurement for each in resolve(self.objectives))))
 
     @property
     def recovery(self) -> Recovery | None:
-        """How the frontier's best are trained, if they are."""
-        return (
-            None if self.recover is None else Recovery(epochs=self.recover, seed=self.seed % LARGEST_SETTING)
-        )
+        """Settings with which the most promising frontier members are trained, if they are."""
+        if self.recover is None:
+            return None
+        return Recovery(epochs=self.recover, seed=self.seed % LARGEST_SETTING)
 
     @property
     def generation(self) -> int:
-        """A population that leaves a search of `trials` trials several generations."""
+        """Population of genetic samplers; the default allows several generations within `trials`."""
         return self.population if self.population is not None else max(10, min(50, self.trials // 6))
 
-    def to_json(self) -> dict[str, Any]:
-        """What is the search's own, JSON-ready; where it runs (workers, device, cluster) is the runner's."""
-        return {
-            "trials": self.trials,
-            "minutes": self.minutes,
-            "objectives": list(self.objectives),
-            "space": self.space.to_json(),
-            "sampler": self.sampler,
-            "seed": self.seed,
-            "samples": self.samples,
-            "population": self.population,
-            "false_elimination": self.false_elimination,
-            "latency": None if self.latency is None else self.latency.to_json(),
-            "recover": self.recover,
-            "recover_minutes": self.recover_minutes,
-            "metrics": list(self.metrics),
-        }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any], **where: Any) -> SearchOptions:
-        """Read what `to_json` wrote.
+@dataclass(frozen=True, kw_only=True)
+class Place(Options):
+    """Options of where evaluations run; chosen by the runner and not stored.
 
-        Args:
-            where: workers, device and cluster.
-        """
-        own = {
-            **data,
-            "objectives": tuple(data["objectives"]),
-            "space": SpaceOptions.from_json(data["space"]),
-            "metrics": tuple(data.get("metrics", ())),
-        }
-        if own.get("latency") is not None:
-            own["latency"] = LatencyOptions.from_json(own["latency"])
-        return cls(**own, **where)
+    Raises:
+        UsageError: a value is invalid, or the device does not exist on this machine.
+    """
+
+    workers: int = option(
+        1,
+        "Number of evaluating processes; 1 evaluates in this process. A script that uses more must be guarded by "
+        '`if __name__ == "__main__"`.',
+        least=1,
+        most=1024,
+        local=True,
+    )
+    cluster: str | None = option(
+        None,
+        "Address of a Dask scheduler whose workers evaluate instead of local processes.",
+        metavar="tcp://HOST:PORT",
+        local=True,
+    )
+    device: str = option("auto", "Device: auto, cpu, cuda or cuda:N.", local=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # These always exist. Checking others loads torch, which a command that only queues a search does not need.
+        if self.device not in ("auto", "cpu"):
+            resolve_device(self.device)
 
 
 def resolve_device(device: str) -> str:
-    """The torch device that a device option means.
+    """Return the torch device of a device option.
 
     Raises:
-        UsageError: not a device, or not one of this machine's.
+        UsageError: the device is unknown or does not exist on this machine.
     """
-    # Options are read where nothing is computed, too.
+    # Imported here: options are also read by processes that compute nothing.
     import torch
 
     if device == "auto":

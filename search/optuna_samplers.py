@@ -1,4 +1,4 @@
-"""The samplers behind `samplers.SAMPLERS`."""
+"""Functions that create the samplers of `samplers.SAMPLERS`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def auto(seed: int, context: SamplerContext) -> BaseSampler:
-    """Predicted losses corrected by trials, exact costs, expected hypervolume improvement."""
+    """Create a `FrontierSampler`: corrected predictions, exact costs, expected hypervolume improvement."""
     landscape = context.landscape
     return nsga2(seed, context) if landscape is None else FrontierSampler(landscape, seed)
 
 
 def nsga2(seed: int, context: SamplerContext) -> BaseSampler:
-    """Optuna's `NSGAIISampler` with polynomial mutation."""
+    """Create Optuna's `NSGAIISampler` with polynomial mutation."""
     return NSGAIISampler(population_size=context.population, mutation=PolynomialMutation(), seed=seed)
 
 
 def nsga3(seed: int, context: SamplerContext) -> BaseSampler:
-    """Optuna's `NSGAIIISampler`."""
+    """Create Optuna's `NSGAIIISampler`."""
     return NSGAIIISampler(population_size=context.population, seed=seed)
 
 
 def tpe(seed: int, context: SamplerContext) -> BaseSampler:
-    """Optuna's `TPESampler`, multivariate."""
+    """Create Optuna's `TPESampler`, multivariate."""
     return TPESampler(multivariate=True, seed=seed)
 
 
 def random(seed: int, context: SamplerContext) -> BaseSampler:
-    """Optuna's `RandomSampler`."""
+    """Create Optuna's `RandomSampler`."""
     return RandomSampler(seed=seed)

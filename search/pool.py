@@ -1,4 +1,4 @@
-"""Evaluations in processes of this machine, each replaced alone when it dies."""
+"""Evaluators in processes of this machine; each process is replaced alone when it dies."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from leanfront.core.search.racing import Race
 from leanfront.errors import EvaluationError
 
 STARTS = 20
-"""Processes that may die one after another while they start before the pool gives up."""
+"""Number of processes that may die in a row while starting before the pool gives up."""
 PATIENCE = 5.0
 """Seconds that a process may take to end when asked to."""
 
 
 class PoolEvaluators:
-    """Processes, each with its own copy of the target.
+    """Runs evaluations in processes, each with its own copy of the target.
 
-    Each is an executor of its own: when one dies, it is known which evaluation it ran, and the others go on.
+    Each process has its own executor, so that it is known which evaluation a dead process ran; the others go on.
 
     Args:
-        spec: how a process builds its evaluator.
+        spec: specification from which a process builds its evaluator.
         workers: number of processes.
     """
 
@@ -49,17 +49,17 @@ class PoolEvaluators:
     def submit(
         self, configuration: Configuration, split: str, race: Race | None = None
     ) -> Future[Evaluation]:
-        """Start an evaluation where least is to do; its future raises EvaluatorLostError when its process dies."""
+        """Start an evaluation in the least busy process; its future raises `EvaluatorLostError` if that dies."""
         process = min(self._processes, key=lambda each: each.waiting)
         return process.submit(configuration, split, race)
 
     @property
     def processes(self) -> list[BaseProcess]:
-        """The processes that have been started."""
+        """Return the processes that have been started."""
         return [process for each in self._processes for process in each.running]
 
     def close(self) -> None:
-        """Stop the processes; what they run is lost."""
+        """Stop the processes; running evaluations are lost."""
         processes = self.processes
         for each in self._processes:
             each.abandon()
@@ -67,7 +67,7 @@ class PoolEvaluators:
             process.terminate()
         for process in processes:
             if _exit_code(process) is None:
-                # A stopped process does not hear.
+                # A suspended process does not react to signals.
                 process.kill()
                 _exit_code(process, seconds=60.0)
 
@@ -102,22 +102,22 @@ class _Process:
 
     @property
     def waiting(self) -> int:
-        """Evaluations that are not over, abandoned ones too."""
+        """Number of unfinished evaluations, including abandoned ones."""
         self._submitted = [future for future in self._submitted if not future.done()]
         return len(self._submitted)
 
     @property
     def running(self) -> list[BaseProcess]:
-        """The process, when there is one."""
+        """Return the process in a list, or an empty list if there is none."""
         return [] if self._executor is None else list((self._executor._processes or {}).values())
 
     def submit(self, configuration: Configuration, split: str, race: Race | None) -> Future[Evaluation]:
         with _interrupts_held():
-            # Processes, and the server that forks them, are started here: Ctrl-C is the driver's business alone.
+            # Processes, and the server that forks them, are started here: Ctrl-C must reach only the driver.
             try:
                 inner = self._ready().submit(_evaluate, configuration, split, race)
             except BrokenProcessPool:
-                # It died while it had nothing to do.
+                # It died while it was idle.
                 self.abandon()
                 inner = self._ready().submit(_evaluate, configuration, split, race)
         before, self._last = self._last, inner
@@ -146,12 +146,12 @@ class _Process:
     def _ready(self) -> ProcessPoolExecutor:
         if self._executor is None:
             self._executor = executor(1, _prepare, (self._spec, self._device))
-            # A task of its own: a process that dies of it says nothing about a configuration.
+            # A separate task: a process that dies in it says nothing about a configuration.
             self._last = self._executor.submit(_build)
         return self._executor
 
     def _lost(self, before: Future[Any], processes: list[BaseProcess]) -> Exception:
-        """Whether the evaluation had begun tells what came before it: the evaluator, or another evaluation."""
+        """Build the error for a dead process; what preceded the evaluation tells whether it had begun."""
         how = ", ".join(_end(process) for process in processes)
         if before.done() and not before.cancelled() and not isinstance(before.exception(), BrokenProcessPool):
             return EvaluatorLostError(f"the process that evaluated it died ({how})")
@@ -172,10 +172,10 @@ class _Process:
 
 
 def _exit_code(process: BaseProcess, seconds: float | None = None) -> int | None:
-    """How a process ended, waiting for its end (PATIENCE seconds unless told); None while it runs.
+    """Return the exit code of a process after waiting up to `seconds` (default `PATIENCE`); None while it runs.
 
-    The executor's own thread waits for it too. Whichever comes second is told at once that there is no such
-    process, a moment before the first has written down how it ended: hence more than one look.
+    The executor's own thread waits for it too. Whichever comes second is told at once that there is no such process,
+    a moment before the first has stored the exit code: hence several attempts.
     """
     until = time.monotonic() + (PATIENCE if seconds is None else seconds)
     while process.exitcode is None and (left := until - time.monotonic()) > 0:
@@ -195,7 +195,7 @@ _evaluator: Evaluator | None = None
 
 
 def _prepare(spec: EvaluatorSpec, device: str) -> None:
-    """Set up a pool process; the evaluator itself is built by a task, whose errors travel back."""
+    """Set up a pool process. A task builds the evaluator, so that its errors travel back."""
     global _spec, _device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -205,7 +205,7 @@ def _prepare(spec: EvaluatorSpec, device: str) -> None:
 
 
 def _die_with_parent() -> None:
-    """A driver that was killed closes nothing: end this process when it is gone."""
+    """End this process when its parent is gone: a driver that was killed closes nothing."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -227,7 +227,7 @@ def _evaluate(configuration: Configuration, split: str, race: Race | None) -> Ev
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment: it reaches this process afterwards, and those started meanwhile never."""
+    """Delay Ctrl-C: this process receives it afterwards, and processes started meanwhile never do."""
     if not hasattr(signal, "pthread_sigmask"):
         yield  # not on Windows
         return

@@ -1,4 +1,4 @@
-"""A target made ready: what inspecting and searching it have in common."""
+"""Preparation of a target for inspection or search."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from leanfront.core.targets.architectures import architecture_name
 
 @dataclass(frozen=True)
 class Prepared:
-    """A target made ready: what inspecting and searching it have in common."""
+    """A target with its derived structure, space, costs and coverage."""
 
     target: Target
     structure: Structure
@@ -40,7 +40,7 @@ class Prepared:
 
     @property
     def cheapest(self) -> dict[str, float]:
-        """Costs of the cheapest configuration of the space: no budget below it can be met."""
+        """Costs of the cheapest configuration of the space; no lower budget can be met."""
         return self.costs.of(self.space.configuration(self.space.cheapest))
 
 
@@ -50,13 +50,13 @@ def prepare(
     objectives: Sequence[str] = (),
     latency: LatencyOptions | LatencyTable | None = None,
 ) -> Prepared:
-    """Derive structure, space, costs and coverage of a target.
+    """Derive the structure, space, costs and coverage of a target.
 
     Args:
-        target: to be compressed.
-        options: of the space.
-        objectives: names; their costs must be available.
-        latency: where latency is to be measured, or a table of it, where it is wanted beyond being an objective.
+        target: target to compress.
+        options: options of the space.
+        objectives: names of the objectives; their costs must be available.
+        latency: options of the latency measurement, or a latency table, if latency is wanted or an objective.
 
     Raises:
         LeanfrontError: the model cannot be handled, or an objective cannot be computed for it.
@@ -80,7 +80,7 @@ def prepare(
 
 
 def _latency(profile: Profile, space: SpaceOptions, wanted: LatencyOptions | LatencyTable) -> LatencyCost:
-    """Predicted latency, its table measured on what the space allows where there is none."""
+    """Return the latency cost; if there is no table yet, measure one on the space."""
     if isinstance(wanted, LatencyTable):
         return measured_latency(profile, table=wanted)
     activations = {"float": (FLOAT_BITS,), "8": (8,), "search": ACTIVATION_BITS}[space.activation_bits]

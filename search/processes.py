@@ -1,4 +1,4 @@
-"""How other processes of this machine are started."""
+"""Start of other processes on this machine."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 PRELOADED = ("leanfront.core.search.evaluation", "leanfront.core.targets.digits")
-"""Modules that are loaded before a process is forked: torch and what computes. None of them touches CUDA when it is
-imported, since a process cannot use it that was forked after that."""
+"""Modules loaded before a process is forked: torch and what computes. None of them initialises CUDA on import, since
+a process forked after that could not use it."""
 
 
 def context() -> BaseContext:
-    """A fork server that has loaded what is heavy, on Linux; elsewhere processes are spawned.
+    """Return a fork server that has preloaded the heavy modules, on Linux; elsewhere, the spawn context.
 
-    The server is a fresh process, so what this one has done with CUDA or threads does not reach its children. Beside
-    spawned processes its children take half the memory, and one that replaces another works in half the time
+    The server is a fresh process, so this process's use of CUDA or threads does not reach its children. Compared with
+    spawned processes, its children take half the memory, and a replacement works in half the time
     (docs/benchmarks.md).
     """
-    # macOS has one too, but its system libraries do not bear a fork once they are in use.
+    # macOS has a fork server too, but its system libraries do not support a fork once they are in use.
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    # Told before the server runs; one that somebody else has started has loaded something else, and serves as well.
+    # This has an effect only before the server runs; a server that somebody else started works as well.
     found.set_forkserver_preload(list(PRELOADED))
     return found
 
@@ -34,14 +34,14 @@ def context() -> BaseContext:
 def executor(
     workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...] = ()
 ) -> ProcessPoolExecutor:
-    """An executor of processes.
+    """Return an executor of processes.
 
     Args:
-        workers: how many.
-        initializer: called in each before its first task; can be pickled.
-        arguments: of it.
+        workers: number of processes.
+        initializer: picklable function called in each process before its first task.
+        arguments: arguments of the initializer.
     """
-    # A fork server's children have the environment that it was started with, and this one may have changed since.
+    # Children of a fork server have its environment, and this process's may have changed since it started.
     return ProcessPoolExecutor(
         workers, context(), initializer=_begin, initargs=(dict(os.environ), initializer, arguments)
     )

@@ -1,6 +1,6 @@
-"""Which candidate to recover next: what training will give it, learnt from those that have been trained.
+"""Choice of the candidate to recover next, by predicting gains from earlier recoveries.
 
-Pure: numbers in, numbers out. A gain is validation accuracy after recovery less validation accuracy before.
+Pure functions of numbers. A gain is the validation accuracy after recovery minus that before.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from leanfront.core.objectives import Objective, normalised_hypervolume
 Floats = NDArray[np.float64]
 
 NOISE = 0.015
-"""Accuracy by which gains scatter about the law, before any is known: the error of a few thousand samples."""
+"""Standard deviation of gains around the prediction before any is known: the error of a few thousand samples."""
 PRIOR = ((0.0, 0.005), (0.5, 0.25), (0.0, 0.3), (0.0, 0.3))
-"""Mean and deviation of each weight before any outcome: training gives back half of what was lost, or thereabouts."""
+"""Prior mean and deviation of each weight: training restores about half of the lost accuracy."""
 SHAPE = 2.0
-"""Of the inverse gamma prior of the noise's variance, whose mean is `NOISE` squared: as good as four outcomes."""
+"""Shape of the inverse gamma prior of the noise variance, whose mean is `NOISE` squared; worth four outcomes."""
 CASES = 9
-"""Cases of equal probability that an expected improvement is the mean of."""
+"""Number of equally probable cases whose mean is an expected improvement."""
 EVEN = 0.95
-"""Probability of the stated intervals."""
+"""Probability of the reported intervals."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What is known of a candidate before it is trained.
+    """Features of a candidate that is to be trained.
 
     Args:
-        drop: the dense model's validation accuracy less its own.
-        macs: its multiply-adds over the dense model's.
-        memory: its bytes over the dense model's.
+        drop: validation accuracy of the dense model minus the candidate's.
+        macs: multiply-adds relative to the dense model's.
+        memory: bytes relative to the dense model's.
     """
 
     drop: float
@@ -46,24 +46,24 @@ class Features:
 
     @property
     def row(self) -> list[float]:
-        """(4,) what the gain is linear in: a share of the drop, which depends on how much is left."""
+        """(4,) inputs of the linear model of the gain: a share of the drop, which depends on the remaining size."""
         drop = max(0.0, self.drop)
         return [1.0, drop, drop * (1 - self.macs), drop * (1 - self.memory)]
 
     @property
     def work(self) -> float:
-        """What the time of a training is proportional to: the candidate learns, the dense model teaches."""
+        """Value to which the training time is proportional: the candidate learns, the dense model teaches."""
         return 1.0 + self.macs
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a recovery.
+    """Result of a recovery, to learn from.
 
     Args:
-        features: of the candidate that was trained.
-        gain: in validation accuracy.
-        minutes: that it took.
+        features: features of the trained candidate.
+        gain: gain in validation accuracy.
+        minutes: duration in minutes.
     """
 
     features: Features
@@ -73,14 +73,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a recovery will give.
+    """Predicted result of a recovery.
 
     Args:
-        gain: in validation accuracy, its mean.
+        gain: mean gain in validation accuracy.
         error: standard error of the gain.
-        low, high: ends of its 95% interval.
-        minutes: that it will take; None where nothing is known yet.
-        points: outcomes that it was learnt from.
+        low, high: ends of the gain's 95% interval.
+        minutes: predicted duration; None if nothing is known yet.
+        points: number of outcomes behind the prediction.
     """
 
     gain: float
@@ -91,15 +91,15 @@ class Prediction:
     points: int
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return asdict(self)
 
 
 class Predictor:
-    """Bayesian linear regression of gains, with the noise's variance unknown too (normal-inverse-gamma).
+    """Bayesian linear regression of gains with unknown noise variance (normal-inverse-gamma).
 
     Args:
-        outcomes: of recoveries with equal settings.
+        outcomes: outcomes of recoveries with equal settings.
 
     Source:
         Gelman et al., Bayesian Data Analysis, 3rd edition, section 14.8: conjugate prior, Student's t prediction.
@@ -119,7 +119,7 @@ class Predictor:
         self._scale = NOISE**2 * (SHAPE - 1) + float(rest @ rest + moved @ before @ moved) / 2
 
     def predict(self, features: Features) -> Prediction:
-        """What recovery will give a candidate."""
+        """Predict the result of recovering a candidate."""
         drawn = self._distribution(features)
         low, high = drawn.interval(EVEN)
         rates = [each.minutes / each.features.work for each in self.outcomes]
@@ -129,12 +129,12 @@ class Predictor:
         )
 
     def cases(self, features: Features) -> Floats:
-        """(`CASES`,) gains of equal probability."""
+        """Return (`CASES`,) equally probable gains."""
         return np.asarray(self._distribution(features).ppf((np.arange(CASES) + 0.5) / CASES))
 
     @cached_property
     def error(self) -> float | None:
-        """Root mean square of what gains differ by from their prediction by all the others; None below two."""
+        """Root mean square leave-one-out error of predicted gains; None below two outcomes."""
         if len(self.outcomes) < 2:
             return None
         misses = [
@@ -158,16 +158,16 @@ def expected_gains(
     objectives: Sequence[Objective],
     reference: Mapping[str, float],
 ) -> list[float]:
-    """What recovering each candidate is expected to add to the frontier's hypervolume, costs counted in halvings.
+    """Return the hypervolume that recovering each candidate is expected to add, with costs in halvings.
 
-    Where accuracy is no objective it is the expected accuracy itself that counts.
+    If accuracy is not an objective, the expected accuracy is returned instead.
 
     Args:
-        predictor: of gains.
-        points: of each candidate what is known, and its objective values in natural units.
-        front: the frontier's objective values now.
-        objectives: in order.
-        reference: of the hypervolume.
+        predictor: predictor of gains.
+        points: features and objective values (natural units) of each candidate.
+        front: objective values of the current frontier.
+        objectives: objectives, in order.
+        reference: reference of the hypervolume.
     """
     places = [i for i, objective in enumerate(objectives) if objective.measurement == "accuracy"]
     cases = [predictor.cases(features) for features, _ in points]
@@ -196,9 +196,9 @@ def ranked(
     objectives: Sequence[Objective],
     reference: Mapping[str, float],
 ) -> list[int]:
-    """Positions of the candidates worth recovering, most expected hypervolume a minute first; as `expected_gains`."""
+    """Return the positions of candidates worth recovering, by falling expected hypervolume per minute."""
     gains = expected_gains(predictor, points, front, objectives, reference)
-    # Without an outcome minutes are known up to a factor, which is the same for all.
+    # Without outcomes, minutes are known up to a factor that is the same for all candidates.
     rates = [gain / features.work for gain, (features, _) in zip(gains, points, strict=True)]
     worth = [i for i, rate in enumerate(rates) if rate > 0]
     return sorted(worth, key=lambda i: (-rates[i], i))

@@ -1,4 +1,4 @@
-"""Racing: stop evaluating a candidate once it cannot beat the frontier point that costs no more.
+"""Racing: stop evaluating a candidate that cannot beat the frontier point that costs no more.
 
 Candidate and incumbent are compared on the same samples, drawn without replacement from the split of N. With
 c_i and b_i in {0, 1} saying whether each is right on the i-th sample drawn, the paired differences
@@ -10,13 +10,13 @@ With S_i = d_1 + ... + d_i, the mean of the N - i + 1 samples that are left befo
 
     m_i = (1 - S_{i-1}) / (N - i + 1)
 
-under H0. So a gambler who stakes a share of the wealth on "d_i is smaller than that",
+under H0. A gambler who bets a share of their wealth on "d_i is smaller than that",
 
     K_t = prod_{i <= t} (1 + lambda_i (m_i - d_i)),    0 <= lambda_i < 1 / (1 - m_i),
 
 plays an unfavourable game: K is a nonnegative supermartingale from 1, and by Ville's inequality it ever reaches
 1/alpha with probability at most alpha. That bounds the share of better candidates that are stopped, however
-often one looks. The best stake depends on how much worse the candidate is, which nobody knows: several gamblers
+often one looks. The best stake depends on how much worse the candidate is, which is unknown: several gamblers
 with lambda_i = L / max(1, 1 - m_i) for fixed L share the starting wealth, and K is their mean.
 
 Source: I. Waudby-Smith, A. Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024,
@@ -33,21 +33,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FALSE_ELIMINATION = 0.05
-"""The share of candidates better than their incumbent that may be stopped, by default."""
 STAKES = np.geomspace(0.03, 0.95, 8)
 """L of the gamblers. Finer and wider grids, and stakes that follow the running mean and variance (aGRAPA), stop
 no sooner in simulation, from 0.5 to 30 points worse."""
 FIRST_CHUNK = 128
-"""Samples between two looks, at first; later a quarter of those seen, so that at most a quarter is wasted."""
+"""Samples before the first look; later looks come after a quarter of those seen, to waste at most a quarter."""
 
 
 @dataclass(frozen=True)
 class Race:
-    """What an evaluation races against.
+    """Parameters of a race against an incumbent.
 
     Args:
-        incumbent: the frontier point's correctness on every sample of the split, in its order: see `pack`.
+        incumbent: correctness of the frontier point on every sample of the split, in its order; see `pack`.
         false_elimination: largest probability of stopping a candidate that is better.
     """
 
@@ -56,14 +54,14 @@ class Race:
 
 
 class PairedTest:
-    """The test of one candidate, fed in chunks.
+    """Sequential test of one candidate, fed in chunks.
 
     Args:
         incumbent: bool (N,), correctness of the incumbent in the order of the draws.
         false_elimination: alpha, in (0, 1).
 
     Raises:
-        ValueError: alpha is out of range, or there is no sample.
+        ValueError: alpha is out of range, or there are no samples.
     """
 
     def __init__(self, incumbent: NDArray[np.bool_], false_elimination: float) -> None:
@@ -78,17 +76,17 @@ class PairedTest:
         self.lead = 0
         """S: right answers of the candidate minus those of the incumbent."""
         self.lost = False
-        """Whether the candidate is out: it stays so."""
+        """Whether the candidate has lost; this is final."""
 
     def update(self, correct: NDArray[np.bool_]) -> bool:
-        """Draw the next samples.
+        """Update the test with the next samples.
 
         Args:
-            correct: bool (n,), the candidate's correctness on them.
+            correct: bool (n,), correctness of the candidate on them.
 
         Returns:
-            Whether the candidate is out: K has reached 1/alpha at one of the draws so far, or the samples that
-            are left cannot turn the result (the incumbent is wrong on too few of them).
+            Whether the candidate has lost: K has reached 1/alpha, or the remaining samples cannot change the
+            result (the incumbent is wrong on too few of them).
         """
         n, total = len(correct), len(self._incumbent)
         difference = correct.astype(np.int64) - self._incumbent[self.seen : self.seen + n]
@@ -109,25 +107,25 @@ class PairedTest:
 
     @property
     def accuracy(self) -> float:
-        """The candidate's accuracy on the whole split as estimated so far: the incumbent's + S/n.
+        """Current estimate of the candidate's accuracy on the whole split: the incumbent's + S/n.
 
-        Paired, it has less variance than the share of right answers, and it is below the incumbent's wherever
-        the test has stopped, so that no sampler takes a lucky first chunk for a new frontier point. It has no
-        interval: stopping depends on what was seen.
+        The paired estimate has less variance than the share of correct answers. It is below the incumbent's
+        accuracy whenever the test has stopped, so that no sampler takes a lucky first chunk for a new frontier
+        point. It has no interval, since stopping depends on the samples seen.
         """
         return min(1.0, max(0.0, float(self._incumbent.mean()) + self.lead / max(1, self.seen)))
 
 
 def permutation(digest: str, total: int) -> NDArray[np.int64]:
-    """The order in which a configuration draws the samples of a split.
+    """Return the order in which a configuration draws the samples of a split.
 
     Args:
-        digest: the configuration's, in hexadecimal.
-        total: N.
+        digest: digest of the configuration, in hexadecimal.
+        total: number of samples N.
 
     Returns:
-        int64 (N,): every position once, in an order of the configuration's own. One order for all would crown
-        whoever is lucky on its first chunk.
+        int64 (N,): every position once, in an order that depends on the configuration. A common order would favour
+        candidates that are lucky on its first chunk.
     """
     seed = int.from_bytes(hashlib.sha256(f"race {digest}".encode()).digest()[:16], "big")
     # Ranks of raw draws: unlike `Generator.permutation`, NumPy promises these to stay the same in every release.
@@ -135,7 +133,7 @@ def permutation(digest: str, total: int) -> NDArray[np.int64]:
 
 
 def chunks(total: int) -> Iterator[range]:
-    """Consecutive ranges of draws between two looks at the test: 128 samples at first, growing."""
+    """Iterate over consecutive ranges of draws between two looks: 128 samples at first, growing."""
     seen = 0
     while seen < total:
         size = max(FIRST_CHUNK, seen // 4 // FIRST_CHUNK * FIRST_CHUNK)
@@ -144,15 +142,15 @@ def chunks(total: int) -> Iterator[range]:
 
 
 def pack(correct: NDArray[np.bool_]) -> bytes:
-    """Correctness bool (N,) in N/8 bytes, first sample in the highest bit."""
+    """Pack correctness, bool (N,), into N/8 bytes, first sample in the highest bit."""
     return np.packbits(correct).tobytes()
 
 
 def unpack(packed: bytes, total: int) -> NDArray[np.bool_]:
-    """What `pack` packed, bool (N,).
+    """Unpack the output of `pack` to bool (N,).
 
     Raises:
-        ValueError: another number of bytes than N samples take.
+        ValueError: the number of bytes does not fit N samples.
     """
     if len(packed) != -(-total // 8):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Recovering candidates of a search: trained, measured like any other, and stored with their file or not at all."""
+"""Recovery of a search's candidates: train, measure like any other candidate, and store with the file."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from leanfront.errors import ArtifactError, LeanfrontError, StorageError
 
 
 class Files(Protocol):
-    """Where files of candidates are kept; whoever recovers hands it over."""
+    """Storage of candidates' files; provided by the caller."""
 
     def packed(self, candidate: Candidate) -> bytes | None:
-        """The packed file that is kept of a candidate, or None where none is, or it is damaged."""
+        """Return the kept packed file of a candidate; None if it is missing or damaged."""
         ...
 
     def checkpoint(self, candidate: Candidate, settings: Recovery) -> Path:
-        """Where the training of a candidate with these settings says how far it is."""
+        """Return the path of the checkpoint of a candidate's training with these settings."""
         ...
 
     def add(self, candidate: Candidate, content: bytes | None) -> Candidate:
-        """Store a recovered candidate with its packed file, both or neither; or the one that is stored already."""
+        """Store a recovered candidate together with its packed file, or return the stored one."""
         ...
 
 
@@ -59,7 +59,7 @@ Stop = Callable[[], bool]
 
 
 def _silent(progress: RecoveryProgress) -> None:
-    """For recoveries that nobody watches."""
+    """Ignore the progress of a recovery."""
 
 
 def _never() -> bool:
@@ -67,13 +67,13 @@ def _never() -> bool:
 
 
 class Recoverer:
-    """Recovers candidates of one search, in this process.
+    """Recovers candidates of one search in this process.
 
     Args:
-        store: where the search is.
-        search: its name.
-        evaluator: of its target, on the device that trains.
-        files: where files are kept.
+        store: store of the search.
+        search: name of the search.
+        evaluator: evaluator of its target, on the device that trains.
+        files: storage of candidates' files.
     """
 
     def __init__(self, store: Store, search: str, evaluator: Evaluator, files: Files) -> None:
@@ -83,15 +83,15 @@ class Recoverer:
         self._objectives = resolve(self.record.objectives)
         self._dense = {m.name: m.value for m in self.record.dense if m.split in ("", "validation")}
 
-    # What is known
+    # Queries
 
     def find(self, parent: Candidate, settings: Recovery, minutes: float | None = None) -> Candidate | None:
-        """What is stored of recovering a candidate with these settings, if it was.
+        """Return the stored result of recovering a candidate with these settings, or None.
 
         Args:
-            parent: the candidate.
-            settings: of the training.
-            minutes: that it may take; then one that had as many, and ended by time, will do.
+            parent: candidate to recover.
+            settings: settings of the training.
+            minutes: time limit; a stored training with the same limit that ran out of time also counts.
         """
         assert parent.id is not None
         for child in reversed(self._trained(parent.id)):
@@ -104,7 +104,7 @@ class Recoverer:
         return None
 
     def outcomes(self, settings: Recovery) -> list[Outcome]:
-        """What came of trainings like this one, to their end, of candidates that had not been trained before."""
+        """Return the outcomes of complete trainings with these settings, of candidates not trained before."""
         found = []
         for child in self._trained():
             gain, minutes = gain_of(child), child.value(MINUTES)
@@ -118,7 +118,7 @@ class Recoverer:
         return found
 
     def features(self, candidate: Candidate) -> Features:
-        """What is known of a candidate before it is trained."""
+        """Return the features of a candidate for predicting its gain."""
 
         def share(name: str) -> float:
             own, dense = candidate.value(name), self._dense.get(name)
@@ -127,7 +127,7 @@ class Recoverer:
         drop = self._dense.get("accuracy", 0.0) - (candidate.accuracy or 0.0)
         return Features(drop, share("macs"), share("memory_bytes"))
 
-    # What is done
+    # Recovery
 
     def recover(
         self,
@@ -140,22 +140,23 @@ class Recoverer:
         report: Report = _silent,
         stop: Stop = _never,
     ) -> Attempt:
-        """Train a candidate, unless that was done before, and store what comes of it.
+        """Train a candidate and store the result, unless that was done before.
 
         Args:
-            parent: stored.
-            settings: of the training.
-            minutes: that the user gave it and others.
-            seconds: that are left of them for this one.
-            done: candidates recovered before it, for `report`.
-            report: told after every step.
-            stop: asked after every step; once true a checkpoint is left, from which the same call goes on.
+            parent: a stored candidate.
+            settings: settings of the training.
+            minutes: time limit that the user gave for all recoveries.
+            seconds: remaining time for this one.
+            done: number of candidates recovered before it, for `report`.
+            report: called after every step.
+            stop: called after every step; when it returns true, a checkpoint is left from which the same call
+                continues.
 
         Raises:
-            UsageError: it cannot be recovered.
+            UsageError: the candidate cannot be recovered.
             CompressionError: the training failed.
-            ArtifactError: its weights are lost.
-            StorageError: the result cannot be kept; the checkpoint stays.
+            ArtifactError: the candidate's weights are lost.
+            StorageError: the result cannot be stored; the checkpoint is kept.
         """
         require_recoverable(parent, self.record)
         known = self.find(parent, settings, minutes)
@@ -194,17 +195,17 @@ class Recoverer:
         report: Report = _silent,
         stop: Stop = _never,
     ) -> Iterator[Attempt]:
-        """Recover candidates, the one with the most expected hypervolume a minute first.
+        """Recover candidates, the one with the most expected hypervolume per minute first.
 
-        A candidate is begun while the time that is left is as long as its training is expected to take.
+        A candidate is started only if its expected training time fits into the remaining time.
 
         Args:
             pool: candidates to choose from.
-            settings: of the trainings.
-            minutes: that all together may take; None for no limit.
-            most: of them at most; None for no limit.
-            spent: minutes of them that are gone already.
-            all: those too that nothing is expected of, and those that were recovered before.
+            settings: settings of the trainings.
+            minutes: time limit for all together; None for no limit.
+            most: largest number of candidates; None for no limit.
+            spent: minutes of the limit already used.
+            all: whether to include candidates without expected gain and those recovered before.
             report, stop: as in `recover`.
         """
         begin = time.monotonic()
@@ -236,17 +237,17 @@ class Recoverer:
                 return
 
     def _tried(self, settings: Recovery) -> set[int | None]:
-        """Candidates that were trained so before, if only for a time."""
+        """Return the ids of candidates trained with these settings, even if only for part of the time."""
         return {child.parent for child in self._trained() if uncut(last_training(child)) == settings}
 
     def _trained(self, parent: int | None = None) -> list[Candidate]:
-        """Candidates that came of training others of the search, or that one, by id."""
+        """Return the recovered candidates of the search, or those of one parent, by id."""
         return [child for child in self.store.recovered(self.search, parent) if child.configuration.recovery]
 
     def _next(
         self, waiting: Sequence[Candidate], settings: Recovery, left: float | None, all: bool
     ) -> Candidate | None:
-        """The best candidate to train within so many minutes."""
+        """Return the best candidate to train within so many minutes."""
         predictor = Predictor(self.outcomes(settings))
         points = []
         for each in waiting:
@@ -272,7 +273,7 @@ class Recoverer:
         return None
 
     def _start(self, parent: Candidate) -> Compressed:
-        """The parent as its file has it: whoever trains it begins with the same weights."""
+        """Read the parent from its file, so that every training begins with the same weights."""
         compressor = self._evaluator.compressor
         content = self._files.packed(parent)
         if content is None:
@@ -295,7 +296,7 @@ class Recoverer:
         minutes: float | None,
         prediction: Prediction | None,
     ) -> tuple[Candidate, bytes | None]:
-        """The candidate to store, and its file; a failed one without, where nothing was gained."""
+        """Build the candidate to store and its file; if nothing was gained, a failed candidate without a file."""
         before = parent.measurement("accuracy", "validation")
         if before is None or parent.state != "complete":
             before = Measurement("accuracy", made.before, "validation")
@@ -329,7 +330,7 @@ class Recoverer:
             measured = self._measured(content)
             accuracy = next(m.value for m in measured if (m.name, m.split) == ("accuracy", "validation"))
             if accuracy > before.value:
-                # Its costs are its parent's, but for what the file says of the training.
+                # Its costs are its parent's, except that the file also records the training.
                 costs = [
                     replace(m, value=len(content)) if m.name == "file_bytes" else m
                     for m in parent.measurements
@@ -353,12 +354,12 @@ class Recoverer:
         return failed, None
 
     def _measured(self, content: bytes) -> tuple[Measurement, ...]:
-        """Metrics of what a file holds, on validation and test."""
+        """Measure the content of a file on validation and test."""
         evaluator = self._evaluator
         module = self._read(content).module.to(evaluator.device)
         fold(module, evaluator.compressor.context.foldable)
         splits = ["validation"] if evaluator.target.test is None else ["validation", "test"]
-        # Whatever the search measures, its objectives among it, though the evaluator may be another one.
+        # Include everything the search measures, such as its objectives: the evaluator may measure less.
         names = metrics_of(self.record.settings.get("metrics", ()))
         return tuple(each for split in splits for each in evaluator.measure(module, split, names))
 
@@ -372,7 +373,7 @@ class Recoverer:
         return write(compressed, structure, architecture_name(self._evaluator.target))
 
     def _front(self, stage: str = "after") -> list[Sequence[float]]:
-        """Objective values of the frontier's members, before or after recovery."""
+        """Return the objective values of the frontier's members, before or after recovery."""
         values = (
             objective_values(self._objectives, each.measurements)[0]
             for each in self.store.frontier(self.search, stage=stage)
@@ -388,20 +389,20 @@ class Recoverer:
             self.search, self._volume(front, log2=False), self._volume(front, log2=True)
         )
 
-    # A search's own
+    # Recovery at the end of a search
 
     def promote_frontier(
         self, settings: Recovery, minutes: float | None, *, report: Report = _silent, stop: Stop = _never
     ) -> tuple[bool, str]:
-        """Promote members of the search's frontier before recovery, from where that was left.
+        """Recover members of the search's frontier before recovery, continuing where an earlier call stopped.
 
         Args:
-            settings: of the trainings.
-            minutes: that they may take in all; None for the `MOST_RECOVERED` best.
+            settings: settings of the trainings.
+            minutes: total time limit; None recovers the `MOST_RECOVERED` best.
             report, stop: as in `recover`.
 
         Returns:
-            Whether it came to its end, and what came of it, in a sentence.
+            Whether it was not stopped, and a sentence about the results.
         """
         done = self._promoted(settings)
         spent = math.fsum(child.value(MINUTES) or 0.0 for child in done)
@@ -423,7 +424,7 @@ class Recoverer:
         return True, said
 
     def _promoted(self, settings: Recovery) -> list[Candidate]:
-        """What was recovered with these settings, of candidates that had not been trained before."""
+        """Return the candidates recovered with these settings from candidates not trained before."""
         return [
             child
             for child in self._trained()
@@ -432,7 +433,7 @@ class Recoverer:
 
     def _promotion_text(self, done: Sequence[Candidate], error: float | None) -> str:
         better = [child for child in done if child.state == "complete"]
-        said = f"{len(done)} candidates trained on, {len(better)} of them gained"
+        said = f"{len(done)} candidates recovered, {len(better)} of them gained"
         gains = [gain for child in better if (gain := gain_of(child)) is not None]
         if gains:
             before, after = (self._volume(self._front(stage), log2=True) for stage in ("before", "after"))

@@ -1,4 +1,4 @@
-"""A search as it is stored before anybody has looked at its target."""
+"""Records of queued searches."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ from typing import TYPE_CHECKING
 
 from leanfront.core.objectives.objective import resolve
 from leanfront.core.search.candidate import SearchRecord
-from leanfront.core.search.options import SETTINGS_VERSION, SearchOptions
+from leanfront.core.search.options import SearchOptions
 
 if TYPE_CHECKING:
     from leanfront.core.targets import Target
 
+SETTINGS_VERSION = 2
+
 
 def reference_of(target: Target) -> str:
-    """What a search stores as its target: its reference, or a name for what only this process has."""
+    """Return the reference stored with a search: the target's, or a name for a Python object of this process."""
     return target.reference or f"python:{target.name or type(target.model).__name__}"
 
 
 def queued(name: str, target: str, options: SearchOptions, *, registered: str | None = None) -> SearchRecord:
-    """A search as it is stored before anybody has looked at its target.
+    """Return the record of a search whose target has not been loaded yet.
 
     Args:
-        name: of the search.
-        target: the target's reference.
-        options: how to search; where it will run is not stored.
-        registered: the operator's name for the target, if it has one.
+        name: name of the search.
+        target: reference of the target.
+        options: options of the search.
+        registered: registered name of the target, if it has one.
     """
-    settings = {"version": SETTINGS_VERSION, "request": options.to_json(), "trials": options.trials}
+    settings = {"version": SETTINGS_VERSION, "options": options.to_json()}
     return SearchRecord(
         name=name,
         target=target,

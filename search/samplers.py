@@ -1,4 +1,4 @@
-"""Samplers by name. A fresh, seeded one is made for every ask, so that a resumed search draws the same."""
+"""Samplers by name. A new seeded sampler is made for every ask, so that a resumed search draws the same."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Sampler:
     """A way to propose configurations.
 
     Args:
-        name: what a user types.
-        source: what it is, one line.
-        make: (seed, what is known of the search) -> a fresh sampler of Optuna's.
+        name: name to give on the command line.
+        source: one-line description.
+        make: function (seed, context of the search) that returns a new Optuna sampler.
     """
 
     name: str
@@ -50,15 +50,15 @@ SAMPLERS: dict[str, Sampler] = {
         Sampler("random", "Optuna's `RandomSampler`.", _made("random")),
     )
 }
-"""Samplers by name; `auto` is NSGA-II where no costs are known beforehand. A new one is an entry here, and a
-function."""
+"""Samplers by name. `auto` falls back to NSGA-II if costs are unknown before an evaluation. To add a sampler, add an
+entry here and a function."""
 
 
 def sampler(name: str, seed: int, context: SamplerContext) -> BaseSampler:
-    """A sampler for one ask.
+    """Create a sampler for one ask.
 
     Raises:
-        UsageError: unknown name.
+        UsageError: the name is unknown.
     """
     from optuna.exceptions import ExperimentalWarning
 
@@ -69,11 +69,11 @@ def sampler(name: str, seed: int, context: SamplerContext) -> BaseSampler:
 
 
 def check_sampler(name: str) -> None:
-    """Refuse an unknown sampler name."""
+    """Refuse an unknown sampler name. Raises `UsageError`."""
     if name not in SAMPLERS:
         raise UsageError(f"unknown sampler '{name}'; choose from {', '.join(SAMPLERS)}")
 
 
 def derived_seed(seed: int, number: int) -> int:
-    """The seed of trial `number` of a search: 32 bits of a hash, so that neighbours are unrelated."""
+    """Return the seed of trial `number` of a search: 32 bits of a hash, so that neighbours are unrelated."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")

@@ -1,4 +1,4 @@
-"""First trials: the predicted trade-off where sensitivities are known, otherwise uniform configurations."""
+"""First trials: the predicted trade-off if sensitivities are known, otherwise uniform configurations."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from leanfront.core.search.space import Space
 
 SHARES = (1.0, 0.875, 0.75, 0.625, 0.5)
 SEEDS = 24
-"""Predicted seeds of a search that is long enough for them."""
+"""Number of predicted seeds of a search that is long enough for them."""
 PRICES = np.geomspace(1e-4, 1.0, 14)
-"""Nats that a halving of a cost may cost."""
+"""Prices in nats per halving of a cost."""
 SCALES = (0.25, 1.0, 4.0)
-"""By how much all predicted losses may be wrong together; seeds are to pay on the average."""
+"""Factors by which all predicted losses may be wrong together; seeds are chosen for their mean."""
 EXPONENT = 0.8
-"""Of the fall of accuracy in the loss, before anything is evaluated."""
+"""Exponent of the fall of accuracy with the loss, before anything is evaluated."""
 
 
 def seeds(context: SamplerContext, count: int = SEEDS) -> list[dict[str, int]]:
-    """Choices of the first trials, best first: each adds most to the predicted hypervolume of those before it.
+    """Return the choices of the first trials; each adds most to the predicted hypervolume of those before it.
 
     Args:
-        context: of the search.
-        count: most of them; uniform seeds, where nothing was measured, are as many as there are.
+        context: context of the search.
+        count: largest number of predicted seeds; uniform seeds, used without measurements, are not limited.
     """
     landscape = context.landscape
     if landscape is None or context.sensitivities is None:
@@ -34,7 +34,7 @@ def seeds(context: SamplerContext, count: int = SEEDS) -> list[dict[str, int]]:
 
 
 def spread(landscape: Landscape, points: Integers, count: int) -> Integers:
-    """The points by greedy gain of predicted hypervolume, at most `count` and none that adds nothing."""
+    """Choose points greedily by gain in predicted hypervolume: at most `count`, and none without a gain."""
     gains = landscape.gains(points)
     loss = landscape.loss(points)[:, None] * np.asarray(SCALES)
     shares = np.exp(-(loss**EXPONENT)) - LOST
@@ -55,7 +55,7 @@ def spread(landscape: Landscape, points: Integers, count: int) -> Integers:
 
 
 def prices(landscape: Landscape) -> Floats:
-    """(r, costs) prices of a halving: every total price, shared between the costs in several ways."""
+    """Return (r, costs) prices of a halving: every total price, divided among the costs in several ways."""
     costs = len(landscape.columns)
     if costs == 1:
         return np.geomspace(PRICES[0], PRICES[-1], 4 * len(PRICES))[:, None]
@@ -74,17 +74,17 @@ def sweep(
     start: Integers | None = None,
     rounds: int = 4,
 ) -> Integers:
-    """Minimise loss - price x halvings for every price at once, one parameter after the other.
+    """Minimise loss - price x halvings for all prices at once, one parameter after another.
 
     Args:
-        landscape: of the search.
+        landscape: landscape of the search.
         losses: (parameters, most values) nats of every choice.
         wanted: (r, costs) prices.
-        start: (r, parameters) points to start from; the dearest by default.
-        rounds: most passes over all parameters.
+        start: (r, parameters) starting points; the most expensive point by default.
+        rounds: largest number of passes over all parameters.
 
     Returns:
-        (r, parameters) points that no change of a single parameter makes better, if the rounds sufficed.
+        (r, parameters) points that no change of a single parameter improves, if the rounds sufficed.
     """
     sizes = landscape.sizes
     count, rows = len(wanted), np.arange(len(sizes))
@@ -107,14 +107,14 @@ def sweep(
 
 
 def uniform_seeds(space: Space) -> list[dict[str, int]]:
-    """Uniform shares of channels crossed with uniform widths, near-dense first, without repetitions.
+    """Return uniform shares of channels crossed with uniform bit-widths, near-dense first, without repetitions.
 
     The corners come first, so that even a short search spans the trade-off.
     """
     widths = sorted(space.options.bits, reverse=True)
     sparsities = (0.0, 0.5) if space.options.sparsity != "none" else (0.0,)
     wanted = [(share, bits, sparsity) for sparsity in sparsities for share in SHARES for bits in widths]
-    # Walk the grid diagonally: mild changes of either kind before strong changes of both.
+    # Walk the grid diagonally: mild changes of both kinds before strong ones.
     wanted.sort(key=lambda w: (SHARES.index(w[0]) + widths.index(w[1]) + 2 * (w[2] > 0), widths.index(w[1])))
     seeds = [space.dearest]
     seeds += [space.uniform(share, bits, sparsity=sparsity) for share, bits, sparsity in wanted]

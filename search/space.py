@@ -1,4 +1,4 @@
-"""The search space of a model: one integer parameter for each choice, ordered from cheapest to dearest."""
+"""The search space of a model: one integer parameter per choice, ordered from cheapest to dearest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leanfront.core.search.space_options import Bounds, SpaceOptions
 from leanfront.errors import UsageError
 
 CHANNEL_STEPS = 8
-"""Kept channels lie on a grid of eighths of the group, the whole group included."""
+"""Kept channels are multiples of an eighth of the group, up to the whole group."""
 SPARSITY_LEVELS: tuple[Sparsity, ...] = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.25, 0.0)
 
 
@@ -32,18 +32,18 @@ class Parameter:
 
     @property
     def distribution(self) -> IntDistribution:
-        """Optuna's distribution of the index: an ordinal, so that samplers know what is near."""
+        """Return Optuna's distribution of the index, an ordinal, so that samplers know which values are near."""
         return IntDistribution(0, len(self.values) - 1)
 
 
 @dataclass(frozen=True)
 class Space:
-    """All configurations a search may try.
+    """All configurations that a search may try.
 
     Args:
-        structure: the model's.
-        options: the user's choices.
-        parameters: by name, in the model's order.
+        structure: structure of the model.
+        options: options chosen by the user.
+        parameters: parameters by name, in the model's order.
     """
 
     structure: Structure
@@ -51,7 +51,7 @@ class Space:
     parameters: Mapping[str, Parameter]
 
     def configuration(self, choices: Mapping[str, int]) -> Configuration:
-        """The configuration of an index per parameter.
+        """Build the configuration from an index per parameter.
 
         Raises:
             UsageError: a parameter is missing or its index is out of range.
@@ -79,7 +79,7 @@ class Space:
     def uniform(
         self, share: float, bits: int, activation_bits: int = 8, sparsity: float = 0.0
     ) -> dict[str, int]:
-        """Choices nearest to one share of channels, one width and one sparsity everywhere."""
+        """Return the choices nearest to a uniform share of channels, bit-width and sparsity."""
         wanted = {"weight": bits, "activation": activation_bits}
         choices = {}
         for name, parameter in self.parameters.items():
@@ -95,17 +95,17 @@ class Space:
 
     @property
     def cheapest(self) -> dict[str, int]:
-        """The choices of least cost: every parameter at its cheapest value."""
+        """Return the choices of lowest cost: every parameter at its cheapest value."""
         return dict.fromkeys(self.parameters, 0)
 
     @property
     def dearest(self) -> dict[str, int]:
-        """The choices nearest to the dense model."""
+        """Return the choices nearest to the dense model."""
         return {name: len(parameter.values) - 1 for name, parameter in self.parameters.items()}
 
     @property
     def size(self) -> float:
-        """Number of configurations (inf beyond floating point)."""
+        """Number of configurations; infinite beyond floating point."""
         product = 1.0
         for parameter in self.parameters.values():
             product *= len(parameter.values)
@@ -113,10 +113,10 @@ class Space:
 
 
 def derive_space(structure: Structure, options: SpaceOptions) -> Space:
-    """The space of a model.
+    """Derive the search space of a model.
 
     Raises:
-        UsageError: nothing of the model can be changed, or a bound is of nothing that the model has.
+        UsageError: nothing in the model can be compressed, or a bound names something that the model does not have.
     """
     _require_known(structure, options.bounds)
     parameters: dict[str, Parameter] = {}
@@ -143,14 +143,14 @@ def derive_space(structure: Structure, options: SpaceOptions) -> Space:
 
 
 def channel_grid(units: int) -> tuple[int, ...]:
-    """Kept units: eighths of the group, rounded, at least one; always ends with all of them."""
+    """Return the grid of kept units: eighths of the group, rounded, from at least one up to all."""
     return tuple(
         sorted({max(1, round(units * step / CHANNEL_STEPS)) for step in range(1, CHANNEL_STEPS)} | {units})
     )
 
 
 def _within(bound: Mapping[str, float], kind: str, values: Sequence[Any]) -> Sequence[Any]:
-    """The choices that a subject's bounds leave, the dearest always."""
+    """Return the choices within a subject's bounds; always includes the dearest."""
     *others, dearest = values
     if kind == "weight" and "bits" in bound:
         others = [bits for bits in others if bits >= bound["bits"]]

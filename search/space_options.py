@@ -1,97 +1,72 @@
-"""What a user may say about the search space."""
+"""Options of the search space."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from leanfront.core.compressors.configuration import FLOAT_BITS, METHODS, WEIGHT_BITS
+from leanfront.core.compressors.configuration import ACTIVATION_RANGES, FLOAT_BITS, METHODS, WEIGHT_BITS
 from leanfront.core.compressors.pruning.criteria import CRITERIA
 from leanfront.errors import UsageError
+from leanfront.options import Options, option
 
 SPARSITY_MODES = ("none", "unstructured", "2:4")
 ACTIVATION_MODES = ("float", "8", "search")
 BOUNDS = {"bits": FLOAT_BITS, "sparsity": 1.0, "keep": 1.0}
-"""What may be bounded of a layer or channel group -> the largest value of the bound; 0 is the smallest."""
+"""Bound of a layer or channel group -> its largest value; the smallest is 0."""
 Bounds = Mapping[str, Mapping[str, float]]
 
 
-@dataclass(frozen=True)
-class SpaceOptions:
-    """What the user may say about the space.
+@dataclass(frozen=True, kw_only=True)
+class SpaceOptions(Options):
+    """Options of the search space.
 
-    Args:
-        bits: weight bit-widths to choose from.
-        activation_bits: ``float`` (weights only), ``8`` (every layer's input at 8 bits) or ``search``.
-        sparsity: ``none``, ``unstructured`` or ``2:4``.
-        criterion: ranks channels and weights.
-        method: makes the kept weights (`leanfront.core.compressors.configuration.METHODS`).
-        activation_range: rule of activation ranges.
-        seed: for criteria that draw.
-        bounds: layer, or channel group, -> ``bits``, the lowest width allowed, ``sparsity``, the highest share of
-            zeroed weights, and ``keep``, the lowest share of units kept (of a group): choices beyond them are left
-            out, the dearest stays. `leanfront.core.audit.bounds_of` makes them of an audit of limits.
+    `bounds` maps a layer to ``bits``, the lowest width, and ``sparsity``, the largest share of zeroed weights; and a
+    channel group to ``keep``, the smallest share of kept units. Choices out of bounds are left out, except the most
+    expensive one. `leanfront.core.audit.bounds_of` makes bounds from an audit of limits.
 
     Raises:
         UsageError: a value is unknown.
     """
 
-    bits: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
-    activation_bits: str = "float"
-    sparsity: str = "none"
-    criterion: str = "reconstruction"
-    method: str = "sequential"
-    activation_range: str = "percentile"
-    seed: int = 0
-    bounds: Bounds = field(default_factory=dict, hash=False)
+    bits: tuple[int, ...] = option(
+        (2, 3, 4, 5, 6, 8),
+        "Weight bit-widths to choose from.",
+        known=(*WEIGHT_BITS, FLOAT_BITS),
+        fewest=1,
+        longest=len(WEIGHT_BITS) + 1,
+        unique=False,
+        title="Weight bits",
+    )
+    criterion: str = option("reconstruction", "Criterion that ranks channels and weights.", known=CRITERIA)
+    method: str = option(
+        "sequential",
+        "How kept weights are made: sequential (refit layer after layer, the best), bank (faster) or rounding "
+        "(plain).",
+        known=METHODS,
+    )
+    sparsity: str = option("none", "Pattern of zeroed weights.", known=SPARSITY_MODES)
+    activation_bits: str = option("float", "Bits of activations.", known=ACTIVATION_MODES)
+    activation_range: str = option(
+        "percentile", "Rule that sets the range of quantised activations.", known=ACTIVATION_RANGES
+    )
+    seed: int = option(
+        0, "Seed of every random choice; the same seed gives the same trials.", least=0, below=2**32
+    )
+    bounds: Bounds = option({}, "Bounds of layers and channel groups.", hidden=True)
 
     def __post_init__(self) -> None:
-        allowed = (*WEIGHT_BITS, FLOAT_BITS)
-        wrong = [bits for bits in self.bits if bits not in allowed]
-        if wrong or not self.bits:
-            raise UsageError(
-                f"unknown weight bits: {', '.join(map(str, wrong)) or 'none given'}; "
-                f"choose from {', '.join(map(str, allowed))}"
-            )
+        super().__post_init__()
         object.__setattr__(self, "bits", tuple(sorted(set(self.bits))))
-        _one_of(self.activation_bits, ACTIVATION_MODES, "activation bits")
-        _one_of(self.sparsity, SPARSITY_MODES, "sparsity")
-        _one_of(self.criterion, tuple(CRITERIA), "criterion")
-        _one_of(self.method, tuple(METHODS), "method")
         object.__setattr__(self, "bounds", _canonical(self.bounds))
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        said = {
-            "bits": list(self.bits),
-            "activation_bits": self.activation_bits,
-            "sparsity": self.sparsity,
-            "criterion": self.criterion,
-            "method": self.method,
-            "activation_range": self.activation_range,
-            "seed": self.seed,
-        }
-        # Absent where there are none, as in searches of before.
-        return said | ({"bounds": {n: dict(own) for n, own in self.bounds.items()}} if self.bounds else {})
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SpaceOptions:
-        """Read what `to_json` wrote."""
-        # Searches of before there were methods rounded.
-        return cls(**{"method": "rounding", **data, "bits": tuple(data["bits"])})
-
-
-def _one_of(value: str, known: Sequence[str], what: str) -> None:
-    if value not in known:
-        raise UsageError(f"unknown {what} '{value}'; choose from {', '.join(known)}")
 
 
 def _canonical(bounds: Any) -> dict[str, dict[str, float]]:
-    """Bounds in the order of names, without those of nothing.
+    """Return the bounds sorted by name, without empty ones.
 
     Raises:
-        UsageError: no mapping of mappings, an unknown bound, or one out of range.
+        UsageError: not a mapping of mappings, an unknown bound, or a value out of range.
     """
     if not isinstance(bounds, Mapping) or not all(isinstance(own, Mapping) for own in bounds.values()):
         raise UsageError(f"bounds map layers to mappings such as {{'bits': 4}}, not {bounds!r:.100}")

@@ -1,4 +1,4 @@
-"""What a search needs of a database: `storage` implements it, and whoever starts a search hands it over."""
+"""Interface of the database that a search needs; `storage` implements it, and callers pass it in."""
 
 from __future__ import annotations
 
@@ -14,87 +14,100 @@ from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
 class Store(Protocol):
     """Searches, trials and candidates, with the frontier maintained on insert.
 
-    Every method is one transaction; a method that raises has changed nothing. All raise `StorageError`
-    (with the reason and what to do) when the database cannot be read or written, and those that write
-    `LeaseLostError` when another process drives the search by now.
+    `leanfront.testing.StoreConformance` holds the tests that an implementation must pass.
+
+    Every method is one transaction: a method that raises has changed nothing. All methods raise `StorageError` (with
+    the reason and what to do) if the database cannot be read or written; those that write raise `LeaseLostError` if
+    another process now drives the search.
     """
 
     def create_search(self, record: SearchRecord) -> SearchRecord:
-        """Store a new search. Raises `NameTakenError` when the name exists."""
+        """Store a new search. Raises `NameTakenError` if the name exists."""
         ...
 
     def prepare_search(self, record: SearchRecord) -> SearchRecord:
-        """Fill in what only the target could tell of a search that was queued by its request alone."""
+        """Complete the record of a queued search with what only the loaded target tells.
+
+        Raises `UsageError` if it has trials.
+        """
         ...
 
     def search(self, name: str) -> SearchRecord:
-        """The search of that name. Raises `NotFoundError`, naming the searches that exist."""
+        """Return the search of that name. Raises `NotFoundError` that lists the searches."""
         ...
 
     def searches(self, *, after: int = 0, limit: int | None = None) -> list[SearchRecord]:
-        """Searches, oldest first, after the one with that id."""
+        """Return searches, oldest first, after the one with id `after`."""
         ...
 
     def set_state(self, name: str, state: str, message: str | None = None) -> None:
-        """Change a search's state."""
+        """Change the state of a search. Raises `UsageError` if there is no such state."""
         ...
 
     def record(
         self, search: str, trial: TrialRecord, candidate: Candidate, correct: bytes | None = None
     ) -> Candidate:
-        """Store a trial with its candidate and update the frontier, in one transaction.
+        """Store a trial with its candidate and update the frontier in one transaction.
 
-        A candidate whose configuration the search has already is not stored again: the trial is marked a
-        duplicate of it, and the stored one is returned. A failed or stopped candidate, or one with an
-        objective that is missing or not finite, never enters the frontier (the latter is stored as failed with
-        the reason).
+        If the search already has the candidate's configuration, the trial is marked a duplicate and the stored
+        candidate is returned. A failed or stopped candidate never enters the frontier, nor does one with an objective
+        that is missing or not finite, which is stored as failed with the reason.
 
         Args:
             search: name of the search.
-            trial: the trial; its candidate, duplicate and stopped marks are the store's to set.
-            candidate: what came of it.
-            correct: its packed correctness on the validation split (`pack` of `racing.py`), kept for as long as
-                it is on the frontier before recovery.
+            trial: the trial; the store sets its candidate and its marks for duplicate and stopped.
+            candidate: the candidate of the trial.
+            correct: packed correctness on the validation split (`pack` of `racing.py`), kept while the candidate is
+                on the frontier before recovery.
 
         Returns:
             The stored candidate with its id and frontier membership.
+
+        Raises:
+            NotFoundError: there is no such search, or no candidate with the parent's id.
+            UsageError: a trial with that number is stored already, or the candidate's state is unknown.
         """
         ...
 
     def recovered(self, search: str, parent: int | None = None) -> list[Candidate]:
-        """Candidates that were recovered from others of the search, or from that one, by id; failed ones too."""
+        """Return the recovered candidates of a search, or those of one parent, by id, including failed ones."""
         ...
 
     def find(self, search: str, digest: str) -> Candidate | None:
-        """The candidate with that configuration digest, or None."""
+        """Return the candidate with a configuration digest, or None."""
         ...
 
     def trials(self, search: str) -> list[TrialRecord]:
-        """All trials of a search, by number, with the candidates' objective values."""
+        """Return all trials of a search by number, with the objective values of their candidates."""
         ...
 
     def candidate(self, identifier: int) -> Candidate:
-        """The candidate with that id. Raises `NotFoundError`."""
+        """Return the candidate with that id. Raises `NotFoundError`."""
         ...
 
     def candidates(self, search: str, *, failed: bool = False) -> Iterator[Candidate]:
-        """All complete candidates of a search by id; with `failed` the failed and stopped ones too."""
+        """Iterate over the complete candidates of a search by id; with `failed`, over failed and stopped ones too."""
         ...
 
     def correctness(self, search: str) -> Mapping[int, bytes]:
-        """Packed correctness of the frontier's members before recovery, by id; those stored without are left out."""
+        """Return the packed correctness of the frontier before recovery, by id; members without it are left out."""
         ...
 
     def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:
-        """Add or replace measurements (name and split) of a candidate. Objectives cannot be replaced."""
+        """Add or replace measurements of a candidate, by name and split.
+
+        Raises:
+            NotFoundError: there is no such candidate.
+            UsageError: a measurement belongs to an objective, on which the frontier depends.
+        """
         ...
 
     def frontier(
         self, search: str, budget: Budget | None = None, *, weak: bool = False, stage: str = "after"
     ) -> list[Candidate]:
-        """Frontier members within the budget, cheapest memory first; with `weak` the weakly nondominated.
+        """Return the frontier members within a budget, smallest memory first; with `weak`, the whole weak front.
 
-        At the stage ``before`` recovery those of the candidates without a parent.
+        At the stage ``before`` recovery, only candidates without a parent count.
         """
         ...
 
@@ -107,9 +120,9 @@ class Store(Protocol):
         stage: str = "after",
         **options: object,
     ) -> Selection:
-        """Answer a budget query over all complete candidates of a stage (methods.md section 1)."""
+        """Answer a budget query over all complete candidates of a stage; see `leanfront.core.objectives.select`."""
         ...
 
     def set_hypervolume(self, name: str, hypervolume: float, hypervolume_log2: float) -> None:
-        """Store the hypervolume of the present frontier."""
+        """Store the hypervolume of the current frontier."""
         ...

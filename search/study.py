@@ -1,4 +1,4 @@
-"""The Optuna study of a search: in memory, asked and told by one driver, rebuilt from the stored trials."""
+"""The Optuna study of a search: in memory, used by one driver, rebuilt from stored trials."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from leanfront.core.search.context import SamplerContext
 from leanfront.core.search.samplers import derived_seed, sampler
 
 GENERATION = ":generation"
-"""Genetic samplers tag a trial with its generation under an attribute that ends so."""
+"""Suffix of the attribute under which genetic samplers store a trial's generation."""
 
 
 class SearchStudy:
-    """Asks for choices and is told their values.
+    """Optuna study that is asked for choices and told their values.
 
-    Every ask gets a sampler of its own, seeded by the search's seed and the trial's number: what a trial
-    draws depends on nothing but these and the trials before it, so a rebuilt study goes on as the old one
-    would have.
+    Every ask uses a new sampler, seeded by the search's seed and the trial's number. So a trial's choices depend only
+    on these and the trials before it, and a rebuilt study continues as the old one would have.
 
     Args:
-        context: of the search: its space, its objectives, and what samplers may know.
+        context: context of the search: its space, its objectives, and what samplers may know.
         sampler_name: one of `SAMPLERS`.
-        seed: the search's.
+        seed: seed of the search.
         seeds: choices of the first trials.
     """
 
@@ -54,11 +53,11 @@ class SearchStudy:
 
     @property
     def asked(self) -> int:
-        """Trials asked or rebuilt so far, missing ones too: the next new trial's number."""
+        """Number of trials asked or rebuilt, including missing ones: the number of the next new trial."""
         return self._number
 
     def ask(self) -> tuple[Trial, dict[str, int]]:
-        """The next trial and its choices, an index per parameter; numbers that a rebuild found missing come first."""
+        """Return the next trial and its choices, an index per parameter; trials missed by `rebuild` come first."""
         again = bool(self._missing)
         number = self._missing.popleft() if again else self._number
         self._study.sampler = sampler(self._sampler_name, derived_seed(self._seed, number), self._context)
@@ -66,28 +65,28 @@ class SearchStudy:
             self._study.enqueue_trial(dict(self._seeds[number]))
         trial = self._study.ask()
         assert trial.number == number
-        # Fully enqueued trials join a genetic sampler's population only once this is touched.
+        # Without this, a fully enqueued trial does not join a genetic sampler's population.
         _ = trial.relative_params
         choices = {name: trial.suggest_int(name, d.low, d.high) for name, d in self._distributions.items()}
         self._number += not again
         return trial, choices
 
     def tell(self, trial: Trial, values: Sequence[float] | None) -> None:
-        """The objectives' values in natural units, or None for a failed candidate."""
+        """Tell the study the objective values in natural units, or None for a failed candidate."""
         if values is None:
             self._study.tell(trial, state=TrialState.FAIL)
         else:
             self._study.tell(trial, list(values))
 
     def attributes(self, trial: Trial) -> dict[str, int]:
-        """The sampler's attributes of a trial that a rebuilt study needs."""
+        """Return the sampler's attributes of a trial that a rebuilt study needs."""
         stored = self._study._storage.get_trial(trial._trial_id).system_attrs
         return {name: int(value) for name, value in stored.items() if name.endswith(GENERATION)}
 
     def rebuild(self, records: Sequence[TrialRecord]) -> None:
         """Tell all stored trials again, by number.
 
-        A number that is missing was running when its driver died: it waits to be asked again, lest a seed be lost.
+        A missing number was running when its driver died; it is asked again, so that no seed is lost.
         """
         by_number = {record.number: record for record in records}
         self._number = max(by_number, default=-1) + 1
@@ -103,7 +102,7 @@ class SearchStudy:
 
     def _frozen(self, record: TrialRecord) -> FrozenTrial:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # system attributes are Optuna's own, marked as internal
+            warnings.simplefilter("ignore")  # Optuna marks system attributes as internal
             return optuna.create_trial(
                 state=TrialState.FAIL if record.values is None else TrialState.COMPLETE,
                 values=None if record.values is None else list(record.values),
@@ -113,11 +112,11 @@ class SearchStudy:
             )
 
     def _restore_parents(self, records: Sequence[TrialRecord]) -> None:
-        """Choose every generation's parents again, oldest first.
+        """Select the parents of every generation again, oldest first.
 
-        A genetic sampler finds a generation's parents from those of the one before, recursively; in order,
-        each step finds the last one's answer in its cache. The sampler that chose them was that of the
-        generation's first trial.
+        A genetic sampler derives a generation's parents from those of the previous one, recursively; in this order
+        each step finds the previous result in its cache. The parents were selected by the sampler of the generation's
+        first trial.
         """
         first: dict[int, int] = {}
         for record in sorted(records, key=lambda record: record.number):

@@ -1,4 +1,4 @@
-"""What a search has learnt of its metric: predicted losses, corrected by the trials.
+"""Surrogate of the search's metric: predicted losses, corrected by the trials.
 
 The metric's lead over its reference falls with the loss of a point x, f = exp(-(e^t)^q), where the logarithm
 of the loss is
@@ -29,25 +29,25 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 NOTHING = 1e-4
-"""Nats of a point that changes nothing, so that logarithms exist."""
+"""Nats of a point that changes nothing, so that its logarithm exists."""
 STEEPEST = 1e-4
-"""Least slope of the metric in t: where it is flat, a trial says next to nothing about the loss."""
+"""Smallest slope of the metric in t: where the metric is flat, a trial says little about the loss."""
 ROUNDS = 5
 SCALE, KIND = 1.0, 0.5
-"""Standard deviations of the logarithms of the factor of all losses, and of those of one kind."""
+"""Standard deviations of the logarithms of the factors of all losses, and of the losses of one kind."""
 OWN, NEAR = 0.6, 0.8
-"""Of a parameter's variance: the part that all its values share, and the correlation of neighbouring values in
-the rest."""
+"""Share of a parameter's variance that is common to its values, and the correlation of neighbouring values in the
+rest."""
 LENGTH = 0.25
-"""Length scale of u, as a share of the range of every parameter at once."""
+"""Length scale of u as a share of the range of all parameters."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What the evidence chooses.
+    """Hyperparameters, chosen by the evidence.
 
     Args:
-        exponent: q, how sharply the metric falls.
+        exponent: q, the steepness of the metric's fall.
         noise: standard deviation of an observed share of the lead.
         factor: standard deviation of theta.
         together: standard deviation of u.
@@ -68,15 +68,15 @@ GRID: dict[str, Sequence[float]] = {
 
 
 class Surrogate:
-    """The process conditioned on trials.
+    """The Gaussian process conditioned on trials.
 
     Args:
         losses: (parameters, most values) predicted nats; infinite beyond a parameter's values.
-        kinds: of the parameters.
-        sizes: (parameters,) numbers of values.
+        kinds: kinds of the parameters.
+        sizes: (parameters,) number of values of each parameter.
         points: (n, parameters) trials; n may be 0.
         shares: (n,) observed shares of the lead.
-        hyperparameters: of the process.
+        hyperparameters: hyperparameters of the process.
     """
 
     def __init__(
@@ -103,28 +103,28 @@ class Surrogate:
         self._alpha = np.zeros(len(points))
         self._factor = np.zeros((len(points), len(points)))
         self.evidence = 0.0
-        """Logarithm of the density of the observed shares, by Laplace's method."""
+        """Log density of the observed shares, by Laplace's method."""
         if len(points):
             self._condition(shares)
 
     @property
     def corrected(self) -> Floats:
-        """(parameters, most values) nats of every choice as the trials have corrected them."""
+        """Return (parameters, most values) nats of every choice, corrected by the trials."""
         return np.asarray(self._losses * np.exp(self._theta + self._scale), dtype=np.float64)
 
     def share(self, t: Floats) -> Floats:
-        """The lead's share that is left at a logarithm of the loss."""
+        """Return the remaining share of the lead at a logarithm of the loss."""
         return np.asarray(np.exp(-np.exp(np.minimum(self.hyperparameters.exponent * t, 30.0))))
 
     def mean(self, points: Integers) -> Floats:
-        """(n,) means of t."""
+        """Return the (n,) means of t."""
         t, _ = self._log_loss(points)
         if len(self._points):
             t = t + self._scale + self._near(points, self._points) @ self._alpha
         return t
 
     def predict(self, points: Integers) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of t, each (n,)."""
+        """Return the mean and standard deviation of t, each (n,)."""
         t, weights = self._log_loss(points)
         variance = self._own_variance(weights)
         if len(self._points):
@@ -159,13 +159,13 @@ class Surrogate:
         self.evidence = -0.5 * (quadratic + volume + len(points) * math.log(2 * math.pi))
 
     def _log_loss(self, points: Integers) -> tuple[Floats, Floats]:
-        """log of the corrected sum without its scale, and each parameter's part of it: (n,), (n, parameters)."""
+        """Return the log of the corrected sum (n,), without its scale, and each parameter's part (n, parameters)."""
         each = self._losses[self._rows, points] * np.exp(self._theta[self._rows, points])
         total = each.sum(axis=1) + NOTHING
         return np.log(total), each / total[:, None]
 
     def _correction(self, weights: Floats, alpha: Floats) -> Floats:
-        """theta: the covariance of every choice's factor with the trials, times alpha."""
+        """Return theta: the covariance of every choice's factor with the trials, times alpha."""
         pulls = np.zeros_like(self._losses)
         for row in self._rows:
             np.add.at(pulls[row], self._points[:, row], weights[:, row] * alpha)
@@ -174,7 +174,7 @@ class Surrogate:
         return np.asarray(own + kinds[:, None], dtype=np.float64)
 
     def _kernel(self, a: Integers, weights_a: Floats, b: Integers, weights_b: Floats, near: Floats) -> Floats:
-        """(n, m) covariance of t between points whose parameters have these parts of their losses."""
+        """Return the (n, m) covariance of t between points with these parts of their losses."""
         levels = self._losses.shape[1]
         spread = np.zeros((len(b), len(self._sizes), levels))
         spread[np.arange(len(b))[:, None], self._rows, b] = weights_b
@@ -191,7 +191,7 @@ class Surrogate:
         return np.asarray(own + SCALE**2 + self.hyperparameters.together**2, dtype=np.float64)
 
     def _near(self, a: Integers, b: Integers) -> Floats:
-        """(n, m) covariance of u."""
+        """Return the (n, m) covariance of u."""
         scale = np.maximum(self._sizes - 1, 1) * LENGTH * math.sqrt(len(self._sizes))
         left, right = a / scale, b / scale
         squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
@@ -201,7 +201,7 @@ class Surrogate:
 def choose(
     losses: Floats, kinds: Sequence[str], sizes: Integers, points: Integers, shares: Floats
 ) -> Hyperparameters:
-    """Hyperparameters of largest evidence, found one after the other on `GRID`."""
+    """Choose the hyperparameters of largest evidence, one after another on `GRID`."""
     best = Hyperparameters()
     if len(points) < 4:
         return best

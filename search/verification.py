@@ -1,4 +1,4 @@
-"""What came of verifying a candidate: each claim, with what was found."""
+"""Results of verifying a candidate: its claims, each with the value found."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Claim:
-    """One thing that is claimed of a candidate, and what was found.
+    """A claim about a candidate, and the value found.
 
     Args:
-        name: of the measurement, or ``sha256``, ``artifact``, ``configuration``.
-        claimed: as it is stored.
-        found: in the artifact; None where it could not be found.
-        split: the data it was measured on; ``""`` where that does not matter.
-        tolerance: by how much the two may differ, in the unit.
-        unit: of the values.
+        name: name of the measurement, or ``sha256``, ``artifact``, ``configuration``.
+        claimed: stored value.
+        found: value found in the artifact; None if it could not be found.
+        split: data it was measured on; ``""`` if that does not apply.
+        tolerance: allowed difference, in the unit.
+        unit: unit of the values.
     """
 
     name: str
@@ -29,19 +29,19 @@ class Claim:
 
     @property
     def ok(self) -> bool:
-        """Whether it holds."""
+        """Whether the claim holds."""
         if isinstance(self.claimed, str) or isinstance(self.found, str) or self.found is None:
             return self.claimed == self.found
         return abs(self.claimed - self.found) <= self.tolerance
 
     @property
     def text(self) -> str:
-        """In a few words: ``accuracy (test) is claimed to be 0.9, found 0.8``."""
+        """Return the claim as text: ``accuracy (test) is claimed to be 0.9, found 0.8``."""
         where = f" ({self.split})" if self.split else ""
         return f"{self.name}{where} is claimed to be {self.claimed}, found {self.found}"
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return {
             "name": self.name,
             "split": self.split or None,
@@ -54,20 +54,20 @@ class Claim:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Claim:
-        """Read what `to_json` wrote."""
+        """Read the output of `to_json`."""
         own = {key: data[key] for key in ("name", "claimed", "found", "tolerance", "unit")}
         return cls(**own, split=data["split"] or "")
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of verifying a candidate.
+    """Result of verifying a candidate.
 
     Args:
-        candidate: its id.
-        claims: each with what was found.
-        unchecked: what is measured on it that an artifact cannot tell, name -> why.
-        release: of leanfront that verified; set by whoever stores it.
+        candidate: id of the candidate.
+        claims: claims, each with the value found.
+        unchecked: measurements that an artifact cannot prove or refute, name -> reason.
+        release: release of leanfront that verified it; set by the caller that stores it.
         created: ISO 8601 time in UTC, set by the store.
     """
 
@@ -89,12 +89,12 @@ class Verification:
 
     @property
     def broken_text(self) -> str:
-        """Which claims do not hold, as a sentence."""
+        """The broken claims as a sentence."""
         broken = "; ".join(claim.text for claim in self.broken)
-        return f"what is claimed of candidate {self.candidate} does not hold: {broken}"
+        return f"claims about candidate {self.candidate} do not hold: {broken}"
 
     def to_json(self) -> dict[str, Any]:
-        """The VERIFICATION object of the command line and the API."""
+        """Return the VERIFICATION object of the command line and the API."""
         return {
             "candidate": self.candidate,
             "ok": self.ok,
@@ -106,6 +106,6 @@ class Verification:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verification:
-        """Read what `to_json` wrote."""
+        """Read the output of `to_json`."""
         own = {key: data[key] for key in ("candidate", "unchecked", "release", "created")}
         return cls(**own, claims=tuple(Claim.from_json(each) for each in data["claims"]))

@@ -1,4 +1,4 @@
-"""Where searches are kept: tables, migrations, the store with its frontier, and files by content."""
+"""Storage of searches: tables, migrations, the store with its frontier, and files named by content."""
 
 import lazy_loader as _lazy
 

@@ -2,11 +2,10 @@ from .artifacts import ArtifactStore
 from .audits import AuditRecord
 from .database import Database, open_database, upgrade
 from .frontier_store import FrontierStore
-from .integrity import Report, SearchCheck, check
-from .jobs import Job, Jobs, Lease, Runner, runner_name
+from .integrity import Report, check
+from .jobs import Job, Jobs, Lease, runner_name
 from .marks import About, Mark, Marks
-from .pages import Neighbours, Page, Step
-from .reading import ArtifactRecord, FrontierReader
+from .reading import ArtifactRecord
 from .searches import require_name
 from .shelf import Shelf
 from .trials import TrialEvent
@@ -17,20 +16,14 @@ __all__ = [
     "ArtifactStore",
     "AuditRecord",
     "Database",
-    "FrontierReader",
     "FrontierStore",
     "Job",
     "Jobs",
     "Lease",
     "Mark",
     "Marks",
-    "Neighbours",
-    "Page",
     "Report",
-    "Runner",
-    "SearchCheck",
     "Shelf",
-    "Step",
     "TrialEvent",
     "check",
     "open_database",

@@ -1,4 +1,4 @@
-"""Files by content: weights, reports, anything a search leaves behind."""
+"""Artifacts: files named by the hash of their content (weights, reports, exports)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from leanfront.errors import ArtifactError, NotFoundError, StorageError
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 CHECKPOINTS = "recovery"
-"""Folder of checkpoints, in the folder of artifacts."""
+"""Subfolder of the artifact folder that holds the checkpoints of recoveries."""
 
 
 class ArtifactStore:
     """A folder of files named by the SHA-256 of their content; safe for several processes.
 
-    A file is written beside its place and moved there in one step: readers see all of it or nothing, and a
-    process that dies leaves at most a temporary file (``.tmp-...``), never half an artifact.
+    A file is written under a temporary name and then renamed, so readers see all of it or nothing. A process that
+    dies leaves at most a temporary file (``.tmp-...``), never half an artifact.
 
     Args:
-        folder: is created at the first `put`.
+        folder: folder of the files; created at the first `put`.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -37,11 +37,11 @@ class ArtifactStore:
         """Store bytes, or a copy of the file at a path. Storing the same content again changes nothing.
 
         Returns:
-            The content's SHA-256, 64 hexadecimal digits.
+            The SHA-256 of the content, 64 hexadecimal digits.
 
         Raises:
-            StorageError: the file cannot be read, or the folder not written (read-only, disk full); nothing
-                half-written stays.
+            StorageError: the file cannot be read, or the folder cannot be written (read-only, disk full). No
+                partial file is left.
         """
         with self._explained("write to"):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -50,21 +50,21 @@ class ArtifactStore:
                 with open(temporary, "xb") as target:
                     digest = self._copy(content, target)
                     target.flush()
-                    # Without it a power cut could leave the final name with an empty file.
+                    # Without fsync, a power cut could leave an empty file under the final name.
                     os.fsync(target.fileno())
                 place = self.folder / digest[:2] / digest
                 place.parent.mkdir(exist_ok=True)
-                # Replacing also mends a damaged file of that name.
+                # Replacing also repairs a damaged file of that name.
                 os.replace(temporary, place)
             finally:
                 temporary.unlink(missing_ok=True)
         return digest
 
     def path(self, digest: str) -> Path:
-        """Where an artifact lies.
+        """Return the path of an artifact.
 
         Raises:
-            NotFoundError: there is none of that digest.
+            NotFoundError: there is no artifact with that digest.
         """
         place = self._place(digest)
         if not place.is_file():
@@ -74,10 +74,10 @@ class ArtifactStore:
         return place
 
     def get(self, digest: str) -> bytes:
-        """The content of an artifact, checked against its digest.
+        """Return the content of an artifact, checked against its digest.
 
         Raises:
-            NotFoundError: there is none of that digest.
+            NotFoundError: there is no artifact with that digest.
             StorageError: the file is damaged or cannot be read.
         """
         content = self.read(digest)
@@ -90,17 +90,17 @@ class ArtifactStore:
         return content
 
     def read(self, digest: str) -> bytes:
-        """What lies under a digest, whatever it is by now. Raises `NotFoundError` and `StorageError` as `get`."""
+        """Return the content of an artifact unchecked. Raises `NotFoundError` and `StorageError` as `get`."""
         place = self.path(digest)
         with self._explained("read from"):
             return place.read_bytes()
 
     def require_whole(self, digest: str, size: int) -> Path:
-        """Where an artifact lies, after a look at all of it.
+        """Return the path of an artifact after checking its whole content.
 
         Raises:
-            NotFoundError: there is none of that digest.
-            ArtifactError: its content is another by now.
+            NotFoundError: there is no artifact with that digest.
+            ArtifactError: the content has changed since it was stored.
             StorageError: the file cannot be read.
         """
         place = self.path(digest)
@@ -115,19 +115,19 @@ class ArtifactStore:
         return place
 
     def remove(self, digest: str) -> None:
-        """Remove an artifact, if it is there; `leanfront.core.storage.shelf` knows when that may be done."""
+        """Remove an artifact if it exists. `leanfront.core.storage.Shelf` decides when that is safe."""
         with self._explained("remove from"):
             self._place(digest).unlink(missing_ok=True)
 
     def age_of(self, digest: str) -> float:
-        """When a file was written, in seconds since the epoch; now, for one that has just gone."""
+        """Return when a file was written, in seconds since the epoch; the current time if the file is gone."""
         try:
             return self._place(digest).stat().st_mtime
         except FileNotFoundError:
             return time.time()
 
     def unfinished(self, limit: float) -> list[Path]:
-        """Files begun before a time (seconds since the epoch) and never finished."""
+        """Return temporary files that were begun before `limit` (seconds since the epoch) and never finished."""
         found = []
         for path in self.folder.glob(".tmp-*"):
             with suppress(FileNotFoundError):
@@ -136,11 +136,11 @@ class ArtifactStore:
         return found
 
     def checkpoint(self, name: str) -> Path:
-        """Where a recovery of that name says how far it is: beside the artifacts, and none of them."""
+        """Return the path of the checkpoint of the recovery called `name`."""
         return self.folder / CHECKPOINTS / name
 
     def abandoned(self, limit: float) -> list[Path]:
-        """Checkpoints that nobody has written since a time (seconds since the epoch)."""
+        """Return checkpoints that were last written before `limit` (seconds since the epoch)."""
         found = []
         for path in (self.folder / CHECKPOINTS).glob("*"):
             with suppress(FileNotFoundError):
@@ -152,12 +152,12 @@ class ArtifactStore:
         return isinstance(digest, str) and bool(_DIGEST.fullmatch(digest)) and self._place(digest).is_file()
 
     def __iter__(self) -> Iterator[str]:
-        """Digests of all artifacts, sorted."""
+        """Iterate over the digests of all artifacts, sorted."""
         found = (path.name for path in self.folder.glob("??/*"))
         return iter(sorted(name for name in found if _DIGEST.fullmatch(name)))
 
     def _place(self, digest: str) -> Path:
-        # Digests come from users and the network: nothing else may name a file.
+        # Digests come from users and the network: they must not be able to name any other file.
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise NotFoundError(
                 f"{digest!r} is no artifact digest: it has 64 hexadecimal digits in lower case"
@@ -166,7 +166,7 @@ class ArtifactStore:
 
     @staticmethod
     def _copy(content: bytes | str | os.PathLike[str], target: BinaryIO) -> str:
-        """Write the content and return its digest, hashing what is written, not what the file holds later."""
+        """Write the content and return the digest of the bytes written: the source file may change later."""
         if isinstance(content, bytes):
             target.write(content)
             return hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""What audits found, in the database."""
+"""Rows of stored audits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from leanfront.core.storage.tables import AuditRow, CandidateRow
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """What the last audit of one kind found.
+    """Result of the latest audit of one kind.
 
     Args:
         search: name of the search.
-        kind: of the audit (``classes``, ``exemplars``, ...).
-        document: what it found, JSON.
-        candidate: id of the candidate it is about; None where it is about the search as a whole.
-        parameters: how it was made, JSON.
-        release: of leanfront that made it.
+        kind: kind of audit (``classes``, ``exemplars``, ...).
+        document: result of the audit, JSON.
+        candidate: id of the audited candidate; None for an audit of the whole search.
+        parameters: parameters the audit was made with, JSON.
+        release: release of leanfront that made the audit.
         created: ISO 8601 time in UTC, set by the store.
     """
 
@@ -36,7 +36,7 @@ class AuditRecord:
     created: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The AUDIT object of the command line and the API."""
+        """Return the AUDIT object of the command line and the API."""
         return {
             "search": self.search,
             "candidate": self.candidate,
@@ -51,7 +51,7 @@ class AuditRecord:
 def find(
     session: Session, search: int, candidate: int | None, kind: str | None = None, *, documents: bool = True
 ) -> Sequence[AuditRow]:
-    """The rows of a candidate's audits, or of a search's own, by kind; with documents only where wanted."""
+    """Return the audit rows of a candidate, or of the whole search, ordered by kind."""
     wanted = select(AuditRow).where(AuditRow.search_id == search, AuditRow.candidate_id.is_(None))
     if candidate is not None:
         wanted = select(AuditRow).where(AuditRow.search_id == search, AuditRow.candidate_id == candidate)
@@ -63,7 +63,7 @@ def find(
 
 
 def audit_record(row: AuditRow, search: str, *, documents: bool = True) -> AuditRecord:
-    """The record of an audit's row, with what was found or with an empty document."""
+    """Return the record of an audit row; its document is empty if `documents` is false."""
     return AuditRecord(
         search=search,
         kind=row.kind,
@@ -76,7 +76,7 @@ def audit_record(row: AuditRow, search: str, *, documents: bool = True) -> Audit
 
 
 def replace(session: Session, search: int, record: AuditRecord) -> None:
-    """Store an audit in the place of the one before of its kind; the search is locked.
+    """Store an audit, replacing the previous one of its kind. The search must be locked.
 
     Raises:
         NotFoundError: the search has no such candidate.

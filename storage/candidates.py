@@ -1,4 +1,4 @@
-"""Candidates in the database: reading and writing their rows, many at once."""
+"""Reading and writing the rows of candidates, many at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MEASUREMENTS = table(MeasurementRow)
 
 
 def wanted() -> Select[Any]:
-    """Candidates with the name of their search and their membership, in no order."""
+    """Return the query for candidates with their search's name and frontier membership, unordered."""
     return (
         select(
             _CANDIDATES,
@@ -42,7 +42,7 @@ def wanted() -> Select[Any]:
 
 
 def records(session: Session, rows: Iterable[Row[Any]]) -> list[Candidate]:
-    """The candidates of `wanted` rows, in their order."""
+    """Return the candidates of rows of the `wanted` query, in their order."""
     found = list(rows)
     measured: dict[int, list[Row[Any]]] = {row.id: [] for row in found}
     for ids in chunks(measured):
@@ -57,7 +57,7 @@ def records(session: Session, rows: Iterable[Row[Any]]) -> list[Candidate]:
 
 
 def load(session: Session, identifiers: Iterable[int]) -> dict[int, Candidate]:
-    """Candidates by id; those that are not there are left out."""
+    """Return candidates by id; unknown ids are left out."""
     found: dict[int, Candidate] = {}
     for ids in chunks(identifiers):
         for candidate in records(session, session.execute(wanted().where(CandidateRow.id.in_(ids)))):
@@ -67,7 +67,7 @@ def load(session: Session, identifiers: Iterable[int]) -> dict[int, Candidate]:
 
 
 def get(session: Session, identifier: int) -> Candidate:
-    """The candidate with that id. Raises `NotFoundError`."""
+    """Return the candidate with that id. Raises `NotFoundError`."""
     found = load(session, [identifier])
     if identifier not in found:
         raise missing(identifier)
@@ -75,12 +75,12 @@ def get(session: Session, identifier: int) -> Candidate:
 
 
 def missing(identifier: int) -> NotFoundError:
-    """No such candidate."""
+    """Return the error for an unknown candidate."""
     return NotFoundError(f"no candidate {identifier}: see `leanfront frontier NAME` for those of a search")
 
 
 def known(session: Session, search: int, digests: Iterable[str]) -> dict[str, int]:
-    """Configuration digest -> id, of the candidates of a search that has them."""
+    """Map configuration digests to the ids of the candidates that have them."""
     found: dict[str, int] = {}
     waiting = list(digests)
     for start in range(0, len(waiting), CHUNK):
@@ -97,24 +97,24 @@ def known(session: Session, search: int, digests: Iterable[str]) -> dict[str, in
 def add(
     session: Session, search: int, fresh: Sequence[tuple[Candidate, Sequence[float] | None]]
 ) -> Mapping[str, int]:
-    """Store new candidates, none of them stored before.
+    """Store new candidates, none of which is stored yet.
 
     Args:
-        fresh: each with its objective values in natural units, or None where it has none.
+        fresh: each candidate with its objective values in natural units, or with None if it has none.
 
     Returns:
         Configuration digest -> id.
 
     Raises:
-        NotFoundError: no such parent.
-        UsageError: a parent of another search.
+        NotFoundError: a parent does not exist.
+        UsageError: a parent belongs to another search.
     """
     for parent in {candidate.parent for candidate, _ in fresh if candidate.parent is not None}:
         owner = session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == parent))
         if owner is None:
             raise missing(parent)
         if owner != search:
-            # Deleted with its search, it would leave a candidate that looks as if nobody had recovered it.
+            # If the parent were deleted with its search, this candidate would look as if it had not been recovered.
             raise UsageError(f"candidate {parent} is of another search: recover one of the same")
     rows = [candidate_values(candidate, search, values) for candidate, values in fresh]
     ids = session.scalars(

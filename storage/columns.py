@@ -1,4 +1,4 @@
-"""All candidates of a search in columns: what a chart of many thousand points needs, without their records."""
+"""The candidates of a search as columns of numbers, for charts of many thousand points."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Numbers = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Column:
-    """One measurement of several candidates, in their order; None where it was not measured or has no number.
+    """One measurement of several candidates, in their order; None where it is missing or not a number.
 
     Args:
-        name: of the measurement.
+        name: name of the measurement.
         split: data it was measured on; ``""`` for costs.
-        unit: of the numbers.
+        unit: unit of the values.
         value: (n,) values.
         low: (n,) lower ends of the 95% intervals.
         high: (n,) upper ends.
@@ -43,7 +43,7 @@ class Column:
     high: Numbers
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary; costs have the split null."""
+        """Return a JSON-ready dictionary; the split of a cost is null."""
         return {
             "name": self.name,
             "split": self.split or None,
@@ -56,18 +56,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """Some candidates of a search, in order of id.
+    """Columns of several candidates of a search, in order of id.
 
     Args:
-        search: its name.
-        frontier_version: of the search at that moment.
-        ids: (n,) of the candidates.
+        search: name of the search.
+        frontier_version: version of the search's frontier when the columns were read.
+        ids: (n,) candidate ids.
         trials: (n,) numbers of the trials that made them.
         states: (n,) ``complete``, ``stopped`` or ``failed``.
-        on_frontier: (n,) whether nothing stored dominates them.
-        parents: (n,) candidates they were recovered from, or None.
-        columns: as asked for -> the column.
-        last: id of the last one where there are more behind it, or None.
+        on_frontier: (n,) whether no stored candidate dominates the candidate.
+        parents: (n,) ids of the candidates they were recovered from, or None.
+        columns: requested name -> column.
+        last: id of the last candidate if more follow, otherwise None.
     """
 
     search: str
@@ -81,7 +81,7 @@ class Columns:
     last: int | None
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary, without where the page ends."""
+        """Return a JSON-ready dictionary, without `last`."""
         return {
             "search": self.search,
             "frontier_version": self.frontier_version,
@@ -96,7 +96,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A measurement that is asked for, and what is known of it."""
+    """A requested measurement and its known properties."""
 
     name: str
     splits: tuple[str, ...]
@@ -105,16 +105,16 @@ class _Kind:
 
 
 def read(session: Session, owner: SearchRow, asked: Sequence[str], after: int, limit: int | None) -> Columns:
-    """A page of a search's candidates.
+    """Return one page of a search's candidates.
 
     Args:
         owner: the search's row.
-        asked: columns, each a measurement's ``name`` or ``name:split``; without any, the objectives.
-        after: id of the candidate before the first one wanted.
-        limit: how many at most; None for all.
+        asked: columns, each a measurement's ``name`` or ``name:split``; the objectives if empty.
+        after: id of the candidate before the first one to return.
+        limit: largest number of candidates; None for all.
 
     Raises:
-        UsageError: a column that neither a candidate nor the dense model has measured.
+        UsageError: a column that is measured neither on a candidate nor on the dense model.
     """
     names = list(dict.fromkeys(asked)) or [each.measurement for each in objectives_of(owner)]
     kinds = dict(zip(names, _kinds(session, owner, names), strict=True))
@@ -145,7 +145,7 @@ def read(session: Session, owner: SearchRow, asked: Sequence[str], after: int, l
 
 
 def _filled(session: Session, kinds: dict[str, _Kind], ids: Sequence[int]) -> dict[str, Column]:
-    """The columns of some candidates, by one walk through what is measured on them."""
+    """Return the columns of some candidates, read in one pass over their measurements."""
     into: dict[tuple[str, str], tuple[list[float | None], ...]] = {}
     for kind in kinds.values():
         lists: tuple[list[float | None], ...] = tuple([None] * len(ids) for _ in range(3))
@@ -153,8 +153,8 @@ def _filled(session: Session, kinds: dict[str, _Kind], ids: Sequence[int]) -> di
             lists = into.setdefault((kind.name, split), lists)
     place = {identifier: position for position, identifier in enumerate(ids)}
     for identifier, name, split, value, low, high in _measured(session, ids, into):
-        # Another search's candidates may lie between this one's: its id is not asked for, as SQLite would then go
-        # through all that is measured in it.
+        # Candidates of other searches may lie between these ids. Filtering by search would make SQLite scan all
+        # measurements of the search.
         position, column = place.get(identifier), into.get((name, split))
         if position is not None and column is not None:
             column[0][position], column[1][position], column[2][position] = value, low, high
@@ -192,7 +192,7 @@ def _measured(session: Session, ids: Sequence[int], kinds: Collection[tuple[str,
 
 
 def _kinds(session: Session, owner: SearchRow, asked: Sequence[str]) -> list[_Kind]:
-    """What columns mean. Raises `UsageError`, naming what is measured."""
+    """Resolve the requested columns. Raises `UsageError` that lists the available ones."""
     found = [_kind(session, owner, each) for each in asked]
     unknown = [name for name, kind in zip(asked, found, strict=True) if kind is None]
     if unknown:
@@ -209,7 +209,7 @@ def _kind(session: Session, owner: SearchRow, asked: str) -> _Kind | None:
     split = tail if head and tail in SPLITS[1:] else None
     name = measurement_name(asked if split is None else head)
     splits = SEARCHED_SPLITS if split in (None, "validation") else (tail,)
-    # One step in the index, and one row.
+    # One index probe that returns one row.
     some = (
         select(_MEASUREMENTS.id)
         .where(_MEASUREMENTS.search_id == owner.id, _MEASUREMENTS.name == name)
@@ -235,7 +235,7 @@ def _kind(session: Session, owner: SearchRow, asked: str) -> _Kind | None:
 
 
 def _names(session: Session, owner: SearchRow) -> Iterator[str]:
-    """Columns that there are, each found by one step in the index."""
+    """Iterate over the available columns; each costs one index probe."""
     for each in owner.dense:
         yield _named(each["name"], each["split"] or COST_SPLIT)
     name, split = "", ""

@@ -1,4 +1,4 @@
-"""A database: its engine, its transactions and its schema."""
+"""Database connections: engine, transactions and schema version."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from leanfront.core.storage.failures import UnstorableError, translated, uninter
 from leanfront.errors import SchemaError, StorageError
 
 BUSY_SECONDS = 30.0
-"""How long a SQLite transaction waits for another process; ``?timeout=SECONDS`` in the URL overrides it."""
+"""How long a SQLite transaction waits for other processes; ``?timeout=SECONDS`` in the URL overrides it."""
 
 CONNECT_SECONDS = 10
-"""How long a server may take to answer; ``?connect_timeout=SECONDS`` in the URL overrides it."""
+"""How long to wait for a database server to answer; ``?connect_timeout=SECONDS`` in the URL overrides it."""
 
 IDLE_SECONDS = 30
-"""After which a server ends a transaction whose process does nothing: frozen, it would keep its locks for ever,
-and with them whoever is to go on with its job."""
+"""Idle time after which the server ends a transaction. Otherwise a frozen process would keep its locks for ever
+and block whoever takes over its job."""
 
 FORMS = "sqlite:///leanfront.db (a file here), sqlite:////folder/leanfront.db, or postgresql://user@host/name"
 
@@ -36,16 +36,16 @@ SUPPORTED = ("sqlite", "postgresql")
 
 _WRITE = "leanfront_write"
 _MIGRATION = 0x6C65616E66726F6E
-"""PostgreSQL's advisory locks have numbers: this is "leanfron"."""
+"""Number of the PostgreSQL advisory lock for migrations: "leanfron" in ASCII."""
 
 
 class Database:
-    """An open database; safe for use by several threads.
+    """An open database; safe for several threads.
 
     Args:
         url: address of a SQLite file or a PostgreSQL database.
 
-    Opening looks neither at the schema nor, for PostgreSQL, at the server; `open_database` does.
+    Opening checks neither the schema nor, for PostgreSQL, the server; `open_database` does.
 
     Raises:
         StorageError: the address cannot be used.
@@ -56,10 +56,10 @@ class Database:
         self.url = address.render_as_string(hide_password=True)
         self.path = _path(address)
         self.engine = _engine(address, self.url)
-        # Whoever forgets to close it leaves no connection behind.
+        # Close connections even if the caller forgets to.
         weakref.finalize(self, self.engine.dispose)
         self._writer = self.engine.execution_options(**{_WRITE: True})
-        # SQLite's readers see one state of the database by themselves; PostgreSQL's must ask for it.
+        # SQLite readers always see one state of the database; PostgreSQL has to be asked for it.
         self._reader = (
             self.engine
             if self.is_sqlite
@@ -71,12 +71,12 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether it is a SQLite file."""
+        """Whether the database is a SQLite file."""
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session in a transaction that reads one consistent state.
+        """Open a session in a read transaction that sees one consistent state.
 
         Raises:
             StorageError: the database cannot be read.
@@ -91,7 +91,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session in a write transaction: committed at the end, undone when anything raises.
+        """Open a session in a write transaction, committed at the end and rolled back if anything raises.
 
         Raises:
             StorageError: the database cannot be written; nothing has changed.
@@ -105,7 +105,7 @@ class Database:
             yield session
 
     def now(self, session: Session) -> datetime:
-        """The database's time, in UTC: a server's where there is one, so that its clients' clocks do not matter."""
+        """Return the database's time in UTC; a server's own clock is used, so clients' clocks do not matter."""
         if self.is_sqlite:
             return datetime.now(UTC)
         moment: datetime = session.scalars(select(func.clock_timestamp())).one()
@@ -113,7 +113,7 @@ class Database:
 
     @contextmanager
     def connection(self, *, write: bool = False) -> Iterator[Connection]:
-        """A bare connection in a transaction; for the schema.
+        """Open a bare connection in a transaction, for schema changes.
 
         Raises:
             StorageError: the database cannot be read or written.
@@ -123,7 +123,7 @@ class Database:
 
     @contextmanager
     def single(self) -> Iterator[Connection]:
-        """A bare connection for one statement that reads: a transaction would take two more ways to a server.
+        """Open a bare connection for one read statement; a transaction would cost two more round trips to a server.
 
         Raises:
             StorageError: the database cannot be read.
@@ -132,22 +132,22 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Close all connections. The database opens again at its next use."""
+        """Close all connections. The database reopens at its next use."""
         self.engine.dispose()
 
 
 def open_database(url: str, *, upgrade: bool = True) -> Database:
-    """Open a database at this release's schema; a fresh one gets its tables.
+    """Open a database at this release's schema and create the tables of a new one.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://...``.
-        upgrade: bring an older schema up to this release's instead of refusing it.
+        upgrade: upgrade an older schema to this release's instead of refusing it.
 
     Raises:
-        SchemaError: an older schema and `upgrade` is off, a newer one, or tables of our names that another
-            program made.
-        StorageError: a bad address, a missing driver, a folder that does not exist, a file that is no
-            database, is read-only or full, or a server that does not answer.
+        SchemaError: the schema is older and `upgrade` is off, the schema is newer, or another program made tables
+            with our names.
+        StorageError: a bad address, a missing driver, a missing folder, a file that is not a database, a database
+            that is read-only or full, or a server that does not answer.
     """
     database = Database(url)
     try:
@@ -167,7 +167,7 @@ def open_database(url: str, *, upgrade: bool = True) -> Database:
             _use_wal(database)
         with database.connection(write=True) as connection:
             if not database.is_sqlite:
-                # SQLite has one writer by itself; here of two processes the second finds it done.
+                # SQLite allows one writer at a time; here, the second of two processes finds the migration done.
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION)))
             schema.migrate(connection)
     except BaseException:
@@ -177,13 +177,13 @@ def open_database(url: str, *, upgrade: bool = True) -> Database:
 
 
 def upgrade(url: str) -> tuple[str | None, str]:
-    """Bring a database to this release's schema: ``leanfront database upgrade``.
+    """Upgrade a database to this release's schema, as ``leanfront database upgrade`` does.
 
     Returns:
-        The schema version before (None: a fresh database) and after.
+        The schema version before (None for a new database) and after.
 
     Raises:
-        SchemaError: a newer release wrote it.
+        SchemaError: a newer release wrote the database.
         StorageError: as `open_database`.
     """
     database = Database(url)
@@ -199,7 +199,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
 
 
 def _address(url: str) -> URL:
-    """The parsed address. Raises `StorageError`, never showing a password."""
+    """Parse an address. Raises `StorageError`, whose message never shows a password."""
     shown = re.sub(r":[^:@/]*@", ":***@", str(url))
     try:
         address = make_url(url)
@@ -214,7 +214,7 @@ def _address(url: str) -> URL:
         not address.database or ":memory:" in address.database or _has_memory(address)
     ):
         raise StorageError(f"{shown!r} lives in memory and would be lost; name a file, like {FORMS}")
-    # SQLAlchemy's default driver for PostgreSQL differs between its releases; ours is the extra's.
+    # SQLAlchemy's default driver for PostgreSQL depends on its release; we use the one of our extra.
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
     return address
@@ -225,7 +225,7 @@ def _has_memory(address: URL) -> bool:
 
 
 def _path(address: URL) -> Path | None:
-    """The SQLite file, or None where the address is a server's or a ``file:`` URI."""
+    """Return the path of the SQLite file, or None for a server or a ``file:`` URI."""
     if address.get_backend_name() != "sqlite" or not address.database or address.database.startswith("file:"):
         return None
     return Path(address.database)
@@ -237,13 +237,13 @@ def _engine(address: URL, shown: str) -> Engine:
     if sqlite and "timeout" not in address.query:
         options["connect_args"] = {"timeout": BUSY_SECONDS}
     if not sqlite:
-        # A server may have closed an idle connection.
+        # The server may have closed an idle connection.
         options["pool_pre_ping"] = True
-        # A network that swallows everything must not hold a process for longer than its lease.
+        # A network that drops all packets must not hold a process for longer than its lease.
         timeouts = {
             "connect_timeout": CONNECT_SECONDS,
             "tcp_user_timeout": IDLE_SECONDS * 1000,
-            # While an answer is waited for nothing else is sent that could go unacknowledged.
+            # While waiting for an answer nothing is sent whose acknowledgement could time out; keepalives are.
             "keepalives_idle": CONNECT_SECONDS,
         }
         options["connect_args"] = {key: time for key, time in timeouts.items() if key not in address.query}
@@ -266,7 +266,7 @@ def _engine(address: URL, shown: str) -> Engine:
 
 
 def _json(value: Any) -> str:
-    # PostgreSQL refuses NaN and Infinity in JSON, SQLite's functions too: refuse them before they are stored.
+    # PostgreSQL and SQLite's functions refuse NaN and Infinity in JSON: refuse them before they are stored.
     try:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -274,8 +274,8 @@ def _json(value: Any) -> str:
 
 
 def _on_connect(connection: sqlite3.Connection, record: object) -> None:
-    # The sqlite3 module would begin transactions at the first write, too late: a transaction that has read
-    # by then fails at once if another process has written. `_on_begin` begins them instead.
+    # The sqlite3 module begins a transaction at the first write. That is too late: a transaction that has already
+    # read fails at once if another process has written meanwhile. `_on_begin` begins them instead.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
     # In WAL mode this survives the death of the process; only a power cut may lose the last commits.
@@ -284,7 +284,7 @@ def _on_connect(connection: sqlite3.Connection, record: object) -> None:
 
 def _on_server_connect(connection: Any, record: object) -> None:
     connection.autocommit = True
-    # What an operator has set (in the URL's options, for a role, a database or the server) stays.
+    # Keep what the operator has set (in the URL's options, for a role, a database or the server).
     connection.execute(
         f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', false) "
         "WHERE current_setting('idle_in_transaction_session_timeout') = '0'"
@@ -298,13 +298,13 @@ def _on_begin(connection: Connection) -> None:
 
 
 def _use_wal(database: Database) -> None:
-    """Readers do not wait for writers. The mode is kept in the file, so it is set once, at its creation."""
+    """Switch to WAL mode, in which readers do not wait for writers. The file keeps the mode."""
     with translated(database.url):
         connection = database.engine.raw_connection()
         try:
             connection.cursor().execute("PRAGMA journal_mode = WAL")
         except (sqlite3.OperationalError, DBAPIError) as error:
-            # Another process is at the same: either succeeds, and the other mode is only slower.
+            # Another process is doing the same. Either may succeed, and the other mode is only slower.
             if not str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY"):
                 raise
         finally:

@@ -1,4 +1,4 @@
-"""What goes wrong with a database, in words: the one place where errors of drivers become `StorageError`."""
+"""Translation of database drivers' errors into `StorageError`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SQLITE_ADVICE = {
     "which process holds it",
     "SQLITE_IOERR": "could not be read or written: check the disk (it may be full or failing)",
 }
-"""Name of SQLite's error, or the start of it -> what it means for the user and what to do."""
+"""SQLite error name, or a prefix of it -> what it means for the user and what to do."""
 
 POSTGRESQL_ADVICE = {
     "40": "undid this change because of another one made at the same time: try again",
@@ -50,19 +50,19 @@ POSTGRESQL_ADVICE = {
     "58": "could not be read or written: check the disk of its server",
     "XX": "is damaged, or its server has a bug: see the server's log, and what `leanfront database check` says",
 }
-"""PostgreSQL's error code (SQLSTATE), or the start of it -> the same; longer ones come before their own starts."""
+"""PostgreSQL error code (SQLSTATE), or a prefix of it -> the same; longer prefixes come first."""
 
 
 class UnstorableError(ValueError):
-    """A value that no database of ours can hold."""
+    """A value that the database cannot store."""
 
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn whatever a driver or SQLAlchemy raises into a `StorageError`.
+    """Turn errors of a driver or of SQLAlchemy into `StorageError`.
 
     Args:
-        url: the database's, without its password, for the message.
+        url: address of the database without its password, for the message.
     """
     try:
         yield
@@ -76,15 +76,17 @@ def translated(url: str) -> Iterator[None]:
         UnicodeError,
         UnstorableError,
     ) as error:
-        # Not chained: the traceback of a full disk says nothing that the message does not.
+        # Not chained: the traceback adds nothing to the message.
         raise StorageError(_message(error, url)) from None
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for the end: a KeyboardInterrupt within SQLAlchemy's clean-up is printed and lost.
+    """Delay Ctrl-C until the end of the block.
 
-    Only the main thread is ever interrupted, and only where Ctrl-C means KeyboardInterrupt.
+    A KeyboardInterrupt inside SQLAlchemy's clean-up would be printed and lost.
+
+    Only the main thread is ever interrupted, and only if Ctrl-C raises KeyboardInterrupt.
     """
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or handler is not signal.default_int_handler:

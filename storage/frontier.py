@@ -1,14 +1,13 @@
-"""The stored frontier: maintained on insert, so that no query needs to compare candidates.
+"""The stored frontier, maintained on insert so that no query needs to compare candidates.
 
-The table holds the *weak* front of a search: every vector than which no other is better in all objectives.
-Those that no vector dominates are marked strict. Looking at the members alone is enough, since both relations
-are transitive: what kept a vector out, or threw one out, does the same to everything that the vector would
-have kept out or marked.
+The table holds the *weak* front of a search: every vector that no other vector beats in all objectives. Members
+that no vector dominates are marked strict. It is enough to compare a new vector with the members, since both
+relations are transitive.
 
-There are two fronts, before and after recovery (`Fronts`): one row says of a candidate whether it is on either.
+There are two fronts, before and after recovery (`Fronts`); one row records a candidate's membership in both.
 
-A copy of the members lies in memory beside it (`storage/memory.py`), valid for one version of the frontier: vectors
-are compared there, and the table is only told what changes.
+The members are also kept in memory (`storage/memory.py`), valid for one version of the frontier. Vectors are
+compared there, and the table receives only the changes.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from leanfront.core.storage.tables import VECTOR, FrontierRow, table
 from leanfront.errors import UsageError
 
 CHUNK = 500
-"""Ids in one statement: SQLite takes 32,766 parameters at most, PostgreSQL 65,535."""
+"""Ids per statement: SQLite allows at most 32,766 parameters, PostgreSQL 65,535."""
 
 
 @dataclass(frozen=True, eq=False)
 class Front:
-    """The members of a search's weak frontier; never changed in place.
+    """Members of a search's weak frontier; immutable.
 
     Args:
-        ids: (n,) candidates.
-        vectors: (m, n) objective values in minimisation form, one row an objective.
-        strict: (n,) whether no vector dominates it.
+        ids: (n,) candidate ids.
+        vectors: (m, n) objective values in minimisation form, one row per objective.
+        strict: (n,) whether no vector dominates the member.
     """
 
     ids: NDArray[np.int64]
@@ -54,7 +53,7 @@ class Front:
         return int(self.strict.sum())
 
     def strictly(self) -> Front:
-        """The strict members alone."""
+        """Return the strict members only."""
         return replace(
             self,
             ids=self.ids[self.strict],
@@ -65,12 +64,12 @@ class Front:
 
 @dataclass(frozen=True, eq=False)
 class Fronts:
-    """The fronts of a search before and after recovery: one object while they are the same.
+    """Fronts of a search before and after recovery; one object as long as they are equal.
 
     Args:
-        version: of the frontier these are.
-        before: of the candidates without a parent.
-        after: of all candidates.
+        version: version of the search's frontier.
+        before: front of the candidates without a parent.
+        after: front of all candidates.
     """
 
     version: int
@@ -78,7 +77,7 @@ class Fronts:
     after: Front
 
     def of(self, stage: str) -> Front:
-        """The front of a stage. Raises `UsageError`, naming those that there are."""
+        """Return the front of a stage. Raises `UsageError` that lists the stages."""
         if stage not in STAGES:
             raise UsageError(f"a frontier's stage is {' or '.join(STAGES)} (recovery), not {stage!r}")
         return self.before if stage == "before" else self.after
@@ -86,13 +85,13 @@ class Fronts:
 
 @dataclass
 class Changes:
-    """What entering candidates did to a front: what the table must be told.
+    """Changes that new candidates make to a front, to be written to the table.
 
     Args:
-        added: candidate -> its vector, and whether it is strict.
-        removed: members of before that some newcomer beats in all objectives.
-        demoted: members of before that a newcomer dominates.
-        entered: newcomers that were strict when they came.
+        added: new member -> its vector and whether it is strict.
+        removed: old members that a new one beats in all objectives.
+        demoted: old members that a new one dominates.
+        entered: new members that were strict when they were added.
     """
 
     added: dict[int, tuple[tuple[float, ...], bool]] = field(default_factory=dict)
@@ -106,7 +105,7 @@ class Changes:
 
 @dataclass
 class BothChanges:
-    """What entering candidates did to the fronts before and after recovery."""
+    """Changes that new candidates make to the fronts before and after recovery."""
 
     before: Changes = field(default_factory=Changes)
     after: Changes = field(default_factory=Changes)
@@ -118,7 +117,7 @@ class BothChanges:
 def enter_both(
     fronts: Fronts, candidate: int, vector: Sequence[float], recovered: bool, changes: BothChanges
 ) -> Fronts:
-    """Put a candidate before both fronts, a recovered one before the later alone; arguments as `enter` takes."""
+    """Add a candidate to both fronts, or only to `after` if it is recovered; see `enter`."""
     if recovered:
         return replace(fronts, after=enter(fronts.after, candidate, vector, changes.after))
     if fronts.before is fronts.after:
@@ -129,19 +128,19 @@ def enter_both(
 
 
 def enter(front: Front, candidate: int, vector: Sequence[float], *notes: Changes) -> Front:
-    """Put a candidate before a front.
+    """Add a candidate to a front if no member beats it in all objectives.
 
     Args:
-        front: the members.
-        candidate: the candidate's id.
+        front: the current members.
+        candidate: id of the candidate.
         vector: (m,) finite values in minimisation form.
-        notes: what happens is noted there.
+        notes: records to which the changes are added.
 
     Returns:
-        The members afterwards.
+        The front with the candidate.
     """
     mine = np.asarray(vector, dtype=np.float64)
-    # Row by row: along the short axis numpy is several times slower.
+    # Row by row: numpy is several times slower along the short axis.
     better = [row < value for row, value in zip(front.vectors, mine, strict=True)]
     if _every(better).any():
         return front
@@ -180,16 +179,16 @@ def _some(rows: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
 
 
 def save(session: Session, search: int, changes: BothChanges, correct: Mapping[int, bytes]) -> None:
-    """Write what happened to a search's fronts.
+    """Write the changes of a search's fronts.
 
-    The caller holds the search's row locked and has compared with the version that is stored: of two candidates
-    that enter at once, the second sees the first.
+    The caller must hold the lock on the search's row and must have checked the stored version, so that of two
+    candidates added at once the second sees the first.
 
-    A candidate without a parent that is on the front after recovery is on the one before as well, for there it has
-    no more rivals: so its row goes when it leaves that one, and a recovered candidate's when it leaves the other.
+    A candidate without a parent that is on the front after recovery is also on the front before, where it has fewer
+    rivals. So its row is deleted when it leaves `before`; the row of a recovered candidate when it leaves `after`.
 
     Args:
-        correct: candidate -> packed correctness; kept while it is on the strict front before recovery.
+        correct: candidate -> packed correctness; kept while the candidate is strict before recovery.
     """
     before, after = changes.before, changes.after
     row = FrontierRow
@@ -237,7 +236,7 @@ def _mark(session: Session, ids: Sequence[int], values: Mapping[str, Any]) -> No
 
 
 def load(session: Session, search: int, objectives: int, version: int) -> Fronts:
-    """Read a search's members."""
+    """Read the fronts of a search."""
     rows = session.execute(
         select(
             FrontierRow.candidate_id,
@@ -256,7 +255,7 @@ def load(session: Session, search: int, objectives: int, version: int) -> Fronts
 
 
 def _front(rows: Sequence[Sequence[Any]], objectives: int) -> Front:
-    """The front of rows of id, strictness and vector."""
+    """Build a front from rows of (id, strict, *vector)."""
     return Front(
         np.array([row[0] for row in rows], dtype=np.int64),
         np.array([row[2:] for row in rows], dtype=np.float64).reshape(len(rows), objectives).T.copy(),
@@ -265,7 +264,7 @@ def _front(rows: Sequence[Sequence[Any]], objectives: int) -> Front:
 
 
 def correctness(session: Session, search: int) -> dict[int, bytes]:
-    """Packed correctness of the members of the strict front before recovery that have it, by candidate id."""
+    """Return the stored packed correctness of the strict front before recovery, by candidate id."""
     rows = session.execute(
         select(FrontierRow.candidate_id, FrontierRow.correct).where(
             FrontierRow.search_id == search,
@@ -277,12 +276,12 @@ def correctness(session: Session, search: int) -> dict[int, bytes]:
 
 
 def columns(count: int) -> list[InstrumentedAttribute[float]]:
-    """The first `count` columns of the vector."""
+    """Return the first `count` columns of the vector."""
     return [getattr(FrontierRow, name) for name in VECTOR[:count]]
 
 
 def natural(front: Front, objectives: Sequence[Objective]) -> dict[str, NDArray[np.float64]]:
-    """Measurement name -> (n,) values of a front's members, in natural units."""
+    """Map measurement names to the (n,) values of a front's members, in natural units."""
     return {
         objective.measurement: -values if objective.maximise else values
         for objective, values in zip(objectives, front.vectors, strict=True)
@@ -290,11 +289,11 @@ def natural(front: Front, objectives: Sequence[Objective]) -> dict[str, NDArray[
 
 
 def decides(objectives: Sequence[Objective], budget: Budget) -> bool:
-    """Whether the stored front alone answers every query within a budget as all candidates would.
+    """Whether the stored front alone gives the answer to queries with this budget.
 
-    It does when each limit is on an objective and on its bad side (at most on a cost, at least on accuracy),
-    for then whatever dominates a candidate within the budget is within it too; and when ties are broken by
-    objectives only (accuracy, bytes, MACs), for else a dominated candidate may win a tie.
+    It does if two conditions hold. Each limit is an upper limit on a minimised objective or a lower limit on a
+    maximised one, so that whatever dominates a candidate within the budget is within it too. And ties are broken
+    by objectives only (accuracy, bytes, MACs); otherwise a dominated candidate could win a tie.
     """
     measured = {objective.measurement: objective for objective in objectives}
     if not {"accuracy", "memory_bytes", "macs"} <= measured.keys():
@@ -305,7 +304,7 @@ def decides(objectives: Sequence[Objective], budget: Budget) -> bool:
 
 
 def chunks(ids: Iterable[int]) -> Iterable[list[int]]:
-    """Ids in lists that fit a statement."""
+    """Split ids into lists that fit into one statement."""
     rest = iter(ids)
     while part := list(islice(rest, CHUNK)):
         yield part

@@ -1,4 +1,4 @@
-"""The `Store` of searches over a database: candidates, trials, and the frontier maintained on insert."""
+"""The database implementation of `Store`: candidates, trials, and a frontier maintained on insert."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ from leanfront.errors import NameTakenError, UsageError
 
 
 class FrontierStore(FrontierReader, Store):
-    """Searches, trials and candidates in a database.
+    """Store of searches, trials and candidates in a database.
 
-    Safe for several threads of one process, and for several processes on one database. Each call is one
-    transaction; `record` stores a candidate, its measurements, its trial and the frontier's change together
-    or not at all. See `leanfront.core.search.store_protocol.Store` for what each method promises.
+    Safe for several threads and for several processes on one database. Each call is one transaction: `record`
+    stores a candidate, its measurements, its trial and the change of the frontier together or not at all. See
+    `leanfront.core.search.store_protocol.Store` for the contract of each method.
 
     Args:
-        url: ``sqlite:///FILE`` or ``postgresql://...``; a fresh database gets its tables.
-        upgrade: bring an older schema up to this release's instead of refusing it.
+        url: ``sqlite:///FILE`` or ``postgresql://...``; tables are created in a new database.
+        upgrade: upgrade an older schema to this release's instead of refusing it.
 
     Raises:
-        SchemaError: the database has an older schema, or a newer one.
+        SchemaError: the schema of the database is older or newer than this release's.
         StorageError: as `leanfront.core.storage.open_database`.
     """
 
@@ -74,7 +74,7 @@ class FrontierStore(FrontierReader, Store):
         self._lease: Lease | None = None
 
     def under(self, lease: Lease) -> FrontierStore:
-        """The same store for the holder of a lease: once that is lost, every write raises `LeaseLostError`."""
+        """Return this store bound to a lease: once the lease is lost, every write raises `LeaseLostError`."""
         own = copy.copy(self)
         own._lease = lease
         return own
@@ -82,13 +82,13 @@ class FrontierStore(FrontierReader, Store):
     # Searches
 
     def create_search(self, record: SearchRecord) -> SearchRecord:
-        """Store a new search; its counters start at 0 and its time of creation is set.
+        """Store a new search with all counters 0 and the current time.
 
-        A queued one waits for a worker; any other is driven by the process that made it.
+        A queued search waits for a worker; any other is driven by the process that creates it.
 
         Raises:
-            NameTakenError: the name exists.
-            UsageError: a name or state that cannot be, or unknown objectives.
+            NameTakenError: a search of that name exists.
+            UsageError: the name or state is invalid, or an objective is unknown.
         """
         require_name(record.name)
         require_state(record.state)
@@ -105,7 +105,7 @@ class FrontierStore(FrontierReader, Store):
             try:
                 session.flush()
             except IntegrityError:
-                # Where writers run side by side (PostgreSQL) another may have come first since.
+                # With concurrent writers (PostgreSQL), another one may have taken the name since.
                 raise taken from None
             job = search_job(record.state, local=record.state != "queued")
             job.search_id = row.id
@@ -114,11 +114,11 @@ class FrontierStore(FrontierReader, Store):
             return search_record(row)
 
     def prepare_search(self, record: SearchRecord) -> SearchRecord:
-        """Fill in what only the target could tell of a search that was queued by its name.
+        """Complete the record of a queued search with what only the loaded target tells.
 
         Raises:
-            NotFoundError: no such search.
-            UsageError: it has trials already.
+            NotFoundError: the search does not exist.
+            UsageError: the search already has trials.
         """
         objectives = resolve(record.objectives)
         with self._changing(record.name) as (session, row):
@@ -140,18 +140,18 @@ class FrontierStore(FrontierReader, Store):
             return search_record(row)
 
     def delete_search(self, name: str) -> tuple[str, ...]:
-        """Delete a search with all that hangs on it, but for its files.
+        """Delete a search and everything that belongs to it except its files.
 
         Returns:
-            Digests of its files, for `Shelf.discard`.
+            Digests of its files, to be passed to `Shelf.discard`.
 
         Raises:
-            NotFoundError: no such search.
-            BusyError: a process drives it.
+            NotFoundError: the search does not exist.
+            BusyError: a process is driving the search.
         """
         with self.database.writing() as session:
             owner = find_search(session, name, counters=True).id
-            # All its jobs go with it, and jobs are locked before searches.
+            # Its jobs are deleted too, and jobs are always locked before searches.
             session.execute(
                 select(JobRow.id).where(JobRow.search_id == owner).order_by(JobRow.id).with_for_update()
             )
@@ -168,7 +168,7 @@ class FrontierStore(FrontierReader, Store):
             return tuple(sorted(digest for digest in files if digest is not None))
 
     def set_state(self, name: str, state: str, message: str | None = None) -> None:
-        """Change a search's state and its message, and its job's; whoever held it does not after an end."""
+        """Set the state and message of a search and of its job; an end state releases the lease."""
         require_state(state)
         with self.database.writing() as session:
             if self._lease is not None:
@@ -180,7 +180,7 @@ class FrontierStore(FrontierReader, Store):
                 set_job_state(session, job, state, message)
 
     def set_hypervolume(self, name: str, hypervolume: float, hypervolume_log2: float) -> None:
-        """Store the hypervolume of the present frontier. Raises `UsageError` where one is not finite."""
+        """Store the hypervolume of the current frontier. Raises `UsageError` if a value is not finite."""
         for value in (hypervolume, hypervolume_log2):
             if not math.isfinite(value):
                 raise UsageError(f"a hypervolume must be finite, not {value}")
@@ -189,7 +189,7 @@ class FrontierStore(FrontierReader, Store):
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[tuple[Session, SearchRow]]:
-        """A write transaction on a search, which nobody else changes meanwhile."""
+        """Open a write transaction that locks the search."""
         with self.database.writing() as session:
             if self._lease is not None:
                 held(session, self._lease)
@@ -200,27 +200,27 @@ class FrontierStore(FrontierReader, Store):
     def record(
         self, search: str, trial: TrialRecord, candidate: Candidate, correct: bytes | None = None
     ) -> Candidate:
-        """Store a trial with its candidate and update the frontier, in one transaction.
+        """Store a trial with its candidate and update the frontier in one transaction.
 
-        The store sets the candidate's id, and the trial's candidate and marks; a candidate that is complete or
-        stopped but has an objective missing, NaN or infinite is stored as failed.
+        The store sets the candidate's id and the trial's candidate and marks. A complete or stopped candidate with an
+        objective that is missing, NaN or infinite is stored as failed.
 
         Raises:
-            NotFoundError: no such search, or no such parent.
-            UsageError: the trial is stored already, the candidate's state is unknown, its parent is of another
-                search, or two of its measurements contradict each other.
-            LeaseLostError: another process drives the search by now.
+            NotFoundError: the search or the candidate's parent does not exist.
+            UsageError: the trial is already stored, the candidate's state is unknown, its parent belongs to
+                another search, or two of its measurements contradict each other.
+            LeaseLostError: another process now drives the search.
         """
         return self.record_many(search, [(trial, candidate, correct)])[0]
 
     def record_many(
         self, search: str, entries: Sequence[tuple[TrialRecord, Candidate, bytes | None]]
     ) -> list[Candidate]:
-        """Store trials with their candidates, in order and in one transaction: all of them or none.
+        """Store trials with their candidates, in order and in one transaction.
 
         Args:
             search: name of the search.
-            entries: each as `record` takes it.
+            entries: tuples of trial, candidate and packed correctness, as `record` takes them.
 
         Raises:
             As `record`.
@@ -230,11 +230,11 @@ class FrontierStore(FrontierReader, Store):
     def add_recovered(
         self, candidate: Candidate, link: Callable[[Session, int], None] | None = None
     ) -> Candidate:
-        """Store a candidate that was made of its parent by training and not by a trial, or the one there is.
+        """Store a candidate made by recovery instead of by a trial, or return the stored one if it exists.
 
         Args:
-            candidate: with its parent.
-            link: told its id in the same transaction, where it is stored: `Shelf.link` of its file.
+            candidate: the candidate, with its parent.
+            link: called in the same transaction with the id of a newly stored candidate; see `Shelf.link`.
 
         Raises:
             As `record`.
@@ -247,7 +247,7 @@ class FrontierStore(FrontierReader, Store):
         entries: Sequence[trials.Entry],
         link: Callable[[Session, int], None] | None = None,
     ) -> list[Candidate]:
-        """Store entries in one transaction; `link` is told the id of each candidate that was not stored before."""
+        """Store entries in one transaction; `link` is called with the id of each new candidate."""
         for _, candidate, _ in entries:
             if candidate.state not in CANDIDATE_STATES:
                 raise UsageError(
@@ -264,18 +264,18 @@ class FrontierStore(FrontierReader, Store):
                 if link is not None and each.configuration.digest not in stored:
                     assert each.id is not None
                     link(session, each.id)
-        # Only what is committed may be remembered.
+        # Remember only what is committed.
         if changes:
             self._memory.changed(known, after, changes)
         return found
 
     def add_measurements(self, identifier: int, measurements: Sequence[Measurement]) -> Candidate:
-        """Add or replace measurements (name and split) of a candidate.
+        """Add or replace measurements of a candidate, identified by name and split.
 
         Raises:
-            NotFoundError: no such candidate.
-            UsageError: an objective's value, which the frontier stands on, or measurements that contradict
-                each other or those stored.
+            NotFoundError: the candidate does not exist.
+            UsageError: a measurement is an objective, whose value must not change, or measurements contradict
+                each other or stored ones.
         """
         require_distinct(measurements)
 
@@ -305,10 +305,10 @@ class FrontierStore(FrontierReader, Store):
         return self._change_candidate(identifier, change)
 
     def add_verification(self, verification: Verification) -> Candidate:
-        """Store what came of verifying a candidate, in the place of what was stored before.
+        """Store the result of a verification, replacing the previous one.
 
         Raises:
-            NotFoundError: no such candidate.
+            NotFoundError: the candidate does not exist.
         """
         identifier = verification.candidate
 
@@ -319,13 +319,12 @@ class FrontierStore(FrontierReader, Store):
         return self._change_candidate(identifier, change)
 
     def add_audits(self, records: Sequence[AuditRecord]) -> None:
-        """Store what audits of one search found, in the place of what earlier ones of the same kinds had found.
+        """Store audits of a search, replacing earlier ones of the same kinds; all of them or none.
 
-        All of them or none.
 
         Raises:
-            NotFoundError: no such search or candidate.
-            LeaseLostError: another process does this work by now.
+            NotFoundError: a search or candidate does not exist.
+            LeaseLostError: another process now does this work.
         """
         for name in dict.fromkeys(record.search for record in records):
             with self._changing(name) as (session, owner):
@@ -336,13 +335,13 @@ class FrontierStore(FrontierReader, Store):
     def _change_candidate(
         self, identifier: int, change: Callable[[Session, SearchRow, Known], None]
     ) -> Candidate:
-        """Change what is said of a candidate but not its vector: the front stays, under a new version."""
+        """Change stored facts about a candidate but not its vector: the front stays, under a new version."""
         with self.database.reading() as session:
             name = candidates.get(session, identifier).search
         with self._changing(name) as (session, owner):
             of = session.scalar(select(CandidateRow.search_id).where(CandidateRow.id == identifier))
             if of != owner.id:
-                # Its search was deleted since.
+                # Its search has been deleted since.
                 raise candidates.missing(identifier)
             known = self._memory.of(owner)
             change(session, owner, known)

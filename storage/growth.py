@@ -1,4 +1,4 @@
-"""How a search's frontier grew with its trials."""
+"""Growth of a search's frontier over its trials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leanfront.core.storage.tables import CandidateRow, SearchRow, TrialRow, tab
 
 Floats = NDArray[np.float64]
 LARGEST = {5: 2_000, 6: 300}
-"""Objectives -> members of a frontier above which its exact hypervolume takes more than some 50 ms."""
+"""Number of objectives -> frontier size above which the exact hypervolume takes more than about 50 ms."""
 
 _CANDIDATES = table(CandidateRow)
 _TRIALS = table(TrialRow)
@@ -26,15 +26,15 @@ _TRIALS = table(TrialRow)
 
 @dataclass(frozen=True)
 class Growth:
-    """A search's frontier after so many of its trials; all empty before a driver has seen its target.
+    """Hypervolume and size of a search's frontier after several trials; empty until the target has been loaded.
 
     Args:
-        search: its name.
-        frontier_version: of the search at that moment.
-        trials: (n,) trials stored by then, rising.
-        hypervolume: (n,) of the frontier by then, costs divided by the reference.
+        search: name of the search.
+        frontier_version: version of the frontier when the curve was computed.
+        trials: (n,) number of trials stored, rising.
+        hypervolume: (n,) hypervolume after these trials, costs divided by the reference.
         hypervolume_log2: (n,) the same with costs as log2(reference / cost).
-        frontier_size: (n,) members by then.
+        frontier_size: (n,) number of members.
     """
 
     search: str
@@ -45,7 +45,7 @@ class Growth:
     frontier_size: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return {
             "search": self.search,
             "frontier_version": self.frontier_version,
@@ -57,14 +57,14 @@ class Growth:
 
 
 def growth(session: Session, owner: SearchRow, points: int) -> Growth:
-    """The frontier of all candidates at places spread over the trials, the last one included.
+    """Compute the growth of the frontier of all candidates at places spread over the trials, including the last.
 
-    A recovered candidate counts from the trial after which it was stored. Frontiers whose hypervolume would take
-    long are left out, but for the last, whose volumes are told as they are stored.
+    A recovered candidate counts from the trial after which it was stored. Places are left out if computing the
+    hypervolume would take long; the last place has the stored hypervolumes.
 
     Args:
         owner: the search's row.
-        points: places at most.
+        points: largest number of places.
 
     Source: hypervolume as `leanfront.core.objectives.normalised_hypervolume`.
     """
@@ -93,7 +93,7 @@ def growth(session: Session, owner: SearchRow, points: int) -> Growth:
 
 
 def _volumes(front: Floats, objectives: Sequence[Objective], owner: SearchRow) -> tuple[float, float] | None:
-    """Both hypervolumes of a front; None where they would take long."""
+    """Compute both hypervolumes of a front; None if that would take long."""
     if len(front) > LARGEST.get(len(objectives), len(front)):
         return None
     return (
@@ -103,7 +103,7 @@ def _volumes(front: Floats, objectives: Sequence[Objective], owner: SearchRow) -
 
 
 def _complete(session: Session, search: int, objectives: int) -> tuple[NDArray[np.int64], Floats]:
-    """(n,) how many trials were stored with each complete candidate, rising, and their (n, m) objective values."""
+    """Return for the complete candidates the trial count when each was stored (n,) and the objectives (n, m)."""
     candidates, trials = _CANDIDATES.c, _TRIALS.c
     rows: Sequence[Any] = session.execute(
         select(trials.sequence, candidates.objective_values)
@@ -115,7 +115,7 @@ def _complete(session: Session, search: int, objectives: int) -> tuple[NDArray[n
         .where(candidates.search_id == search, candidates.state == "complete")
         .order_by(candidates.id)
     ).all()
-    # No trial has made a recovered candidate: it comes with the trial before it.
+    # A recovered candidate has no trial: it counts with the trial stored before it.
     sequences = np.array([row[0] or 1 for row in rows], dtype=np.int64)
     values = np.array([row[1] for row in rows], dtype=np.float64).reshape(len(rows), objectives)
     return np.maximum.accumulate(sequences), values

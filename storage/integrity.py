@@ -1,4 +1,4 @@
-"""Whether a database is what it should be: ``leanfront database check``."""
+"""Integrity check of a database: ``leanfront database check``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from leanfront.errors import ArtifactError, NotFoundError, StorageError
 
 @dataclass(frozen=True)
 class SearchCheck:
-    """What one search holds: numbers of rows."""
+    """Row counts of one search."""
 
     name: str
     trials: int
@@ -51,17 +51,17 @@ class SearchCheck:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of `check`.
+    """Result of `check`.
 
     Args:
-        url: the database's address, without its password.
-        schema: its schema version; None where it has none.
+        url: address of the database, without its password.
+        schema: schema version of the database; None if it has none.
         head: the schema version of this release.
-        searches: one entry a search, oldest first; empty unless the schema is this release's.
-        problems: what is wrong, one sentence each.
-        files: number of files that searches and candidates need; None where no folder was looked into.
-        strays: number of files, and of rows of files, that nothing needs: a process died that was about to remove
-            or to name them. Nothing is wrong with that.
+        searches: one entry per search, oldest first; empty unless the schema is this release's.
+        problems: problems found, one sentence each.
+        files: number of files that searches and candidates need; None if the folder was not checked.
+        strays: number of files and file rows that nothing needs. They are harmless: a process died before it
+            removed or named them.
     """
 
     url: str
@@ -74,11 +74,11 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no problem was found."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return {**asdict(self), "ok": self.ok}
 
 
@@ -86,13 +86,13 @@ def check(url: str, folder: ArtifactStore | None = None) -> Report:
     """Check a database without changing it.
 
     Args:
-        url: its address.
-        folder: its artifact folder; each file that is needed is read. One that does not exist is not looked into.
+        url: address of the database.
+        folder: its artifact folder, in which every needed file is read; not checked if it does not exist.
 
-    The schema's version; SQLite's own check of the file; that every row's owner exists; that every job that
-    runs is held by somebody, and no other; and for each search that it has one job to drive it, that its counters
-    and the order of its trials are right, and that its stored frontiers, before and after recovery, weak and
-    strict, equal those of its candidates compared with one another.
+    Checks the schema version; SQLite's own integrity check; that the owner of every row exists; that exactly the
+    running jobs are held by a runner; and, for each search, that one job drives it, that its counters and the
+    order of its trials are right, and that its stored frontiers (before and after recovery, weak and strict) equal
+    those found by comparing all candidates.
 
     Raises:
         StorageError: the database does not exist or cannot be read.
@@ -138,7 +138,7 @@ def _damage(session: Session) -> list[str]:
 
 
 def _unfiled(session: Session) -> list[str]:
-    """Recovered candidates without their packed file: their weights cannot be made again."""
+    """Report recovered candidates without a packed file: their weights cannot be made again."""
     rows = session.execute(
         select(CandidateRow.id, CandidateRow.configuration)
         .outerjoin(CandidateArtifactRow, CandidateArtifactRow.candidate_id == CandidateRow.id)
@@ -270,7 +270,7 @@ def _check_search(session: Session, row: SearchRow) -> tuple[SearchCheck, list[s
 
 
 def _stored(members: Mapping[int, FrontierRow], stage: str) -> tuple[set[int], set[int]]:
-    """Ids on a stage's strict and weak front."""
+    """Return the ids on a stage's strict front and on its weak front."""
     strict = {candidate: getattr(member, f"strict_{stage}") for candidate, member in members.items()}
     return {key for key, each in strict.items() if each}, {
         key for key, each in strict.items() if each is not None

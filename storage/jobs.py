@@ -1,4 +1,4 @@
-"""Jobs: the queue of work for runners, who hold each under a lease."""
+"""The job queue: work that runners claim and hold under a lease."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from leanfront.core.storage.tables import PENDING, CandidateRow, JobRow, RunnerR
 from leanfront.errors import BusyError, LeaseLostError, NotFoundError, UsageError
 
 SEARCH = "search"
-"""The kind of job that drives a search: there is one a search, and the search's state follows its own."""
+"""Kind of job that drives a search. Each search has one, and the state of the search follows it."""
 VERIFY, EXPORT = "verify", "export"
-"""The kinds of job that verify a candidate, and that make a file of one (parameters: ``format``)."""
+"""Kinds of job that verify a candidate, and that export it (parameters: ``format``)."""
 RECOVER = "recover"
-"""The kind of job that recovers a candidate (parameters: ``epochs``, ``seed``, ``minutes``)."""
+"""Kind of job that recovers a candidate (parameters: ``epochs``, ``seed``, ``minutes``)."""
 AUDIT = "audit"
-"""The kind of job that audits its candidate, or several of its search (parameters: ``kinds``, ``options``,
-``candidates``)."""
+"""Kind of job that audits its candidate, or several candidates of its search (parameters: ``kinds``,
+``options``, ``candidates``)."""
 MEASURE = "measure"
-"""The kind of job that measures what a budget query needs (parameters: ``maximum``, ``minimum``, ``strategy``,
+"""Kind of job that measures what a budget query needs (parameters: ``maximum``, ``minimum``, ``strategy``,
 ``stage``, ``most``)."""
 LEASE_SECONDS = 30.0
 FORGOTTEN = timedelta(days=1)
 ATTEMPTS = 5
-"""How often a job is claimed without getting any further before it is given up: it may be what kills its runners."""
-# A process number comes back, after a restart of a container even at once.
+"""Claims without progress after which a job is given up: it may be what kills its runners."""
+# Process ids are reused, after a restart of a container even at once.
 _RANDOM = uuid.uuid4().hex[:8]
 
 
@@ -47,20 +47,20 @@ class Job:
     """A piece of work for a runner.
 
     Args:
-        id: the store's number.
-        kind: ``search``, or another that some runner knows.
+        id: id in the store.
+        kind: ``search``, or another kind that a runner knows.
         search: name of the search it belongs to.
-        candidate: id of the candidate it is about, if it is about one.
-        parameters: what the work needs besides, JSON.
-        local: whether only the process that made it drives it.
+        candidate: id of its candidate, if it has one.
+        parameters: further parameters of the work, JSON.
+        local: whether only the process that created it may drive it.
         state: one of `leanfront.core.search.STATES`.
-        message: how it ended, for people.
-        cancelling: whether its runner has been asked to stop.
-        runner: who holds it, or held it last.
-        lease_until: when its lease ends; None while nobody holds it.
-        attempts: claims since it last got further.
-        created: in UTC.
-        ended: in UTC; None until it is done, failed or cancelled.
+        message: how it ended, as text.
+        cancelling: whether its runner was asked to stop.
+        runner: name of the runner that holds it, or held it last.
+        lease_until: when its lease ends; None if nobody holds it.
+        attempts: number of claims since the job last made progress.
+        created: time in UTC.
+        ended: time in UTC; None until the job is done, failed or cancelled.
     """
 
     id: int
@@ -79,7 +79,7 @@ class Job:
     ended: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The JOB object of the API."""
+        """Return the JOB object of the API."""
         return {
             "id": self.id,
             "kind": self.kind,
@@ -94,12 +94,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to run a job and to write for it.
+    """The right to run a job and to write its results.
 
     Args:
-        job: its id.
-        token: grows with every claim: whoever writes with an older one has lost the lease.
-        runner: who holds it.
+        job: id of the job.
+        token: number that grows with every claim; a writer with an older token has lost the lease.
+        runner: name of the runner that holds it.
     """
 
     job: int
@@ -109,14 +109,14 @@ class Lease:
 
 @dataclass(frozen=True)
 class Runner:
-    """A runner as the database knows it.
+    """A runner registered in the database.
 
     Args:
-        name: host and process.
-        version: of leanfront.
-        kinds: of jobs that it takes.
-        started: in UTC.
-        seen: its last sign of life, in UTC.
+        name: host and process of the runner.
+        version: its release of leanfront.
+        kinds: kinds of job it takes.
+        started: time in UTC.
+        seen: when it was last seen, in UTC.
     """
 
     name: str
@@ -127,17 +127,18 @@ class Runner:
 
 
 def runner_name() -> str:
-    """This process's name as a runner: ``HOST:PROCESS:RANDOM``, the same all its life."""
+    """Return the runner name of this process, ``HOST:PROCESS:RANDOM``; it never changes."""
     return f"{socket.gethostname()}:{os.getpid()}:{_RANDOM}"
 
 
 class Jobs:
-    """The queue in a database: used by callers to queue, by runners to claim, and by the store as a fence.
+    """The job queue of a database.
 
-    Times are the database's, so that the clocks of hosts do not matter.
+    Callers queue jobs, runners claim them, and the store uses leases as a fence against stale writers. All times are
+    the database's, so the clocks of hosts do not matter.
 
     Args:
-        database: an open one.
+        database: an open database.
     """
 
     def __init__(self, database: Database) -> None:
@@ -151,20 +152,20 @@ class Jobs:
         candidate: int | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> Job:
-        """Add a job, unless the same waits or runs already: then that one is returned, whoever asks at once.
+        """Queue a job, or return the equal one that is already queued or running.
 
-        The same are jobs of a kind on one search and candidate with equal parameters. One that was asked to stop is
-        not the same any more. Of the kind `SEARCH` a search has one job: it is queued again where it has ended.
+        Jobs are equal if they have the same kind, search, candidate and parameters; a job that was asked to stop does
+        not count. A search has one job of kind `SEARCH`, which is queued again once it has ended.
 
         Raises:
-            NotFoundError: no such search, or no such candidate in it.
-            BusyError: the search's own job is queued or running.
+            NotFoundError: the search does not exist, or has no such candidate.
+            BusyError: the job that drives the search is queued or running.
         """
         wanted = dict(parameters or {})
         with self._database.writing() as session:
             if kind == SEARCH:
                 return self._queue_search(session, search, wanted)
-            # Held until the end, so that neither it nor its candidates are deleted meanwhile.
+            # Locked until the end, so that neither the search nor its candidates are deleted meanwhile.
             owner = _search(session, search, share=True)
             if candidate is not None:
                 found = session.get(CandidateRow, candidate)
@@ -180,13 +181,13 @@ class Jobs:
             }
             same = select(JobRow).where(JobRow.digest == fresh["digest"], PENDING)
             while (row := session.scalar(same)) is None:
-                # Where another adds the same at this moment, its end is waited for and nothing is added. Should its
-                # job be over by the time it is looked for, there is room for this one.
+                # If another process is adding an equal job, this waits for its transaction and adds nothing. If that
+                # job has ended by the time it is looked up, the loop adds this one.
                 session.execute(self._unless_there(fresh))
             return _job(row, search)
 
     def _unless_there(self, values: Mapping[str, Any]) -> Insert:
-        # A dialect takes its time to import, and one of them is enough.
+        # Importing a dialect takes time, and only one is needed.
         if self._database.is_sqlite:
             from sqlalchemy.dialects import sqlite
 
@@ -197,7 +198,7 @@ class Jobs:
 
     def _queue_search(self, session: Session, search: str, parameters: dict[str, Any]) -> Job:
         row = of_search(session, _search(session, search).id)
-        if row.state in ("queued", "running") and not row.local:
+        if row.state not in ENDED and not row.local:
             raise BusyError(f"search '{search}' is {row.state} already: cancel it first, or wait for its end")
         require_free(row, search, self._database.now(session))
         row.local, row.cancelling, row.attempts = False, False, 0
@@ -210,10 +211,10 @@ class Jobs:
     def claim(
         self, runner: str, kinds: Sequence[str], seconds: float = LEASE_SECONDS
     ) -> tuple[Job, Lease] | None:
-        """Take the oldest job that nobody holds; None when there is none.
+        """Claim the oldest job that nobody holds; None if there is none.
 
-        A job whose lease has run out is taken like a queued one. One that was asked to stop is ended instead,
-        and so is one that has not got any further in `ATTEMPTS` claims.
+        A job whose lease has expired counts as queued. Jobs that were asked to stop, or that made no progress in
+        `ATTEMPTS` claims, are ended instead.
         """
         while True:
             with self._database.writing() as session:
@@ -241,10 +242,10 @@ class Jobs:
                 return _job(row, owner.name), lease
 
     def drive(self, search: str, runner: str, seconds: float = LEASE_SECONDS) -> Lease:
-        """Take a search's own job for this process, whoever queued it: no worker will drive it meanwhile.
+        """Claim the job of a search for this process, so that no worker takes it.
 
         Raises:
-            NotFoundError: no such search.
+            NotFoundError: the search does not exist.
             BusyError: another process holds it.
         """
         with self._database.writing() as session:
@@ -256,10 +257,10 @@ class Jobs:
             return _take(session, row, runner, moment, seconds)
 
     def beat(self, lease: Lease, seconds: float = LEASE_SECONDS) -> bool:
-        """Renew a lease; whether the job was asked to stop.
+        """Renew a lease and return whether the job was asked to stop.
 
         Raises:
-            LeaseLostError: another runner may have it by now.
+            LeaseLostError: another runner may hold the job now.
         """
         with self._database.writing() as session:
             row = held(session, lease, lock=True)
@@ -267,11 +268,11 @@ class Jobs:
             return row.cancelling
 
     def finish(self, lease: Lease, state: str, message: str | None = None) -> None:
-        """End a job that this runner holds, and its search where it drives one.
+        """End a job held under a lease, and its search if the job drives one.
 
         Raises:
-            LeaseLostError: this runner does not hold it any more; nothing is changed.
-            UsageError: a state that is no end.
+            LeaseLostError: the lease is lost; nothing is changed.
+            UsageError: `state` is not an end state.
         """
         if state not in ENDED:
             raise UsageError(f"a job ends as one of {', '.join(ENDED)}, not {state!r}")
@@ -279,14 +280,14 @@ class Jobs:
             end(session, held(session, lease, lock=True), state, message, self._database.now(session))
 
     def give_back(self, lease: Lease, reason: str | None = None) -> None:
-        """Put a job back into the queue, for another runner to go on with.
+        """Put a job back into the queue for another runner.
 
         Args:
-            lease: of the job.
-            reason: what went wrong, where something did: the claim then counts as an attempt.
+            lease: lease of the job.
+            reason: what went wrong, if anything; the claim then counts as an attempt.
 
         Raises:
-            LeaseLostError: this runner does not hold it any more; nothing is changed.
+            LeaseLostError: the lease is lost; nothing is changed.
         """
         with self._database.writing() as session:
             row = held(session, lease, lock=True)
@@ -296,9 +297,9 @@ class Jobs:
             set_job_state(session, row, "queued", reason)
 
     def cancel(self, job: int) -> Job:
-        """Ask a job to stop: at once when nobody runs it, otherwise when its runner hears of it.
+        """Ask a job to stop: at once if nobody runs it, otherwise when its runner next renews the lease.
 
-        A job that has ended stays as it is. Raises `NotFoundError`.
+        An ended job is left as it is. Raises `NotFoundError`.
         """
         with self._database.writing() as session:
             row = session.scalar(select(JobRow).where(JobRow.id == job).with_for_update())
@@ -317,7 +318,7 @@ class Jobs:
         return self.cancel(self.of_search(search).id)
 
     def job(self, identifier: int) -> Job:
-        """The job with that id. Raises `NotFoundError`."""
+        """Return the job with that id. Raises `NotFoundError`."""
         with self._database.reading() as session:
             row = session.get(JobRow, identifier)
             if row is None:
@@ -325,12 +326,12 @@ class Jobs:
             return _job(row, session.get_one(SearchRow, row.search_id).name)
 
     def of_search(self, search: str) -> Job:
-        """The job that drives a search. Raises `NotFoundError`."""
+        """Return the job that drives a search. Raises `NotFoundError`."""
         with self._database.reading() as session:
             return _job(of_search(session, _search(session, search).id, lock=False), search)
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Number of jobs by kind and state."""
+        """Return the number of jobs by kind and state."""
         with self._database.reading() as session:
             rows = session.execute(
                 select(JobRow.kind, JobRow.state, func.count()).group_by(JobRow.kind, JobRow.state)
@@ -340,7 +341,7 @@ class Jobs:
     # Runners
 
     def present(self, name: str, version: str, kinds: Sequence[str]) -> None:
-        """Note that a runner is there, and forget those that have been silent for a day."""
+        """Register a runner as present, and forget runners not seen for a day."""
         with self._database.writing() as session:
             moment = self._database.now(session)
             session.execute(delete(RunnerRow).where(RunnerRow.seen < moment - FORGOTTEN))
@@ -351,14 +352,14 @@ class Jobs:
             row.version, row.kinds, row.seen = version, list(kinds), moment
 
     def leave(self, name: str) -> None:
-        """Forget a runner that ends."""
+        """Remove a runner that ends."""
         with self._database.writing() as session:
             row = session.get(RunnerRow, name)
             if row is not None:
                 session.delete(row)
 
     def runners(self, seconds: float = LEASE_SECONDS) -> list[Runner]:
-        """Runners seen within the last seconds, by name."""
+        """Return the runners seen within the last `seconds`, by name."""
         with self._database.reading() as session:
             since = self._database.now(session) - timedelta(seconds=seconds)
             rows = session.scalars(select(RunnerRow).where(RunnerRow.seen >= since).order_by(RunnerRow.name))
@@ -366,7 +367,7 @@ class Jobs:
 
 
 def digest(kind: str, search: int, candidate: int | None, parameters: Mapping[str, Any]) -> str:
-    """SHA-256 of what a job does, in hexadecimal digits: equal for the same. Raises `UnstorableError`: no JSON."""
+    """Return the SHA-256 of a job's work, equal for equal work. Raises `UnstorableError` if it is not JSON."""
     try:
         text = json.dumps([kind, search, candidate, parameters], allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as error:
@@ -375,16 +376,16 @@ def digest(kind: str, search: int, candidate: int | None, parameters: Mapping[st
 
 
 def held(session: Session, lease: Lease, *, lock: bool = False) -> JobRow:
-    """The job of a lease that still holds, so that nobody else writes for it in this transaction.
+    """Return the job row of a valid lease, locked so that nobody else writes for the job in this transaction.
 
-    A lease that ran out but was not claimed by another still holds: nobody can have written meanwhile.
+    An expired lease that nobody else has claimed is still valid: nobody can have written meanwhile.
 
     Raises:
-        LeaseLostError: it was claimed by another, ended, or deleted.
+        LeaseLostError: the job was claimed by another runner, has ended, or was deleted.
     """
     wanted = select(JobRow).where(JobRow.id == lease.job)
-    # Shared, it keeps others from claiming the job until this transaction ends. Jobs are always locked before
-    # searches: two transactions that lock both cannot wait for each other.
+    # A shared lock keeps others from claiming the job until this transaction ends. Jobs are always locked before
+    # searches, so that two transactions that lock both cannot deadlock.
     row = session.scalar(wanted.with_for_update(read=not lock))
     if row is None or row.token != lease.token or row.state != "running":
         raise LeaseLostError(
@@ -395,12 +396,12 @@ def held(session: Session, lease: Lease, *, lock: bool = False) -> JobRow:
 
 
 def search_job(state: str, *, local: bool) -> JobRow:
-    """The job of a new search, without its search."""
+    """Return the job of a new search, not yet attached to it."""
     return JobRow(kind=SEARCH, parameters={}, state=state, local=local)
 
 
 def of_search(session: Session, search: int, *, lock: bool = True) -> JobRow:
-    """The job that drives a search; every search has one from its beginning. Raises `NotFoundError`."""
+    """Return the job that drives a search. Raises `NotFoundError`."""
     wanted = select(JobRow).where(JobRow.search_id == search, JobRow.kind == SEARCH)
     row = session.scalar(wanted.with_for_update() if lock else wanted)
     if row is None:
@@ -426,7 +427,7 @@ def _held(row: JobRow, moment: datetime) -> bool:
 
 
 def _is_dead(runner: str | None) -> bool:
-    """Whether a runner is a process of this host that is gone: then nobody need wait for its lease to end."""
+    """Whether a runner was a process of this host that is gone, so that its lease need not expire."""
     host, process, *_ = *(runner or "").rsplit(":", 2), ""
     if host != socket.gethostname() or not process.isdigit():
         return False
@@ -440,7 +441,7 @@ def _is_dead(runner: str | None) -> bool:
 
 
 def require_free(row: JobRow, search: str, moment: datetime) -> None:
-    """Refuse to touch a search that a process drives. Raises `BusyError`."""
+    """Refuse to change a search that a process is driving. Raises `BusyError`."""
     if _held(row, moment) and not _is_dead(row.runner):
         assert row.lease_until is not None
         raise BusyError(
@@ -450,7 +451,7 @@ def require_free(row: JobRow, search: str, moment: datetime) -> None:
 
 
 def _count_attempt(row: JobRow, owner: SearchRow) -> None:
-    # The version grows with what a search does after its trials: test split, latency, recovery.
+    # The version also grows with work after the last trial: test split, latency, recovery.
     reached = owner.trials + owner.frontier_version
     further = row.kind == SEARCH and reached > row.mark
     row.attempts = 1 if further else row.attempts + 1
@@ -466,13 +467,13 @@ def _take(session: Session, row: JobRow, runner: str, moment: datetime, seconds:
 
 
 def end(session: Session, row: JobRow, state: str, message: str | None, moment: datetime) -> None:
-    """End a job; nobody holds it any more."""
+    """End a job and release its lease."""
     row.lease_until, row.ended = None, moment
     set_job_state(session, row, state, message)
 
 
 def set_job_state(session: Session, row: JobRow, state: str, message: str | None) -> None:
-    """Change a job's state, and its search's where it drives one. The job's row is locked."""
+    """Change the state of a job, and of its search if it drives one. The job's row must be locked."""
     assert state in STATES
     row.state, row.message = state, None if message is None else plain(message)[:2000]
     if state != "running":

@@ -1,4 +1,4 @@
-"""What a search's answers depend on, in one small query: the whole record holds long settings."""
+"""Light queries for the state of a search, without its long settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leanfront.core.storage.database import Database
 from leanfront.core.storage.searches import find_search
 from leanfront.core.storage.tables import AuditRow, CandidateRow, SearchRow, table
 
-# Columns of the table: those of its class would cost each query more than the database takes for it.
+# Columns of the table: attributes of the mapped class would cost each query more than the database does.
 _SEARCHES = table(SearchRow).c
 _CANDIDATES = table(CandidateRow).c
 _AUDITS = table(AuditRow).c
@@ -32,7 +32,7 @@ _COLUMNS = select(
     _SEARCHES.fingerprint,
     _SEARCHES.objectives,
 )
-# Made once: putting a statement together costs more than running it.
+# Built once: building a statement takes longer than running it.
 _NAMED = _COLUMNS.where(_SEARCHES.name == bindparam("name"))
 _SINCE = _COLUMNS.where(_SEARCHES.id >= bindparam("first")).order_by(_SEARCHES.id)
 _LAST = select(func.max(_CANDIDATES.id)).where(_CANDIDATES.search_id == bindparam("search"))
@@ -40,7 +40,7 @@ _LAST = select(func.max(_CANDIDATES.id)).where(_CANDIDATES.search_id == bindpara
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a search is; see `leanfront.core.search.SearchRecord`."""
+    """Progress of a search; see `leanfront.core.search.SearchRecord` for the fields."""
 
     id: int
     name: str
@@ -56,16 +56,16 @@ class Mark:
 
     @property
     def ended(self) -> bool:
-        """Whether nobody drives it any more."""
+        """Whether the search has ended."""
         return self.state in ENDED
 
     @property
     def frontier(self) -> tuple[Any, ...]:
-        """Changes whenever anything that is said of the frontier does."""
+        """A value that changes whenever a stored fact about the frontier changes."""
         return self.id, self.frontier_version, self.hypervolume, self.hypervolume_log2, self.fingerprint
 
     def frontier_json(self) -> dict[str, Any]:
-        """Data of a ``frontier`` event."""
+        """Return the data of a ``frontier`` event."""
         return {
             "version": self.frontier_version,
             "size": self.frontier_size,
@@ -74,13 +74,13 @@ class Mark:
         }
 
     def state_json(self) -> dict[str, Any]:
-        """Data of a ``state`` event."""
+        """Return the data of a ``state`` event."""
         return {"state": self.state, "message": self.message, "trials": self.trials}
 
 
 @dataclass(frozen=True)
 class About:
-    """What never changes of a search; see `leanfront.core.search.SearchRecord`."""
+    """Facts about a search that never change; see `leanfront.core.search.SearchRecord`."""
 
     target: str
     registered: str | None
@@ -88,18 +88,18 @@ class About:
 
 
 class Marks:
-    """Looks at searches that cost little: whoever keeps answers, or follows searches, looks often.
+    """Cheap queries about searches, for caches and for following searches.
 
     Args:
-        database: an open one.
+        database: an open database.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def of(self, name: str) -> Mark:
-        """The mark of a search. Raises `NotFoundError`, naming the searches that exist."""
-        # A session would cost more than the query.
+        """Return the mark of a search. Raises `NotFoundError` that lists the searches."""
+        # A session would take longer than the query.
         with self._database.single() as connection:
             row = connection.execute(_NAMED, {"name": name}).one_or_none()
         if row is None:
@@ -108,18 +108,18 @@ class Marks:
         return _mark(row)
 
     def newest(self, limit: int) -> list[Mark]:
-        """The marks of the searches that were made last, newest first."""
+        """Return the marks of the newest searches, newest first."""
         with self._database.single() as connection:
             rows = connection.execute(_COLUMNS.order_by(_SEARCHES.id.desc()).limit(limit))
             return [_mark(row) for row in rows]
 
     def since(self, first: int) -> list[Mark]:
-        """The marks of the search with that id and of all later ones, oldest first."""
+        """Return the marks of the search with id `first` and of all later ones, oldest first."""
         with self._database.single() as connection:
             return [_mark(row) for row in connection.execute(_SINCE, {"first": first})]
 
     def about(self, ids: Sequence[int]) -> dict[int, About]:
-        """What never changes of searches, by id; those that are not there are left out."""
+        """Return the unchanging facts about searches, by id; unknown ids are left out."""
         if not ids:
             return {}
         registered = _SEARCHES.settings["registered"].as_string()
@@ -129,17 +129,17 @@ class Marks:
             return {identifier: About(*rest) for identifier, *rest in rows}
 
     def last_candidate(self, search: int) -> int:
-        """The largest id of the candidates of the search with that id; 0 without any."""
+        """Return the largest candidate id of a search; 0 if it has no candidates."""
         with self._database.single() as connection:
             return connection.execute(_LAST, {"search": search}).scalar() or 0
 
     def audits(self, search: int, kind: str, candidate: int | None = None) -> tuple[int, ...]:
-        """Ids of the audits of a kind of the search with that id: another one each time that it is audited again.
+        """Return the ids of a search's audits of one kind; an audit gets a new id each time it is repeated.
 
         Args:
-            search: the search's id.
-            kind: of the audits.
-            candidate: whose audit alone; by default the search's own and all of its candidates.
+            search: id of the search.
+            kind: kind of audit.
+            candidate: id of the audited candidate; by default audits of the search and of all its candidates.
         """
         wanted = select(_AUDITS.id).where(_AUDITS.search_id == search, _AUDITS.kind == kind)
         if candidate is not None:
@@ -148,7 +148,7 @@ class Marks:
             return tuple(connection.execute(wanted.order_by(_AUDITS.id)).scalars())
 
     def names_like(self, stem: str) -> set[str]:
-        """Names of searches that start so."""
+        """Return the names of searches that begin with `stem`."""
         wanted = select(_SEARCHES.name).where(_SEARCHES.name.startswith(stem, autoescape=True))
         with self._database.single() as connection:
             return set(connection.execute(wanted).scalars())

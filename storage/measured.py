@@ -1,4 +1,4 @@
-"""Which measurements a search has, by probes of the index."""
+"""Names of the measurements of a search, found by probes of the index."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from leanfront.errors import UsageError
 def require_measured(
     session: Session, known: Known, budget: Budget, *, measurable: Collection[str] = ()
 ) -> None:
-    """Refuse a limit on something that no candidate of the search has measured.
+    """Refuse a limit on a name that no candidate of the search has measured.
 
     Args:
-        session: of the transaction.
+        session: session of the transaction.
         known: the search.
-        budget: limits.
-        measurable: names that are not refused: they can be measured yet.
+        budget: the limits.
+        measurable: further names to accept because they can still be measured.
 
     Raises:
-        UsageError: naming what is measured.
+        UsageError: a limit is on an unknown name; the message lists the measured ones.
     """
     names = {objective.measurement for objective in known.objectives} | set(measurable)
     unknown = [
@@ -36,7 +36,7 @@ def require_measured(
     if not unknown:
         return
     if session.scalar(complete(known.id).limit(1)) is None:
-        # Nothing is measured yet; what the dense model has measured, the candidates will have.
+        # No candidate has measurements yet; they will have the dense model's.
         names |= known.dense
         unknown = [each for each in unknown if each not in names]
     if unknown:
@@ -48,7 +48,7 @@ def require_measured(
 
 
 def _measured(session: Session, search: int) -> Iterator[str]:
-    """Names of what is measured, each found by one step in the index."""
+    """Iterate over the names of measurements; each costs one index probe."""
     name = ""
     wanted = select(func.min(MeasurementRow.name)).where(MeasurementRow.search_id == search)
     while (found := session.scalar(wanted.where(MeasurementRow.name > name))) is not None:

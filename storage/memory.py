@@ -1,8 +1,8 @@
-"""What was read of the searches used last, kept for as long as it still holds.
+"""Cache of what was read about the most recently used searches.
 
-A search's row has a `frontier_version`, which grows with every change of the frontier's members, of what is
-measured on them, and of what the search is about. A query asks for that number; while it is the same, the rest
-need not be read again, whoever writes.
+A search's row has a `frontier_version` that grows with every change of the frontier's members, of their
+measurements, and of the search's target. A query reads that number; while it is unchanged, the cache is valid,
+whichever process writes.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from leanfront.core.storage.searches import find_search
 from leanfront.core.storage.tables import SearchRow, table
 
 SEARCHES = 64
-"""Searches that are remembered."""
+"""Largest number of searches in the cache."""
 MEMBERS = 5_000
-"""Candidates that are remembered, of all searches together: each takes some 10 KB."""
+"""Largest number of candidates in the cache, over all searches; each takes about 10 KB."""
 
 _SEARCHES = table(SearchRow)
 
 
 @dataclass(frozen=True)
 class Version:
-    """A state of a frontier that has just been seen in the database: what is in memory of it need not be asked for.
+    """A version of a frontier just read from the database, for which the cache may answer.
 
     Args:
-        search: the search's id.
+        search: id of the search.
         frontier: its `frontier_version`.
     """
 
@@ -47,15 +47,15 @@ class Version:
 
 @dataclass(frozen=True)
 class Known:
-    """What queries need of a search besides its frontier.
+    """Facts about a search that queries need besides its frontier.
 
     Args:
-        id: the search's.
-        version: of its frontier.
-        measured: version of what is measured on its stored candidates.
-        objectives: in order.
-        cheapest: least costs that its space can reach, from its settings; None when unknown.
-        dense: names of what is measured on the dense model.
+        id: id of the search.
+        version: version of its frontier.
+        measured: version of the measurements on its stored candidates.
+        objectives: its objectives, in order.
+        cheapest: lowest costs that its space can reach, from its settings; None if unknown.
+        dense: names of the measurements of the dense model.
     """
 
     id: int
@@ -67,7 +67,7 @@ class Known:
 
     @classmethod
     def of(cls, row: SearchRow) -> Known:
-        """What a search's row says."""
+        """Build the facts from a search's row."""
         dense = frozenset(str(each["name"]) for each in row.dense)
         return cls(
             row.id,
@@ -87,16 +87,16 @@ class _Entry:
 
 
 class Memory:
-    """The frontiers of the searches used last; safe for several threads."""
+    """Cache of the frontiers of the most recently used searches; safe for several threads."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
     def known(self, session: Session, name: str, version: Version | None = None) -> Known:
-        """A search by name, or as it was at a version that is in memory still.
+        """Return a search by name, or from the cache if `version` is still there.
 
-        Raises `NotFoundError`, naming the searches that exist.
+        Raises `NotFoundError` that lists the searches.
         """
         remembered = None if version is None else self.at(version.search, version.frontier)
         if remembered is not None:
@@ -107,21 +107,21 @@ class Memory:
         return Known.of(find_search(session, name)) if entry is None else entry.known
 
     def at(self, search: int, version: int) -> Known | None:
-        """A search by id as it was at a version of its frontier, where that is in memory."""
+        """Return a search by id and frontier version if it is in the cache, otherwise None."""
         entry = self._entry(search, version)
         return None if entry is None else entry.known
 
     def of(self, row: SearchRow) -> Known:
-        """What queries need of a search whose row is here, perhaps with its counters alone."""
+        """Return the facts about a search given its row, of which only the counters need be loaded."""
         entry = self._entry(row.id, row.frontier_version)
         return Known.of(row) if entry is None else entry.known
 
     def front(self, session: Session, known: Known, stage: str) -> Front:
-        """The front of that version at a stage: the one in memory, or read. Raises `UsageError`: no such stage."""
+        """Return the front of a stage, from the cache or the database. Raises `UsageError` for an unknown stage."""
         return self.fronts(session, known).of(stage)
 
     def fronts(self, session: Session, known: Known) -> Fronts:
-        """The fronts of that version: those in memory, or read."""
+        """Return the fronts of a version, from the cache or the database."""
         entry = self._entry(known.id, known.version)
         if entry is None:
             entry = _Entry(known, load(session, known.id, len(known.objectives), known.version))
@@ -129,9 +129,9 @@ class Memory:
         return entry.fronts
 
     def members(self, session: Session, known: Known, ids: Iterable[int]) -> dict[int, Candidate]:
-        """Members of the weak fronts by id, of that version.
+        """Return members of the weak fronts by id.
 
-        The candidates are shared: nobody may change the mappings in them.
+        The candidates are shared with the cache: do not change the mappings in them.
         """
         wanted = list(ids)
         entry = self._entry(known.id, known.version)
@@ -143,19 +143,19 @@ class Memory:
             )
         read = candidates.load(session, (each for each in wanted if each not in have))
         if entry is not None:
-            # Where a writer has put another entry in its place meanwhile, this one is not seen any more.
+            # If a writer has replaced the entry meanwhile, this update is never read.
             with self._lock:
                 entry.members.update(read)
                 self._shrink()
         return {**have, **read}
 
     def changed(self, known: Known, fronts: Fronts, changes: BothChanges) -> None:
-        """A frontier has been changed, and that is committed.
+        """Record a committed change of a frontier.
 
         Args:
-            known: the search, as it was before.
-            fronts: its fronts now.
-            changes: what happened to them.
+            known: the search before the change.
+            fronts: its fronts after the change.
+            changes: the changes of the fronts.
         """
         entry = self._entry(known.id, known.version)
         gone = {each for some in (changes.before, changes.after) for each in some.removed | some.demoted}
@@ -165,7 +165,7 @@ class Memory:
         self._put(_Entry(replace(known, version=fronts.version), fronts, kept))
 
     def measured(self, known: Known, after: Known, candidate: int) -> None:
-        """Only a candidate's measurements have changed: the front of one version is that of the next."""
+        """Record a committed change of one candidate's measurements, which leaves the front unchanged."""
         entry = self._entry(known.id, known.version)
         if entry is not None:
             with self._lock:
@@ -189,7 +189,7 @@ class Memory:
             self._shrink()
 
     def _shrink(self) -> None:
-        """Forget members, of the search used longest ago first."""
+        """Drop members until at most `MEMBERS` are left, from the least recently used searches first."""
         surplus = sum(len(entry.members) for entry in self._entries.values()) - MEMBERS
         for entry in self._entries.values():
             if surplus <= 0:

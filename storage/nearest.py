@@ -1,10 +1,10 @@
-"""The candidates nearest to a budget that none holds, without looking at all of them.
+"""The candidates nearest to a budget that none meets, found without reading all of them.
 
-The threshold algorithm (R. Fagin, A. Lotem, M. Naor, "Optimal aggregation algorithms for middleware", 2003,
-section 4): every limit has a list of the candidates that break it, in order of how little they do, which is an
-index walk. Lists are read side by side. A candidate that none has shown yet breaks at least one limit, and all of
-those that everyone breaks, each by no less than the last one its list showed: once the best seen is better than
-that, it is the nearest of all.
+Implements the threshold algorithm (R. Fagin, A. Lotem, M. Naor, "Optimal aggregation algorithms for middleware",
+2003, section 4). Each limit has a list of the candidates that violate it, least violation first, read by an index
+walk. The lists are read in parallel. A candidate that has not appeared in any list violates at least one limit, and
+every limit that all candidates violate, by at least the amount last read from that list. Once the best candidate
+read is better than this bound, no other can be nearer.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from leanfront.core.storage.points import StoredPoint, complete, holding, limits
 from leanfront.core.storage.tables import CandidateRow, MeasurementRow
 
 STEP = 200
-"""Candidates read of every list at a time."""
+"""Candidates read from each list per step."""
 
 
 def candidates(
     session: Session, search: int, budget: Budget, names: Collection[str] | None, stage: str
 ) -> list[StoredPoint]:
-    """The points among which those of least normalised violation are.
+    """Return points that include all those of least normalised violation.
 
     Args:
-        search: the search's id.
-        budget: limits that no complete candidate of the search at that stage holds.
+        search: id of the search.
+        budget: limits that no complete candidate at that stage meets.
         names: measurements to load; None for all.
         stage: ``before`` recovery, or ``after``.
     """
@@ -59,19 +59,19 @@ def _nearest(
                 least = min(least, budget.normalised_violation(values))
         open_ends = [each.threshold for each in lists if not each.done]
         everybody = sum(each.threshold for each in lists if each.universal)
-        # Strictly less: what is as near as the best may win the tie.
+        # Strictly less: a candidate as near as the best may win the tie.
         if least < max(everybody, min(open_ends, default=everybody)):
             break
     if least == float("inf"):
-        # No candidate has all of it measured: all are equally far.
+        # No candidate has all limits measured: all are equally far.
         return load(session, among, names)
     return list(seen.values())
 
 
 class _Ranking:
-    """The candidates of a search that break one limit, in order of how little they do.
+    """Candidates of a search that violate one limit, least violation first.
 
-    `threshold` is the normalised violation of the last one shown, `universal` whether nobody holds the limit.
+    `threshold` is the normalised violation of the last candidate read; `universal` is whether all violate the limit.
     """
 
     def __init__(self, session: Session, search: int, name: str, upper: bool, limit: float) -> None:
@@ -93,13 +93,13 @@ class _Ranking:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A list is seldom read to its end.
+        # A list is rarely read to its end.
         self._rows.close()
 
     def step(self) -> list[int]:
-        """The next candidates."""
+        """Read the next candidates."""
         rows = self._rows.fetchmany(STEP)
-        # Whoever breaks this limit has been shown then; the others hold it, or have it not measured.
+        # All violators of this limit have been read; the other candidates meet it, or lack the measurement.
         self.done = len(rows) < STEP
         if rows:
             self.threshold = self._sign * (rows[-1].value - self._limit) / max(abs(self._limit), TINY)

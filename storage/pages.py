@@ -1,4 +1,4 @@
-"""The frontier a page at a time, and who is next to whom on it."""
+"""The frontier in pages, and the neighbours of a candidate on it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from leanfront.errors import UsageError
 
 Floats = NDArray[np.float64]
 TIES = ("memory_bytes", "macs", "accuracy")
-"""What decides between members of equal rank; after these the id."""
+"""Measurements that break ties in a page's order, followed by the id."""
 SCALES = {"byte": 1e3, "MAC": 1e6}
-"""Unit of a cost -> how many of it a gain is told for: accuracy per KB, per M MACs."""
+"""Unit of a cost -> amount per which a gain is reported: accuracy per KB, per million MACs."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some frontier members.
+    """A page of frontier members.
 
     Args:
-        candidates: in the order asked for.
-        last: where the page ends, for the page after it; None where there are no more.
-        search: the search as it was at that moment.
+        candidates: candidates in the requested order.
+        last: position of the last one, to request the next page; None if there are no more.
+        search: the search when the page was read.
     """
 
     candidates: tuple[Candidate, ...]
@@ -46,13 +46,13 @@ class Page:
 
 @dataclass(frozen=True)
 class Step:
-    """From a candidate to a frontier member beside it.
+    """The step from a candidate to a neighbouring frontier member.
 
     Args:
-        candidate: the member.
-        accuracy: its accuracy less the candidate's.
-        cost: its cost less the candidate's, in the cost's unit.
-        rate: accuracy over cost, per 1,000 bytes or per million MACs; None where the costs are equal.
+        candidate: the neighbour.
+        accuracy: accuracy of the neighbour minus that of the candidate.
+        cost: cost of the neighbour minus that of the candidate, in the cost's unit.
+        rate: `accuracy` / `cost`, per 1,000 bytes or per million MACs; None if the costs are equal.
     """
 
     candidate: Candidate
@@ -61,7 +61,7 @@ class Step:
     rate: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         return {
             "candidate": self.candidate.to_json(),
             "accuracy": self.accuracy,
@@ -72,12 +72,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The frontier members next to a candidate, for each cost among the objectives.
+    """The frontier members next to a candidate, for each cost objective.
 
     Args:
         candidate: the candidate.
-        cheaper: cost's measurement name -> the dearest member that costs less, or None.
-        better: cost's measurement name -> the cheapest member that is more accurate, or None.
+        cheaper: measurement name of the cost -> the most expensive member that costs less, or None.
+        better: measurement name of the cost -> the cheapest member that is more accurate, or None.
     """
 
     candidate: Candidate
@@ -85,7 +85,7 @@ class Neighbours:
     better: Mapping[str, Step | None]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
 
         def steps(side: Mapping[str, Step | None]) -> dict[str, Any]:
             return {name: None if step is None else step.to_json() for name, step in side.items()}
@@ -99,7 +99,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Asked:
-    """What page is wanted: see `FrontierReader.frontier_page`."""
+    """A requested page; see `FrontierReader.frontier_page` for the fields."""
 
     budget: Budget
     weak: bool
@@ -112,7 +112,7 @@ class Asked:
 def page(
     session: Session, known: Known, front: Front, asked: Asked
 ) -> tuple[list[int], tuple[float, ...] | None]:
-    """Ids of a page of members, and where it ends."""
+    """Return the ids of a page of members, and the position of its last one."""
     budget, objectives = asked.budget, known.objectives
     members = front if asked.weak else front.strictly()
     values = natural(members, objectives)
@@ -143,7 +143,7 @@ def _key(
     values: Mapping[str, Floats],
     name: str,
 ) -> Floats:
-    """(n,) numbers that rise from the best member to the worst; infinite where nothing is measured."""
+    """Return (n,) keys that rise from the best member to the worst; infinite where not measured."""
     for objective in known.objectives:
         if objective.measurement == name:
             return -values[name] if objective.maximise else values[name]
@@ -157,7 +157,7 @@ def _key(
 
 
 def _measured(session: Session, known: Known, ids: NDArray[np.int64], name: str) -> Floats:
-    """(n,) values of members that are no objective; NaN where it is not measured."""
+    """Return (n,) values of a measurement that is not an objective; NaN where not measured."""
     rows = session.execute(
         select(MeasurementRow.candidate_id, MeasurementRow.value)
         .join(FrontierRow, FrontierRow.candidate_id == MeasurementRow.candidate_id)
@@ -182,7 +182,7 @@ def _behind(keys: Sequence[Floats], after: Sequence[float]) -> NDArray[np.bool_]
 def neighbours(
     candidate: Candidate, front: Front, objectives: Sequence[Objective]
 ) -> dict[str, tuple[int | None, int | None]]:
-    """Cost -> ids of the next cheaper and the next better member of a strict front."""
+    """Map each cost to the ids of the next cheaper and the next better member of a strict front."""
     found: dict[str, tuple[int | None, int | None]] = {}
     values = natural(front, objectives)
     accuracies = values.get("accuracy")
@@ -213,7 +213,7 @@ def between(
     full: Mapping[int, Candidate],
     objectives: Sequence[Objective],
 ) -> Neighbours:
-    """The steps to the members that `neighbours` found."""
+    """Compute the steps to the members found by `neighbours`."""
     units = {objective.measurement: objective.unit for objective in objectives}
 
     def step(name: str, identifier: int | None) -> Step | None:

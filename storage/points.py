@@ -1,4 +1,4 @@
-"""Candidates as the selection rules see them, and the index walks that find those which hold a budget."""
+"""Candidates as the selection rules see them, and index walks that find those within a budget."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from leanfront.core.storage.tables import CandidateRow, MeasurementRow
 from leanfront.errors import UsageError
 
 FEW = 2_000
-"""Where no more candidates than this hold some limit, they are looked at one by one."""
+"""If at most this many candidates meet some limit, they are checked one by one."""
 
 
 @dataclass(frozen=True)
 class StoredPoint:
-    """A candidate as the selection rules see it: its number and its values, without the rest of the row."""
+    """A candidate as the selection rules see it: id and values, without the rest of its row."""
 
     id: int | None
     values: Mapping[str, float]
 
     def value(self, name: str, split: str | None = None) -> float | None:
-        """The cost or validation value; other splits are not loaded."""
+        """Return the cost or validation value; other splits are not loaded."""
         if split not in (None, *SEARCHED_SPLITS):
             raise UsageError(f"a selection goes by costs and validation values, not by the {split} split")
         return self.values.get(name)
 
 
 def complete(search: int, stage: str = "after") -> Select[int]:
-    """Ids of a search's complete candidates, before recovery or with the recovered ones."""
+    """Return the query for the ids of a search's complete candidates at a stage."""
     return select(CandidateRow.id).where(
         CandidateRow.search_id == search, CandidateRow.state == "complete", *of_stage(stage)
     )
 
 
 def of_stage(stage: str) -> tuple[ColumnElement[bool], ...]:
-    """What holds for a stage's candidates."""
+    """Return the conditions that select the candidates of a stage."""
     return (CandidateRow.parent.is_(None),) if stage == "before" else ()
 
 
 def limits(budget: Budget) -> list[tuple[str, bool, float]]:
-    """Every limit: name, whether it is an upper one, and its value."""
+    """Return each limit as (name, whether it is an upper limit, value)."""
     return [
         *((name, True, limit) for name, limit in budget.maximum.items()),
         *((name, False, limit) for name, limit in budget.minimum.items()),
@@ -53,7 +53,7 @@ def limits(budget: Budget) -> list[tuple[str, bool, float]]:
 
 
 def capped(ids: Select[int], search: int, budget: Budget) -> Select[int]:
-    """The candidates among `ids` that hold every limit, each limit answered from the measurements' index."""
+    """Restrict `ids` to the candidates within a budget; each limit is answered from the measurements' index."""
     (column,) = ids.selected_columns
     for name, upper, limit in limits(budget):
         ids = ids.where(column.in_(holding(search, name, upper, limit)))
@@ -61,7 +61,7 @@ def capped(ids: Select[int], search: int, budget: Budget) -> Select[int]:
 
 
 def holding(search: int, name: str, upper: bool, limit: float) -> Select[int]:
-    """Candidates that hold one limit."""
+    """Return the query for the candidates that meet one limit."""
     value = MeasurementRow.value
     return select(MeasurementRow.candidate_id).where(
         *of_search(MeasurementRow, search, name), value <= limit if upper else value >= limit
@@ -71,15 +71,15 @@ def holding(search: int, name: str, upper: bool, limit: float) -> Select[int]:
 def of_search(
     table: type[MeasurementRow] | AliasedClass[MeasurementRow], search: int, name: str
 ) -> tuple[ColumnElement[bool], ...]:
-    """One measurement of all candidates of a search, costs and validation values."""
+    """Return the conditions for one measurement of all candidates of a search: costs and validation values."""
     return table.search_id == search, table.name == name, table.split.in_(SEARCHED_SPLITS)
 
 
 def with_accuracy(session: Session, search: int, budget: Budget, stage: str) -> Select[int] | None:
-    """The most accurate candidates within a budget; None where there is none.
+    """Return the query for the most accurate candidates within a budget; None if there are none.
 
-    Where few candidates hold some limit these are all; else the index of accuracies is walked from its upper
-    end up to the first candidate that holds every limit.
+    If few candidates meet some limit, all of them are returned. Otherwise the index of accuracies is walked from its
+    upper end to the first candidate that meets every limit.
     """
     for name, upper, limit in limits(budget):
         few = list(session.scalars(holding(search, name, upper, limit).limit(FEW + 1)))
@@ -113,13 +113,13 @@ def with_accuracy(session: Session, search: int, budget: Budget, stage: str) -> 
 def load(
     session: Session, ids: Select[int] | Collection[int], names: Collection[str] | None
 ) -> list[StoredPoint]:
-    """The points of some candidates, by id.
+    """Load the points of some candidates, ordered by id.
 
     Args:
-        ids: of the candidates: at most `leanfront.core.storage.frontier.CHUNK`, or a query.
+        ids: at most `leanfront.core.storage.frontier.CHUNK` ids, or a query for them.
         names: measurements to load; None for all.
     """
-    # Their search is not asked for: SQLite would go through all that is measured in it.
+    # The search is not part of the query: SQLite would scan all measurements of it.
     rows = (
         select(MeasurementRow.candidate_id, MeasurementRow.name, MeasurementRow.value)
         .where(MeasurementRow.split.in_(SEARCHED_SPLITS))

@@ -1,4 +1,4 @@
-"""Reading searches, trials, candidates and frontiers from a database."""
+"""Read access to searches, trials, candidates and frontiers in a database."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ from leanfront.errors import NotFoundError
 
 _PAGE = 500
 NAMED = 16
-"""How many candidates at most an answer names on which something is not measured."""
+"""Largest number of unmeasured candidates that an answer lists."""
 _SEARCHES = table(SearchRow).c
-# Made once: putting a statement together costs more than running it.
+# Built once: building a statement takes longer than running it.
 _VERSION = select(_SEARCHES.id, _SEARCHES.frontier_version).where(_SEARCHES.name == bindparam("name"))
 
 
@@ -53,10 +53,10 @@ class ArtifactRecord:
     """A file in the artifact folder.
 
     Args:
-        digest: SHA-256 of its content.
-        kind: what it is (``dense``, or a format).
-        bytes: its length.
-        created: when it was first recorded, in UTC.
+        digest: SHA-256 of the content.
+        kind: kind of file (``dense``, or an export format).
+        bytes: length in bytes.
+        created: when it was first stored, in UTC.
     """
 
     digest: str
@@ -66,10 +66,10 @@ class ArtifactRecord:
 
 
 class FrontierReader:
-    """What a store can tell, each call in one transaction that sees one state of the database.
+    """The read methods of a store; each call is one transaction that sees one state of the database.
 
     Args:
-        database: an open one, of this release's schema.
+        database: an open database with this release's schema.
     """
 
     def __init__(self, database: Database) -> None:
@@ -80,11 +80,11 @@ class FrontierReader:
 
     @property
     def url(self) -> str:
-        """The database's address, without its password."""
+        """Address of the database, without its password."""
         return self.database.url
 
     def close(self) -> None:
-        """Close the connections. The store can be used again afterwards."""
+        """Close the connections; they reopen at the next use."""
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -96,29 +96,29 @@ class FrontierReader:
         self.close()
 
     def search(self, name: str) -> SearchRecord:
-        """The search of that name. Raises `NotFoundError`, naming the searches that exist."""
+        """Return the search of that name. Raises `NotFoundError` that lists the searches."""
         with self.database.reading() as session:
             return search_record(find_search(session, name))
 
     def searches(self, *, after: int = 0, limit: int | None = None) -> list[SearchRecord]:
-        """Searches, oldest first.
+        """Return searches, oldest first.
 
         Args:
-            after: id of the search before the first one wanted.
-            limit: how many at most; all by default.
+            after: id of the search before the first one to return.
+            limit: largest number of searches; all by default.
         """
         wanted = select(SearchRow).where(SearchRow.id > after).order_by(SearchRow.id).limit(limit)
         with self.database.reading() as session:
             return [search_record(row) for row in session.scalars(wanted)]
 
     def find(self, search: str, digest: str) -> Candidate | None:
-        """The candidate with that configuration digest, or None. Raises `NotFoundError`: no such search."""
+        """Return the candidate with a configuration digest, or None. Raises `NotFoundError` for an unknown search."""
         with self.database.reading() as session:
             found = candidates.known(session, find_search(session, search, counters=True).id, [digest])
             return candidates.get(session, found[digest]) if found else None
 
     def trials(self, search: str) -> list[TrialRecord]:
-        """All trials of a search, by number, with the candidates' objective values."""
+        """Return all trials of a search by number, with the objective values of their candidates."""
         with self.database.reading() as session:
             rows = session.execute(
                 select(TrialRow, CandidateRow.objective_values, CandidateRow.state)
@@ -129,72 +129,72 @@ class FrontierReader:
             return [trial_record(row, values, state) for row, values, state in rows]
 
     def events(self, search: str, after: int = 0, limit: int = 500) -> list[TrialEvent]:
-        """Trials stored after the one with that sequence, in the order they were stored.
+        """Return the trials stored after the one with that sequence number, in the order they were stored.
 
-        Raises `NotFoundError`: no such search.
+        Raises `NotFoundError` for an unknown search.
         """
         with self.database.reading() as session:
             return trials.since(session, find_search(session, search, counters=True).id, after, limit)
 
     def correctness(self, search: str) -> dict[int, bytes]:
-        """Packed correctness of the frontier's members before recovery, by id; those stored without are left out."""
+        """Return the packed correctness of the frontier before recovery, by id; members without it are left out."""
         with self.database.reading() as session:
             return frontier.correctness(session, find_search(session, search, counters=True).id)
 
     def candidate(self, identifier: int) -> Candidate:
-        """The candidate with that id. Raises `NotFoundError`."""
+        """Return the candidate with that id. Raises `NotFoundError`."""
         with self.database.reading() as session:
             return candidates.get(session, identifier)
 
     def candidates(self, search: str, *, failed: bool = False) -> Iterator[Candidate]:
-        """All complete candidates of a search by id; with `failed` the failed and stopped ones too.
+        """Iterate over the complete candidates of a search by id; with `failed`, over failed and stopped ones too.
 
-        They are read in pages, so that millions fit; what is stored meanwhile may or may not be seen.
+        Candidates are read in pages, so memory stays bounded; those stored meanwhile may or may not be included.
         """
         with self.database.reading() as session:
             owner = find_search(session, search, counters=True).id
         return self._pages(owner, failed)
 
     def columns(self, search: str, *asked: str, after: int = 0, limit: int | None = None) -> Columns:
-        """Candidates of a search in columns, by id, failed and stopped ones too.
+        """Return the candidates of a search as columns, by id, including failed and stopped ones.
 
         Args:
             search: name of the search.
-            asked: columns, each a measurement's ``name`` (of the validation split, or a cost) or ``name:split``;
-                without any, the objectives.
-            after: id of the candidate before the first one wanted.
-            limit: how many at most; all by default.
+            asked: columns, each a measurement's ``name`` (a cost, or a value on the validation split) or
+                ``name:split``; the objectives if empty.
+            after: id of the candidate before the first one to return.
+            limit: largest number of candidates; all by default.
 
         Raises:
-            NotFoundError: no such search.
-            UsageError: a column that neither a candidate nor the dense model has measured.
+            NotFoundError: the search does not exist.
+            UsageError: a column is measured neither on a candidate nor on the dense model.
         """
         with self.database.reading() as session:
             return columns.read(session, find_search(session, search, counters=True), asked, after, limit)
 
     def growth(self, search: str, points: int = 60) -> Growth:
-        """How a search's frontier grew with its trials.
+        """Return how a search's frontier grew with its trials.
 
         Args:
             search: name of the search.
-            points: places along the trials at most, two or more.
+            points: largest number of places along the trials, at least 2.
 
         Raises:
-            NotFoundError: no such search.
+            NotFoundError: the search does not exist.
         """
         with self.database.reading() as session:
             return growth(session, find_search(session, search), points)
 
     def recovered(self, search: str, parent: int | None = None) -> list[Candidate]:
-        """Candidates that were recovered from others of the search, or from that one, by id; failed ones too.
+        """Return the recovered candidates of a search, or those of one parent, by id, including failed ones.
 
-        Raises `NotFoundError`: no such search.
+        Raises `NotFoundError` for an unknown search.
         """
         with self.database.reading() as session:
             owner = find_search(session, search, counters=True).id
             of = CandidateRow.parent.is_not(None) if parent is None else CandidateRow.parent == parent
             wanted = candidates.wanted().where(CandidateRow.search_id == owner, of)
-            # Sorted here: databases take an order for a reason to go through all candidates.
+            # Sorted here: ORDER BY would make databases scan all candidates by id.
             found = sorted(session.execute(wanted), key=lambda row: int(row.id))
             return candidates.records(session, found)
 
@@ -215,20 +215,20 @@ class FrontierReader:
     def frontier(
         self, search: str, budget: Budget | None = None, *, weak: bool = False, stage: str = "after"
     ) -> list[Candidate]:
-        """Frontier members within the budget, cheapest memory first; with `weak` the weakly nondominated.
+        """Return the frontier members within a budget, smallest memory first; with `weak`, the whole weak front.
 
-        Ties in memory go by fewer MACs, then higher accuracy, then id. The candidates may be shared with other
-        callers: nobody may change the mappings in them.
+        Ties in memory are broken by fewer MACs, then higher accuracy, then id. The candidates may be shared with
+        other callers: do not change the mappings in them.
 
         Args:
             search: name of the search.
             budget: limits; None for none.
-            weak: the weakly nondominated too.
-            stage: ``before`` recovery (among the candidates without a parent), or ``after``.
+            weak: also return weakly nondominated candidates.
+            stage: ``before`` recovery (only candidates without a parent), or ``after``.
 
         Raises:
-            NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured, or no such stage.
+            NotFoundError: the search does not exist.
+            UsageError: a limit is on a name that this search has not measured, or the stage is unknown.
         """
         asked = pages.Asked(budget or Budget(), weak, stage, "memory", None, None)
         with self.database.reading() as session:
@@ -246,22 +246,22 @@ class FrontierReader:
         limit: int | None = None,
         after: Sequence[float] | None = None,
     ) -> Page:
-        """Frontier members within the budget, a page at a time.
+        """Return one page of the frontier members within a budget.
 
         Args:
             search: name of the search.
             budget: limits; None for none.
-            weak: the weakly nondominated too.
+            weak: also return weakly nondominated candidates.
             stage: ``before`` recovery, or ``after``.
-            order_by: an objective of the search, best first; ties go by fewer bytes, fewer MACs, higher
-                accuracy, and then id.
-            limit: how many at most; all by default.
-            after: the place of the last one of the page before, as `Page.last` says.
+            order_by: an objective or another measurement, best first; ties are broken by fewer bytes, fewer MACs,
+                higher accuracy, and id.
+            limit: largest number of candidates; all by default.
+            after: position of the last candidate of the previous page, `Page.last`.
 
         Raises:
-            NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured, an order by something that is
-                not measured on its frontier, no such stage, or a place of another order.
+            NotFoundError: the search does not exist.
+            UsageError: a limit or `order_by` is on a name that is not measured, the stage is unknown, or `after`
+                belongs to another order.
         """
         asked = pages.Asked(budget or Budget(), weak, stage, order_by, limit, after)
         with self.database.reading() as session:
@@ -279,11 +279,14 @@ class FrontierReader:
         return tuple(found[identifier] for identifier in ids), last
 
     def neighbours(self, identifier: int, *, stage: str = "after") -> Neighbours:
-        """The frontier members next to a candidate (methods.md section 1).
+        """Return the frontier members next to a candidate.
+
+        For each cost among the objectives these are the most expensive member that costs less, and the cheapest
+        member that is more accurate.
 
         Raises:
-            NotFoundError: no such candidate.
-            UsageError: no such stage.
+            NotFoundError: the candidate does not exist.
+            UsageError: the stage is unknown.
         """
         with self.database.reading() as session:
             candidate = candidates.get(session, identifier)
@@ -304,22 +307,22 @@ class FrontierReader:
         stage: str = "after",
         **options: object,
     ) -> Selection[Candidate]:
-        """Answer a budget query over all complete candidates (methods.md section 1).
+        """Answer a budget query over all complete candidates.
 
-        The frontier alone is looked at where that cannot change the answer. ``cheapest`` of an infeasible
-        answer is what the search's settings hold under that name.
+        Only the frontier is read if dominated candidates cannot change the answer. `cheapest` of an infeasible answer
+        is taken from the settings of the search.
 
         Args:
             search: name of the search.
             budget: limits; None for none.
-            strategy: chooses among those within the budget.
-            stage: ``before`` recovery (the candidates without a parent alone), or ``after``.
-            options: of the strategy.
+            strategy: rule that chooses among the candidates within the budget.
+            stage: ``before`` recovery (only candidates without a parent), or ``after``.
+            options: options of the strategy.
 
         Raises:
-            NotFoundError: no such search.
-            UsageError: a limit on something that this search has not measured and that is no metric, an unknown
-                strategy, an option that it does not take or cannot read, or no such stage.
+            NotFoundError: the search does not exist.
+            UsageError: a limit is on a name that this search has not measured and that is no metric, the strategy or
+                the stage is unknown, or an option is invalid.
         """
         version = self._seen(search, budget, strategy, options)
         return self.select_at(version, search, budget, strategy, options, stage)
@@ -327,9 +330,9 @@ class FrontierReader:
     def _seen(
         self, search: str, budget: Budget | None, strategy: str, options: Mapping[str, object]
     ) -> Version | None:
-        """The state of a search just now, where what is in memory of it answers a query.
+        """Return the current version of a search if the cache can answer the query at that version.
 
-        One statement without a transaction: that is most of what the answer takes on a server.
+        Runs one statement without a transaction: on a server, this is most of the time an answer takes.
         """
         with self.database.single() as connection:
             row = connection.execute(_VERSION, {"name": search}).one_or_none()
@@ -347,9 +350,9 @@ class FrontierReader:
         options: Mapping[str, object],
         stage: str = "after",
     ) -> Selection[Candidate]:
-        """As `select`, of a state of the search that was just read and a query that its frontier decides.
+        """Answer like `select`, for a version of the search just read and a query that its frontier decides.
 
-        If that state is in memory, nothing else need be read.
+        If that version is in the cache, nothing else is read.
         """
         with self.database.reading() as session:
             known = self._memory.known(session, search, version)
@@ -377,7 +380,7 @@ class FrontierReader:
         stage: str,
         answer: Selection[Candidate],
     ) -> Selection[Candidate]:
-        """An answer with the candidates that could be a better one, if what is not measured on them were known."""
+        """Add to an answer the candidates that could be better if their missing measurements were known."""
         least = None
         if answer.candidate is not None and answer.strategy == "accuracy":
             accuracy = answer.candidate.measurement("accuracy", "validation")
@@ -386,7 +389,7 @@ class FrontierReader:
         return replace(answer, unmeasured=tuple(found), unmeasured_metrics=names if found else ())
 
     def artifact(self, digest: str) -> ArtifactRecord:
-        """What is known of a file in the artifact folder. Raises `NotFoundError`."""
+        """Return the record of a file in the artifact folder. Raises `NotFoundError`."""
         with self.database.reading() as session:
             row = session.get(ArtifactRow, digest)
             if row is None:
@@ -394,7 +397,7 @@ class FrontierReader:
             return artifact_record(row)
 
     def verification(self, identifier: int) -> Verification:
-        """What came of verifying a candidate last. Raises `NotFoundError`: no such one, or it never was."""
+        """Return the latest verification of a candidate. Raises `NotFoundError` if there is none."""
         with self.database.reading() as session:
             row = session.get(VerificationRow, identifier)
             if row is not None:
@@ -405,10 +408,10 @@ class FrontierReader:
             )
 
     def audit(self, search: str, kind: str, candidate: int | None = None) -> AuditRecord:
-        """What the last audit of a kind found: of a candidate, or of the search as a whole.
+        """Return the latest audit of one kind, of a candidate or of the whole search.
 
         Raises:
-            NotFoundError: no such search, or it was never audited so.
+            NotFoundError: the search or the audit does not exist.
         """
         with self.database.reading() as session:
             owner = find_search(session, search, counters=True)
@@ -424,15 +427,15 @@ class FrontierReader:
     def audits(
         self, search: str, candidate: int | None = None, *, documents: bool = True
     ) -> list[AuditRecord]:
-        """All that was audited of a candidate, or of the search as a whole, by kind.
+        """Return the stored audits of a candidate or of the whole search, ordered by kind.
 
         Args:
-            search: its name.
-            candidate: its id; None for the search as a whole.
-            documents: whether with what was found, which may be large, or with empty documents.
+            search: name of the search.
+            candidate: id of the candidate; None for the whole search.
+            documents: whether to include the documents, which may be large; otherwise they are empty.
 
         Raises:
-            NotFoundError: no such search.
+            NotFoundError: the search does not exist.
         """
         with self.database.reading() as session:
             owner = find_search(session, search, counters=True)
@@ -441,5 +444,5 @@ class FrontierReader:
 
 
 def artifact_record(row: ArtifactRow) -> ArtifactRecord:
-    """The record of an artifact's row."""
+    """Return the record of an artifact's row."""
     return ArtifactRecord(row.digest, row.kind, row.bytes, row.created)

@@ -1,4 +1,4 @@
-"""Between rows and the search's records, both ways."""
+"""Conversion between rows of the tables and records of the search."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from leanfront.errors import UsageError
 
 
 def objectives_of(row: SearchRow) -> tuple[Objective, ...]:
-    """The objectives of a search as they were when it was made."""
+    """Return the objectives of a search as they were when it was created."""
     return tuple(Objective(**each) for each in row.objectives)
 
 
 def search_row(record: SearchRecord, objectives: Sequence[Objective]) -> SearchRow:
-    """A new search's row; counters start at 0."""
+    """Return the row of a new search, with all counters 0."""
     return SearchRow(
         name=record.name,
         target=plain(record.target),
@@ -44,7 +44,7 @@ def search_row(record: SearchRecord, objectives: Sequence[Objective]) -> SearchR
 
 
 def search_record(row: SearchRow) -> SearchRecord:
-    """The record of a search's row."""
+    """Return the record of a search's row."""
     return SearchRecord(
         name=row.name,
         target=row.target,
@@ -69,7 +69,7 @@ def search_record(row: SearchRow) -> SearchRecord:
 
 
 def candidate_values(candidate: Candidate, search: int, values: Sequence[float] | None) -> dict[str, Any]:
-    """Columns of a new candidate's row; state and objective values are as they are said to be."""
+    """Return the columns of a new candidate's row, without checking its state or values."""
     return {
         "search_id": search,
         "number": candidate.number,
@@ -86,7 +86,7 @@ def candidate_values(candidate: Candidate, search: int, values: Sequence[float] 
 
 
 def candidate_record(row: Any, measurements: Iterable[Any]) -> Candidate:
-    """The record of a candidate's row, which has its search's name and its membership besides its columns."""
+    """Return the record of a candidate's row of the `candidates.wanted` query."""
     return Candidate(
         search=row.search,
         number=row.number,
@@ -104,7 +104,7 @@ def candidate_record(row: Any, measurements: Iterable[Any]) -> Candidate:
 
 
 def measurement_values(measurement: Measurement, search: int, candidate: int) -> dict[str, Any]:
-    """Columns of a measurement's row."""
+    """Return the columns of a measurement's row."""
     return {
         "candidate_id": candidate,
         "search_id": search,
@@ -115,7 +115,7 @@ def measurement_values(measurement: Measurement, search: int, candidate: int) ->
 
 
 def numbers(measurement: Measurement) -> dict[str, Any]:
-    """The columns that measuring anew overwrites."""
+    """Return the columns that a repeated measurement overwrites."""
     return {
         "value": _number(measurement.value),
         "low": None if measurement.low is None else _number(measurement.low),
@@ -131,7 +131,7 @@ def _measurement(row: Any) -> Measurement:
 
 
 def verification_values(verification: Verification, candidate: int) -> dict[str, Any]:
-    """Columns of a verification's row."""
+    """Return the columns of a verification's row."""
     return {
         "candidate_id": candidate,
         "ok": verification.ok,
@@ -143,12 +143,12 @@ def verification_values(verification: Verification, candidate: int) -> dict[str,
 
 
 def _plain_claim(claim: Claim) -> dict[str, Any]:
-    """A claim's JSON; what was found in a damaged file may be any text."""
+    """Return the JSON of a claim; values found in a damaged file may be any text."""
     return {key: plain(value) if isinstance(value, str) else value for key, value in claim.to_json().items()}
 
 
 def verification_record(row: VerificationRow) -> Verification:
-    """The record of a verification's row."""
+    """Return the record of a verification's row."""
     return Verification(
         candidate=row.candidate_id,
         claims=tuple(Claim.from_json(each) for each in row.claims),
@@ -159,7 +159,7 @@ def verification_record(row: VerificationRow) -> Verification:
 
 
 def trial_record(row: TrialRow, values: Sequence[float] | None, state: str) -> TrialRecord:
-    """The record of a trial's row with its candidate's objective values and state."""
+    """Return the record of a trial's row, given its candidate's objective values and state."""
     return TrialRecord(
         number=row.number,
         parameters=row.parameters,
@@ -172,14 +172,14 @@ def trial_record(row: TrialRow, values: Sequence[float] | None, state: str) -> T
 
 
 def require_distinct(measurements: Iterable[Measurement]) -> None:
-    """Refuse measurements that would contradict each other in a query.
+    """Refuse measurements that contradict each other.
 
     Raises:
-        UsageError: a name twice on one split, or both as a cost and on the validation split.
+        UsageError: a name occurs twice on one split, or both as a cost and on the validation split.
     """
     seen: set[tuple[str, str]] = set()
     for measurement in measurements:
-        # A limit means the cost or the value on the validation split, so only one of the two may exist.
+        # A limit applies to the cost or to the value on the validation split, so only one of the two may exist.
         key = (measurement.name, "" if measurement.split in SEARCHED_SPLITS else measurement.split)
         if key in seen:
             where = f"on the {key[1]} split" if key[1] else "as a cost or on the validation split"
@@ -188,7 +188,7 @@ def require_distinct(measurements: Iterable[Measurement]) -> None:
 
 
 def plain(text: Any) -> str:
-    """Text that every database can hold: what is not Unicode (bytes of a file name, NUL) becomes ``?``."""
+    """Replace what databases cannot hold in text (invalid Unicode, NUL) by ``?``."""
     return str(text).encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 
 

@@ -1,8 +1,8 @@
-"""Which members of a frontier a selection rule needs to see, so that it chooses as if it saw all of them.
+"""Reduction of a frontier to the members that a selection rule needs to make the same choice.
 
-The rules are written for candidates, one by one, and exact on ties; a frontier has thousands of members. Here
-their scores are computed for all members at once, by the same formulas, and only those that can be chosen are
-kept, with those that the scores are measured against.
+The rules work on candidates one by one and are exact on ties, but a frontier has thousands of members. Here the
+scores of all members are computed at once with the same formulas; kept are only the members that can be chosen
+and those that set the scale of the scores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 ROOM = 1e-9
-"""Scores this near to the best are kept too: sums of the same terms in another order differ by rounding."""
+"""Scores this close to the best are also kept: sums in another order differ by rounding."""
 
 
 def _accuracy(
@@ -30,7 +30,7 @@ def _accuracy(
     best = np.arange(len(ids))
     for name in ("accuracy", "memory_bytes", "macs"):
         if name not in rows:
-            # What decides next is not known here: all that are left can be it.
+            # The next tie-breaker is not an objective: any of these may be chosen.
             return best
         row = rows[name][best]
         best = best[row == row.min()]
@@ -72,7 +72,7 @@ def _lexicographic(
 
 
 def _different(scaled: Floats) -> list[int]:
-    """Places of some members whose vectors differ: the rule wants to know whether there are as many as that."""
+    """Return the places of members with different vectors, up to the number the knee rule needs."""
     found: list[int] = []
     new = np.ones(len(scaled), dtype=np.bool_)
     while len(found) < FEWEST_FOR_KNEE and new.any():
@@ -82,7 +82,7 @@ def _different(scaled: Floats) -> list[int]:
 
 
 def _scaled(vectors: Floats) -> Floats:
-    """(n, m) values, each column from its least to its largest as 0 to 1."""
+    """Return (n, m) values, each column scaled to 0..1."""
     values = vectors.T
     span = values.max(axis=0) - values.min(axis=0)
     scaled: Floats = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
@@ -90,7 +90,7 @@ def _scaled(vectors: Floats) -> Floats:
 
 
 def _ends(vectors: Floats) -> list[int]:
-    """A member of least and one of largest value in every objective: they set the scale."""
+    """Return the places of a smallest and a largest member in each objective; they set the scale."""
     return [int(end(row)) for row in vectors for end in (np.argmin, np.argmax)]
 
 
@@ -106,5 +106,5 @@ REDUCTIONS: dict[
     "chebyshev": _chebyshev,
     "lexicographic": _lexicographic,
 }
-"""Strategy -> (vectors (m, n) of a strict front, their ids, objectives, the strategy's settings) -> places of the
-members to show to the rule, in rising order."""
+"""Strategy -> function (vectors (m, n) of a strict front, ids, objectives, settings of the strategy) that returns the
+places of the members to show to the rule, in rising order."""

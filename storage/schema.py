@@ -1,7 +1,6 @@
-"""The schema's versions: which one a database has, which one this release has, and the way up.
+"""Schema versions of a database, and migration to this release's.
 
-Alembic is imported where there is something to migrate: to open a database that needs nothing takes a third longer
-with it.
+Alembic is imported only to migrate: importing it makes opening an up-to-date database take a third longer.
 """
 
 from __future__ import annotations
@@ -20,41 +19,41 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCRIPTS = Path(__file__).resolve().parent / "migrations"
-"""The migrations: beside this file, wherever the package is installed."""
+"""Folder of the migrations, beside this file wherever the package is installed."""
 
 VERSION_TABLE = "leanfront_version"
-"""Ours alone: alembic's usual name is taken by Optuna where both share a database."""
+"""Table of the schema version. Not alembic's default name, which Optuna uses in a shared database."""
 
-# Alembic keeps the running migration's context in module globals.
+# Alembic keeps the context of the running migration in module globals.
 _MIGRATING = threading.Lock()
 
 
 def configuration() -> Config:
-    """Alembic's configuration."""
+    """Return alembic's configuration."""
     from alembic.config import Config
 
     config = Config()
-    # Percent signs of a path are interpolation marks to alembic.
+    # Alembic interpolates percent signs.
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
 def versions() -> tuple[str, ...]:
-    """All schema versions this release knows, oldest first: the migrations' files are named after them."""
+    """Return all schema versions this release knows, oldest first, from the names of the migration files."""
     return tuple(sorted(file.name[1:5] for file in (SCRIPTS / "versions").glob("v[0-9]*.py")))
 
 
 def head() -> str:
-    """The schema version of this release."""
+    """Return the schema version of this release."""
     return versions()[-1]
 
 
 def current(connection: Connection) -> str | None:
-    """The schema version of a database; None where there is none yet.
+    """Return the schema version of a database; None if it has none yet.
 
     Raises:
-        SchemaError: there are tables of our names but no version.
+        SchemaError: there are tables with our names but no version.
     """
     inspector = inspect(connection)
     version: str | None = None
@@ -71,10 +70,10 @@ def current(connection: Connection) -> str | None:
 
 
 def require_known(version: str | None) -> None:
-    """Refuse a database that a newer release has written.
+    """Refuse a database written by a newer release.
 
     Raises:
-        SchemaError: the version is not one of ours.
+        SchemaError: the version is unknown to this release.
     """
     known = versions()
     if version is not None and version not in known:
@@ -85,16 +84,16 @@ def require_known(version: str | None) -> None:
 
 
 def migrate(connection: Connection) -> tuple[str | None, str]:
-    """Bring a database to `head`, within the connection's transaction.
+    """Migrate a database to `head` within the connection's transaction.
 
     Args:
-        connection: in a write transaction, so that of two processes one migrates and the other finds it done.
+        connection: connection in a write transaction, so that of two processes one migrates and the other waits.
 
     Returns:
-        The version before and after.
+        The schema version before and after.
 
     Raises:
-        SchemaError: a newer release wrote the database, or tables of our names are another program's.
+        SchemaError: a newer release wrote the database, or another program made tables with our names.
     """
     before = current(connection)
     require_known(before)
@@ -109,7 +108,7 @@ def migrate(connection: Connection) -> tuple[str | None, str]:
             with _MIGRATING:
                 command.upgrade(config, "head")
         except CommandError as error:
-            # Of a kind that whoever opens databases knows.
+            # Callers that open databases handle this type.
             raise SQLAlchemyError(str(error)) from error
     return before, newest
 

@@ -1,4 +1,4 @@
-"""Finding searches, and what may be said of them."""
+"""Look-up of searches by name, and checks of names and states."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _LISTED = 20
 
 
 def require_name(name: str) -> None:
-    """Refuse a search's name that could not be typed, shown or put into an address.
+    """Refuse a search name that cannot be typed, shown or put into a URL.
 
     Raises:
-        UsageError: not 1 to 100 characters, blank, or with control characters or '/'.
+        UsageError: the name is blank, not 1 to 100 characters long, or has control characters or '/'.
     """
     if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.strip():
         raise UsageError(f"a search's name has 1 to {LONGEST_NAME} characters, not {name!r}")
-    # Control characters, lone surrogates, and separators of lines and paragraphs.
+    # Control characters, lone surrogates, and line and paragraph separators.
     bad = [sign for sign in name if sign == "/" or unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")]
     if bad:
         raise UsageError(
@@ -32,7 +32,7 @@ def require_name(name: str) -> None:
 
 
 def require_state(state: str) -> None:
-    """Refuse a state that no search can be in. Raises `UsageError`."""
+    """Refuse an unknown state of a search. Raises `UsageError`."""
     if state not in STATES:
         raise UsageError(f"a search's state is one of {', '.join(STATES)}, not {state!r}")
 
@@ -45,18 +45,18 @@ COUNTERS = (
     SearchRow.frontier_version,
     SearchRow.measured_version,
 )
-"""What changes with every trial; the rest of a row is far larger."""
+"""Columns that change with every trial; the rest of a row is far larger."""
 
 
 def find_search(session: Session, name: str, *, lock: bool = False, counters: bool = False) -> SearchRow:
-    """The row of a search.
+    """Return the row of a search.
 
     Args:
-        lock: nobody else changes it in this transaction.
-        counters: read these alone for now; the rest is read where it is asked for.
+        lock: lock the row until the transaction ends.
+        counters: load only `COUNTERS` now; other columns are loaded on access.
 
     Raises:
-        NotFoundError: naming the searches that exist.
+        NotFoundError: the search does not exist; the message lists those that do.
     """
     wanted = select(SearchRow).where(SearchRow.name == name)
     if counters:

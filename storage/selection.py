@@ -1,4 +1,4 @@
-"""Budget queries over stored candidates: which rows must be looked at, and the answer."""
+"""Budget queries over stored candidates: which rows to read, and the answer."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from leanfront.core.storage.reduction import REDUCTIONS
 from leanfront.core.storage.wide import Wide, WideFronts
 
 FRONT_ONLY = frozenset({"knee", "chebyshev"})
-"""Strategies that choose among the nondominated of those within the budget."""
+"""Strategies that choose among the nondominated candidates within the budget."""
 EXACT_ON_FRONT = frozenset(REDUCTIONS)
-"""Strategies known to choose the same from a weak or widened front as from all candidates. One that somebody
-registered may depend on dominated candidates, so it is shown all of them."""
+"""Strategies known to choose the same from a weak or widened front as from all candidates. A user's strategy may
+depend on dominated candidates, so it is given all of them."""
 
 
 def is_of_front(
     objectives: Sequence[Objective], budget: Budget, strategy: str, options: Mapping[str, Any]
 ) -> bool:
-    """Whether an answer stays the same for as long as the front does: dominated candidates have no say."""
+    """Whether an answer is valid as long as the front is unchanged, since dominated candidates cannot affect it."""
     return strategy in EXACT_ON_FRONT and options.get("order") is None and decides(objectives, budget)
 
 
@@ -47,15 +47,15 @@ def choose(
     options: Mapping[str, Any],
     stage: str,
 ) -> rules.Selection[StoredPoint]:
-    """Answer a budget query as `leanfront.core.objectives.select` would over all complete candidates of a search at
-    a stage.
+    """Answer a budget query with the result of `leanfront.core.objectives.select` over all complete candidates of a
+    search at a stage.
 
     Raises:
-        UsageError: an unknown strategy, or an option it does not take or cannot read.
+        UsageError: the strategy is unknown, or an option is invalid.
     """
     objectives = known.objectives
     rule = STRATEGIES.get(strategy)
-    # Bad options are refused before anything is loaded; `rules.select` refuses an unknown strategy.
+    # Refuse invalid options before loading anything; `rules.select` refuses an unknown strategy.
     settings = {} if rule is None else rule.read(options, objectives)
     measured = {objective.measurement for objective in objectives}
     ordered = {each.measurement for each in settings.get("order", ()) if isinstance(each, Objective)}
@@ -77,10 +77,10 @@ def _on_front(
     settings: Mapping[str, Any],
     stage: str,
 ) -> list[StoredPoint] | None:
-    """The members of the weak front, or of a widened one, that can be the answer; None where it would be too large.
+    """Return the members of the weak or a widened front that can be the answer; None if it would be too large.
 
-    The weak front, not the strict one: ties go by what may be no objective, and then by id, so that a candidate
-    that is only as accurate as one that dominates it may win. One that is beaten in everything is less accurate.
+    The weak front is needed because ties may be broken by measurements that are not objectives, and then by id: a
+    dominated candidate of equal accuracy may win. A candidate beaten in every objective is less accurate.
     """
     natural = {(each.measurement, not each.maximise) for each in known.objectives}
     limited = sorted({(name, upper) for name, upper, _ in limits(budget)} - natural)
@@ -100,7 +100,7 @@ def _on_front(
         total += np.maximum(rows[name, upper] - (limit if upper else -limit), 0.0) / max(abs(limit), TINY)
     accuracy = rows["accuracy", False]
     if np.isinf(total.min()):
-        # All are equally far, so the most accurate is the nearest; one that has it shows what is measured at all.
+        # All are equally far, so the most accurate is nearest; any that is measured shows the available names.
         shown = [np.flatnonzero(accuracy == accuracy.min())]
         places = np.unique(
             np.concatenate([*shown, *(np.flatnonzero(row < np.inf)[:1] for row in wide.extras)])
@@ -122,7 +122,7 @@ def _on_front(
         ]
     names |= {"memory_bytes", "macs", *budget.names}
     found = [point for part in chunks(ids) for point in load(session, part, names)]
-    # Another thread may have read candidates that this one's transaction does not see yet.
+    # Another thread may have read candidates that this transaction does not see yet.
     return found if len(found) == len(ids) else None
 
 
@@ -134,10 +134,10 @@ def _deciding(
     strategy: str,
     settings: Mapping[str, Any],
 ) -> NDArray[np.int64]:
-    """Of the members within a budget those that the rule must see.
+    """Return the places of the members within a budget that the rule needs.
 
     Args:
-        strict: which members nothing dominates, where that holds within the budget too.
+        strict: which members are nondominated, if that also holds within the budget.
     """
 
     def reduced(among: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -164,7 +164,7 @@ def _among_all(
     ordered: Collection[str],
     stage: str,
 ) -> Iterable[StoredPoint]:
-    """The candidates that can be the answer, where dominated ones can."""
+    """Return the candidates that can be the answer if dominated ones can."""
     search, objectives = known.id, known.objectives
     names: set[str] | None = None
     if strategy in EXACT_ON_FRONT:
@@ -182,10 +182,10 @@ def _among_all(
 
 
 def answer(selection: rules.Selection[StoredPoint], found: Mapping[int, Any]) -> rules.Selection[Any]:
-    """The selection with its points replaced by full candidates.
+    """Replace the points of a selection by full candidates.
 
     Args:
-        found: id -> candidate, for the ids of `chosen`.
+        found: id -> candidate, for the ids returned by `chosen`.
     """
     full = cast("rules.Selection[Any]", selection)
     return replace(
@@ -196,6 +196,6 @@ def answer(selection: rules.Selection[StoredPoint], found: Mapping[int, Any]) ->
 
 
 def chosen(selection: rules.Selection[StoredPoint]) -> list[int]:
-    """Ids of the candidates that a selection names."""
+    """Return the ids of the candidates in a selection."""
     points = (selection.candidate, selection.nearest)
     return [point.id for point in points if point is not None and point.id is not None]

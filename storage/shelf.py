@@ -1,8 +1,8 @@
-"""The artifact folder together with the rows that say who needs each file in it.
+"""The artifact folder, with database rows that record which files are needed.
 
-A file lies there for as long as a candidate's row or a search's names it. Whoever adds or removes one holds the
-row of its content meanwhile, so that a file which one process removes and another has just written is either still
-needed, or written again. What a process that dies leaves behind is at most a file, or a row, that nothing needs.
+A file is kept as long as a row of a candidate or a search names it. A process that adds or removes a file locks the
+row of its content meanwhile. So a file that one process removes and another has just written is either still
+needed or written again. A process that dies leaves at most a file or a row that nothing needs.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from leanfront.core.storage.tables import ArtifactRow, CandidateArtifactRow, Can
 from leanfront.errors import NotFoundError
 
 DENSE = "dense"
-"""Kind of the dense weights of a search; files of candidates have their format's name for a kind."""
+"""Kind of a search's dense weights; the kind of a candidate's file is its format."""
 STRAY_SECONDS = 3600.0
-"""Age from which a file that nothing needs is taken for left behind: a younger one may be about to be needed."""
+"""Age from which an unneeded file counts as left behind; a younger one may be about to be named by a row."""
 
 CHECKPOINT_SECONDS = 7 * 86_400.0
-"""Age from which the checkpoint of an interrupted recovery is taken for given up."""
+"""Age from which the checkpoint of an interrupted recovery counts as abandoned."""
 
 
 class Shelf:
-    """Keeps files of searches and candidates, and removes those that nothing needs any more.
+    """Keeps files of searches and candidates, and removes files that nothing needs any more.
 
     Args:
-        database: an open one. An artifact folder belongs to one database.
-        folder: of the files.
+        database: an open database. Each artifact folder belongs to one database.
+        folder: the artifact folder.
     """
 
     def __init__(self, database: Database, folder: ArtifactStore) -> None:
@@ -47,22 +47,22 @@ class Shelf:
         self.folder = folder
 
     def keep(self, candidate: int, format: str, content: bytes, *, remade: bool = False) -> ArtifactRecord:
-        """Keep a candidate's file in a format; it takes the place of the one there was.
+        """Keep a candidate's file in a format, replacing the previous one.
 
         Args:
-            candidate: its id.
-            format: of the file.
-            content: its bytes.
-            remade: whether it was made anew, after the candidate had been measured.
+            candidate: id of the candidate.
+            format: format of the file.
+            content: content of the file.
+            remade: whether the file was made again after the candidate had been measured.
 
         Raises:
-            NotFoundError: no such candidate.
+            NotFoundError: the candidate does not exist.
             StorageError: the folder cannot be written.
         """
         digest, before = self.folder.put(content), None
         try:
             with self.database.writing() as session:
-                # Two that keep the same come one after the other.
+                # Serialises processes that keep the same content.
                 key = {"key_share": True}
                 if session.get(CandidateRow, candidate, with_for_update=key) is None:
                     raise candidates.missing(candidate)
@@ -74,13 +74,14 @@ class Shelf:
         return found
 
     def link(self, session: Session, candidate: int, format: str, content: bytes) -> None:
-        """Keep a file of a candidate that the same transaction stores: with it, or not at all.
+        """Keep the file of a candidate that the same transaction stores.
 
         Args:
-            session: of the transaction, which has the candidate.
-            candidate: its id.
-            format: of the file.
-            content: in the folder already (`ArtifactStore.put`), so that the transaction does not wait for the disk.
+            session: session of the transaction that stores the candidate.
+            candidate: id of the candidate.
+            format: format of the file.
+            content: content already in the folder (`ArtifactStore.put`), so that the transaction does not wait for
+                the disk.
 
         Raises:
             StorageError: the folder cannot be written.
@@ -90,10 +91,10 @@ class Shelf:
     def _link(
         self, session: Session, candidate: int, format: str, digest: str, content: bytes, remade: bool
     ) -> tuple[ArtifactRecord, str | None]:
-        """The row of a candidate's file, and the digest of the one it takes the place of."""
+        """Link a file to a candidate; return its record and the digest of the file it replaces."""
         row, before = self._held(session, digest, format, len(content)), None
         if digest not in self.folder:
-            # Removed since, by a process that saw that nothing needed it.
+            # Removed since, by a process that saw it unneeded.
             self.folder.put(content)
         link = session.get(CandidateArtifactRow, (candidate, format))
         if link is None:
@@ -105,10 +106,10 @@ class Shelf:
         return artifact_record(row), before
 
     def keep_weights(self, search: str, content: bytes) -> str:
-        """Keep a search's dense weights; their digest, which the search's record has from now on.
+        """Keep a search's dense weights, note them in its record, and return their digest.
 
         Raises:
-            NotFoundError: no such search.
+            NotFoundError: the search does not exist.
             StorageError: the folder cannot be written.
         """
         digest = self.folder.put(content)
@@ -126,7 +127,7 @@ class Shelf:
         return digest
 
     def find(self, candidate: int, format: str) -> ArtifactRecord | None:
-        """A candidate's file in a format, or None where none was kept."""
+        """Return the record of a candidate's file in a format, or None if there is none."""
         with self.database.reading() as session:
             row = session.scalar(
                 select(ArtifactRow)
@@ -136,32 +137,33 @@ class Shelf:
             return None if row is None else artifact_record(row)
 
     def remade(self, candidate: int, format: str) -> bool:
-        """Whether the file that is kept of a candidate was made anew, after the candidate had been measured."""
+        """Whether the kept file was made again after the candidate had been measured."""
         with self.database.reading() as session:
             link = session.get(CandidateArtifactRow, (candidate, format))
             return link is not None and link.remade
 
     def discard(self, digests: Iterable[str]) -> int:
-        """Remove those files that nothing needs; how many were."""
+        """Remove those of the files that nothing needs; return how many were removed."""
         removed = 0
         for digest in dict.fromkeys(digests):
             with self.database.writing() as session:
                 row = self._held(session, digest, "stray", 0)
                 if not needed(session, [digest]):
-                    # The row goes with the transaction's end: whoever wants to write the same content waits for it.
+                    # The row is deleted when the transaction ends; processes that write the same content wait for
+                    # that.
                     self.folder.remove(digest)
                     session.delete(row)
                     removed += 1
         return removed
 
     def clean(self, seconds: float = STRAY_SECONDS) -> int:
-        """Remove what was left behind: files and rows that nothing needs, files half-written, old checkpoints.
+        """Remove unneeded files and rows, partial files, and abandoned checkpoints.
 
         Args:
-            seconds: age from which something is taken for left behind.
+            seconds: age from which something counts as left behind.
 
         Returns:
-            How many were removed.
+            Number of things removed.
         """
         limit = time.time() - seconds
         halves = [*self.folder.unfinished(limit), *self.folder.abandoned(time.time() - CHECKPOINT_SECONDS)]
@@ -173,19 +175,19 @@ class Shelf:
 
     @staticmethod
     def _held(session: Session, digest: str, kind: str, size: int) -> ArtifactRow:
-        """The row of a content, made where there is none; nobody else has it until the transaction ends."""
+        """Return the row of a content, locked until the transaction ends; create it if needed."""
         wanted = select(ArtifactRow).where(ArtifactRow.digest == digest).with_for_update()
         while True:
             row = session.scalar(wanted)
             if row is not None:
                 return row
-            # Of processes that make it at once, one does, and the others find it.
+            # If several processes create it at once, one succeeds and the others find it.
             with suppress(IntegrityError), session.begin_nested():
                 session.add(ArtifactRow(digest=digest, kind=kind, bytes=size))
 
 
 def needed(session: Session, digests: Sequence[str] | None = None) -> set[str]:
-    """Digests that a candidate or a search names: of these, or all."""
+    """Return the digests that a candidate or a search names, among `digests` or all."""
     found: set[str] = set()
     for column in (CandidateArtifactRow.digest, SearchRow.artifact):
         wanted = select(column).where(column.is_not(None)).distinct()
@@ -196,11 +198,11 @@ def needed(session: Session, digests: Sequence[str] | None = None) -> set[str]:
 
 
 def strays(session: Session, folder: ArtifactStore, limit: float) -> list[str]:
-    """Digests of files and rows from before a time (seconds since the epoch) that nothing needs, sorted."""
+    """Return the digests of unneeded files and rows older than `limit` (seconds since the epoch), sorted."""
     moment = datetime.fromtimestamp(limit, UTC)
     kept = needed(session)
     rows = session.scalars(select(ArtifactRow.digest).where(ArtifactRow.created < moment))
     files = [digest for digest in folder if folder.age_of(digest) < limit]
-    # A row that is younger than the limit is somebody's who has not said yet whose file it is.
+    # A younger row may belong to a process that has not linked it yet.
     young = set(session.scalars(select(ArtifactRow.digest).where(ArtifactRow.created >= moment)))
     return sorted((set(rows) | set(files)) - kept - young)

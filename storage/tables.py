@@ -1,7 +1,7 @@
-"""The tables, typed. Portable between SQLite and PostgreSQL.
+"""The tables, portable between SQLite and PostgreSQL.
 
-Every name starts with ``leanfront_``, so that the tables may share a database with other programs: Optuna's
-storage, for one, has a table ``trials`` of its own.
+All names begin with ``leanfront_``, so that the tables can share a database with other programs: Optuna's storage,
+for example, has a table ``trials``.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 VECTOR = ("v0", "v1", "v2", "v3", "v4", "v5")
-"""Columns of a frontier member's objectives; a search with m objectives uses the first m."""
+"""Columns of a frontier member's objective values; a search with m objectives uses the first m."""
 
-# SQLite numbers rows by itself only in a column of the type INTEGER; it holds 64 bits all the same.
+# SQLite assigns row ids only to columns of type INTEGER, which hold 64 bits there.
 Number = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC. SQLite has no time zones: there it is stored without one and read as UTC."""
+    """An aware time in UTC. SQLite has no time zones: times are stored without one and read as UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -59,12 +59,12 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 def now() -> datetime:
-    """The present time in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class Base(DeclarativeBase):
-    """All tables of this release. Constraints are named by rule: a migration must be able to name them."""
+    """Base of all tables. Constraints are named by rule, so that migrations can name them."""
 
     metadata = MetaData(
         naming_convention={
@@ -77,16 +77,15 @@ class Base(DeclarativeBase):
 
 
 def table(row: type[Base]) -> Table:
-    """The table of a mapped class: plain rows cost a tenth of mapped objects."""
+    """Return the table of a mapped class: plain rows cost a tenth of mapped objects."""
     return cast(Table, row.__table__)
 
 
 class SearchRow(Base):
-    """A search. `objectives` is ``[{name, measurement, unit, maximise}, ...]``: the database must be readable
-    where a user's own metric is not registered. `frontier_version` grows with every change of the frontier's
-    members, of what is measured on stored candidates, and of what the search is about: what was read of the
-    frontier at one version still holds at the same. `measured_version` grows when something is measured anew on a
-    stored candidate."""
+    """A search. `objectives` is ``[{name, measurement, unit, maximise}, ...]``, so that the database is readable even
+    if a user's metric is not registered. `frontier_version` grows with every change of the frontier's members, of
+    measurements of stored candidates, and of the search's target: data read at one version is valid as long as the
+    version is the same. `measured_version` grows when a stored candidate gets new measurements."""
 
     __tablename__ = "leanfront_searches"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -117,15 +116,15 @@ _RECOVERED = text("parent IS NOT NULL")
 
 
 class CandidateRow(Base):
-    """An evaluated configuration. `objective_values` are in natural units, in the search's order: estimates
-    where it was stopped, null where it failed. Ids are never used twice, even after a deletion: reports and
+    """An evaluated configuration. `objective_values` are in natural units and the search's order; they are estimates
+    for a stopped candidate and null for a failed one. Ids are never reused, even after a deletion, since reports and
     users refer to them."""
 
     __tablename__ = "leanfront_candidates"
     __table_args__ = (
         UniqueConstraint("search_id", "configuration_digest"),
         Index(None, "search_id", "id"),
-        # The recovered ones of a search are few, and found without a look at the others.
+        # Recovered candidates are few; this index finds them without reading the others.
         Index(None, "search_id", "parent", sqlite_where=_RECOVERED, postgresql_where=_RECOVERED),
         {"sqlite_autoincrement": True},
     )
@@ -153,10 +152,10 @@ class CandidateRow(Base):
 
 
 class MeasurementRow(Base):
-    """A measured number. NaN is stored as null: SQLite cannot hold it, and no limit may hold for it.
+    """A measured number. NaN is stored as null: SQLite cannot hold it, and no limit may accept it.
 
-    `search_id` repeats the candidate's, so that one index answers "which candidates of this search have at
-    most this much of that".
+    `search_id` repeats that of the candidate, so that one index finds the candidates of a search with at most (or at
+    least) a given value.
     """
 
     __tablename__ = "leanfront_measurements"
@@ -178,10 +177,10 @@ class MeasurementRow(Base):
 
 
 class TrialRow(Base):
-    """One trial of the study; several may share a candidate.
+    """A trial of the study; several trials may share a candidate.
 
-    `sequence` counts a search's trials as they were stored, from 1: numbers are given when a trial is asked,
-    and trials end in another order. `entered` says whether its candidate came onto the frontier with it.
+    `sequence` counts the trials of a search from 1 in the order they were stored; trial numbers are given when a
+    trial begins, and trials end in another order. `entered` is whether the trial put its candidate on the frontier.
     """
 
     __tablename__ = "leanfront_trials"
@@ -199,14 +198,14 @@ class TrialRow(Base):
 
 
 class FrontierRow(Base):
-    """A member of a weak frontier, objectives in minimisation form.
+    """A member of a weak frontier, with objective values in minimisation form.
 
-    A search has two: among the candidates that nobody recovered, and among all. `strict_before` and `strict_after`
-    say of each whether nothing on it dominates the member; null where it is no member. As long as nothing is
-    recovered they are equal.
+    A search has two frontiers: that of the candidates without a parent, and that of all. `strict_before` and
+    `strict_after` are whether no member of the respective one dominates this candidate; null if it is no member. They
+    are equal until something is recovered.
 
-    `correct` says which validation samples a strict member of the first gets right, packed eight to a byte:
-    candidates race against it. Queries do not load it.
+    `correct` is which validation samples a strict member of the first frontier classifies correctly, packed eight to
+    a byte. Candidates race against it. Queries do not load it.
     """
 
     __tablename__ = "leanfront_frontier"
@@ -231,7 +230,7 @@ class FrontierRow(Base):
 
 
 class ArtifactRow(Base):
-    """A file in the artifact folder: its content hash, what it is, and its length."""
+    """A file in the artifact folder: digest, kind and length."""
 
     __tablename__ = "leanfront_artifacts"
 
@@ -242,8 +241,8 @@ class ArtifactRow(Base):
 
 
 class CandidateArtifactRow(Base):
-    """A candidate's file in a format. A file in the artifact folder is kept for as long as a row here names it, or
-    a search does as its dense weights."""
+    """A candidate's file in a format. The artifact folder keeps a file as long as a row here, or a search as its
+    dense weights, names it."""
 
     __tablename__ = "leanfront_candidate_artifacts"
 
@@ -253,12 +252,12 @@ class CandidateArtifactRow(Base):
     format: Mapped[str] = mapped_column(String(32), primary_key=True)
     digest: Mapped[str] = mapped_column(ForeignKey(ArtifactRow.digest), index=True)
     created: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
-    # Whether it was made after the candidate had been measured: its weights may be others in their last steps.
+    # Whether the file was made again after the candidate had been measured: last digits of its weights may differ.
     remade: Mapped[bool] = mapped_column(server_default=false())
 
 
 class VerificationRow(Base):
-    """What came of the last verification of a candidate; `release` is the one that verified."""
+    """Result of the latest verification of a candidate; `release` is the release that verified it."""
 
     __tablename__ = "leanfront_verifications"
 
@@ -273,7 +272,7 @@ class VerificationRow(Base):
 
 
 class AuditRow(Base):
-    """What an audit of one kind found last: of a candidate, or of a search as a whole (`candidate_id` is null)."""
+    """Result of the latest audit of one kind, of a candidate or of the whole search (`candidate_id` is null)."""
 
     __tablename__ = "leanfront_audits"
     __table_args__ = (
@@ -294,14 +293,14 @@ class AuditRow(Base):
 
 
 PENDING = text("state IN ('queued', 'running') AND NOT cancelling")
-"""Jobs that will be done, or are being done: in these words in the index and in queries, or it would not be used."""
+"""Condition for jobs that are queued or running. Index and queries must use the same text, or the index is unused."""
 
 
 class JobRow(Base):
-    """Work for a runner. Who runs it holds a lease until `lease_until` by the database's clock; `token` grows
-    with every claim, and what is written under an older one is refused. A `local` job is driven by the process
-    that made it: no worker takes it. `mark` is how far the job was at its last claim. `digest` is of what is to be
-    done: of equal ones at most one waits or runs. It is null where a search is driven."""
+    """Work for a runner. The runner holds a lease until `lease_until` by the database's clock; `token` grows with
+    every claim, and writes under an older token are refused. A `local` job is driven by the process that created it;
+    no worker takes it. `mark` is the job's progress at its last claim. `digest` identifies the work: of equal jobs at
+    most one is queued or running. It is null for jobs that drive a search."""
 
     __tablename__ = "leanfront_jobs"
     __table_args__ = (
@@ -333,7 +332,7 @@ class JobRow(Base):
 
 
 class RunnerRow(Base):
-    """A runner that is there, or was: `seen` is its last sign of life."""
+    """A runner, present or past; `seen` is when it last reported."""
 
     __tablename__ = "leanfront_runners"
 

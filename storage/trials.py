@@ -1,4 +1,4 @@
-"""Trials in the database, with the candidates and the frontier that come of them."""
+"""Storing trials together with their candidates and the changes of the frontier."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from leanfront.core.storage.tables import CandidateRow, SearchRow, TrialRow, now
 from leanfront.errors import UsageError
 
 Entry = tuple[TrialRecord | None, Candidate, bytes | None]
-"""A trial, what came of it, and its packed correctness; no trial has made a recovered candidate."""
+"""A trial (None for a recovered candidate), its candidate, and the candidate's packed correctness."""
 
 
 @dataclass(frozen=True)
 class TrialEvent:
-    """A stored trial, as an observer of the search hears of it.
+    """A stored trial, as reported to observers of the search.
 
     Args:
-        sequence: 1 for the first trial that was stored, and so on.
+        sequence: position in the order of storing, from 1.
         number: Optuna's trial number.
-        candidate: the candidate's id.
-        state: the candidate's.
+        candidate: id of the candidate.
+        state: state of the candidate.
         values: objective values in natural units, in the search's order; None for a failed candidate.
         duplicate: whether an earlier trial made the candidate.
         entered: whether the candidate came onto the frontier.
-        created: in UTC.
+        created: time in UTC.
     """
 
     sequence: int
@@ -54,20 +54,20 @@ def store(
     fronts: frontier.Fronts,
     entries: Sequence[Entry],
 ) -> tuple[list[Candidate], frontier.Fronts, frontier.BothChanges]:
-    """Store trials in order, and candidates that no trial made.
+    """Store trials in order, and recovered candidates, which have no trial.
 
     Args:
-        owner: their search's row, locked.
-        objectives: the search's.
-        fronts: its fronts now.
-        entries: the trials.
+        owner: row of their search, locked.
+        objectives: objectives of the search.
+        fronts: its fronts before.
+        entries: trials with their candidates.
 
     Returns:
-        The stored candidate of each trial, the fronts afterwards, and what happened to them.
+        The stored candidate of each trial, the fronts afterwards, and the changes of the fronts.
 
     Raises:
-        UsageError: a trial of that number is stored already.
-        NotFoundError: a candidate's parent is not.
+        UsageError: a trial with that number is already stored.
+        NotFoundError: a candidate's parent does not exist.
     """
     ids = candidates.known(session, owner.id, (each.configuration.digest for _, each, _ in entries))
     old = set(ids.values())
@@ -102,7 +102,7 @@ def store(
 def _judged(
     candidate: Candidate, objectives: Sequence[Objective]
 ) -> tuple[Candidate, Sequence[float] | None]:
-    """A candidate as it is stored, with its objective values."""
+    """Return a candidate as it is to be stored, with its objective values."""
     if candidate.reason is not None:
         candidate = replace(candidate, reason=plain(candidate.reason))
     if candidate.state == "failed":
@@ -151,7 +151,7 @@ def _insert(
 
 
 def since(session: Session, search: int, sequence: int, limit: int) -> list[TrialEvent]:
-    """The trials stored after one, in the order they were stored."""
+    """Return the trials stored after `sequence`, in the order they were stored."""
     rows: Any = session.execute(
         select(TrialRow, CandidateRow.state, CandidateRow.objective_values)
         .join(CandidateRow, CandidateRow.id == TrialRow.candidate_id)

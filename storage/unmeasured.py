@@ -1,4 +1,4 @@
-"""Candidates that may hold a budget, of which nobody knows since something in it is not measured on them."""
+"""Candidates that may be within a budget but lack a measurement that it limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from leanfront.core.storage.tables import CandidateRow, MeasurementRow
 
 
 def missing_metrics(known: Known, budget: Budget) -> tuple[str, ...]:
-    """The metrics a budget limits that not every candidate of a search has: what its dense model has, they have."""
+    """Return the limited metrics that not every candidate has; candidates have all metrics of the dense model."""
     own = {objective.measurement for objective in known.objectives} | known.dense
     return tuple(name for name in budget.names if name in METRICS and name not in own)
 
@@ -30,19 +30,19 @@ def unmeasured(
     count: int,
     least: float | None = None,
 ) -> list[int]:
-    """Candidates that lack some of the metrics and hold whatever limit they have measured, most accurate first.
+    """Return candidates that lack some metrics and meet all limits they have measured, most accurate first.
 
-    The index of accuracies is walked from its upper end: where few have a metric, as it is with what costs an
-    evaluation of its own, those that lack it are found at once.
+    Walks the index of accuracies from its upper end. If few candidates have a metric, as with metrics that need an
+    evaluation of their own, those that lack it are found at once.
 
     Args:
-        session: of the transaction.
+        session: session of the transaction.
         known: the search.
-        budget: limits.
-        names: of metrics that it limits.
+        budget: the limits.
+        names: limited metrics that may be missing.
         stage: ``before`` recovery, or ``after``.
-        count: how many at most.
-        least: accuracy on the validation split from which on they are of interest.
+        count: largest number of candidates.
+        least: lowest accuracy on the validation split of interest.
     """
     accuracy = aliased(MeasurementRow)
 

@@ -1,10 +1,9 @@
-"""Frontiers of a search widened by what a budget limits besides the objectives.
+"""Frontiers of a search widened by limited measurements that are not objectives.
 
-A limit on a measurement that is no objective can be met best by a candidate that others dominate. But whoever is
-beaten in every objective by another that is also no worse in everything limited is never the answer: the other
-holds every limit that it holds. What is left is a frontier with a few more members. It is built at the first query
-that limits these measurements, from all candidates, and kept in memory; later queries read only what was stored
-since.
+A dominated candidate may be the best within a limit on a measurement that is no objective. But a candidate that
+another beats in every objective while being no worse in every limited measurement is never the answer, since the
+other meets every limit that it meets. What remains is a frontier with a few more members. It is built from all
+candidates at the first query with these limits and kept in memory; later queries read only newer candidates.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from leanfront.core.storage.tables import CandidateRow, MeasurementRow
 
 Floats = NDArray[np.float64]
 Limited = tuple[str, bool]
-"""A measurement's name, and whether its limit is an upper one."""
+"""Name of a measurement, and whether its limit is an upper one."""
 
 MOST_ROWS = 100_000
-"""Members above which a widened frontier is not kept: then it tells little."""
+"""Size above which a widened frontier is not kept, since it would exclude little."""
 REMEMBERED = 16
 _BLOCK = 1024
 _PART = 20_000
@@ -38,15 +37,14 @@ _KILLERS = 256
 
 @dataclass(frozen=True, eq=False)
 class Wide:
-    """A widened frontier; never changed in place.
+    """A widened frontier; immutable.
 
     Args:
-        measured: of the search (`SearchRow.measured_version`) when it was built.
-        last: id of the last candidate that was looked at.
-        ids: (n,) members.
+        measured: `SearchRow.measured_version` of the search when it was built.
+        last: id of the last candidate read.
+        ids: (n,) member ids.
         vectors: (m, n) objective values in minimisation form.
-        extras: (k, n) what is limited besides, negated where the limit is a lower one; infinite where it is not
-            measured.
+        extras: (k, n) the limited measurements, negated for lower limits; infinite if not measured.
     """
 
     measured: int
@@ -64,21 +62,21 @@ class _Slot:
 
 
 class WideFronts:
-    """The widened frontiers asked for last; safe for several threads."""
+    """Cache of the most recently used widened frontiers; safe for several threads."""
 
     def __init__(self) -> None:
         self._slots: OrderedDict[tuple[int, str, tuple[Limited, ...]], _Slot] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, session: Session, known: Known, limited: Sequence[Limited], stage: str) -> Wide | None:
-        """The frontier of a stage widened by these measurements; None where it would be too large."""
+        """Return the frontier of a stage widened by these measurements; None if it would be too large."""
         key = known.id, stage, tuple(limited)
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
             self._slots.move_to_end(key)
             while len(self._slots) > REMEMBERED:
                 self._slots.popitem(last=False)
-        # Of several threads one reads, and the others wait for it.
+        # One thread reads and the others wait for it.
         with slot.lock:
             if slot.too_large:
                 return None
@@ -91,7 +89,7 @@ class WideFronts:
 
 
 def _read(session: Session, known: Known, limited: Sequence[Limited], wide: Wide, stage: str) -> Wide | None:
-    """The frontier with what was stored since it was read."""
+    """Add the candidates stored since a frontier was read."""
     last = session.scalar(select(func.max(CandidateRow.id)).where(CandidateRow.search_id == known.id)) or 0
     if last <= wide.last:
         return wide
@@ -127,16 +125,16 @@ def _read(session: Session, known: Known, limited: Sequence[Limited], wide: Wide
 
 
 def _entered(wide: Wide, ids: NDArray[np.int64], vectors: Floats, extras: Floats) -> Wide | None:
-    """The frontier after some newcomers; members that they beat may stay."""
+    """Add candidates to a frontier; members that they beat may stay."""
     scale = np.ptp(vectors, axis=1, keepdims=True)
-    # Whoever beats another comes before it.
+    # Sorted so that no candidate is beaten by a later one.
     order = np.argsort((vectors / np.where(scale > 0, scale, 1.0)).sum(axis=0), kind="stable")
     kept = [(wide.ids, wide.vectors, wide.extras)]
     size = len(wide.ids)
     members = kept[0]
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
-        # The best ones beat most: the rest need comparing with all.
+        # The best members beat most candidates; only the rest are compared with all.
         for some in (slice(0, _KILLERS), slice(_KILLERS, None)):
             beaten = _beaten(members[1][:, some], members[2][:, some], vectors[:, block], extras[:, block])
             block = block[~beaten]
@@ -152,7 +150,7 @@ def _entered(wide: Wide, ids: NDArray[np.int64], vectors: Floats, extras: Floats
 
 
 def _beaten(vectors: Floats, extras: Floats, own: Floats, own_extras: Floats) -> NDArray[np.bool_]:
-    """(b,) which of some candidates a member beats."""
+    """Return (b,) which of the candidates are beaten by a member."""
     found = np.zeros(own.shape[1], dtype=np.bool_)
     for start in range(0, vectors.shape[1], 4096):
         some = slice(start, start + 4096)

@@ -1,4 +1,4 @@
-"""What is compressed: targets, their data splits, and what a reference on the command line means."""
+"""Targets: trained models with their data splits, and the resolution of target references."""
 
 import lazy_loader as _lazy
 

@@ -1,4 +1,4 @@
-"""Built-in networks without data or weights, by the names that artifacts carry."""
+"""Built-in networks without data or weights, by the names stored in artifacts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _OPTION = re.compile(r"(?P<key>classes|transform_input)=(?P<value>[1-9][0-9]{0,4
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network that comes with leanfront.
+    """A built-in network.
 
     Args:
-        build: (what stands behind the colon, or "", classes) -> the network with any weights.
-        input_shape: of one input it takes.
-        classes: how many it tells apart unless its name says otherwise.
+        build: function (model after the colon or "", number of classes) -> network with arbitrary weights.
+        input_shape: shape of one input.
+        classes: default number of classes.
     """
 
     build: Callable[[str, int], nn.Module]
@@ -57,9 +57,9 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture_name(target: Target) -> str:
-    """What an artifact of this target says it is of: its name, and what else its network depends on.
+    """Return the architecture name stored in artifacts of a target: its name and the options of its network.
 
-    ``torchvision:resnet18?classes=10``; short, since small devices hold it too.
+    For example ``torchvision:resnet18?classes=10``. It is short, since small devices store it too.
     """
     name = target.name or ""
     found = _find(name)
@@ -69,22 +69,22 @@ def architecture_name(target: Target) -> str:
     if len(target.classes) != found[0].classes:
         options.append(f"classes={len(target.classes)}")
     if getattr(target.model, "transform_input", False):
-        # Torchvision sets it with its own weights alone.
+        # Torchvision sets it only with its own weights.
         options.append("transform_input=1")
     return f"{name}?{'&'.join(options)}" if options else name
 
 
 def architecture(name: str) -> tuple[nn.Module, Tensor] | None:
-    """A built-in network with random weights, and an example input (1, ...).
+    """Return a built-in network with random weights, and an example input (1, ...).
 
     Args:
-        name: as `architecture_name` gives it.
+        name: name from `architecture_name`.
 
     Returns:
-        None where the name is no built-in's, or has other options than these.
+        Network and input; None if the name is not that of a built-in network, or has unknown options.
 
     Raises:
-        TargetError: classes that the network cannot have.
+        TargetError: the network cannot have this number of classes.
         UsageError: torchvision has no such model.
     """
     found = _find(name)
@@ -105,7 +105,7 @@ def architecture(name: str) -> tuple[nn.Module, Tensor] | None:
 
 
 def _find(name: str) -> tuple[Architecture, str, str] | None:
-    """The network of a name, what stands behind the colon, and the options as written."""
+    """Return the network of a name, the model after the colon, and the options as written."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None

@@ -1,9 +1,9 @@
-"""Attention as modules whose projections are ordinary layers and whose heads can be cut.
+"""Attention modules with ordinary layers as projections and with heads that can be cut.
 
-`nn.MultiheadAttention` holds its in-projection as a bare parameter and insists on heads x head size = embedding
-size; torchvision's window attention reads its layers' weights in a function, and takes the head size from the
-input. Neither can lose a head, and hooks on their projections never run. The modules here compute the same, with
-projections that are called, and as many heads as the projections have.
+`nn.MultiheadAttention` stores its in-projection as a bare parameter and requires heads x head size = embedding size.
+Torchvision's window attention passes its layers' weights to a function and derives the head size from the input.
+Neither can lose a head, and hooks on their projections never run. The modules here compute the same outputs, but they
+call their projections and derive the number of heads from them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from torch.nn import functional
 
 
 class HeadAttention(nn.Module):
-    """What the attention modules have in common.
+    """Base class of the attention modules.
 
     Attributes:
-        num_heads: heads there are.
-        head_dim: features of a head, of each of query, key and value.
-        enters: path in the module of the layer that makes queries, keys and values, (3 x heads x features) in
-            this order.
-        leaves: of the layer that reads the heads' outputs.
-        beside: of layers with one output a head.
-        tables: parameters and buffers with one entry a head -> the axis of the heads.
+        num_heads: number of heads.
+        head_dim: number of features per head, for each of query, key and value.
+        enters: path of the layer that computes queries, keys and values, (3 x heads x features) in this order.
+        leaves: path of the layer that reads the outputs of the heads.
+        beside: paths of layers with one output per head.
+        tables: parameters and buffers with one entry per head -> axis of the heads.
     """
 
     num_heads: int
@@ -39,18 +38,17 @@ class HeadAttention(nn.Module):
 
 
 class SelfAttention(HeadAttention):
-    """`nn.MultiheadAttention` as a module whose heads can be cut.
+    """Replacement of `nn.MultiheadAttention` with heads that can be cut.
 
-    Its state dict has the same names. Attention over other keys than the queries reads the in-projection's weights
-    directly.
+    Its state dict has the same names. Cross-attention reads the weights of the in-projection directly.
 
     Args:
-        module: with one embedding size for queries, keys and values, and no learned extra key; its tensors are
-            taken over.
+        module: attention with one embedding size for queries, keys and values, and without an extra learned key. Its
+            tensors are reused.
     """
 
     enters, leaves = "in_proj", "out_proj"
-    # What nn.TransformerEncoderLayer asks before it takes its fused path, which reads the weights itself.
+    # Keep nn.TransformerEncoderLayer from its fused path, which reads the weights directly.
     in_proj_bias = None
     _qkv_same_embed_dim = False
 
@@ -85,7 +83,7 @@ class SelfAttention(HeadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """As of `nn.MultiheadAttention`; `is_causal` is a hint that is not needed, since the mask says so."""
+        """Compute attention like `nn.MultiheadAttention`; the hint `is_causal` is ignored, as the mask implies it."""
         q, k, v = self._projected(query, key, value)
         batched, dropout = query.dim() == 3, self.dropout if self.training else 0.0
         q, k, v = (self._split(x, batched) for x in (q, k, v))
@@ -115,7 +113,7 @@ class SelfAttention(HeadAttention):
         return tuple(functional.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True))
 
     def _split(self, x: Tensor, batched: bool) -> Tensor:
-        """(n, heads, tokens, features)."""
+        """Reshape to (n, heads, tokens, features)."""
         if not batched:
             x = x[None]
         elif not self.batch_first:
@@ -125,7 +123,7 @@ class SelfAttention(HeadAttention):
     def _mask(
         self, mask: Tensor | None, padding: Tensor | None, query: Tensor, batched: bool
     ) -> Tensor | None:
-        """What is added to the scores, broadcastable to (n, heads, queries, keys)."""
+        """Return the additive mask of the scores, broadcastable to (n, heads, queries, keys), or None."""
         added = None if mask is None else _additive(mask, query.dtype)
         if added is not None and added.dim() == 3:
             added = _unflatten(added, 0, query.shape[0], self.num_heads)
@@ -157,12 +155,12 @@ def _from_torch_names(module: nn.Module, state: dict[str, Any], prefix: str, *_:
 
 
 class WindowAttention(HeadAttention):
-    """Torchvision's attention of Swin, versions 1 and 2.
+    """Replacement of torchvision's attention of Swin, versions 1 and 2.
 
-    Version 2 takes the keys' bias as zero whatever it holds; here it is zero to begin with.
+    Version 2 ignores the bias of the keys; here it is set to zero.
 
     Args:
-        module: its tensors are taken over.
+        module: module whose tensors are reused.
     """
 
     enters, leaves = "qkv", "proj"
@@ -192,11 +190,11 @@ class WindowAttention(HeadAttention):
             self.tables = {"relative_position_bias_table": 1}
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, height, width, channels) -> the same."""
+        """Map (n, height, width, channels) to the same shape."""
         height, width = x.shape[1:3]
         rows, columns = self.window_size
         x = functional.pad(x, (0, 0, 0, -width % columns, 0, -height % rows))
-        # A window that holds the whole map is not shifted.
+        # A window that covers the whole map is not shifted.
         sides = zip(self.shift_size, self.window_size, x.shape[1:3], strict=True)
         shift = [0 if window >= whole else step for step, window, whole in sides]
         if any(shift):
@@ -212,7 +210,7 @@ class WindowAttention(HeadAttention):
         return x[:, :height, :width].contiguous()
 
     def _attend(self, tokens: Tensor, sides: torch.Size, shift: list[int]) -> Tensor:
-        """(windows, tokens, channels) -> (windows, tokens, heads x features)."""
+        """Map (windows, tokens, channels) to (windows, tokens, heads x features)."""
         q, k, v = _heads(self.qkv(tokens), self.num_heads)
         if self.cosine:
             scores = functional.normalize(q, dim=-1) @ functional.normalize(k, dim=-1).transpose(-2, -1)
@@ -227,7 +225,7 @@ class WindowAttention(HeadAttention):
         return (weights @ v).transpose(1, 2).flatten(2)
 
     def _position_bias(self) -> Tensor:
-        """(1, heads, tokens, tokens)."""
+        """Return the bias of relative positions (1, heads, tokens, tokens)."""
         if self.cosine:
             table = self.cpb_mlp(self.relative_coords_table).flatten(0, -2)
         else:
@@ -238,7 +236,7 @@ class WindowAttention(HeadAttention):
         return (16 * torch.sigmoid(bias) if self.cosine else bias)[None]
 
     def _hidden(self, tokens: Tensor, sides: torch.Size, shift: list[int]) -> Tensor:
-        """(windows, tokens, tokens): -100 between tokens that only the shift has brought into one window."""
+        """Return (windows, tokens, tokens): -100 between tokens that share a window only because of the shift."""
         regions = tokens.new_zeros(tuple(sides))
         number = 0
         rows, columns = self.window_size
@@ -253,10 +251,10 @@ class WindowAttention(HeadAttention):
 
 
 class RelativeAttention(HeadAttention):
-    """Torchvision's attention of MaxViT.
+    """Replacement of torchvision's attention of MaxViT.
 
     Args:
-        module: its tensors are taken over.
+        module: module whose tensors are reused.
     """
 
     enters, leaves = "to_qkv", "merge"
@@ -273,7 +271,7 @@ class RelativeAttention(HeadAttention):
         self.tables = {"relative_position_bias_table": 1}
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, windows, tokens, channels) -> the same."""
+        """Map (n, windows, tokens, channels) to the same shape."""
         q, k, v = _heads(self.to_qkv(x), self.num_heads)
         assert isinstance(self.relative_position_index, Tensor)
         bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
@@ -283,7 +281,7 @@ class RelativeAttention(HeadAttention):
 
 
 def _heads(projected: Tensor, heads: int) -> tuple[Tensor, ...]:
-    """(..., tokens, 3 x heads x features) -> queries, keys and values, (..., heads, tokens, features) each."""
+    """Split (..., tokens, 3 x heads x features) into queries, keys, values, each (..., heads, tokens, features)."""
     return tuple(_unflatten(x, -1, heads, -1).transpose(-3, -2) for x in projected.chunk(3, dim=-1))
 
 
@@ -302,16 +300,16 @@ OPENED: dict[str, tuple[Callable[[Any], HeadAttention], Callable[[Any], bool]]] 
     "torchvision.models.swin_transformer.ShiftedWindowAttentionV2": (WindowAttention, lambda _: True),
     "torchvision.models.maxvit.RelativePositionalMultiHeadAttention": (RelativeAttention, lambda _: True),
 }
-"""Full name of a type -> the module that computes the same with heads that can be cut, and whether it can."""
+"""Full name of a type -> its replacement with heads that can be cut, and whether a module can be replaced."""
 
 
 def open_attention(model: nn.Module) -> nn.Module:
-    """Put modules whose heads can be cut in the place of those that compute the same, in place.
+    """Replace attention modules, in place, by equivalent ones with heads that can be cut.
 
-    Subclasses, attention with extra keys or of several embedding sizes, and modules with hooks stay as they are.
+    Subclasses, modules with hooks, and attention with extra keys or several embedding sizes are not replaced.
 
     Args:
-        model: not itself an attention module. Tensors stay the same objects.
+        model: a model that is not itself an attention module. Its tensors stay the same objects.
 
     Returns:
         The model.

@@ -1,4 +1,4 @@
-"""What is known of single samples beside their class: the subgroups that a report tells apart."""
+"""Attributes of samples: the subgroups that reports distinguish."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from leanfront.core.targets.split import Split
 from leanfront.errors import TargetError
 
 Attributes = dict[str, dict[str, tuple[str, ...]]]
-"""Split name -> attribute name -> one value a sample, as text."""
+"""Split name -> attribute name -> one value per sample, as text."""
 
 
 def checked_attributes(attributes: Any, splits: Mapping[str, Split], cuts: Sequence[str]) -> Attributes:
-    """Attributes as a target keeps them.
+    """Check attributes and convert their values to text.
 
     Args:
-        attributes: split name -> attribute name -> one str, int or bool a sample, in the split's order.
-        splits: the target's, by name.
-        cuts: what was cut from which split, for messages.
+        attributes: split name -> attribute name -> one str, int or bool per sample, in the split's order.
+        splits: splits of the target by name.
+        cuts: sentences about cuts between splits, for messages.
 
     Raises:
-        TargetError: no such mappings, an unknown split, another number of values than samples, or other values.
+        TargetError: not such a mapping, an unknown split, a wrong number of values, or a value of another type.
     """
     made: Attributes = {}
     for name, columns in _mapping("attributes", attributes, "split name -> attribute name -> values").items():
@@ -41,7 +41,7 @@ def checked_attributes(attributes: Any, splits: Mapping[str, Split], cuts: Seque
 def chosen_attributes(
     columns: Mapping[str, tuple[str, ...]], indices: Sequence[int]
 ) -> dict[str, tuple[str, ...]]:
-    """The values at these positions, in that order."""
+    """Return the values at these positions, in this order."""
     return {key: tuple(values[index] for index in indices) for key, values in columns.items()}
 
 

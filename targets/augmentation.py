@@ -1,4 +1,4 @@
-"""Random changes to training images that keep what they show, drawn from torch's global generator."""
+"""Random augmentations of training images, drawn from torch's global generator."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch.nn import functional
 
 
 class CropAndFlip:
-    """Each image moved by up to so many pixels in both directions, and half of them mirrored.
+    """Random shift of each image by up to `padding` pixels in both directions, and horizontal flip of half of them.
 
-    What moves in is the image's own edge, reflected. Can be pickled.
+    Images are padded by reflection. Can be pickled.
 
     Args:
-        padding: pixels; less than the image is high and wide.
+        padding: largest shift in pixels, less than the height and width of the image.
     """
 
     def __init__(self, padding: int) -> None:
@@ -23,7 +23,7 @@ class CropAndFlip:
         return f"CropAndFlip({self.padding})"
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(n, c, h, w) -> the same shape."""
+        """Augment images (n, c, h, w)."""
         count, _, height, width = images.shape
         mirrored = torch.rand(count, device=images.device) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
@@ -32,11 +32,11 @@ class CropAndFlip:
 
 
 def shifted(padded: Tensor, height: int, width: int) -> Tensor:
-    """A window of each image at a place of its own, drawn at random.
+    """Crop a window at a random place from each image.
 
     Args:
         padded: (n, c, H, W).
-        height, width: of the windows, at most H and W.
+        height, width: size of the windows, at most H and W.
 
     Returns:
         (n, c, height, width).

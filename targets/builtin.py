@@ -1,4 +1,4 @@
-"""The registry of built-in targets: what each is and takes, and where the function is that builds it."""
+"""Registry of built-in targets: descriptions, options, and places of the functions that build them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from leanfront.core.targets.target import Target
 
 DEPTHS = (20, 32, 44, 56)
-"""Of the CIFAR-10 ResNets."""
+"""Depths of the CIFAR-10 ResNets."""
 CIFAR_RESNET_EPOCHS, TORCHVISION_EPOCHS = 60, 90
-"""That one trained anew is trained for, unless its reference says otherwise."""
+"""Default numbers of epochs of training from scratch: with CIFAR-10's own files a third of the 64,000 steps of He et
+al.; for torchvision its own number for ResNets."""
 RETRAINING = {
-    "epochs": "passes over train when it is trained anew for a population, default {epochs}",
-    "device": "where that is done: cpu, cuda, cuda:1; default cuda where there is one",
+    "epochs": "epochs of training from scratch for a population, default {epochs}",
+    "device": "device of that training: cpu, cuda or cuda:1; default cuda if available",
 }
-"""Options of the targets that can be trained anew."""
+"""Options of targets that can be trained from scratch."""
 DIGITS_OPTIONS = {"seed": "seed of the training, default 0; the splits stay the same"}
 CIFAR_RESNET_OPTIONS = {
     "data": "folder or zip of images as train|validation|test/<class>/<image>, or cifar10:FOLDER",
@@ -31,7 +32,7 @@ CIFAR_RESNET_OPTIONS = {
 TORCHVISION_OPTIONS = {
     "data": "folder or zip of images as validation|test|train/<class>/<image>",
     "weights": "state-dict or safetensors file, DEFAULT, the name of a set of torchvision's weights, or random",
-    "size": "side of the square input in pixels, default 224 or what the weights were made for",
+    "size": "side of the square input in pixels, default 224 or the size of the published weights",
     "seed": "seed of random weights, default 0",
     "epochs": RETRAINING["epochs"].format(epochs=TORCHVISION_EPOCHS),
     "device": RETRAINING["device"],
@@ -43,10 +44,10 @@ class Builtin:
     """A target that comes with leanfront.
 
     Args:
-        name: as typed; one that ends in ``:<model>`` takes what is typed behind the colon.
+        name: name, as typed; if it ends in ``:<model>``, any model can follow the colon.
         description: one line.
-        options: option -> what it means.
-        build: (what stands for ``<model>``, else the name itself; options) -> target.
+        options: option -> its meaning.
+        build: function (model after the colon, or else the name; options) -> target.
     """
 
     name: str
@@ -81,4 +82,4 @@ BUILTINS: dict[str, Builtin] = {
         ),
     )
 }
-"""Name -> built-in target. A new one is an entry here, and a function."""
+"""Built-in targets by name. To add one, write a function and an entry here."""

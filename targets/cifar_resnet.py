@@ -1,6 +1,7 @@
-"""The CIFAR-10 ResNets of He et al. 2015 (arXiv 1512.03385, section 4.2), with option-A shortcuts.
+"""Built-in targets ``cifar10-resnet<depth>``: the ResNets of He et al. 2015 for CIFAR-10, with option-A shortcuts.
 
-Module names are those of the public checkpoints of akamaster/pytorch_resnet_cifar10, which load as they are.
+See arXiv 1512.03385, section 4.2. Module names match the public checkpoints of akamaster/pytorch_resnet_cifar10,
+which can be loaded directly.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ STD = (0.229, 0.224, 0.225)
 SIZE = 32
 CALIBRATION_SAMPLES = 1024
 VALIDATION_SAMPLES = 5000
-"""Validation images taken out of CIFAR-10's official training images, which bring no validation split."""
+"""Number of validation images cut from CIFAR-10's training images, since CIFAR-10 has no validation split."""
 SEED = 0
-"""Of a training from scratch: with CIFAR-10's own files a third of He et al.'s 64,000 steps."""
+"""Seed of the cuts between splits."""
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut without parameters."""
+    """Residual block of two 3 x 3 convolutions and a shortcut without parameters."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -52,17 +53,17 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Sequential() if same else PadShortcut(in_channels, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, in_channels, h, w) -> (n, channels, h / stride, w / stride)."""
+        """Map (n, in_channels, h, w) to (n, channels, h / stride, w / stride)."""
         out = functional.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         return functional.relu(out + self.shortcut(x))
 
 
 class CifarResNet(nn.Module):
-    """6 n + 2 layers: a 3 x 3 convolution, three stages of n blocks with 16, 32 and 64 channels, a classifier.
+    """ResNet of 6 n + 2 layers: a 3 x 3 convolution, three stages of n blocks with 16, 32, 64 channels, a classifier.
 
     Args:
-        depth: 6 n + 2.
+        depth: number of layers, 6 n + 2.
         classes: number of outputs.
     """
 
@@ -82,10 +83,10 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, 32, 32) -> (n, classes) logits."""
+        """Map (n, 3, 32, 32) to (n, classes) logits."""
         out = functional.relu(self.bn1(self.conv1(x)))
         out = self.layer3(self.layer2(self.layer1(out)))
-        # Not adaptive pooling: fvcore would count it, and the reference count has no pooling.
+        # Not adaptive pooling, which fvcore would count: the reference count excludes pooling.
         out = functional.avg_pool2d(out, out.size()[3])
         out = out.view(out.size(0), -1)
         logits: Tensor = self.linear(out)
@@ -98,12 +99,12 @@ def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequ
 
 
 class PixelArray(Dataset[tuple[Tensor, int]]):
-    """Images in memory as bytes, normalised on reading.
+    """Dataset of images in memory as bytes, normalised on reading.
 
     Args:
         data: uint8 (n, 32, 32, 3).
         targets: n class numbers.
-        transform: how pixels become inputs.
+        transform: transform from pixels to inputs.
     """
 
     def __init__(self, data: np.ndarray[Any, Any], targets: list[int], transform: PixelTransform) -> None:
@@ -116,24 +117,24 @@ class PixelArray(Dataset[tuple[Tensor, int]]):
         return self.read_inputs([index])[0], self.targets[index]
 
     def read_inputs(self, indices: list[int]) -> Tensor:
-        """float32 (len(indices), 3, 32, 32)."""
+        """Return the inputs of these images, float32 (len(indices), 3, 32, 32)."""
         return self.transform.normalise(torch.from_numpy(self.data[indices]).permute(0, 3, 1, 2))
 
 
 def build(name: str, options: Mapping[str, str]) -> Target:
-    """The target ``cifar10-resnet<depth>``.
+    """Build the target ``cifar10-resnet<depth>``.
 
-    Where there is a train split it can be trained anew: SGD with Nesterov momentum 0.9, learning rate 0.1 with a
-    short rise and a cosine, weight decay 5e-4, batches of 128, crops and flips. An epoch of ResNet-20 on 9,000 images
-    takes half a minute on two CPU cores.
+    If there is a train split, the target can be trained from scratch: SGD with Nesterov momentum 0.9, learning rate
+    0.1 with a short warm-up and a cosine schedule, weight decay 5e-4, batches of 128, crops and flips. One epoch of
+    ResNet-20 on 9,000 images takes half a minute on two CPU cores.
 
     Args:
         name: ``cifar10-resnet`` and one of `builtin.DEPTHS`.
         options: see `builtin.CIFAR_RESNET_OPTIONS`.
 
     Raises:
-        TargetError: no or unfitting weights or data.
-        UsageError: a number or device that is none.
+        TargetError: weights or data are missing or do not fit.
+        UsageError: an invalid number or device.
     """
     depth = int(name.removeprefix("cifar10-resnet"))
     epochs = whole(name, options, "epochs", 1) or CIFAR_RESNET_EPOCHS
@@ -179,15 +180,15 @@ def build(name: str, options: Mapping[str, str]) -> Target:
 def tree_splits(
     archive: ImageArchive, transform: Any, samples: int
 ) -> tuple[dict[str, Split], tuple[str, ...], list[str]]:
-    """The splits of an image tree; calibration is cut from its training images unless it has a folder.
+    """Create the splits of an image tree. Without ``calibration/``, that split is cut from the training images.
 
     Args:
-        archive: with ``validation/`` (or ``val/``), and if there are ``train/``, ``test/``, ``calibration/``.
-        transform: image -> input.
+        archive: archive with ``validation/`` (or ``val/``), and optionally ``train/``, ``test/``, ``calibration/``.
+        transform: function from image to input.
         samples: number of calibration images cut from ``train/``.
 
     Returns:
-        (splits by name, class names, sentences on what was cut).
+        (splits by name, class names, sentences about the cuts).
 
     Raises:
         TargetError: there is no validation split.
@@ -213,7 +214,7 @@ def tree_splits(
 
 
 def _cifar_folder(data: str) -> Path | None:
-    """The folder that holds ``cifar-10-batches-py``, if CIFAR-10 as torchvision stores it is meant."""
+    """Return the folder with ``cifar-10-batches-py`` if `data` means CIFAR-10 as stored by torchvision, else None."""
     if data.startswith("cifar10:"):
         return Path(data.removeprefix("cifar10:"))
     path = Path(data)
@@ -225,7 +226,7 @@ def _cifar_folder(data: str) -> Path | None:
 def _official(
     folder: Path, download: bool, transform: PixelTransform
 ) -> tuple[dict[str, Split], tuple[str, ...], list[str]]:
-    """CIFAR-10's own files: the training images are split, the test images are the test split."""
+    """Create the splits from CIFAR-10's own files: the training images are divided, the test images are test."""
     from torchvision.datasets import CIFAR10
 
     try:

@@ -1,4 +1,4 @@
-"""Calibration samples for targets that bring none."""
+"""Calibration samples for targets without a calibration split."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ CUT_SEED = 0
 
 
 def cut_calibration(source: Split, count: int = CALIBRATION_SAMPLES) -> tuple[Split, Split, str]:
-    """Cut a calibration split out of another: class-balanced, seeded, at most a quarter of it.
+    """Cut a class-balanced, seeded calibration split out of another split, at most a quarter of it.
 
     Args:
         source: training or validation samples.
         count: largest number of samples to take.
 
     Returns:
-        (calibration, what the source keeps, a sentence that says so).
+        (calibration split, rest of the source, a sentence that describes the cut).
 
     Raises:
-        TargetError: the source is too small to give any.
+        TargetError: the source is too small.
     """
     chosen = balanced(source.labels, min(count, len(source) // 4), seed=CUT_SEED)
     if not len(chosen):

@@ -1,7 +1,7 @@
-"""The built-in target: scikit-learn's handwritten digits and a small CNN trained on the spot.
+"""Built-in target ``digits``: scikit-learn's handwritten digits and a small CNN that is trained on first use.
 
-1,797 images of 8 x 8 pixels in 17 grey levels (Alpaydin and Kaynak 1998, the test part of UCI's optical
-recognition of handwritten digits). Training takes seconds and its result is kept.
+The data are 1,797 images of 8 x 8 pixels in 17 grey levels (Alpaydin and Kaynak 1998, the test part of UCI's optical
+recognition of handwritten digits). Training takes seconds, and the weights are cached.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from leanfront.core.targets.weights_cache import (
 )
 
 RECIPE = 1
-"""Version of architecture and training; a new one never reads the old one's kept weights."""
+"""Version of architecture and training; a new version does not read cached weights of an old one."""
 SIZES = (744, 256, 400, 397)
-"""Samples for train, calibration, validation, test. The network is trained on the first two."""
+"""Numbers of samples for train, calibration, validation and test. The network is trained on the first two."""
 SPLIT_SEED = 0
 EPOCHS = 40
 BATCH = 64
 RATE = 0.1
 MEAN, DEVIATION = 4.884, 6.017
-"""Of all pixels, in grey levels 0..16, rounded."""
+"""Mean and standard deviation of all pixels, in grey levels 0..16, rounded."""
 LEVELS = 16
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions whose input is added to their output."""
+    """Residual block: two 3 x 3 convolutions whose input is added to their output."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ResidualBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, channels, h, w) -> the same shape."""
+        """Map (n, channels, h, w) to the same shape."""
         out = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(out)) + x)
 
@@ -73,7 +73,7 @@ class DigitsNet(nn.Module):
         self.linear = nn.Linear(48, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 1, 8, 8) -> (n, 10) logits."""
+        """Map (n, 1, 8, 8) to (n, 10) logits."""
         out = functional.relu(self.bn1(self.conv1(x)))
         out = functional.relu(self.bn2(self.conv2(out)))
         out = functional.relu(self.bn3(self.conv3(self.block(out))))
@@ -82,7 +82,7 @@ class DigitsNet(nn.Module):
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
-    """(images float32 (1797, 1, 8, 8), standardised over all pixels with fixed figures; labels int64 (1797,))."""
+    """Return images float32 (1797, 1, 8, 8), standardised with `MEAN` and `DEVIATION`, and labels int64 (1797,)."""
     from sklearn import datasets
 
     bunch = datasets.load_digits()
@@ -91,14 +91,14 @@ def load_digits() -> tuple[Tensor, Tensor]:
 
 
 def build(name: str, options: Mapping[str, str]) -> Target:
-    """The target ``digits``.
+    """Build the target ``digits``.
 
     Args:
-        name: of it.
+        name: ``digits``, for messages.
         options: see `builtin.DIGITS_OPTIONS`.
 
     Raises:
-        UsageError: the seed is no integer.
+        UsageError: the seed is not a non-negative integer.
     """
     seed = whole(name, options, "seed", 0) or 0
     images, labels = load_digits()
@@ -119,10 +119,10 @@ def build(name: str, options: Mapping[str, str]) -> Target:
 
 
 def retrain(seed: int, step: Step | None = None) -> DigitsNet:
-    """The network of ``digits?seed=<seed>``; from the cache where nothing is let into its training.
+    """Train the network of ``digits?seed=<seed>``, or load it from the cache if there is no `step`.
 
     Args:
-        seed: of initialisation, order and shifts.
+        seed: seed of initialisation, order and shifts.
         step: see `Target.retrain`.
     """
     path = cache_folder() / f"digits-{RECIPE}-seed{seed}-torch{torch.__version__}.safetensors"
@@ -148,13 +148,13 @@ retrain.recipe = f"digits {RECIPE}"  # type: ignore[attr-defined]
 def train_network(images: Tensor, labels: Tensor, seed: int, step: Step | None = None) -> DigitsNet:
     """Train the network from scratch: SGD with momentum, one-cycle schedule, shifts by up to one pixel.
 
-    The result depends on nothing but the arguments and the versions of PyTorch and its arithmetic; the global
-    random state and the number of threads are put back.
+    The result depends only on the arguments and on the version and arithmetic of PyTorch. The global random state and
+    the number of threads are restored.
 
     Args:
         images: float32 (n, 1, 8, 8).
         labels: int64 (n,).
-        seed: of initialisation, order and shifts.
+        seed: seed of initialisation, order and shifts.
         step: called after every optimiser step with (model, progress).
 
     Returns:
@@ -170,12 +170,12 @@ def train_network(images: Tensor, labels: Tensor, seed: int, step: Step | None =
 
 
 def _parts(labels: Tensor) -> tuple[Tensor, ...]:
-    """Positions of train, calibration, validation and test."""
+    """Return the positions of train, calibration, validation and test."""
     return stratified(labels, SIZES, seed=SPLIT_SEED)
 
 
 def _shifted(images: Tensor) -> Tensor:
-    """Each image moved by -1, 0 or 1 pixels in both directions; what moves in is background."""
+    """Shift each image at random by -1, 0 or 1 pixels in both directions; borders are filled with background."""
     count = len(images)
     padded = functional.pad(images, (1, 1, 1, 1), value=float(images.min()))
     offsets = torch.randint(0, 3, (2, count))
@@ -186,7 +186,7 @@ def _shifted(images: Tensor) -> Tensor:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # Sums are split by the number of threads, so one is the number everybody has.
+    # The order of sums depends on the number of threads, and every machine has one.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

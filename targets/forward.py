@@ -1,4 +1,4 @@
-"""Run a model once and say in plain words what is wrong with it."""
+"""Checks of a model by running it once."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from leanfront.errors import TargetError
 
 
 def class_scores(model: nn.Module, inputs: Tensor, what: str) -> Tensor:
-    """The model's outputs, checked to be a classifier's.
+    """Run a model and check that its outputs are class scores.
 
     Args:
-        model: in eval mode.
+        model: model in eval mode.
         inputs: (n, ...).
-        what: the inputs' name in messages, such as ``example_input``.
+        what: name of the inputs in messages, such as ``example_input``.
 
     Returns:
         (n, C) float.
 
     Raises:
-        TargetError: the model raises (its error and the module where it happened are quoted), or the output is
-            not a finite float tensor of shape (n, C) with C >= 2.
+        TargetError: the model raises (the message quotes the error and its module), or the output is not a finite
+            float tensor of shape (n, C) with C >= 2.
     """
     try:
         with torch.no_grad():
@@ -60,20 +60,20 @@ def class_scores(model: nn.Module, inputs: Tensor, what: str) -> Tensor:
 
 
 def logits_alone(model: nn.Module, inputs: Tensor) -> nn.Module:
-    """Let a model that returns its logits under this name, as a mapping's entry or an attribute, return them alone.
+    """Make a model that returns `logits` as a mapping entry or attribute return the logits alone.
 
     Args:
-        model: in eval mode; it gets a hook, in place.
+        model: model in eval mode; it gets a forward hook, in place.
         inputs: (n, ...).
 
     Returns:
-        The model, which is left as it is where it returns something else or fails.
+        The model, unchanged if it returns something else or fails.
     """
     try:
         with torch.no_grad():
             output = model(inputs)
     except Exception:
-        return model  # whoever uses it will say so
+        return model  # the next use will report the failure
     if not isinstance(output, Tensor) and isinstance(_named_logits(output), Tensor):
         model.register_forward_hook(_return_logits)
     return model
@@ -88,7 +88,7 @@ def _return_logits(_: nn.Module, inputs: Any, output: Any) -> Any:
 
 
 def _place(model: nn.Module, inputs: Tensor) -> str:
-    """Where the forward pass stops: `` in layer1.0.conv1 (Conv2d)``, or nothing if that cannot be told."""
+    """Return the place where the forward pass fails, `` in layer1.0.conv1 (Conv2d)``, or "" if it is unknown."""
     names = {module: name for name, module in model.named_modules()}
     entered: list[nn.Module] = []
     handles = []

@@ -1,4 +1,4 @@
-"""Labelled images in a folder tree, or in a zip file of one, read in place."""
+"""Labelled images in a folder tree or a zip file of one, read in place."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from torch.utils.data import Dataset
 from leanfront.errors import TargetError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Files that count as images: torchvision's list."""
+"""File name endings of images: torchvision's list."""
 CHECKSUM_LIMIT = 256 * 1024**2
-"""Bytes of image files in a folder tree up to which their content is hashed; beyond, path and size stand for it."""
+"""Largest number of bytes of a folder tree whose content is hashed; above it, path and size identify an image."""
 
 THREAD_BYTES = 16384
-"""File size from which an image is worth a thread of its own."""
+"""Smallest file size for which decoding in threads pays off."""
 
 Transform = Callable[[Image.Image], Tensor]
 
 
 class PixelTransform:
-    """PIL image -> float32 (3, size, size), scaled to [0, 1] and normalised; resized when it has another size.
+    """Transform from a PIL image to float32 (3, size, size): resized if needed, scaled to [0, 1] and normalised.
 
     Args:
         size: height and width in pixels.
-        mean, std: per channel, in [0, 1].
+        mean, std: mean and standard deviation per channel, for pixels in [0, 1].
     """
 
     def __init__(self, size: int, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
@@ -48,7 +48,7 @@ class PixelTransform:
         return self.batch([image])[0]
 
     def batch(self, images: Sequence[Image.Image]) -> Tensor:
-        """n images -> float32 (n, 3, size, size)."""
+        """Transform n images to float32 (n, 3, size, size)."""
         pixels = np.stack([self._pixels(image) for image in images])
         return self.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
@@ -60,7 +60,7 @@ class PixelTransform:
         return np.asarray(image)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 (..., 3, h, w) -> float32 of that shape."""
+        """Normalise uint8 (..., 3, h, w) to float32 of the same shape."""
         return (pixels.float().div_(255) - self._shift).div_(self._scale).contiguous()
 
     def __repr__(self) -> str:
@@ -68,17 +68,17 @@ class PixelTransform:
 
 
 class ImageArchive:
-    """The image files of a folder tree or of a zip file of one, by split and class.
+    """Image files of a folder tree, or of a zip file of one, by split and class.
 
-    ``<split>/<class>/.../<image>``; a zip may wrap that in one more folder. Classes are numbered over all
-    splits together in alphabetical order, as torchvision's ImageFolder does within one, so that a split
-    without some class keeps the others' numbers.
+    The layout is ``<split>/<class>/.../<image>``; a zip file may contain one enclosing folder. Classes are numbered
+    alphabetically over all splits together (torchvision's ImageFolder does this within one split), so that numbers
+    agree even if a split lacks a class.
 
     Args:
-        path: of the folder or the zip file.
+        path: path of the folder or the zip file.
 
     Raises:
-        TargetError: no such path, not a zip file, or no images in such a tree.
+        TargetError: the path does not exist, is not a zip file, or has no images in this layout.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -115,27 +115,27 @@ class ImageArchive:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the top folders that hold images."""
+        """Names of the top-level folders with images."""
         return tuple(sorted(self._files))
 
     def files(self, split: str) -> list[tuple[str, int]]:
-        """(path within the archive, class number) of a split's images, in ImageFolder's order."""
+        """Return (path within the archive, class number) for the images of a split, in the order of ImageFolder."""
         return self._files[split]
 
     def read(self, name: str) -> bytes:
-        """One file's bytes."""
+        """Return the content of a file."""
         if self.is_zip:
             return self._handle().read(name)
         return (self.path / name).read_bytes()
 
     def size(self, name: str) -> int:
-        """One file's bytes, uncompressed."""
+        """Return the uncompressed size of a file in bytes."""
         return self._sizes[name]
 
     def identity(self, name: str) -> str:
-        """A string that says the file's content: its size and CRC-32, or in large folder trees its path.
+        """Return a string that identifies the content of a file: its size and CRC-32, or path in large folder trees.
 
-        Folder and zip of the same tree give the same strings where checksums are at hand.
+        A folder and a zip file of the same tree give the same strings if checksums are available.
         """
         if name not in self._checksums and sum(self._sizes.values()) <= CHECKSUM_LIMIT:
             self._checksums[name] = zlib.crc32(self.read(name))
@@ -152,7 +152,7 @@ class ImageArchive:
         self._local = threading.local()
 
     def _handle(self) -> zipfile.ZipFile:
-        # One handle a thread and process: they would move each other's file position.
+        # One handle per thread and process, since they would move each other's file position.
         if getattr(self._local, "process", None) != os.getpid():
             self._local.handle = zipfile.ZipFile(self.path)
             self._local.process = os.getpid()
@@ -182,7 +182,7 @@ def _hidden(name: str) -> bool:
 
 
 def _wrapping(names: Sequence[str]) -> str:
-    """The folder that a zip file wraps everything in, with its slash, or nothing."""
+    """Return the enclosing folder of a zip file with its slash, or an empty string."""
     tops = {name.partition("/")[0] for name in names}
     top = next(iter(tops)) if len(tops) == 1 else ""
     deep = all(name.count("/") > 2 for name in names)
@@ -199,12 +199,12 @@ class ImageTree(Dataset[tuple[Tensor, int]]):
     """One split of an `ImageArchive` as a dataset of (input, class number). Can be pickled.
 
     Args:
-        archive: where the images are.
-        split: name of the top folder.
-        transform: RGB image -> input; it must be picklable, and print the same in every process.
+        archive: archive of the images.
+        split: name of the top-level folder.
+        transform: function from RGB image to input; it must be picklable and print the same in every process.
 
     Raises:
-        TargetError: there is no such split; those there are get listed.
+        TargetError: the split does not exist; the message lists the existing ones.
     """
 
     def __init__(self, archive: ImageArchive, split: str, transform: Transform) -> None:
@@ -227,19 +227,19 @@ class ImageTree(Dataset[tuple[Tensor, int]]):
         return self.transform(self._image(name)), label
 
     def read_inputs(self, indices: Sequence[int]) -> Tensor | list[Tensor]:
-        """The inputs of these images, in order; large ones are decoded by as many threads as PyTorch uses."""
+        """Read the inputs of these images, in order; large images are decoded by as many threads as PyTorch uses."""
         names = [self.samples[index][0] for index in indices]
         if isinstance(self.transform, PixelTransform):
             return self.transform.batch(self._map(self._image, names))
         return self._map(lambda name: self.transform(self._image(name)), names)
 
     def identities(self) -> list[str]:
-        """One string an image that says its content, without decoding it."""
+        """Return one string per image that identifies its content without decoding it."""
         return [self.archive.identity(name) for name, _ in self.samples]
 
     def _map(self, function: Callable[[str], Any], names: Sequence[str]) -> list[Any]:
         threads = min(torch.get_num_threads(), len(names))
-        # Small images are decoded faster than handed to a thread.
+        # Decoding small images is faster than handing them to a thread.
         if threads < 2 or max(map(self.archive.size, names)) < THREAD_BYTES:
             return [function(name) for name in names]
         with ThreadPoolExecutor(threads) as pool:

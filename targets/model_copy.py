@@ -1,4 +1,4 @@
-"""A model of one's own: a copy that nobody else holds."""
+"""Private copies of models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leanfront.errors import TargetError
 
 
 def private_copy(model: nn.Module) -> nn.Module:
-    """A copy in eval mode on the CPU, floating parameters as float32, attention with heads that can be cut.
+    """Copy a model to the CPU in eval mode, with float32 parameters and attention with heads that can be cut.
 
     Raises:
         TargetError: the model cannot be copied.
@@ -20,6 +20,6 @@ def private_copy(model: nn.Module) -> nn.Module:
         return open_attention(copy.deepcopy(model).cpu().float().eval())
     except Exception as error:
         raise TargetError(
-            f"the model cannot be copied: {type(error).__name__}: {error}; drop what is not a parameter, buffer "
-            "or submodule (stored activations, open files, locks)"
+            f"the model cannot be copied: {type(error).__name__}: {error}; remove attributes that are not "
+            "parameters, buffers or submodules (stored activations, open files, locks)"
         ) from error

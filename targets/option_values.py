@@ -1,4 +1,4 @@
-"""Values of a built-in target's options: text in, numbers and devices out."""
+"""Parsing of the option values of built-in targets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 
 
 def whole(reference: str, options: Mapping[str, str], option: str, least: int) -> int | None:
-    """A whole number, or None where the option is not given.
+    """Parse an option as a whole number; return None if it is not given.
 
     Raises:
-        UsageError: it is none, or too small.
+        UsageError: the value is not a whole number, or is too small.
     """
     text = options.get(option)
     if text is None:
@@ -25,10 +25,10 @@ def whole(reference: str, options: Mapping[str, str], option: str, least: int) -
 
 
 def training_device(reference: str, options: Mapping[str, str]) -> str:
-    """The option ``device``; empty where it is not given. Whether there is one shows when it is trained on.
+    """Parse the option ``device``; return "" if it is not given. Whether the device exists is checked in training.
 
     Raises:
-        UsageError: not the name of one.
+        UsageError: the value is not the name of a device.
     """
     text = options.get("device", "")
     if text and not _DEVICE.fullmatch(text):

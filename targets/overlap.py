@@ -1,4 +1,4 @@
-"""Splits must not share samples: what is searched on or calibrated with says nothing about the rest."""
+"""Check that splits do not share samples."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from leanfront.core.targets.split import Split
 from leanfront.errors import TargetError
 
 NATURAL_SHARE = 0.01
-"""Equal content in up to this share of the smaller split is taken for duplicates the data came with."""
+"""Equal content in up to this share of the smaller split counts as duplicates in the original data."""
 
 
 def check_disjoint(splits: Sequence[Split]) -> None:
-    """Refuse splits that share samples: the same dataset and index, the same file, or the same content.
+    """Check that no two splits share a dataset and index, a file, or content.
 
-    Content is compared where it is known without decoding: tensors in memory, arrays in ``data``, image files
-    by their checksums. Equal content below `NATURAL_SHARE` of the smaller split is only warned of.
+    Content is compared if it is known without decoding: tensors in memory, arrays in ``data``, image files by their
+    checksums. Equal content below `NATURAL_SHARE` of the smaller split only gives a warning.
 
     Raises:
-        TargetError: two splits overlap; which, by how many samples, and one of them.
+        TargetError: two splits overlap; the message names them, the number of shared samples and an example.
     """
     contents = {split.name: split.contents() for split in splits}
     for one, other in itertools.combinations(splits, 2):
@@ -39,7 +39,7 @@ def check_disjoint(splits: Sequence[Split]) -> None:
             raise _overlap(one, other, files, "are the same files")
         if not same:
             continue
-        # The smaller of both counts: a handful of samples repeated many times is still a handful.
+        # The smaller count, since a few samples repeated many times are still few.
         occurrences = Counter(mine)
         shared = {theirs[j] for _, j in same}
         count = min(len(same), sum(occurrences[content] for content in shared))

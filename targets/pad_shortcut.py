@@ -1,9 +1,9 @@
-"""The parameter-free shortcut of the CIFAR ResNets, as a module that can be cut.
+"""Parameter-free shortcut of the CIFAR ResNets, as a module that can be cut.
 
-He et al. 2015 (arXiv 1512.03385, section 3.3, option A): where a stage halves the resolution and widens, the
-shortcut subsamples the input and pads the new channels with zeros. Written as slicing and padding inside a
-`forward`, it hides from dependency graphs which output channel is which input channel; written with an
-explicit index, both sides can be cut on their own.
+He et al. 2015 (arXiv 1512.03385, section 3.3, option A): if a stage halves the resolution and adds channels, the
+shortcut subsamples the input and fills the new channels with zeros. Slicing and padding inside a `forward` would hide
+the relation of output to input channels from dependency graphs. With an explicit index, both sides can be cut
+independently.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 
 class PadShortcut(nn.Module):
-    """Subsample in space, then copy or zero each output channel as `index` says.
+    """Shortcut that subsamples in space, and copies or zeroes each output channel according to `index`.
 
     Attributes:
-        index: int16 buffer (out_channels,): the input channel that each output channel copies, or -1 for
-            zeros. It is not part of the state dict: public checkpoints of these networks have no such entry.
-            Cutting channels means replacing it together with `in_channels` and `out_channels`.
+        index: int16 buffer (out_channels,): the input channel that each output channel copies, or -1 for zeros. It is
+            not part of the state dict, since public checkpoints of these networks lack it. To cut channels, replace
+            it together with `in_channels` and `out_channels`.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output, at least `in_channels`; the zeros are split evenly before and
-            behind the copied channels, the odd one behind.
-        stride: subsampling step in both directions of space.
+        in_channels: number of input channels.
+        out_channels: number of output channels, at least `in_channels`. Zero channels are placed evenly before and
+            after the copied channels, with an odd one after.
+        stride: subsampling step in both spatial directions.
     """
 
     index: Tensor
@@ -46,10 +46,10 @@ class PadShortcut(nn.Module):
         self.register_buffer("index", index, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, in_channels, h, w) -> (n, out_channels, ceil(h / stride), ceil(w / stride))."""
+        """Map (n, in_channels, h, w) to (n, out_channels, ceil(h / stride), ceil(w / stride))."""
         x = x[:, :, :: self.stride, :: self.stride]
         zeros = x.new_zeros(x.shape[0], 1, x.shape[2], x.shape[3])
-        # The zeros stand last, where the index -1 points: one gather, and no operator that counts as compute.
+        # The zeros come last, where index -1 points: one gather, without operators that count as compute.
         return torch.cat((x, zeros), dim=1)[:, self.index.long()]
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Labelled images in memory as bytes, as an image file would hold them."""
+"""Labelled images in memory as bytes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from leanfront.core.targets.split import Split
 
 LEVELS = 255
 READ = 256
-"""Samples read at once."""
+"""Number of samples read at once."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images from which a model's inputs are made batch by batch: a quarter of the memory of the inputs.
+    """Images in memory, from which inputs are made batch by batch. They take a quarter of the memory of the inputs.
 
     Args:
         images: uint8 (n, c, h, w).
         labels: int64 (n,).
-        pixels: how inputs are made of pixels.
+        pixels: normalisation of pixels to inputs.
     """
 
     images: Tensor
@@ -32,7 +32,7 @@ class Pictures:
 
     @classmethod
     def of(cls, split: Split, pixels: Pixels) -> Pictures:
-        """The images that a split's inputs were made of."""
+        """Convert the inputs of a split back to images."""
         found = [quantised(pixels.of(inputs)) for inputs, _ in split.batches(READ)]
         return cls(torch.cat(found), split.labels, pixels)
 
@@ -40,17 +40,17 @@ class Pictures:
         return len(self.labels)
 
     def scaled(self) -> Tensor:
-        """float32 (n, c, h, w) in [0, 1]."""
+        """Return the images as float32 (n, c, h, w) in [0, 1]."""
         return self.images.float() / LEVELS
 
     def others(self, pixels: Tensor) -> Pictures:
-        """Other images (n, c, h, w) in [0, 1] with the same labels."""
+        """Return other images (n, c, h, w) in [0, 1] with the same labels."""
         return replace(self, images=quantised(pixels))
 
     def batches(
         self, batch_size: int, device: torch.device | str | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """(inputs float32 (n, c, h, w), labels (n,)), as `Split.batches`."""
+        """Iterate over (inputs float32 (n, c, h, w), labels (n,)), as `Split.batches`."""
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
             inputs = self.pixels.inputs(self.images[part].to(device).float() / LEVELS)
@@ -58,5 +58,5 @@ class Pictures:
 
 
 def quantised(pixels: Tensor) -> Tensor:
-    """Pixels in [0, 1] -> uint8, rounded to the nearest of 256 levels."""
+    """Convert pixels in [0, 1] to uint8, rounded to the nearest of 256 levels."""
     return (pixels.clamp(0, 1) * LEVELS).round().to(torch.uint8)

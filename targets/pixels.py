@@ -1,4 +1,4 @@
-"""How a target's inputs are made of an image's pixels: what corruptions and attacks need to know."""
+"""Normalisation between image pixels and a target's inputs, which corruptions and attacks need."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 from leanfront.errors import TargetError
 
 TOLERANCE = 0.01
-"""How far outside [0, 1] an input's pixels may lie: rounding, or an interpolation that overshoots."""
+"""Largest distance of pixels from [0, 1], due to rounding or overshooting interpolation."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Inputs are (pixels - mean) / std, with pixels in [0, 1] and channels first.
+    """Normalisation of images: inputs are (pixels - mean) / std, with pixels in [0, 1] and channels first.
 
     Args:
-        mean: c means, one a channel.
-        std: c deviations, all positive.
+        mean: c means, one per channel.
+        std: c standard deviations, all positive.
 
     Raises:
-        TargetError: other lengths, or a deviation that is not positive.
+        TargetError: the lengths differ, or a deviation is not positive.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -42,15 +42,15 @@ class Pixels:
 
     @property
     def channels(self) -> int:
-        """c."""
+        """Number of channels c."""
         return len(self.mean)
 
     def of(self, inputs: Tensor) -> Tensor:
-        """Inputs (..., c, h, w) -> the pixels they were made of, in [0, 1] up to rounding."""
+        """Convert inputs (..., c, h, w) to pixels, in [0, 1] up to rounding."""
         return inputs * self._column(self.std, inputs) + self._column(self.mean, inputs)
 
     def inputs(self, pixels: Tensor) -> Tensor:
-        """Pixels (..., c, h, w) -> inputs of that shape."""
+        """Convert pixels (..., c, h, w) to inputs of the same shape."""
         return (pixels - self._column(self.mean, pixels)) / self._column(self.std, pixels)
 
     @staticmethod
@@ -59,16 +59,16 @@ class Pixels:
 
 
 def check_pixels(pixels: Any, example_input: Tensor, inputs: Tensor) -> None:
-    """Refuse pixels that a target's inputs are not made of.
+    """Check that a target's `pixels` fit its inputs.
 
     Args:
-        pixels: what the target was given.
-        example_input: (1, ...).
+        pixels: argument `pixels` of the target.
+        example_input: (1, ...) example input.
         inputs: (n, ...) calibration inputs.
 
     Raises:
-        TargetError: no `Pixels`, inputs that are no images of so many channels, or images that are not in [0, 1]
-            by these figures; the range found is said.
+        TargetError: `pixels` is not a `Pixels`, the inputs are not images with its number of channels, or they do not
+            map back to [0, 1]; the message gives the range.
     """
     if not isinstance(pixels, Pixels):
         raise TargetError(

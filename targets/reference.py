@@ -1,4 +1,4 @@
-"""What a reference such as ``digits`` or ``file.py:function`` means."""
+"""Resolution of target references such as ``digits`` or ``file.py:function``."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _FILE = re.compile(r"^(?P<path>.+\.py)(?::(?P<function>[^:?]*))?$")
 
 
 def builtin_targets() -> list[tuple[str, str]]:
-    """(name, one line) of every built-in target."""
+    """Return (name, one-line description) of every built-in target."""
     return [(builtin.name, builtin.description) for builtin in BUILTINS.values()]
 
 
 def resolve(reference: str) -> Target:
-    """The target that a reference names.
+    """Return the target for a reference.
 
     Args:
         reference: a built-in name with options (``digits``, ``cifar10-resnet20?data=DIR&weights=FILE``,
             ``torchvision:resnet18?data=DIR``), or ``path/to/file.py:function``, whose options become keyword
-            arguments. ``%26`` stands for ``&`` in a value, and likewise for other characters.
+            arguments. Values are percent-decoded: write ``%26`` for ``&``.
 
     Returns:
         The target, with `Target.reference` set to the reference as typed.
 
     Raises:
-        UsageError: no such built-in or option.
-        TargetError: the target cannot be used, and why.
+        UsageError: an unknown built-in target or option.
+        TargetError: the target cannot be used; the message says why.
     """
     name, options, file = _read(reference)
     if file is not None:
@@ -53,10 +53,10 @@ def resolve(reference: str) -> Target:
 
 
 def check_reference(reference: str) -> None:
-    """Refuse what cannot be a reference, without looking at any file.
+    """Check the form of a reference, without reading any file.
 
     Raises:
-        UsageError: no such built-in or option, or a file without a function.
+        UsageError: an unknown built-in target or option, or a file without a function.
     """
     name, options, file = _read(reference)
     if file is None:
@@ -66,13 +66,13 @@ def check_reference(reference: str) -> None:
 
 
 def _read(reference: str) -> tuple[str, dict[str, str], re.Match[str] | None]:
-    """The name, the options, and path and function where the name is a file's."""
+    """Return the name, the options, and for a file a match of path and function."""
     name, _, query = reference.strip().partition("?")
     return name, _options(reference, query), _FILE.match(unquote(name))
 
 
 def _builtin(name: str, options: Mapping[str, str]) -> tuple[Builtin, str]:
-    """The built-in target of a name, and what it is built from: what stands for ``<model>``, else the name."""
+    """Return the built-in target of a name, and the model after the colon, or else the name."""
     head, colon, model = name.partition(":")
     builtin = BUILTINS.get(f"{head}:<model>" if colon else name)
     if builtin is None:
@@ -90,7 +90,7 @@ def _options(reference: str, query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for item in query.split("&") if query else ():
         key, equals, value = item.partition("=")
-        # Not parse_qsl: it makes spaces of the plus signs that file names have.
+        # Not parse_qsl, which turns plus signs in file names into spaces.
         key, value = unquote(key), unquote(value)
         if not equals or not key:
             raise UsageError(f"'{reference}': '{item}' is no option; write key=value, several joined with &")
@@ -104,5 +104,5 @@ def _unknown(name: str) -> UsageError:
     close = difflib.get_close_matches(name, BUILTINS, n=2)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return UsageError(
-        f"there is no target '{name}'; {hint}built-in: {', '.join(BUILTINS)}; one's own: path/to/file.py:function"
+        f"there is no target '{name}'; {hint}built-in: {', '.join(BUILTINS)}; your own: path/to/file.py:function"
     )

@@ -1,4 +1,4 @@
-"""The targets that an operator offers by name: all that a request over the network can search."""
+"""Registered targets: those that an operator offers by name to requests over the network."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ other = {target = "digits?seed=1", description = "one line"}"""
 
 @dataclass(frozen=True)
 class Registered:
-    """A target under the operator's name for it.
+    """A target registered under a name.
 
     Args:
-        name: letters, digits, ``.``, ``_`` and ``-``, 64 characters at most.
-        target: its reference, as `leanfront.core.targets.resolve` takes it.
-        description: one line for those who choose among targets.
+        name: at most 64 letters, digits, ``.``, ``_`` and ``-``.
+        target: reference, as for `leanfront.core.targets.resolve`.
+        description: one line that helps to choose a target.
 
     Raises:
-        UsageError: a name or a reference that cannot be.
+        UsageError: an invalid name or reference.
     """
 
     name: str
@@ -52,22 +52,23 @@ class Registered:
 
 @dataclass(frozen=True)
 class Registry:
-    """Registered targets by name. An empty one offers nothing: built-in targets are registered like others."""
+    """Registered targets by name. Built-in targets must be registered too: an empty registry offers nothing."""
 
     targets: Mapping[str, Registered] = field(default_factory=dict)
 
     @classmethod
     def of(cls, assignments: Sequence[str] = (), file: Path | None = None) -> Registry:
-        """The targets of a command line.
+        """Create a registry from command-line options.
 
-        Nothing is loaded: whether a reference leads to a target shows when a worker takes a search on it.
+        No target is loaded: a worker finds out whether a reference resolves when it takes a search on it.
 
         Args:
-            assignments: each ``NAME=TARGET``.
-            file: TOML with a table ``targets``: name = a reference, or a table of ``target`` and ``description``.
+            assignments: texts of the form ``NAME=TARGET``.
+            file: TOML file with a table ``targets`` from names to references, or to tables with ``target`` and
+                ``description``.
 
         Raises:
-            UsageError: a name twice, a name or reference that cannot be, or a file that cannot be read.
+            UsageError: a repeated name, an invalid name or reference, or a file that cannot be read.
         """
         found: dict[str, Registered] = {}
         for target in (*_of_file(file), *map(_assigned, assignments)):
@@ -86,10 +87,10 @@ class Registry:
         return len(self.targets)
 
     def reference(self, name: str) -> str:
-        """What the operator registered under a name.
+        """Return the reference registered under a name.
 
         Raises:
-            UsageError: nothing; the message lists the names.
+            UsageError: an unknown name; the message lists the known ones.
         """
         target = self.targets.get(name)
         if target is None:
@@ -113,7 +114,7 @@ def _of_file(file: Path | None) -> Iterator[Registered]:
     except OSError as error:
         raise UsageError(f"the targets in {file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} is no TOML: {error}; write it like\n{_FORM}") from None
+        raise UsageError(f"{file} is not valid TOML: {error}; write it like\n{_FORM}") from None
     targets = table.pop("targets", None)
     if table or not isinstance(targets, dict):
         wrong = f"it has {', '.join(table)}" if table else "it has none"

@@ -1,4 +1,4 @@
-"""The target's architecture trained anew: what populations of independent models are made of."""
+"""Training of a target's architecture from scratch, for populations of independent models."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from leanfront.core.targets.weights_cache import (
 from leanfront.errors import LeanfrontError, TargetError, UsageError
 
 Step = Callable[[nn.Module, float], None]
-"""Called after every optimiser step with the model and the progress in (0, 1]; it may change the weights."""
+"""Function called after every optimiser step with the model and the progress in (0, 1]; it may change weights."""
 
 PROBE = 16
-"""Calibration samples on which a new model is tried."""
+"""Number of calibration samples on which a new model is tried."""
 LISTED = 4
 FOLDER = "retrained"
-"""Where the weights lie in the cache."""
+"""Folder of the weights in the cache."""
 
 
 class Retrainable(Protocol):
-    """What of a `Target` training it anew needs: see there."""
+    """The part of `Target` needed for training from scratch."""
 
     @property
     def model(self) -> nn.Module: ...
@@ -64,10 +64,10 @@ class Retrainable(Protocol):
 
 
 def check_retrain(retrain: Any) -> None:
-    """Refuse what cannot be a target's `retrain`.
+    """Check the argument `retrain` of a target.
 
     Raises:
-        TargetError: no callable, or one that does not take a seed.
+        TargetError: it is not callable, or cannot be called with a seed alone.
     """
     if not callable(retrain):
         raise TargetError(
@@ -86,18 +86,18 @@ def check_retrain(retrain: Any) -> None:
 
 
 def takes_step(retrain: Callable[..., nn.Module]) -> bool:
-    """Whether it has a parameter named ``step``."""
+    """Whether a function has a parameter named ``step``."""
     signature = _signature(retrain)
     found = None if signature is None else signature.parameters.get("step")
     return found is not None and found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
 
 
 def recipe_of(target: Retrainable) -> str | None:
-    """What the target's training is, so that kept weights of another one are not taken for it.
+    """Return a string that identifies the target's training, used as part of the cache key of its weights.
 
     Returns:
-        The function's own attribute ``recipe``, a str; for a function of a file without a closure the file's
-        content and the target's reference; otherwise None: nobody can say whether it would train the same again.
+        The function's str attribute ``recipe``; for a function from a file without a closure, a hash of the file and
+        the target's reference; otherwise None, since another call might train differently.
     """
     retrain: Any = target.retrain
     said = getattr(retrain, "recipe", None)
@@ -148,7 +148,7 @@ def retrained(target: Retrainable, seed: int, step: Step | None, key: str | None
 
 
 def _place(target: Retrainable, seed: int, step: Step | None, key: str | None) -> tuple[Path, str] | None:
-    """Where the weights are kept, and the key they are kept under; None where they are not."""
+    """Return path and key of the cached weights; None if they are not cached."""
     recipe = recipe_of(target)
     if recipe is None or (step is not None and key is None):
         return None
@@ -159,7 +159,7 @@ def _place(target: Retrainable, seed: int, step: Step | None, key: str | None) -
 
 
 def _called(retrain: Callable[..., Any], seed: int, step: Step | None) -> Any:
-    # Seeded for functions that forgot to; the caller's random state comes back.
+    # Seeds functions that forgot to do it; the caller's random state is restored.
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = range(torch.cuda.device_count()) if used else ()
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
@@ -173,7 +173,7 @@ def _called(retrain: Callable[..., Any], seed: int, step: Step | None) -> Any:
 
 
 def _checked(target: Retrainable, seed: int, made: Any) -> nn.Module:
-    """The target's model with the weights of what a training returned."""
+    """Check the model returned by a training, and return the target's model with its weights."""
     what = f"retrain(seed={seed})"
     if not isinstance(made, nn.Module):
         raise TargetError(
@@ -217,4 +217,4 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(function)
     except (TypeError, ValueError):
-        return None  # some callables written in C do not tell
+        return None  # some callables written in C have no signature

@@ -1,4 +1,4 @@
-"""What a split reads its samples from: anything the user hands in, behind one small face."""
+"""Samples of a split: a common interface to datasets, loaders and tensors."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 @runtime_checkable
 class Identified(Protocol):
-    """A dataset that knows its samples' content without decoding it."""
+    """A dataset that can compare the content of its samples without decoding it."""
 
     def identities(self) -> list[str]:
-        """One string a sample; equal strings mean equal content."""
+        """Return one string per sample; equal strings mean equal content."""
         ...
 
 
@@ -39,9 +39,9 @@ class Samples:
     """Labelled samples with random access.
 
     Args:
-        name: of the split, for messages.
-        dataset: map-style, of (input, label).
-        inputs: (n, ...) all inputs when they are in memory already.
+        name: name of the split, for messages.
+        dataset: map-style dataset of (input, label), or None.
+        inputs: (n, ...) all inputs if they are already in memory, or None.
         labels: int64 (n,).
     """
 
@@ -55,14 +55,14 @@ class Samples:
         return len(self.labels)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the dataset can give again is not sent to other processes.
+        # Inputs that the dataset can read again are not sent to other processes.
         return {**self.__dict__, "inputs": self.inputs if self.dataset is None else None}
 
     def fetch(self, indices: Sequence[int]) -> Tensor:
-        """Inputs (len(indices), ...) in that order; floating ones as float32.
+        """Return inputs (len(indices), ...) in this order, with floats as float32.
 
         Raises:
-            TargetError: a sample cannot be read or has another shape than the others.
+            TargetError: a sample cannot be read, or its shape differs from the others.
         """
         if self.inputs is not None:
             return self.inputs[torch.as_tensor(indices, dtype=torch.int64)]
@@ -70,12 +70,12 @@ class Samples:
         return as_float32(inputs) if isinstance(inputs, Tensor) else stack(self.name, indices, inputs)
 
     def contents(self, indices: Sequence[int], *, stable: bool) -> list[str] | None:
-        """One string a sample that equals another's when the content does; None where only decoding says.
+        """Return one string per sample, equal for equal content; None if this would need decoding.
 
         Args:
-            indices: of the samples.
-            stable: nothing that depends on what was read before or on where files lie. Without it, inputs that
-                were read already tell too, and files are told apart by their place.
+            indices: indices of the samples.
+            stable: make the strings independent of earlier reads and of the location of files. Otherwise inputs that
+                were already read count too, and files are identified by their path.
         """
         found = None if self.dataset is None else _contents(self.dataset, stable)
         if found is not None:
@@ -85,13 +85,13 @@ class Samples:
         return None
 
     def places(self, indices: Sequence[int]) -> list[tuple[int, int]]:
-        """Where each sample stands: (the id of the dataset at the root, its index there)."""
+        """Return the place of each sample: (id of the root dataset, index there)."""
         if self.dataset is None:
             return [(id(self.inputs), index) for index in indices]
         return [_place(self.dataset, index) for index in indices]
 
     def description(self) -> str:
-        """What is done to the raw content on reading, as far as it says so in the same words every time."""
+        """Return the printed form of the dataset's transforms, without memory addresses."""
         dataset = self.dataset
         while isinstance(dataset, Subset):
             dataset = dataset.dataset
@@ -100,15 +100,15 @@ class Samples:
 
 
 def samples_of(name: str, source: Any, keep: Callable[[int, Tensor], bool]) -> Samples:
-    """Samples from whatever the user handed in: see `Split.of`.
+    """Create samples from the source of a split; see `Split.of`.
 
     Args:
-        name: of the split, for messages.
+        name: name of the split, for messages.
         source: dataset, loader or pair of tensors.
-        keep: whether inputs read on the way to the labels may be kept: (number of samples, first input) -> bool.
+        keep: function (number of samples, first input) -> whether inputs that are read for their labels may be kept.
 
     Raises:
-        TargetError: the source is of no known kind, empty, unlabelled, or a sample cannot be read.
+        TargetError: the source is of an unknown kind, empty or unlabelled, or a sample cannot be read.
     """
     if _is_pair(source):
         return _from_pair(name, *source)
@@ -178,7 +178,7 @@ def _from_dataset(name: str, dataset: Any, keep: Callable[[int, Tensor], bool]) 
     probes = sorted({0, count // 2, count - 1})
     samples = [_sample(name, dataset, index) for index in probes]
     listed = _listed_labels(dataset)
-    # A transform of the labels, or a field of that name with another meaning, shows in the probes.
+    # The probes reveal a transform of the labels, or a field `targets` with another meaning.
     if listed is not None and [int(listed[index]) for index in probes] == [label for _, label in samples]:
         return Samples(name, dataset, None, listed)
     if not keep(count, samples[0][0]):
@@ -193,7 +193,7 @@ def _from_dataset(name: str, dataset: Any, keep: Callable[[int, Tensor], bool]) 
 
 
 def _listed_labels(dataset: Any) -> Tensor | None:
-    """Labels by the convention of torchvision's datasets, `targets`, without reading a sample."""
+    """Return the labels from `targets`, as torchvision's datasets have it, without reading a sample; or None."""
     if isinstance(dataset, Subset):
         whole = _listed_labels(dataset.dataset)
         return None if whole is None else whole[torch.as_tensor(list(dataset.indices), dtype=torch.int64)]
@@ -215,7 +215,7 @@ def _listed_labels(dataset: Any) -> Tensor | None:
 
 
 def read(name: str, dataset: Any, indices: Iterable[int]) -> Tensor | Sequence[Tensor]:
-    """The inputs of these samples, in order; one tensor (n, ...) where the dataset makes it at once."""
+    """Read the inputs of these samples, in order; one tensor (n, ...) if the dataset returns one."""
     root, inner = dataset, list(indices)
     while isinstance(root, Subset):
         inner = [int(root.indices[index]) for index in inner]
@@ -227,15 +227,15 @@ def read(name: str, dataset: Any, indices: Iterable[int]) -> Tensor | Sequence[T
 
 @runtime_checkable
 class Bulk(Protocol):
-    """A dataset that reads many inputs faster than one by one."""
+    """A dataset that can read many inputs at once."""
 
     def read_inputs(self, indices: Sequence[int]) -> Tensor | Sequence[Tensor]:
-        """The inputs of these samples, in order; one tensor (n, ...) if they have one shape."""
+        """Read the inputs of these samples, in order; one tensor (n, ...) if they have the same shape."""
         ...
 
 
 def stack(name: str, indices: Sequence[int], inputs: Sequence[Tensor]) -> Tensor:
-    """(n, ...) from n inputs of one shape."""
+    """Stack n inputs of the same shape into (n, ...)."""
     for index, x in zip(indices, inputs, strict=True):
         if x.shape != inputs[0].shape:
             raise TargetError(
@@ -246,7 +246,7 @@ def stack(name: str, indices: Sequence[int], inputs: Sequence[Tensor]) -> Tensor
 
 
 def as_float32(x: Tensor) -> Tensor:
-    """Floats as float32; integers (token ids) as they are."""
+    """Convert floats to float32; leave integers (token ids) unchanged."""
     return x.float() if x.is_floating_point() else x
 
 
@@ -295,7 +295,7 @@ def _check_not_empty(name: str, count: int) -> None:
 
 
 def _contents(dataset: Any, stable: bool) -> Callable[[int], str] | None:
-    """A function from index to content string, or None."""
+    """Return a function from index to content string, or None."""
     if isinstance(dataset, Subset):
         inner, indices = _contents(dataset.dataset, stable), list(dataset.indices)
         return None if inner is None else lambda index: inner(int(indices[index]))
@@ -318,7 +318,7 @@ def _contents(dataset: Any, stable: bool) -> Callable[[int], str] | None:
 
 
 def _portable(file: str, root: str) -> str:
-    """A file of a tree wherever the tree lies: its path in it, and its size."""
+    """Identify a file by its size and its path within the tree, wherever the tree is."""
     size = os.path.getsize(file) if os.path.exists(file) else -1
     return f"file:{size}:{os.path.relpath(file, root) if root else file}"
 

@@ -1,4 +1,4 @@
-"""Seeded, class-balanced choice of samples."""
+"""Seeded, class-balanced sampling."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 def balanced(labels: Tensor, count: int, *, seed: int, share: float = 0.5) -> Tensor:
     """Choose samples with as equal class counts as the data allow.
 
-    Classes take turns until `count` samples are chosen; within a class the order is random. A class gives at
-    most `share` of its samples, so that cutting a split never empties a rare class; fewer than `count`
-    samples may come back for that reason.
+    Classes take turns until `count` samples are chosen; within a class the order is random. At most `share` of a
+    class is taken, so that cutting a split never empties a rare class; therefore fewer than `count` samples may be
+    returned.
 
     Args:
         labels: int64 (n,).
         count: number of samples wanted.
-        seed: of a private generator; the global random state is left alone.
-        share: largest part of a class that may be taken, in (0, 1].
+        seed: seed of a private generator; the global random state is not changed.
+        share: largest share of a class that may be taken, in (0, 1].
 
     Returns:
         Ascending int64 indices (<= count,).
@@ -38,15 +38,15 @@ def balanced(labels: Tensor, count: int, *, seed: int, share: float = 0.5) -> Te
 
 
 def stratified(labels: Tensor, sizes: tuple[int, ...], *, seed: int) -> tuple[Tensor, ...]:
-    """Partition samples at random into parts with every class spread in proportion.
+    """Partition samples at random into parts with the same proportions of classes.
 
     Args:
         labels: int64 (n,).
-        sizes: the parts' sizes; they must sum to n.
-        seed: of a private generator.
+        sizes: sizes of the parts; they must sum to n.
+        seed: seed of a private generator.
 
     Returns:
-        One ascending int64 index tensor a part; disjoint, together all n samples.
+        One ascending int64 index tensor per part; the parts are disjoint and cover all n samples.
     """
     if sum(sizes) != len(labels):
         raise ValueError(f"sizes {sizes} sum to {sum(sizes)}, but there are {len(labels)} samples")
@@ -55,7 +55,7 @@ def stratified(labels: Tensor, sizes: tuple[int, ...], *, seed: int) -> tuple[Te
     position = torch.zeros(len(labels), dtype=torch.float64)
     for label in labels.unique().tolist():
         places = (labels[shuffled] == label).nonzero().flatten()
-        # Each class is spread evenly over [0, 1): any interval of it holds its share of every class.
+        # Each class is spread evenly over [0, 1), so any interval holds its share of every class.
         position[places] = (torch.arange(len(places), dtype=torch.float64) + 0.5) / len(places)
     order = shuffled[position.argsort(stable=True)]
     # Neighbours in `order` alternate between the classes, so contiguous runs are stratified.

@@ -1,4 +1,4 @@
-"""One split of the data: calibration, validation, test or train."""
+"""Data splits: calibration, validation, test and train."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from leanfront.core.targets.samples import Samples, samples_of
 from leanfront.errors import TargetError, UsageError
 
 CACHE_LIMIT = 2 * 1024**3
-"""Bytes of inputs that a split may keep in memory; larger ones are read batch by batch."""
+"""Largest number of bytes of inputs that a split keeps in memory; larger splits are read batch by batch."""
 DIGEST_SAMPLES = 256
-"""Inputs that enter the digest of a split which is too large for memory and has no cheap content to hash."""
+"""Number of inputs in the digest of a split that is too large for memory and has no raw content to hash."""
 
 
 class Split:
-    """Labelled samples of one purpose, made by `Split.of`.
+    """Labelled samples for one purpose. Create one with `Split.of`.
 
-    Inputs are kept in memory once read, up to `CACHE_LIMIT` bytes; parts made by `subset` share their whole's
-    memory. Floating inputs come as float32, integer ones (token ids) as they are. Splits can be pickled: what
-    can be read again is not carried along.
+    Inputs stay in memory once read, up to `CACHE_LIMIT` bytes; parts made by `subset` share this memory. Floating
+    inputs are converted to float32, integer inputs (token ids) are not converted. Splits can be pickled; data that
+    can be read again is not included.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Split:
         self._indices = indices  # int64 (N,), into samples
         self._may_cache = cache
         self._keeps = (
-            keeps  # a passing part, as of a race, reads its whole's memory and keeps none of its own
+            keeps  # a temporary part, as in a race, uses the memory of its whole and keeps none of its own
         )
-        self._whole: Split | None = None  # whose memory this one reads, at `_positions`
+        self._whole: Split | None = None  # split whose memory this one reads, at `_positions`
         self._positions = indices
         self._inputs: Tensor | None = None
         self._input_bytes: int | None = None
@@ -45,18 +45,18 @@ class Split:
 
     @classmethod
     def of(cls, name: str, source: Any, *, cache: bool = True) -> Split:
-        """Make a split of whatever holds labelled samples.
+        """Create a split from labelled samples.
 
         Args:
-            name: ``calibration``, ``validation``, ``test`` or ``train``; every message names it.
-            source: a map-style dataset of (input, label); a DataLoader, of which the dataset is used when it is
-                map-style with the default collation (a SubsetRandomSampler's choice is honoured) and which is
-                otherwise read through once; an iterable dataset, read through once; a pair (inputs (N, ...),
-                labels (N,)); or another split, which is renamed.
-            cache: whether inputs may be kept in memory. Not for training data that is augmented on reading.
+            name: ``calibration``, ``validation``, ``test`` or ``train``; used in messages.
+            source: one of the following: a map-style dataset of (input, label); a DataLoader, whose dataset is used
+                if it is map-style with the default collation (a SubsetRandomSampler's choice is kept), and which is
+                otherwise read once; an iterable dataset, which is read once; a pair (inputs (N, ...), labels (N,));
+                another split, which is renamed.
+            cache: whether inputs may be kept in memory; use False for training data that is augmented on reading.
 
         Raises:
-            TargetError: the source is none of these, empty or unlabelled, a label is no integer, or a sample
+            TargetError: the source is none of these, empty or unlabelled, a label is not an integer, or a sample
                 cannot be read.
         """
         if isinstance(source, Split):
@@ -86,17 +86,17 @@ class Split:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape of one input: the first one's."""
+        """Shape of one input, taken from the first."""
         return tuple(self._samples.fetch(self._indices[:1].tolist()).shape[1:])
 
     def batches(
         self, batch_size: int, device: torch.device | str | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Walk over the split in its order.
+        """Iterate over the split in order.
 
         Args:
-            batch_size: largest number of samples in a batch; only the last is smaller.
-            device: where the tensors are put; the CPU without it.
+            batch_size: number of samples per batch; the last batch may be smaller.
+            device: device of the tensors; the CPU by default.
 
         Yields:
             (inputs (n, ...), labels int64 (n,)).
@@ -112,7 +112,7 @@ class Split:
             yield (inputs, labels) if device is None else (inputs.to(device), labels.to(device))
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """All of it in memory: (inputs (N, ...), labels int64 (N,)). They are shared: do not write to them.
+        """Return (inputs (N, ...), labels int64 (N,)). The tensors are shared: do not write to them.
 
         Raises:
             TargetError: a sample cannot be read.
@@ -122,10 +122,10 @@ class Split:
         return self._read(range(len(self))), self._labels
 
     def subset(self, indices: Sequence[int] | Tensor) -> Split:
-        """The samples at these positions, in that order, under the same name.
+        """Return the samples at these positions, in this order, as a split of the same name.
 
         Args:
-            indices: positions in 0..N-1; one may come twice.
+            indices: positions in 0..N-1; they may repeat.
 
         Raises:
             UsageError: a position outside the split.
@@ -133,30 +133,30 @@ class Split:
         return self._part(self.name, indices, cache=self._may_cache, keeps=False)
 
     def cut(self, name: str, indices: Sequence[int] | Tensor) -> tuple[Split, Split]:
-        """Take samples out for another purpose.
+        """Move samples to a split for another purpose.
 
         Args:
-            name: of the split that is taken out.
+            name: name of the new split.
             indices: positions of its samples in 0..N-1.
 
         Returns:
-            (the split taken out, what this one keeps, in order).
+            (the new split, the remaining samples in order).
         """
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         stays = torch.ones(len(self), dtype=torch.bool)
         stays[chosen] = False
-        # What is taken out is for measuring, so it may be kept even where its source is read anew every time.
+        # The new split is used for measuring, so it may be cached even if its source is read again on every pass.
         taken = self._part(name, chosen, cache=True, keeps=True)
         left = self._part(self.name, stays.nonzero().flatten(), cache=self._may_cache, keeps=True)
         return taken, left
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over labels and inputs, the same in every process.
+        """SHA-256 (hex) of labels and inputs, the same in every process.
 
-        Inputs enter as their raw content where the dataset offers it undecoded (image files, arrays in
-        ``data``) together with the printed form of its transform; else as the bytes of the inputs; of a split
-        that may not or cannot be kept in memory, of `DIGEST_SAMPLES` of them.
+        If the dataset offers raw content without decoding (image files, arrays in ``data``), the digest covers this
+        content and the printed form of the transform. Otherwise it covers the bytes of the inputs; for a split that
+        is not kept in memory, only those of about `DIGEST_SAMPLES` inputs.
         """
         if self._digest is None:
             digest = hashlib.sha256()
@@ -176,11 +176,11 @@ class Split:
         return self._digest
 
     def contents(self) -> list[str] | None:
-        """One string a sample that equals another sample's when the raw content does; None if not known cheaply."""
+        """Return one string per sample, equal for equal raw content; None if this would need decoding."""
         return self._samples.contents(self._indices.tolist(), stable=False)
 
     def places(self) -> list[tuple[int, int]]:
-        """Where each sample stands: (the id of its dataset in this process, its index there)."""
+        """Return the place of each sample: (id of its dataset in this process, index there)."""
         return self._samples.places(self._indices.tolist())
 
     def _part(self, name: str, indices: Sequence[int] | Tensor, *, cache: bool, keeps: bool) -> Split:
@@ -204,7 +204,7 @@ class Split:
         return len(self) * self._input_bytes <= CACHE_LIMIT
 
     def _held(self) -> Tensor:
-        """All inputs, read once."""
+        """Return all inputs, read once."""
         if self._inputs is None:
             source, positions = self._source()
             if source is None:
@@ -216,7 +216,7 @@ class Split:
         return self._inputs
 
     def _source(self) -> tuple[Tensor | None, Tensor]:
-        """Memory that holds this split's inputs already or may come to, and where they stand in it."""
+        """Return memory that holds this split's inputs, or may hold them later, and their positions in it."""
         if self._inputs is not None:
             return self._inputs, torch.arange(len(self))
         if self._samples.inputs is not None:
@@ -237,7 +237,7 @@ class Split:
         return source[positions[wanted]]
 
     def _fetch(self, indices: Sequence[int]) -> Tensor:
-        """Read many inputs straight into one tensor: a list of them would need the memory twice."""
+        """Read many inputs directly into one tensor; a list of them would need twice the memory."""
         first = self._samples.fetch(indices[:1])
         inputs = first.new_empty((len(indices), *first.shape[1:]))
         for start in range(0, len(indices), 1024):
@@ -252,5 +252,5 @@ class Split:
 
 
 def _bytes(x: Tensor) -> int:
-    """Bytes of one input as it is kept: floats as float32."""
+    """Return the bytes of one input in memory, with floats as float32."""
     return x.numel() * (4 if x.is_floating_point() else x.element_size())

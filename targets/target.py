@@ -1,4 +1,4 @@
-"""What is compressed: a trained classifier with its data."""
+"""Target: a trained classifier with its data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from leanfront.errors import TargetError
 
 TASKS = ("classification",)
 PROBE_BATCH = 64
-"""Calibration samples on which a new target's model is tried."""
+"""Number of calibration samples on which the model of a new target is tried."""
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -33,23 +33,23 @@ class Target:
     """A trained classifier, an example input and disjoint data splits. Immutable.
 
     Attributes:
-        model: a private copy in eval mode on the CPU, floating parameters as float32, attention with heads that
-            can be cut (`targets/attention.py`). The caller's model is never touched; whoever changes this one must
-            copy it first.
+        model: private copy of the model in eval mode on the CPU, with floating parameters as float32 and attention
+            with heads that can be cut (`targets/attention.py`). The caller's model is never changed. Copy this one
+            before you change it.
         example_input: (1, ...) one input, on the CPU.
-        calibration: statistics are estimated on it.
-        validation: searched and chosen on.
-        test: reported only, or None.
-        train: for recovery, or None.
+        calibration: split for estimating statistics.
+        validation: split that a search measures and chooses on.
+        test: split that is only reported on, or None.
+        train: split for recovery, or None.
         classes: C names, in the order of the model's outputs.
         task: ``classification``.
-        name: for people.
-        reference: what resolves to this target again (``digits``, ``file.py:function``), or None.
-        augment: changes a batch of training inputs at random while a candidate is recovered, or None.
+        name: name for display.
+        reference: reference that resolves to this target (``digits``, ``file.py:function``), or None.
+        augment: function that randomly changes a batch of training inputs during recovery, or None.
         cuts: sentences that say which split was cut from which.
-        pixels: how inputs are made of images in [0, 1], or None: corruptions and attacks need it.
-        retrain: trains the architecture anew, or None: see `retrained`.
-        attributes: split name -> attribute name -> one value a sample, as text.
+        pixels: normalisation of images in [0, 1] to inputs, or None; corruptions and attacks need it.
+        retrain: function that trains the architecture from scratch, or None; see `retrained`.
+        attributes: split name -> attribute name -> one value per sample, as text.
     """
 
     model: nn.Module
@@ -88,39 +88,40 @@ class Target:
         retrain: Callable[..., nn.Module] | None = None,
         attributes: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
     ) -> None:
-        """Check everything that can be checked at the door.
+        """Create a target and validate its arguments.
 
         Args:
-            model: maps a batch (n, ...) to float class scores (n, C), alone or under the name `logits`.
-            example_input: a batch of at least one input the model takes; the first is kept.
-            validation: a dataset or loader of (input, label), or a pair of tensors: see `Split.of`. The same
-                goes for the other splits.
-            calibration: without it, up to 512 samples are cut from `train`, or else from `validation`.
-            test: held out from every decision.
-            train: read anew every time, so that it may be augmented.
-            classes: the classes' names; without them ``0`` to ``C-1``.
-            task: ``classification`` is the only one for now.
-            name: for people; the model's class name without it.
+            model: module that maps a batch (n, ...) to float class scores (n, C), returned alone or as `logits`.
+            example_input: batch of at least one input; the first input is kept.
+            validation: dataset or loader of (input, label), or a pair of tensors; see `Split.of`. The other splits
+                accept the same.
+            calibration: calibration split; by default up to 512 samples are cut from `train`, or else from
+                `validation`.
+            test: split that is kept out of all decisions.
+            train: training split, read again on every pass, so that it may be augmented.
+            classes: names of the classes; by default ``0`` to ``C-1``.
+            task: ``classification``, the only task so far.
+            name: name for display; by default the model's class name.
             reference: set by `resolve`.
-            augment: a function of a batch (n, ...) of training inputs that gives one of the same shape, called on
-                the training device with random numbers from torch's global generator. It is no part of the
+            augment: function from a batch (n, ...) of training inputs to a batch of the same shape. It is called on
+                the training device and draws random numbers from torch's global generator. Not part of the
                 fingerprint.
-            cuts: sentences on cuts that were made before, which `Target.cuts` opens with.
-            pixels: the mean and deviation with which images in [0, 1] became inputs (n, c, h, w). It is no part of
+            cuts: sentences about earlier cuts, with which `Target.cuts` begins.
+            pixels: mean and standard deviation that normalise images in [0, 1] to inputs (n, c, h, w). Not part of
                 the fingerprint.
-            retrain: a function of a seed that trains the architecture anew from scratch, on what the model was
-                trained on, and returns it. One that also takes a parameter named ``step`` calls
-                ``step(model, progress)`` after every optimiser step, with the part of all steps that are done, in
-                (0, 1]: it lets pruning into the training. Its str attribute ``recipe``, if it has one, says what
-                decides the weights beside the seed. It is no part of the fingerprint.
-            attributes: split name -> attribute name -> one str, int or bool a sample, in the split's order: the
-                subgroups that reports tell apart. No part of the fingerprint.
+            retrain: function that takes a seed, trains the architecture from scratch on the model's training data,
+                and returns it. If it has a parameter named ``step``, it must call ``step(model, progress)`` after
+                every optimiser step, with the fraction of completed steps in (0, 1]; this allows pruning during
+                training. Its optional str attribute ``recipe`` describes what determines the weights besides the
+                seed. Not part of the fingerprint.
+            attributes: split name -> attribute name -> one str, int or bool per sample, in the split's order. Reports
+                distinguish these subgroups. Not part of the fingerprint.
 
         Raises:
-            TargetError: what cannot be used and what to do about it: no module, another task, a model that
-                fails or returns something else than finite class scores, empty, unlabelled or overlapping
-                splits, labels that are no class index, inputs shaped otherwise than the example, pixels that the
-                inputs are not made of, attributes of another number than the samples.
+            TargetError: an argument cannot be used; the message says what to do. Causes are: no module, an unknown
+                task, a model that fails or does not return finite class scores, empty, unlabelled or overlapping
+                splits, labels outside the classes, inputs of another shape than the example, `pixels` that do not
+                fit the inputs, attributes that do not match the samples in number.
         """
         if not isinstance(model, nn.Module):
             raise TargetError(
@@ -184,17 +185,17 @@ class Target:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """The splits there are, by name."""
+        """The available splits by name."""
         found = (self.calibration, self.validation, self.test, self.train)
         return {split.name: split for split in found if split is not None}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of what is compressed and judged, the same in every process.
+        """SHA-256 (hex) of the model and its data, the same in every process.
 
-        Over the modules' types, the weights (names, shapes, dtypes, bytes; buffers outside the state dict
-        too), the classes, the task, and the splits' digests. Of `train` only the labels enter: its inputs may
-        be augmented anew on every reading.
+        It covers the types of the modules, the weights (names, shapes, dtypes, bytes, including non-persistent
+        buffers), the classes, the task, and the digests of the splits. For `train` only the labels count, since its
+        inputs may be augmented differently on every pass.
         """
         if "fingerprint" not in self._memo:
             digest = hashlib.sha256()
@@ -221,15 +222,15 @@ class Target:
 
     @property
     def dense_state(self) -> dict[str, Tensor]:
-        """A copy of the model's state dict."""
+        """Copy of the model's state dict."""
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def referred(self, reference: str, name: str | None = None) -> Target:
-        """The same target under the reference that resolves to it, and a name if it is given.
+        """Return a copy of the target with another reference, and another name if given.
 
         Args:
-            reference: as typed.
-            name: for people; unchanged without it.
+            reference: reference that resolves to the target, as typed.
+            name: name for display; by default unchanged.
         """
         other = copy.copy(self)
         object.__setattr__(other, "reference", reference)
@@ -238,37 +239,37 @@ class Target:
         return other
 
     def retrained(self, seed: int, step: Step | None = None, key: str | None = None) -> nn.Module:
-        """The architecture trained anew from scratch by `Target.retrain`.
+        """Train the architecture from scratch with `Target.retrain`, or load its cached weights.
 
-        Its weights are kept in the cache folder under the target's fingerprint, the seed, the key and what the
-        training is (the function's attribute ``recipe``, or the content of its file; functions with a closure but
-        without ``recipe`` are not kept), and not trained again as long as they are there.
+        Weights are cached by the target's fingerprint, the seed, the key and the recipe of the training: the
+        function's attribute ``recipe``, or the content of its file. Weights from a function with a closure but
+        without ``recipe`` are not cached.
 
         Args:
-            seed: from 0; another one gives an independent model.
-            step: called after every optimiser step with (model, progress in (0, 1]); it is not called where the
-                weights are in the cache.
-            key: what the step does, so that its weights can be kept; None to train anew each time.
+            seed: non-negative seed; another seed gives an independent model.
+            step: called after every optimiser step with (model, progress in (0, 1]); not called if the weights come
+                from the cache.
+            key: description of the step, under which its weights are cached; None to train every time.
 
         Returns:
             A private copy in eval mode on the CPU, in the form of `model`.
 
         Raises:
-            TargetError: there is no `retrain`, it takes no step but one is given, it fails, or what it returns is
-                not this architecture with finite weights and outputs.
-            UsageError: a seed that is none, or a key without a step.
+            TargetError: there is no `retrain`, it does not accept `step`, it fails, or it does not return this
+                architecture with finite weights and outputs.
+            UsageError: an invalid seed, or a key without a step.
         """
         return retrained(self, seed, step, key)
 
     def recalibrated(self, indices: Sequence[int] | Tensor, model: nn.Module | None = None) -> Target:
-        """The same target with other calibration samples: one of a population of re-calibrations.
+        """Return the target with other calibration samples, as used in a population of re-calibrations.
 
         Args:
-            indices: positions in the calibration split; one may come twice, as in a bootstrap.
-            model: of the same architecture, instead of the target's; it is copied.
+            indices: positions in the calibration split; they may repeat, as in a bootstrap.
+            model: model of the same architecture to use instead; it is copied.
 
         Returns:
-            A target with a fingerprint of its own.
+            A target with a different fingerprint.
 
         Raises:
             TargetError: no indices, or a model of another architecture.
@@ -303,7 +304,8 @@ class Target:
 def _example(example_input: Any) -> Tensor:
     if not isinstance(example_input, Tensor):
         raise TargetError(
-            f"example_input is a {_kind(example_input)}, not a tensor; models of one input tensor are supported"
+            f"example_input is a {_kind(example_input)}, not a tensor; only models with one input "
+            "tensor are supported"
         )
     if example_input.ndim == 0 or example_input.numel() == 0:
         raise TargetError(

@@ -1,4 +1,4 @@
-"""Torchvision's classification models on a tree of images."""
+"""Built-in targets ``torchvision:<model>``: torchvision's classification models on a tree of images."""
 
 from __future__ import annotations
 
@@ -28,16 +28,15 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 SIZE = 224
 RESIZE = 256 / 224
-"""Shorter side of the resized image over the side of the centre crop: the usual ImageNet evaluation."""
+"""Ratio of the shorter side of the resized image to the side of the centre crop, as usual for ImageNet."""
 CALIBRATION_SAMPLES = 512
-"""Of a training from scratch: torchvision's own number for its ResNets."""
 RATE, RATE_WITHOUT_NORM = 0.05, 0.01
-"""Learning rates of a training from scratch: networks without batch norm diverge with the usual one."""
+"""Learning rates for training from scratch: networks without batch norm diverge at the usual rate."""
 WEIGHT_DECAY = 1e-4
 
 
 class CentreCrop:
-    """PIL image -> float32 (3, size, size): shorter side resized, centre cut out, normalised for ImageNet.
+    """Transform from a PIL image to float32 (3, size, size): shorter side resized, centre cropped, normalised.
 
     Args:
         size: side of the crop in pixels.
@@ -50,7 +49,7 @@ class CentreCrop:
 
     def __call__(self, image: Image.Image) -> Tensor:
         short = min(image.size)
-        # Truncated as torchvision's Resize does, so that both give the same crop.
+        # Truncated like torchvision's Resize, so that both give the same crop.
         width, height = (self.resize * side // short for side in image.size)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
@@ -61,22 +60,22 @@ class CentreCrop:
 
 
 def build(model: str, options: Mapping[str, str]) -> Target:
-    """The target ``torchvision:<model>``.
+    """Build the target ``torchvision:<model>``.
 
-    Where there is a train split it can be trained anew: SGD with Nesterov momentum 0.9, a short rise and a cosine,
-    weight decay 1e-4, batches of 128, crops by an eighth and flips. That is for convolutional networks on data of
-    one's own: 90 epochs of 10,000 images of 224 x 224 are 10^16 floating-point operations for ResNet-18, minutes on a
-    data-centre GPU and days on a few CPU cores; ImageNet is a hundred times that. Of more than 2 GiB of inputs (3,500
-    of that size) every epoch decodes all images anew. Transformers learn little from so short a recipe: give them a
-    `retrain` of their own.
+    If there is a train split, the target can be trained from scratch: SGD with Nesterov momentum 0.9, a short warm-up
+    and a cosine schedule, weight decay 1e-4, batches of 128, random crops (shifts of up to an eighth) and flips. This
+    recipe is meant for convolutional networks on a user's own data: for ResNet-18, 90 epochs of 10,000 images of
+    224 x 224 take 10^16 floating-point operations, which is minutes on a data-centre GPU and days on a few CPU cores;
+    ImageNet takes a hundred times as much. Above 2 GiB of inputs (3,500 of this size) all images are decoded again in
+    every epoch. Transformers learn little from such a short recipe: give them their own `retrain`.
 
     Args:
         model: name of one of torchvision's classification models.
         options: see `builtin.TORCHVISION_OPTIONS`.
 
     Raises:
-        UsageError: no such model or weights, or a number that is none.
-        TargetError: no data, weights that do not fit, or a download that failed.
+        UsageError: an unknown model or weights, or an invalid number.
+        TargetError: no data, weights that do not fit, or a failed download.
     """
     _check_name(model)
     reference = f"torchvision:{model}"
@@ -134,10 +133,10 @@ def build(model: str, options: Mapping[str, str]) -> Target:
 
 
 def architecture(model: str, classes: int) -> nn.Module:
-    """One of torchvision's classification models with random weights, as `build` makes it.
+    """Return one of torchvision's classification models with random weights, as `build` does.
 
     Raises:
-        UsageError: no such model.
+        UsageError: an unknown model.
     """
     _check_name(model)
     network = _fresh(model, classes, 0)
@@ -166,11 +165,11 @@ def _fresh(model: str, classes: int, seed: int) -> nn.Module:
 
 
 def _untrained(model: str, classes: int, transform_input: bool) -> nn.Module:
-    """The network as it is compressed, with random weights of torch's global generator."""
+    """Return the network in the form that is compressed, with random weights from torch's global generator."""
     network = _initialised(model, classes)
     _drop_auxiliary(network)
     if transform_input:
-        # Torchvision sets it with its own weights alone.
+        # Torchvision sets it only with its own weights.
         setattr(network, "transform_input", True)  # noqa: B010 - modules declare no such attribute
     return network
 
@@ -179,7 +178,7 @@ def _initialised(model: str, classes: int) -> nn.Module:
     from torchvision import models
 
     with warnings.catch_warnings():
-        # GoogLeNet and Inception announce a slower initialisation to come.
+        # GoogLeNet and Inception warn of a future change of their initialisation.
         warnings.simplefilter("ignore", FutureWarning)
         network: nn.Module = models.get_model(model, weights=None, num_classes=classes)
     return network
@@ -216,7 +215,7 @@ def _downloaded(model: str, weights: Any) -> nn.Module:
 
 
 def _drop_auxiliary(network: nn.Module) -> None:
-    """Take away the classifiers that GoogLeNet and Inception have for training only."""
+    """Remove the auxiliary classifiers that GoogLeNet and Inception use only in training."""
     if getattr(network, "aux_logits", False):
         setattr(network, "aux_logits", False)  # noqa: B010 - modules declare no such attribute
         for name in ("aux1", "aux2", "AuxLogits"):

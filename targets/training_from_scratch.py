@@ -1,4 +1,4 @@
-"""The one loop that trains the built-in targets' networks from scratch."""
+"""Training loop of the built-in targets' networks from scratch."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from leanfront.core.targets.split import CACHE_LIMIT, Split
 from leanfront.errors import TargetError
 
 VERSION = 1
-"""Of the loop: raised whenever the same recipe gives other weights, so that kept ones are not taken for them."""
+"""Version of the loop. Raise it when the same recipe gives other weights, so that cached weights become invalid."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD with Nesterov momentum 0.9 on the cross-entropy.
+    """Settings of a training: SGD with Nesterov momentum 0.9 on the cross-entropy.
 
     Args:
-        epochs: passes over the training samples.
-        batch_size: samples a step.
-        learning_rate: the highest of the schedule.
-        weight_decay: L2, of all parameters.
-        label_smoothing: in [0, 1).
+        epochs: number of passes over the training samples.
+        batch_size: number of samples per step.
+        learning_rate: highest learning rate of the schedule.
+        weight_decay: L2 penalty on all parameters.
+        label_smoothing: label smoothing, in [0, 1).
         schedule: a name in `SCHEDULES`.
     """
 
@@ -42,11 +42,11 @@ class Recipe:
 
 
 WARMUP = 0.05
-"""Share of all steps over which `cosine` rises."""
+"""Share of all steps in which `cosine` rises."""
 
 
 def cosine(optimiser: Optimizer, rate: float, steps: int) -> LRScheduler:
-    """A linear rise over `WARMUP` of the steps, then half a cosine down towards zero (arXiv 1608.03983)."""
+    """Return a schedule: linear rise over `WARMUP` of the steps, then cosine decay to zero (arXiv 1608.03983)."""
     rising = round(WARMUP * steps)
 
     def share(step: int) -> float:
@@ -58,7 +58,7 @@ def cosine(optimiser: Optimizer, rate: float, steps: int) -> LRScheduler:
 
 
 def one_cycle(optimiser: Optimizer, rate: float, steps: int) -> LRScheduler:
-    """Smith and Topin (arXiv 1708.07120), as PyTorch has it: the momentum falls while the rate rises."""
+    """Return PyTorch's one-cycle schedule (Smith and Topin, arXiv 1708.07120); momentum falls as the rate rises."""
     return OneCycleLR(optimiser, rate, total_steps=steps)
 
 
@@ -66,7 +66,7 @@ SCHEDULES: dict[str, Callable[[Optimizer, float, int], LRScheduler]] = {
     "cosine": cosine,
     "one_cycle": one_cycle,
 }
-"""Learning rate schedules: (optimiser, highest rate, steps) -> what is stepped with it."""
+"""Learning rate schedules: functions (optimiser, highest rate, steps) -> scheduler."""
 
 
 def train(
@@ -81,23 +81,23 @@ def train(
 ) -> nn.Module:
     """Train a network from scratch.
 
-    The result depends on nothing but the arguments, the versions of PyTorch and its arithmetic, the device and the
-    number of threads; the global random state is put back.
+    The result depends only on the arguments, the version and arithmetic of PyTorch, the device and the number of
+    threads. The global random state is restored.
 
     Args:
-        build: makes the network with random weights of torch's global generator.
-        data: to learn from. Up to `CACHE_LIMIT` bytes of inputs are held on the device; more are read every epoch.
-        recipe: how.
-        seed: of initialisation, order, augmentation and dropout.
-        augment: a function of a batch (n, ...) on the device.
-        device: where it is trained.
-        step: called after every optimiser step with (model, part of all steps that are done).
+        build: function that returns the network with random weights from torch's global generator.
+        data: training split. Up to `CACHE_LIMIT` bytes of inputs are kept on the device; more are read every epoch.
+        recipe: settings of the training.
+        seed: seed of initialisation, order, augmentation and dropout.
+        augment: function that augments a batch (n, ...) on the device.
+        device: device of the training.
+        step: called after every optimiser step with (model, fraction of completed steps).
 
     Returns:
         The network in eval mode on the CPU.
 
     Raises:
-        TargetError: fewer than two samples, or the loss became NaN or infinite.
+        TargetError: there are fewer than two samples, or the loss becomes NaN or infinite.
     """
     if len(data) < 2:
         raise TargetError(f"{data.name} has {len(data)} sample(s): training from scratch needs at least 2")
@@ -140,14 +140,14 @@ def train(
 
 @dataclass(frozen=True)
 class ScratchTraining:
-    """What a built-in target of images has for its `retrain`. Can be pickled where its parts can.
+    """The function `retrain` of built-in image targets. Can be pickled if its attributes can.
 
     Args:
-        build: makes the network with random weights.
-        data: the training split.
-        settings: the recipe.
-        augment: of training inputs.
-        device: ``cpu``, ``cuda``, ``cuda:1``; empty for CUDA where there is any, and else the CPU.
+        build: function that returns the network with random weights.
+        data: training split.
+        settings: settings of the training.
+        augment: function that augments training inputs.
+        device: ``cpu``, ``cuda`` or ``cuda:1``; empty for CUDA if available, and otherwise the CPU.
     """
 
     build: Callable[[], nn.Module]
@@ -158,11 +158,11 @@ class ScratchTraining:
 
     @property
     def recipe(self) -> str:
-        """All that decides the weights but data and architecture, which the target's fingerprint says."""
+        """Settings that determine the weights, except for data and architecture, which the fingerprint covers."""
         return f"scratch {VERSION} {self.settings!r} {self.augment!r}"
 
     def __call__(self, seed: int, step: Step | None = None) -> nn.Module:
-        """Train with this seed: see `train`."""
+        """Train with a seed; see `train`."""
         device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise TargetError(
@@ -175,7 +175,7 @@ class ScratchTraining:
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:
-    """Runs of so many; a last one of a single sample joins the one before, since norms need two."""
+    """Split into batches; a single last sample joins the batch before, since batch norms need two samples."""
     batches = list(torch.split(order, size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
@@ -183,7 +183,7 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
 
 
 def _reader(data: Split, device: torch.device) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A function from positions to (inputs, labels) on the device."""
+    """Return a function from positions to (inputs, labels) on the device."""
     first = next(data.batches(1))[0]
     if len(data) * first.numel() * first.element_size() > CACHE_LIMIT:
 

@@ -1,4 +1,4 @@
-"""A user's own target: a function in a Python file."""
+"""Targets defined by a function in a user's Python file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from leanfront.core.targets.target import Target
 
 _loaded: dict[str, tuple[int, int]] = {}
-"""Module name -> (modification time in ns, size) of the file it was made from."""
+"""Module name -> (modification time in ns, size) of the file it was loaded from."""
 
 
 class _Beside(MetaPathFinder):
-    """Finds the modules beside users' files, after everything else: what leanfront itself needs stays its own.
+    """Import finder for modules in the folder of a user's file. It comes last, so it cannot shadow other modules.
 
-    One folder is searched at a time. Modules that came from it give way to another folder's and come back with it, so
-    that two targets each get their own ``search.py`` or ``model.py``, whatever the other's is called.
+    It searches one folder at a time. When the folder changes, the modules of the old folder are set aside until it
+    returns, so that two targets can each have their own ``search.py`` or ``model.py``.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class _Beside(MetaPathFinder):
         return spec
 
     def enter(self, folder: str) -> None:
-        """Search this folder, and stand last."""
+        """Search this folder, as the last finder."""
         if sys.meta_path[-1:] != [self]:
             sys.meta_path[:] = [*(finder for finder in sys.meta_path if finder is not self), self]
         if folder == self._folder:
@@ -64,21 +64,21 @@ _BESIDE = _Beside()
 
 
 def build(path: str, function: str, options: Mapping[str, str]) -> Target:
-    """Call a function of a file for its target.
+    """Call a function of a file and return its target.
 
-    The file runs once a process and version of the file, as a module of a private name, so that what it
-    defines can be pickled. It can import the files beside it, see `_Beside`.
+    The file is executed once per process and version, as a module with a private name, so that its objects can be
+    pickled. It can import files in its folder; see `_Beside`.
 
     Args:
-        path: of the file.
-        function: its name.
-        options: passed as keyword arguments, as strings.
+        path: path of the file.
+        function: name of the function.
+        options: keyword arguments, as strings.
 
     Raises:
-        TargetError: there is no such file or function, either raises, or it returns no target.
-        UsageError: the function does not take an option.
+        TargetError: the file or function does not exist or raises, or the function does not return a target.
+        UsageError: the function does not accept an option.
     """
-    # References are read where no target is made, too.
+    # Imported late, since references are also parsed without creating a target.
     from leanfront.core.targets.target import Target
 
     module = load(path)
@@ -105,10 +105,10 @@ def build(path: str, function: str, options: Mapping[str, str]) -> Target:
 
 
 def load(path: str) -> ModuleType:
-    """The file as a module; the same one as long as the file is unchanged.
+    """Load a file as a module; the same module is returned while the file is unchanged.
 
     Raises:
-        TargetError: there is no such file, or it raises.
+        TargetError: the file does not exist, or it raises.
     """
     file = Path(path).expanduser().resolve()
     if not file.is_file():
@@ -137,7 +137,7 @@ def load(path: str) -> ModuleType:
 
 
 def functions(module: ModuleType) -> list[str]:
-    """Public functions that the module defines itself, by name."""
+    """Return the names of the public functions defined in the module, sorted."""
     return sorted(
         name
         for name, value in vars(module).items()
@@ -162,10 +162,10 @@ def _check_options(reference: str, function: Any, options: Mapping[str, str]) ->
 
 
 def _where(path: str, error: BaseException) -> str:
-    """``file.py:12: ValueError: ...``: the last line of the user's folder that took part, and the error."""
+    """Format an error as ``file.py:12: ValueError: ...``, with the last line of the user's file in the traceback."""
     own = Path(path).expanduser().resolve()
     said = str(error)
-    # Errors of ours speak for themselves.
+    # The message of a TargetError needs no type in front.
     text = said if isinstance(error, TargetError) else f"{type(error).__name__}: {said}".removesuffix(": ")
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"

@@ -1,4 +1,4 @@
-"""Weights from a file into a model, and what to say when they do not fit."""
+"""Loading of weights from a file into a model."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from torch import Tensor, nn
 from leanfront.errors import TargetError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
-"""Keys under which training scripts store the state dict beside their other state."""
+"""Keys under which training scripts store the state dict next to other state."""
 PREFIX = "module."
-"""What DataParallel puts before every name."""
+"""Prefix that DataParallel adds to every name."""
 LISTED = 8
-"""Names of one kind in a message; the rest is counted."""
+"""Largest number of names of one kind in a message; the rest is counted."""
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict; nothing in the file is executed.
+    """Read a state dict without executing code from the file.
 
     Args:
-        path: a ``.safetensors`` file, or one written by ``torch.save`` of a state dict, also wrapped in a dict
-            under one of `WRAPPERS` and with DataParallel's prefix.
+        path: a ``.safetensors`` file, or a state dict written by ``torch.save``. It may be wrapped in a dict under
+            one of `WRAPPERS`, and names may have DataParallel's prefix.
 
     Returns:
         Parameter or buffer name -> tensor on the CPU.
 
     Raises:
-        TargetError: no such file, not readable as weights, or no state dict.
+        TargetError: the file does not exist, cannot be read as weights, or holds no state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,12 +64,12 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load a file's weights into a model; see `read_state` for the formats.
+    """Load weights from a file into a model; see `read_state` for the formats.
 
-    Batch norms' ``num_batches_tracked`` may be missing, as in files of old PyTorch releases.
+    ``num_batches_tracked`` of batch norms may be missing, as in files from old PyTorch releases.
 
     Raises:
-        TargetError: the file cannot be read, or names or shapes do not fit; they are listed.
+        TargetError: the file cannot be read, or names or shapes do not fit; the message lists them.
     """
     state = read_state(path)
     own = model.state_dict()

@@ -1,6 +1,6 @@
-"""Trained weights kept on disk: what took minutes to train is trained once.
+"""Disk cache of trained weights.
 
-It is a cache: what cannot be written is not kept, and what is damaged is absent. Nothing of it goes by itself.
+Write errors are ignored, and damaged files count as absent. Nothing is removed automatically.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ from torch import Tensor, nn
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept.
-
-    ``LEANFRONT_CACHE``, ``$XDG_CACHE_HOME/leanfront`` or ``~/.cache/leanfront``.
-    """
+    """Return the cache folder: ``LEANFRONT_CACHE``, ``$XDG_CACHE_HOME/leanfront`` or ``~/.cache/leanfront``."""
     own = os.environ.get("LEANFRONT_CACHE")
     if own:
         return Path(own)
@@ -32,12 +29,12 @@ def cache_folder() -> Path:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers, those outside the state dict too; tied ones once. Shared with the model."""
+    """Return all parameters and buffers, including non-persistent ones; tied ones once. Shared with the model."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def unfit(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """Names that only one of the two has, or whose shapes or types differ, in order."""
+    """Return the sorted names that only one of the two has, or whose shapes or types differ."""
     own = weights_of(model)
     return sorted(
         name
@@ -50,7 +47,7 @@ def unfit(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Copy weights that fit (see `unfit`) into a model, in place, and return it."""
+    """Copy weights into a model in place, and return it. The weights must fit (see `unfit`)."""
     with torch.no_grad():
         for name, tensor in weights_of(model).items():
             tensor.copy_(weights[name])
@@ -58,11 +55,11 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
 
 
 def read_weights(path: Path, key: str) -> dict[str, Tensor] | None:
-    """What `write_weights` kept under that key.
+    """Read the weights that `write_weights` stored under a key.
 
     Returns:
-        Name -> tensor on the CPU; None where there is no such file, it is damaged or of another key, or a weight is
-        NaN or infinite: it is to be made anew then.
+        Name -> tensor on the CPU; None if the file does not exist, is damaged or has another key, or a weight is NaN
+        or infinite.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -76,11 +73,11 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor] | None:
 
 
 def write_weights(path: Path, key: str, weights: Mapping[str, Tensor]) -> None:
-    """Keep weights. A cache that cannot be written costs the next start a training, so it is no error.
+    """Store weights. Write errors are ignored: the weights are then trained again next time.
 
     Args:
-        path: of the file; its folder is made.
-        key: what the weights came of, in words.
+        path: path of the file; its folder is created.
+        key: description of the origin of the weights.
         weights: name -> tensor.
     """
     # Copied, since safetensors refuses views that share memory.
@@ -100,14 +97,14 @@ def write_weights(path: Path, key: str, weights: Mapping[str, Tensor]) -> None:
 
 
 def raw_bytes(tensor: Tensor) -> bytes:
-    """A tensor's values as they lie in memory, row by row."""
-    # By way of bytes: NumPy lacks bfloat16.
+    """Return the bytes of a tensor in row-major order."""
+    # Viewed as bytes, since NumPy lacks bfloat16.
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return bytes(np.asarray(flat).tobytes())
 
 
 def _digest(key: str, weights: Mapping[str, Tensor]) -> str:
-    # The format has no checksum of its own: a flipped bit would be another network.
+    # The format has no checksum, so a flipped bit would go unnoticed.
     digest = hashlib.sha256(key.encode())
     for name in sorted(weights):
         tensor = weights[name]

@@ -1,7 +1,7 @@
-"""The kinds of audits, a folder each: importing them loads their specifications alone.
+"""The kinds of audits, one folder each; importing them loads only their specifications.
 
-A folder holds all of a kind: ``kind.py`` its specification ``KIND``, ``audit.py`` what it measures, ``tables.py`` and
-``figures.py`` how it is shown, beside them its statistics. It is registered by a line in `FOLDERS`.
+A folder holds everything of a kind: its specification ``KIND`` in ``kind.py``, its measurements in ``audit.py``, its
+presentation in ``tables.py`` and ``figures.py``, and its statistics. A line in `FOLDERS` registers it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ FOLDERS = (
     "capacity",
     "geometry",
 )
-"""Kinds in the order that they are best read in."""
+"""Kinds in the order in which they are shown."""
 
 KINDS: dict[str, Kind] = {}
-"""Kinds of audits by name, in that order; those of users come after."""
+"""Kinds of audits by name, in that order, followed by those of users."""
 
 
 def register(kind: Kind) -> Kind:
-    """Add a kind to the registry; its name must be free."""
+    """Add a kind to the registry.
+
+    Raises:
+        ValueError: its name is taken.
+    """
     if kind.name in KINDS:
         raise ValueError(f"audit kind '{kind.name}' is registered already")
     KINDS[kind.name] = kind

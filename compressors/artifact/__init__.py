@@ -1,1 +1,1 @@
-"""The packed file: which bytes hold what, and back into a module."""
+"""The packed file: its layout, its writing, and its reading into a module."""

@@ -1,4 +1,4 @@
-"""A compressed module's tensors as the entries of its artifact, and back into a module."""
+"""Conversion between the tensors of a compressed module and the entries of its artifact."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from leanfront.core.targets.pad_shortcut import PadShortcut
 from leanfront.errors import CompressionError
 
 Values = dict[str, Tensor]
-"""Entry's name -> its values, (count,): of the entry's dtype, or integers where it is bit-packed."""
+"""Entry's name -> its values, (count,), in the entry's dtype, or integers if it is bit-packed."""
 
 
 def gather(compressed: Compressed, structure: Structure, names: Container[str]) -> Values:
-    """The values of all entries.
+    """Return the values of all entries of a compressed model.
 
     Args:
-        compressed: its module not folded.
-        structure: of the dense model.
-        names: of the layout's entries; they say how a mask is stored.
+        compressed: the compressed model, not folded.
+        structure: structure of the dense model.
+        names: names of the layout's entries; they tell how masks are stored.
 
     Raises:
-        CompressionError: the module's weights are not those of its integers and masks, or a number that must be
-            finite is not.
+        CompressionError: the weights do not match the integers and masks, or a number that must be finite is not.
     """
     modules = dict(compressed.module.named_modules())
     values: Values = {}
@@ -56,7 +55,7 @@ def gather(compressed: Compressed, structure: Structure, names: Container[str]) 
     values = {name: tensor.detach().cpu().reshape(-1) for name, tensor in values.items()}
     for name in _finite(structure, values):
         if not bool(values[name].isfinite().all()):
-            raise CompressionError(f"'{name}' holds a NaN or infinite number, which no artifact may")
+            raise CompressionError(f"'{name}' holds a NaN or infinite number, which an artifact cannot store")
     return values
 
 
@@ -113,9 +112,9 @@ def _changed(name: str, what: str) -> CompressionError:
 
 
 def encode(entry: Entry, values: Tensor) -> bytes:
-    """An entry's bytes, `entry.length` of them where there are `entry.count` values."""
+    """Return an entry's bytes, `entry.length` of them for `entry.count` values."""
     if entry.form in BYTES:
-        # By way of bytes: NumPy lacks bfloat16.
+        # Viewed as bytes, since NumPy lacks bfloat16.
         return bytes(values.contiguous().view(torch.uint8).numpy().tobytes())
     integers = values.numpy()
     return packing.pack(
@@ -124,13 +123,14 @@ def encode(entry: Entry, values: Tensor) -> bytes:
 
 
 def decode(entry: Entry, data: memoryview) -> Tensor:
-    """An entry's values, (count,).
+    """Return an entry's values, (count,).
 
     Args:
+        entry: the entry.
         data: the whole data section.
 
     Raises:
-        ValueError: bytes that no values give.
+        ValueError: the bytes are not a valid encoding of values.
     """
     piece = data[entry.offset : entry.offset + entry.length]
     if entry.form in BYTES:
@@ -141,24 +141,24 @@ def decode(entry: Entry, data: memoryview) -> Tensor:
     integers = packing.unpack(piece, entry.bits, entry.count)
     if entry.form == "packed":
         integers = packing.signed(integers, entry.bits)
-    # uint32 knows few operations in torch.
+    # torch supports few operations on uint32.
     return torch.from_numpy(integers.astype(np.int64) if integers.dtype == np.uint32 else integers)
 
 
 def fill(
     module: nn.Module, structure: Structure, configuration: Configuration, values: Mapping[str, Tensor]
 ) -> None:
-    """Put an artifact's values into a module, in place.
+    """Copy an artifact's values into a module, in place.
 
     Args:
         module: the architecture in eval mode on the CPU, cut as the configuration says; its weights do not matter.
-        structure: of the dense architecture.
-        configuration: canonical.
-        values: of all entries.
+        structure: structure of the dense architecture.
+        configuration: the canonical configuration.
+        values: values of all entries.
 
     Raises:
-        ValueError: values that no compressed module has.
-        RuntimeError: torch's, where the module has another number of them.
+        ValueError: the values are not those of a compressed module.
+        RuntimeError: a tensor of the module has another number of values.
     """
     modules = dict(module.named_modules())
     for name in _finite(structure, values):
@@ -224,12 +224,12 @@ def _fill_layer(
 
 
 def stored_mask(name: str, values: Mapping[str, Tensor], shape: torch.Size) -> Tensor:
-    """The weights that a sparse layer stores, in the order they are stored in.
+    """Return the mask of the weights that a sparse layer stores, in storage order.
 
     Args:
-        name: of the layer.
-        values: of all entries.
-        shape: of its weights in that order.
+        name: name of the layer.
+        values: values of all entries.
+        shape: shape of the layer's weights in that order.
     """
     if f"{name}.weight:pairs" in values:
         return packing.mask_of_pairs(values[f"{name}.weight:pairs"].numpy(), shape)
@@ -240,13 +240,13 @@ def stored_mask(name: str, values: Mapping[str, Tensor], shape: torch.Size) -> T
 
 
 def _fill_norm(norm: nn.Module, scale: Tensor, shift: Tensor) -> None:
-    """y = scale x + shift, as a batch norm of mean 0 and variance 1."""
+    """Set a batch norm to y = scale x + shift, with mean 0 and variance 1."""
     assert isinstance(norm, BATCH_NORMS)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     norm.running_mean.zero_()
     norm.running_var.fill_(1)
-    norm.eps = 0.0  # the variance holds it already
+    norm.eps = 0.0  # already part of the scale
     norm.affine = True
     if len(scale) != norm.num_features:
         raise ValueError(f"a norm of {norm.num_features} channels is given {len(scale)} scales")
@@ -255,9 +255,9 @@ def _fill_norm(norm: nn.Module, scale: Tensor, shift: Tensor) -> None:
 
 
 def _finite(structure: Structure, values: Mapping[str, Tensor]) -> list[str]:
-    """Entries that must hold finite numbers: layers, scales and batch norms.
+    """Return the entries that must hold finite numbers: layers, scales and batch norms.
 
-    Tensors of other modules may hold any: attention masks are infinite.
+    Tensors of other modules may hold infinite numbers, as attention masks do.
     """
     found: list[str] = []
     for name, part in structure.parts.items():

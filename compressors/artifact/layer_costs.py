@@ -1,4 +1,4 @@
-"""What each layer costs under a configuration, told by a coverage report alone: no model is at hand."""
+"""Costs of each layer under a configuration, from a coverage report, without the model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _DENSE = Configuration()
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer before and after.
+    """Costs of a layer, in the dense model and compressed.
 
     Args:
         dense: channel counts in the dense model.
         kept: channel counts that are left.
-        bytes: in the packed file's data section: weights, which of them they are, scales, bias, input quantiser.
-        dense_bytes: the same of the dense model.
-        macs: multiply-adds of one input.
-        dense_macs: the same of the dense model.
+        bytes: bytes in the packed file's data section: weights, mask, scales, bias and input quantiser.
+        dense_bytes: the same for the dense model.
+        macs: multiply-adds per input.
+        dense_macs: the same for the dense model.
     """
 
     dense: Shape
@@ -35,11 +35,11 @@ class LayerCost:
 
 
 def layer_costs(coverage: Mapping[str, Any], configuration: Configuration) -> dict[str, LayerCost]:
-    """Layer -> what it costs; layers of a report by a release that told less of them are left out.
+    """Return the costs of each layer; layers without the necessary columns, as in older reports, are left out.
 
     Args:
         coverage: `Coverage.to_json` of the dense model.
-        configuration: canonical for that model.
+        configuration: canonical configuration of that model.
     """
     units = {group["name"]: group["units"] for group in coverage["groups"]}
     gone = {name: units[name] - kept for name, kept in configuration.channels.items() if name in units}
@@ -47,12 +47,12 @@ def layer_costs(coverage: Mapping[str, Any], configuration: Configuration) -> di
 
 
 def layer_macs(dense: int, part: Part, shape: Shape) -> float:
-    """Multiply-adds of a layer cut to a shape: they go with its weights.
+    """Return the multiply-adds of a layer cut to a shape, which are proportional to its weights.
 
     Args:
         dense: multiply-adds of the layer in the dense model.
-        part: the layer, as the dense model has it.
-        shape: what is left of it.
+        part: the layer in the dense model.
+        shape: channel counts that are left.
     """
     return dense * weight_count(shape.inputs, shape.outputs, shape.groups, part.kernel) / part.weights
 

@@ -1,4 +1,4 @@
-"""The packed artifact's layout: which bytes hold which tensor. One pure function for cost models and writers.
+"""Layout of the packed artifact: which bytes hold which tensor. Cost models and writers share this pure function.
 
 `memory_bytes` is the artifact's data section and `file_bytes` the whole file. Conventions:
 
@@ -7,15 +7,14 @@
 - 16-bit weights are float16 without scales; everything not quantised keeps its own type (float32 mostly).
 - Batch norm with running statistics is stored in inference form, y = scale x + shift: two float32 vectors.
 - Biases and other norm parameters are float32 (their own type).
-- A sparse layer stores its nonzero weights in order, plus the cheaper of a bitmap (one bit a weight) and an
-  index list (ceil(log2 n) bits a nonzero). A layer of 2:4 pattern stores four bits per group of four
-  (two 2-bit positions), nothing for the dense remainder.
-- A calibrated activation quantiser is a float32 scale and a one-byte zero point a layer.
-- The channel index of a padding shortcut is int16 an output, and only stored once it differs from the
-  architecture's own.
-- Header: the safetensors format with one byte tensor holding the whole data section, and as metadata the
-  configuration, the target's name and a checksum of all three. Names of tensors are not stored: this function
-  places them.
+- A sparse layer stores its nonzero weights in order, plus the cheaper of a bitmap (one bit per weight) and an
+  index list (ceil(log2 n) bits per nonzero weight). A layer with the pattern 2:4 stores four bits per group of
+  four (two 2-bit positions), and nothing for the dense remainder.
+- A calibrated activation quantiser is a float32 scale and a one-byte zero point per layer.
+- The channel index of a padding shortcut is int16 per output, stored only if it differs from the architecture's.
+- Header: the safetensors format with one byte tensor that holds the whole data section, and as metadata the
+  configuration, the target's name and a checksum of all three. Names of tensors are not stored: the layout gives
+  their places.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from leanfront.core.compressors.structure.structure import Part, Shape, Structur
 
 FORMAT = "leanfront-1"
 CHECK = 16
-"""Characters of the checksum: hexadecimal digits."""
+"""Length of the checksum, in hexadecimal digits."""
 Run = tuple[str, str, int, int]
-"""An entry that has no place yet: its name, form, count and bits."""
+"""An entry without an offset: its name, form, count and bits."""
 BYTES = {
     "complex128": 16,
     "complex64": 8,
@@ -56,10 +55,10 @@ class Entry:
     """One run of bytes in the data section.
 
     Args:
-        name: dotted tensor name with what it holds: ``conv1.weight:codes``.
-        form: how it is written: a dtype name, ``packed`` (bits per value), ``bitmap``, ``index``, ``pairs``.
+        name: dotted tensor name and content, such as ``conv1.weight:codes``.
+        form: encoding: a dtype name, ``packed`` (bits per value), ``bitmap``, ``index`` or ``pairs``.
         count: number of values.
-        bits: bits a value.
+        bits: bits per value.
         offset: first byte in the data section.
     """
 
@@ -71,7 +70,7 @@ class Entry:
 
     @property
     def length(self) -> int:
-        """Bytes, padded to a whole one."""
+        """Number of bytes, rounded up."""
         return (self.count * self.bits + 7) // 8
 
 
@@ -98,8 +97,8 @@ def layout(structure: Structure, configuration: Configuration, target: str = "")
     """Place every tensor of a configuration's artifact.
 
     Args:
-        structure: of the dense model.
-        configuration: canonical for that structure.
+        structure: structure of the dense model.
+        configuration: canonical configuration for that structure.
         target: name written into the header.
     """
     runs = _runs(structure, configuration)
@@ -112,22 +111,22 @@ def layout(structure: Structure, configuration: Configuration, target: str = "")
 
 
 def memory_bytes(structure: Structure, configuration: Configuration) -> int:
-    """Bytes of the data section alone: `layout(...).memory_bytes` without placing entries."""
+    """Return the bytes of the data section: `layout(...).memory_bytes` without placing entries."""
     return run_bytes(_runs(structure, configuration))
 
 
 def run_bytes(runs: Iterable[Run]) -> int:
-    """Bytes of runs, each padded to a whole one."""
+    """Return the bytes of runs, each rounded up to a whole byte."""
     return sum((count * bits + 7) // 8 for _, _, count, bits in runs)
 
 
 def index_bits(total: int) -> int:
-    """Bits of one position among `total`: ceil(log2 total), at least 1."""
+    """Return the bits of one position among `total`: ceil(log2 total), at least 1."""
     return max(1, (total - 1).bit_length())
 
 
 def header(configuration: Configuration, target: str, data: int, check: str = "0" * CHECK) -> bytes:
-    """The artifact's header, for a data section of so many bytes and a checksum of CHECK characters."""
+    """Return the artifact's header for a data section of `data` bytes and a checksum of CHECK characters."""
     text = json.dumps(
         {
             "__metadata__": {
@@ -172,12 +171,12 @@ def _runs(structure: Structure, configuration: Configuration) -> list[Run]:
 
 
 def layer_runs(part: Part, shape: Shape, configuration: Configuration) -> list[Run]:
-    """What a layer stores: its weights, which of them they are, its bias, its input's quantiser.
+    """Return the runs that a layer stores: weights, mask, bias and input quantiser.
 
     Args:
-        part: the layer, as the dense model has it.
-        shape: that the configuration leaves of it.
-        configuration: canonical.
+        part: the layer in the dense model.
+        shape: channel counts that the configuration leaves.
+        configuration: the canonical configuration.
     """
     name = part.name
     total = weight_count(shape.inputs, shape.outputs, shape.groups, part.kernel)

@@ -1,7 +1,7 @@
-"""The packed artifact: a compressed module as one file, and a working module from the file and the architecture.
+"""The packed artifact: a compressed module as one file, which is read into the dense architecture.
 
-The file is a safetensors file whose length and order of bytes `layout.py` gives. It names no module: the architecture
-does, whose weights do not matter. Nothing in it is ever unpickled or executed.
+It is a safetensors file; `layout.py` gives its length and the order of its bytes. It contains no names of modules:
+these come from the architecture, whose weights do not matter. Nothing in it is ever unpickled or executed.
 """
 
 from __future__ import annotations
@@ -22,26 +22,24 @@ from leanfront.core.compressors.artifact.entries import Values, decode, encode, 
 from leanfront.core.compressors.artifact.layout import CHECK, FORMAT, Layout, header, layout
 from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.compressors.configuration import Configuration
-from leanfront.core.compressors.quantisation.quantisers import Quantised
 from leanfront.core.compressors.statistics.calibration import innermost_channels
 from leanfront.core.compressors.structure.derivation import skeleton
-from leanfront.core.compressors.structure.modules import weight_of
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.targets.attention import open_attention
 from leanfront.errors import ArtifactError, CompressionError, ConfigurationError, TargetError
 
 LONGEST_HEADER = 1 << 24
-"""Bytes. A thousand layers take less than a hundredth of that."""
+"""Maximum bytes of the header. A thousand layers need less than a hundredth of them."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What an artifact's file holds.
+    """Contents of an artifact's file.
 
     Args:
-        configuration: canonical.
-        target: name of what was compressed, as the writer gave it.
+        configuration: the canonical configuration.
+        target: name of the compressed target, as the writer gave it.
         data: the data section.
     """
 
@@ -66,15 +64,15 @@ class Artifact:
 
 
 def write(compressed: Compressed, structure: Structure, target: str = "") -> bytes:
-    """The artifact of a compressed module, `layout(...).file_bytes` long.
+    """Return the artifact of a compressed module, `layout(...).file_bytes` long.
 
     Args:
-        compressed: as the compressor gave it: neither folded nor trained since.
-        structure: of the dense model.
+        compressed: the compressed model as the compressor made it, neither folded nor trained since.
+        structure: structure of the dense model.
         target: name written into the header; `load` finds built-in architectures by it.
 
     Raises:
-        CompressionError: the module is not what its integers, masks and configuration say.
+        CompressionError: the module does not match its integers, masks and configuration.
     """
     configuration = structure.canonical(compressed.configuration)
     placed = layout(structure, configuration, target)
@@ -96,9 +94,9 @@ def write(compressed: Compressed, structure: Structure, target: str = "") -> byt
 
 
 def checksum(configuration: str, target: str, data: bytes) -> str:
-    """Of an artifact's parts, CHECK characters.
+    """Return the checksum of an artifact's parts, CHECK characters.
 
-    It tells damage, not intent: who changes a file on purpose can change this too. Against that the SHA-256 of the
+    It detects damage, not tampering, which can change the checksum as well. Against tampering, the SHA-256 of the
     whole file is kept with the candidate.
     """
     digest = hashlib.blake2b(digest_size=CHECK // 2, person=b"leanfront")
@@ -108,15 +106,15 @@ def checksum(configuration: str, target: str, data: bytes) -> str:
 
 
 def read(content: bytes) -> Artifact:
-    """Read what `write` wrote; every byte of the header must be as `write` puts it, and the data as it says.
+    """Read an artifact that `write` wrote; check every byte of the header, and length and checksum of the data.
 
-    Whether the data section fits an architecture is for `contents` and `restore` to say.
+    Whether the data section fits an architecture is checked by `contents` and `restore`.
 
     Raises:
-        ArtifactError: not an artifact, of another version, truncated, or tampered with.
+        ArtifactError: the content is not an artifact, of another version, truncated, or changed.
     """
     if len(content) < 8:
-        raise ArtifactError(f"not an artifact: {len(content)} bytes are too few for any")
+        raise ArtifactError(f"not an artifact: {len(content)} bytes are too few")
     (length,) = struct.unpack("<Q", content[:8])
     if length > min(LONGEST_HEADER, len(content) - 8):
         raise ArtifactError(
@@ -142,11 +140,11 @@ def read(content: bytes) -> Artifact:
 
 
 def _metadata(raw: bytes) -> tuple[dict[str, str], int]:
-    """The header's texts, and how long it says the data section is."""
+    """Return the header's metadata, and the length of the data section that it gives."""
     try:
         fields = json.loads(raw.decode())
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"not an artifact: its header is no JSON ({_brief(error)})") from None
+        raise ArtifactError(f"not an artifact: its header is not JSON ({_brief(error)})") from None
     metadata = fields.get("__metadata__") if isinstance(fields, Mapping) else None
     version = metadata.get("format") if isinstance(metadata, Mapping) else None
     if version != FORMAT:
@@ -164,20 +162,20 @@ def _metadata(raw: bytes) -> tuple[dict[str, str], int]:
 
 
 def _brief(problem: object) -> str:
-    """Of a message that may quote a hostile file, the beginning."""
+    """Return the beginning of a message, which may quote a hostile file."""
     text = str(problem)
     return text if len(text) <= 200 else text[:200] + " ..."
 
 
 def contents(artifact: Artifact, structure: Structure) -> Values:
-    """Every entry's values by its name: integers of the weights, scales, masks, biases and so on.
+    """Return the values of every entry by name: integers of the weights, scales, masks, biases and so on.
 
     Args:
-        artifact: as read.
-        structure: of the dense architecture.
+        artifact: the artifact.
+        structure: structure of the dense architecture.
 
     Raises:
-        ArtifactError: of another architecture, or damaged.
+        ArtifactError: the artifact is damaged or of another architecture.
     """
     placed = _placed(artifact, structure)
     data, values = memoryview(artifact.data), {}
@@ -219,22 +217,22 @@ def restore(
     example_input: Tensor | None = None,
     structure: Structure | None = None,
 ) -> nn.Module:
-    """A working module: the architecture, cut, with the artifact's weights.
+    """Return a working module: the architecture, cut, with the artifact's weights.
 
-    Integers are dequantised and batch norms hold the inference form, y = scale x + shift; whatever the state dict
-    leaves out is the architecture's own. Images run fastest with channels innermost in memory.
+    Integers are dequantised, and batch norms are in inference form, y = scale x + shift. Everything outside the
+    state dict is the architecture's own. Images run fastest with channels innermost in memory.
 
     Args:
-        artifact: as read.
+        artifact: the artifact.
         model: the dense architecture with any weights; it is not changed.
-        example_input: a batch it accepts; needed where channels are cut, to see which go together.
-        structure: of the dense architecture, where it is known; the example input is not needed then.
+        example_input: a batch that the model accepts; needed if channels are cut, to find which are coupled.
+        structure: structure of the dense architecture, if known; the example input is then not needed.
 
     Returns:
-        A new module on the CPU in eval mode, float32, which takes no gradients.
+        A new float32 module on the CPU, in eval mode, without gradients.
 
     Raises:
-        ArtifactError: of another architecture, or damaged.
+        ArtifactError: the artifact is damaged or of another architecture.
         TargetError: the model does not run on the example input, or there is none and channels are cut.
     """
     configuration = artifact.configuration
@@ -242,51 +240,31 @@ def restore(
     if configuration.channels and structure is None:
         if example_input is None:
             raise TargetError(
-                f"{_of(artifact)} has channels cut: give an example input of the model, to see which go together"
+                f"{_of(artifact)} has channels cut: give an example input of the model, to find which are coupled"
             )
         example = example_input.cpu()
     module = open_attention(copy.deepcopy(model).cpu().float().eval()).requires_grad_(False)
     structure = structure or skeleton(module, example)
     values = contents(artifact, structure)
     groups = [structure.groups[name] for name in configuration.channels]
-    # Which of its units a group loses shows in the weights alone, and these are replaced.
+    # It does not matter which units a group loses here, since the weights are replaced.
     gone = {group.name: range(configuration.channels[group.name], group.units) for group in groups}
     try:
         cut(module, groups, gone)
         module.requires_grad_(False)  # cut parameters are new ones
         fill(module, structure, configuration, values)
     except Exception as error:
-        # Cutting runs on whatever architecture and configuration were brought together.
+        # The configuration may not fit the architecture.
         raise ArtifactError(
             f"{_of(artifact)} is damaged or of another architecture ({type(error).__name__}: {_brief(error)})"
         ) from error
     return innermost_channels(module)
 
 
-def reopen(artifact: Artifact, model: nn.Module, example_input: Tensor | None = None) -> Compressed:
-    """What other formats are written from: the artifact's own weights and integers, to the last bit.
-
-    Arguments and errors as of `restore`. Batch norms are in the inference form, and which units were kept and which
-    weights zeroed is not told.
-    """
-    module = restore(artifact, model, example_input)
-    structure = skeleton(model, example_input)
-    values, codes = contents(artifact, structure), {}
-    for layer, bits in artifact.configuration.weight_bits.items():
-        if f"{layer}.weight:codes" not in values:
-            continue
-        axis = 1 if structure.parts[layer].transposed else 0
-        scale = values[f"{layer}.weight:scale"].float()
-        weight = weight_of(module.get_submodule(layer)).detach().contiguous()
-        integers = (weight / scale.view([-1 if i == axis else 1 for i in range(weight.dim())])).round()
-        codes[layer] = Quantised(integers.to(torch.int8), scale, bits, axis)
-    return Compressed(module, artifact.configuration, codes=codes)
-
-
 def coded_bytes(data: bytes) -> int:
-    """Bytes of a data section under LZMA2 at its strongest, without a container.
+    """Return the bytes of a data section under LZMA2 at its strongest, without a container.
 
-    Few-bit integers are packed, so that only what repeats over whole bytes is saved: most at 8 bits, or at 4.
+    Integers of few bits are packed, so that only repetitions of whole bytes are saved, most of them at 8 or 4 bits.
     """
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
     return len(lzma.compress(data, lzma.FORMAT_RAW, filters=filters))

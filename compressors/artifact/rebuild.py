@@ -1,4 +1,4 @@
-"""A compressed module from its artifact, with the integers and masks it was made of."""
+"""Reconstruction of a compressed model from its artifact, with its integers and masks."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from leanfront.core.compressors.structure.structure import Structure
 @torch.inference_mode(False)
 @torch.no_grad()
 def compressed_of(artifact: Artifact, structure: Structure, model: nn.Module) -> Compressed:
-    """What was written, to be written again, exported or recovered further.
+    """Return the compressed model of an artifact, to write it again, export it or train it further.
 
     Its norms are in inference form, and `kept` is empty: a file does not say which channels of the dense model
-    the rest are.
+    were kept.
 
     Args:
-        artifact: as read.
-        structure: of the dense architecture.
+        artifact: the artifact.
+        structure: structure of the dense architecture.
         model: the dense architecture with any weights; it is not changed.
 
     Returns:
-        On the CPU, in eval mode; `artifact.write` makes the same bytes of it.
+        The compressed model, on the CPU, in eval mode; `packed_file.write` writes the same bytes again.
 
     Raises:
-        ArtifactError: of another architecture, or damaged.
+        ArtifactError: the artifact is damaged or of another architecture.
     """
     module = restore(artifact, model, structure=structure)
     values = contents(artifact, structure)

@@ -1,4 +1,4 @@
-"""The registry of formats that a candidate's file is written in."""
+"""Registry of the file formats of a candidate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from leanfront.core.targets import Target
 
 PACKED = "safetensors"
-"""The format that is verified, and that searches keep of the candidates on their frontier."""
+"""Format that is verified, and in which searches keep the candidates on their frontier."""
 
 
 def _no_notes(path: Path) -> list[str]:
@@ -25,12 +25,12 @@ def _no_notes(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
     Args:
-        name: what a user types, and the file's suffix without its dot.
-        write: (compressed, structure, target) -> the file; raises `CompressionError`.
-        notes: path of a file -> what it says of itself that its user should know.
+        name: name that a user types, and the file's suffix without its dot.
+        write: (compressed, structure, target) -> content of the file; raises `CompressionError`.
+        notes: path of a file -> notes for its user, read from the file.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Format:
 
     @property
     def suffix(self) -> str:
-        """Of its files, with the dot."""
+        """Suffix of its files, with the dot."""
         return f".{self.name}"
 
 
@@ -55,17 +55,17 @@ FORMATS: dict[str, Format] = {
         Format("pt2", _writer("program")),
     )
 }
-"""Formats by name. A new one is an entry here, and a function."""
+"""Formats by name. To add one, write a function and an entry here."""
 
 
 def suffixes() -> str:
-    """The formats' suffixes, as a sentence has them."""
+    """Return the suffixes of all formats, as part of a sentence."""
     *others, last = (each.suffix for each in FORMATS.values())
     return f"{', '.join(others)} or {last}"
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file of that name. Raises `UsageError`, naming the formats."""
+    """Return the format of a file by its suffix. Raises `UsageError` if it is unknown."""
     found = FORMATS.get(path.suffix.lower().removeprefix("."))
     if found is None:
         raise UsageError(f"cannot write '{path.name}': name a file that ends in {suffixes()}")

@@ -1,8 +1,8 @@
-"""The ONNX file of a compressed module, and a session that runs it.
+"""The ONNX file of a compressed module.
 
 Weights are the packed artifact's integers with its scales, batch norms are folded into the scales, and layers whose
-inputs are quantised are written so that ONNX Runtime multiplies integers. Tensors of every width that ONNX lacks are
-in the next wider type; the file's metadata say which, and which layers run dequantised.
+inputs are quantised are written so that ONNX Runtime multiplies integers. Tensors of bit-widths that ONNX lacks use
+the next wider type; the file's metadata name them, and the layers that run dequantised.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 
 import onnx
 import onnx_ir
-import onnxruntime
 import torch
 from onnx_ir.passes import common as passes
 from torch import Tensor
@@ -27,7 +26,6 @@ from leanfront.core.compressors.exchange.onnx_outputs import (
     integer_layers,
     observe,
     put_on_grid,
-    session_of,
 )
 from leanfront.core.compressors.exchange.onnx_trace import tidy, trace
 from leanfront.core.compressors.exchange.onnx_weights import Stored, put_weight, stored, with_room_for_bias
@@ -35,7 +33,7 @@ from leanfront.core.compressors.structure.structure import Structure
 from leanfront.errors import CompressionError
 
 LARGEST = 2**31 - 2**20
-"""Bytes of one file, less some for its names: protocol buffers end at 2 GiB."""
+"""Maximum bytes of tensors in one file: protocol buffers are limited to 2 GiB, and names need some space."""
 
 
 def onnx_model(
@@ -47,19 +45,19 @@ def onnx_model(
     calibration: Iterable[Tensor] | None = None,
     traced: onnx_ir.Model | None = None,
 ) -> bytes:
-    """The ONNX model of a compressed module, with a free batch size.
+    """Return the ONNX model of a compressed module, with a free batch size.
 
     Args:
-        compressed: as the compressor gave it: neither folded nor trained since.
-        structure: of the dense model.
-        example_input: a batch the model accepts, (n, ...).
+        compressed: the compressed model as the compressor made it, neither folded nor trained since.
+        structure: structure of the dense model.
+        example_input: a batch that the model accepts, (n, ...).
         target: name written into the metadata.
-        calibration: inputs (n, ...) to see the ranges of outputs on that are put on 8-bit grids; by default the
-            example, which does for measuring latency.
-        traced: the module's graph as `trace` gives it, where it is there already; it is changed.
+        calibration: inputs (n, ...) that give the ranges of outputs on 8-bit grids; by default the example input,
+            which is enough to measure latency.
+        traced: the module's graph as `trace` returned it, if it is already traced; it is changed.
 
     Raises:
-        CompressionError: the model cannot be traced, is not what its integers say, or is too large for one file.
+        CompressionError: the model cannot be traced, does not match its integers, or is too large for one file.
     """
     model = trace(compressed.module, example_input) if traced is None else traced
     tidy(model, [f"{name}.weight" for name in structure.layers])
@@ -92,19 +90,9 @@ def onnx_model(
     model.metadata_props.update(_metadata(compressed.configuration, target, weights, names))
     proto = _proto(model)
     onnx.checker.check_model(proto, full_check=True)
-    # Shapes on the way follow from the rest.
+    # Intermediate shapes follow from the rest.
     del proto.graph.value_info[:]
     return bytes(proto.SerializeToString())
-
-
-def onnx_session(content: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
-    """A session on the processor.
-
-    Args:
-        content: of a model file.
-        threads: it may use.
-    """
-    return session_of(content, threads)
 
 
 def _proto(model: onnx_ir.Model) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""The layers of a traced graph, and small changes of it."""
+"""Layers of a traced graph, and small changes to it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from leanfront.core.compressors.structure.structure import Part
 Array = npt.NDArray[Any]
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators that a layer becomes; their second input is the weight."""
+"""Operators that layers are traced to; their second input is the weight."""
 
 
 @dataclass(frozen=True)
 class GraphLayer:
-    """A layer as the graph has it.
+    """A layer in the graph.
 
     Args:
-        name: of the module.
-        weight: the initialiser that holds its weight.
-        products: the nodes that multiply with it: several where the module is called more than once, none where
-            the module makes something else of its weight.
-        axis: of the output channels in the weight.
+        name: name of the module.
+        weight: initialiser that holds its weight.
+        products: nodes that multiply with the weight: several if the module is called more than once, none if the
+            module uses its weight in another way.
+        axis: axis of the output channels in the weight.
     """
 
     name: str
@@ -38,11 +38,11 @@ class GraphLayer:
 
 
 def layers_of(graph: Graph, parts: Mapping[str, Part]) -> dict[str, GraphLayer]:
-    """The layers that a graph has; weights that are read transposed become initialisers that are.
+    """Return the layers of a graph; weights that are read transposed are replaced by transposed initialisers.
 
     Args:
-        graph: as traced.
-        parts: of the dense model.
+        graph: graph as traced.
+        parts: parts of the dense model.
     """
     found = {}
     for name, part in parts.items():
@@ -76,7 +76,7 @@ def _output_axis(node: Node) -> int:
 
 
 def constant(value: Value) -> Array:
-    """An initialiser's numbers."""
+    """Return the numbers of an initialiser."""
     assert value.const_value is not None
     return np.asarray(value.const_value.numpy())
 
@@ -87,13 +87,13 @@ def is_constant(value: Value | None) -> bool:
 
 
 def bias_of(product: Node) -> Array | None:
-    """The bias of a convolution or Gemm, (channels,), or None where there is none or it is no constant."""
+    """Return the bias of a convolution or Gemm, (channels,), or None if it has none or it is not constant."""
     value = product.inputs[2] if len(product.inputs) > 2 else None
     return constant(value) if value is not None and is_constant(value) else None
 
 
 def set_bias(graph: Graph, layer: GraphLayer, bias: Array) -> None:
-    """Give the one convolution or Gemm of a layer this bias, (channels,)."""
+    """Set the bias, (channels,), of a layer that is a single convolution or Gemm."""
     (product,) = layer.products
     if len(product.inputs) < 3:
         product.resize_inputs(3)
@@ -101,7 +101,7 @@ def set_bias(graph: Graph, layer: GraphLayer, bias: Array) -> None:
 
 
 def input_step(product: Node) -> float | None:
-    """The step of the fixed 8-bit grid that a product reads its input on, or None."""
+    """Return the step of the fixed 8-bit grid of a product's input, or None if there is none."""
     node = producer(product.inputs[0], "DequantizeLinear")
     if node is None or len(node.inputs) < 2 or not all(map(is_constant, node.inputs[1:])):
         return None
@@ -111,13 +111,13 @@ def input_step(product: Node) -> float | None:
 
 
 def add_initializer(graph: Graph, name: str, array: Array, dtype: DataType | None = None) -> Value:
-    """A new initialiser; one of that name is replaced.
+    """Add an initialiser, in place of one of the same name.
 
     Args:
-        graph: to add it to.
-        name: of the initialiser.
+        graph: graph that it is added to.
+        name: name of the initialiser.
         array: its numbers; int8 for 4-bit integers.
-        dtype: where it is another than the array's.
+        dtype: its type, if not the array's.
     """
     tensor = onnx_ir.tensor(np.array(array, order="C"), dtype=dtype, name=name)
     value = Value(
@@ -130,14 +130,14 @@ def add_initializer(graph: Graph, name: str, array: Array, dtype: DataType | Non
 def prepend(
     graph: Graph, chain: Sequence[tuple[str, Mapping[str, Any]]], first: Value, last: Value, name: str
 ) -> Value:
-    """Put a chain of nodes, which reads initialisers alone, before all others.
+    """Insert a chain of nodes, which reads only initialisers, before all other nodes.
 
     Args:
-        graph: of the initialisers.
+        graph: graph of the initialisers.
         chain: operators and their attributes; each reads the one before.
-        first: what the first one reads.
-        last: what the last one reads besides.
-        name: of what the last one gives.
+        first: input of the first node.
+        last: second input of the last node.
+        name: name of the chain's output.
     """
     value, nodes = first, []
     for position, (op_type, attributes) in enumerate(chain):
@@ -150,19 +150,19 @@ def prepend(
 
 
 def only_user(value: Value) -> Node | None:
-    """The one node that reads a value, or None where there are more or the graph gives it out."""
+    """Return the node that reads a value; None unless it is the only one and the value is no output of the graph."""
     users = list(value.uses())
     return users[0][0] if len(users) == 1 and not value.is_graph_output() else None
 
 
 def producer(value: Value | None, *op_types: str) -> Node | None:
-    """The node that makes a value, where it is of these types."""
+    """Return the node that computes a value, if it is of one of these types."""
     node = None if value is None else value.producer()
     return node if node is not None and node.op_type in op_types else None
 
 
 def along(vector: Array, axis: int, dimensions: int) -> Array:
-    """A vector (n,) as it broadcasts along an axis."""
+    """Return a vector (n,) in the shape that broadcasts along an axis."""
     shape = [1] * dimensions
     shape[axis] = -1
     return vector.reshape(shape)

@@ -1,4 +1,4 @@
-"""Fold batch norms into the layers before them, in the graph: integers stay as they are, their scales change."""
+"""Folding of batch norms into the layers before them, in the graph: integers stay, their scales change."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from leanfront.core.compressors.exchange.onnx_graph import (
 
 
 def fold_norm(graph: Graph, layer: GraphLayer) -> Array | None:
-    """Fold the batch norm that alone reads a layer's output into its weight and bias.
+    """Fold a batch norm that is the only reader of a layer's output into the layer's weight and bias.
 
     Args:
-        graph: of the layer.
-        layer: its weight float32.
+        graph: graph of the layer.
+        layer: the layer, with a float32 weight.
 
     Returns:
-        What each output channel of the weight was multiplied with, (channels,), or None where there is no such norm.
+        Factors by which the weight's output channels were multiplied, (channels,); None if there is no such norm.
     """
     if len(layer.products) != 1 or not _takes_norms(layer.products[0]):
         return None

@@ -1,8 +1,8 @@
-"""Which layers kernels can multiply in integers, and 8-bit grids for their outputs.
+"""Choice of the layers that run in integers, and 8-bit grids for their outputs.
 
-ONNX Runtime's processor kernels read and write 8 bits. Where all readers of a convolution's output quantise it alike,
-it is on their grid already. Elsewhere, as before a residual addition, each channel is given a fine grid of its own:
-the convolution is scaled to a step of 1 by its scales and bias, and what is read is scaled back.
+ONNX Runtime's CPU kernels read and write 8 bits. If all readers of a convolution's output quantise it alike, it is
+already on their grid. Otherwise, as before a residual addition, each channel gets a fine grid of its own: scales and
+bias give the convolution a step of 1, and its output is scaled back for the readers.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from leanfront.core.compressors.exchange.onnx_graph import (
 )
 
 INTEGER_KERNELS = ("Conv", "MatMul")
-"""Operators that ONNX Runtime's processor kernels multiply in integers as these files have them. A MatMul gives
-float32; a Gemm is left as it is, and a transposed convolution has no such kernel."""
+"""Operators of these files that ONNX Runtime's CPU kernels multiply in integers. A MatMul returns float32; a Gemm is
+left unchanged, and a transposed convolution has no integer kernel."""
 PASSING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
-"""Operators that choose or move values: quantising before them is quantising behind them."""
+"""Operators that only select or move values: quantising before or after them is the same."""
 WORTHWHILE = 512
-"""Weights an output channel must have for a grid of its own, which the module that was measured has not. Rounding
-and scaling back cost what the integer kernel saves below some 256, measured on an AVX-512 processor with ResNet-20.
-Grids below 512, too, gave other answers on 0.3 to 0.7 points more of its validation images, most where accuracy was
+"""Smallest number of weights of an output channel with a grid of its own, which the measured module does not have.
+Below some 256, rounding and scaling back cost what the integer kernel saves (ResNet-20 on an AVX-512 processor).
+Grids below 512 also changed the answers on 0.3 to 0.7 points more of its validation images, most where accuracy was
 lost: docs/benchmarks.md, "Files"."""
 FAINTEST = 1e-4
-"""Smallest step of a channel, as a share of the largest: a channel that is always zero needs some."""
+"""Smallest step of a channel, as a share of the largest: an always-zero channel needs a positive step."""
 
 
 @dataclass(frozen=True)
 class Grids:
-    """Of each channel the grid (integer - zero point) x step, integers in 0..255.
+    """Grid of each channel: (integer - zero point) x step, with integers in 0..255.
 
     Args:
         step: (channels,).
-        zero_point: one for all, so that one operator rounds them.
+        zero_point: zero point of all channels, so that one operator rounds them.
     """
 
     step: Array
@@ -60,13 +60,13 @@ class Grids:
 def integer_layers(
     layers: Iterable[GraphLayer],
 ) -> tuple[list[GraphLayer], dict[str, Value]]:
-    """The layers that integer kernels can have, and the outputs that must be put on grids for it.
+    """Return the layers that integer kernels can compute, and the outputs that need grids for it.
 
     Args:
-        layers: with weights of up to 8 bits.
+        layers: layers with weights of up to 8 bits.
 
     Returns:
-        The layers; of some the value to quantise, by the layer's name.
+        The layers, and for some of them the value to quantise, by the layer's name.
     """
     chosen, opened = [], {}
     for layer in layers:
@@ -92,7 +92,7 @@ def _deserves_grid(layer: GraphLayer, value: Value) -> bool:
 
 
 def _open_output(product: Node) -> Value | None:
-    """What a layer gives to readers that do not quantise it alike, or None where all do."""
+    """Return a layer's output if its readers do not all quantise it alike, else None."""
     value = product.outputs[0]
     user = only_user(value)
     if user is not None and user.op_type == "Relu":
@@ -108,7 +108,7 @@ def _ends_on_grid(value: Value) -> bool:
 
 
 def drop_idle_clips(graph: Graph) -> None:
-    """Remove clips to a range that the quantiser behind them clips to anyway, as that of a ReLU6."""
+    """Remove clips, such as that of a ReLU6, that have no effect because the quantiser behind them clips as much."""
     for node in list(graph):
         quantise = only_user(node.outputs[0]) if node.op_type == "Clip" else None
         if quantise is None or quantise.op_type != "QuantizeLinear" or len(node.inputs) != 3:
@@ -130,16 +130,16 @@ def drop_idle_clips(graph: Graph) -> None:
 
 
 def put_on_grid(graph: Graph, layer: GraphLayer, value: Value, grids: Grids) -> Array:
-    """Let all that read a layer's output read its rounded form.
+    """Let all readers of a layer's output read its rounded form.
 
     Args:
-        graph: of the layer.
-        layer: its bias is changed.
-        value: its output, channels second.
-        grids: of its channels.
+        graph: graph of the layer.
+        layer: the layer; its bias is changed.
+        value: output of the layer, channels second.
+        grids: grids of its channels.
 
     Returns:
-        What each output channel of the weight must be multiplied with, (channels,).
+        Factors by which the weight's output channels must be multiplied, (channels,).
     """
     users, node = list(value.uses()), value.producer()
     assert node is not None
@@ -161,11 +161,11 @@ def put_on_grid(graph: Graph, layer: GraphLayer, value: Value, grids: Grids) -> 
 
 
 def grids_of(low: Array, high: Array) -> Grids:
-    """The grids over [min(low, 0), max(high, 0)], of the zero point with the least steps, squared and summed.
+    """Return the grids over [min(low, 0), max(high, 0)], with the zero point of the least sum of squared steps.
 
     Args:
-        low: (channels,).
-        high: (channels,).
+        low: smallest values, (channels,).
+        high: largest values, (channels,).
     """
     below, above = np.maximum(-low, 0).astype(np.float64), np.maximum(high, 0).astype(np.float64)
     zeros = np.arange(256)
@@ -184,13 +184,13 @@ def grids_of(low: Array, high: Array) -> Grids:
 def observe(
     model: onnx.ModelProto, values: Mapping[str, Value], batches: Iterable[Tensor], threads: int
 ) -> dict[str, Grids]:
-    """Grids over what the channels of values run through.
+    """Return grids over the observed ranges of the channels of values.
 
     Args:
-        model: that gives the values, without grids.
-        values: channels second, by what names them in the answer.
+        model: model that computes the values, without grids.
+        values: name in the result -> value, channels second.
         batches: inputs (n, ...).
-        threads: that the session may use.
+        threads: number of threads that the session may use.
     """
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
@@ -207,7 +207,7 @@ def observe(
             probe.graph.node.append(node)
             described = onnx.helper.make_tensor_value_info(outputs[-1], onnx.TensorProto.FLOAT, ["channels"])
             probe.graph.output.append(described)
-    session = session_of(probe.SerializeToString(), threads)
+    session = onnx_session(probe.SerializeToString(), threads)
     lows: dict[str, Array] = {}
     highs: dict[str, Array] = {}
     for inputs in batches:
@@ -220,7 +220,7 @@ def observe(
 
 
 def _clipped(value: Value, low: Array, high: Array) -> tuple[Array, Array]:
-    """A range without what the clip behind a value takes away."""
+    """Return a range limited by the clip behind a value, if there is one."""
     user = only_user(value)
     if user is None or user.op_type != "Clip" or not all(map(is_constant, user.inputs[1:])):
         return low, high
@@ -230,12 +230,12 @@ def _clipped(value: Value, low: Array, high: Array) -> tuple[Array, Array]:
     return np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
 
 
-def session_of(content: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the processor.
+def onnx_session(content: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU.
 
     Args:
-        content: of a model file.
-        threads: it may use.
+        content: content of a model file.
+        threads: number of threads that the session may use.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

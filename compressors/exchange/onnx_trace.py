@@ -1,4 +1,4 @@
-"""Trace a compressed module into an ONNX graph: its operators as they are, weights as float32.
+"""Tracing of a compressed module into an ONNX graph, with the same operators and float32 weights.
 
 Quantisers of activations become QuantizeLinear and DequantizeLinear exactly where the module has them.
 """
@@ -24,22 +24,22 @@ from leanfront.core.compressors.quantisation.quantisers import ActivationQuantis
 from leanfront.errors import CompressionError
 
 OPSET = 21
-"""The first with 4-bit integers."""
+"""First operator set with 4-bit integers."""
 INPUT, OUTPUT = "input", "logits"
 op: Any = opset21
-"""Its functions take tracers here, which their types do not know."""
+"""Typed as Any, since its functions are given tracers here, which their annotations do not allow."""
 
 
 @torch.library.custom_op("leanfront::quantise", mutates_args=())
 def _marker(inputs: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
-    """What a calibrated quantiser does; an operator of its own, so that the tracer leaves it whole."""
+    """Quantise like a calibrated quantiser; a custom operator, so that the tracer keeps it whole."""
     output: Tensor = torch.fake_quantize_per_tensor_affine(inputs, scale, zero_point, 0, 2**bits - 1)
     return output
 
 
 @torch.library.custom_op("leanfront::quantise_dynamically", mutates_args=())
 def _dynamic_marker(inputs: Tensor, bits: int) -> Tensor:
-    """What a quantiser with each batch's own range does."""
+    """Quantise with each batch's own range."""
     output: Tensor = ActivationQuantiser(bits)(inputs)
     return output
 
@@ -51,7 +51,7 @@ def _like(inputs: Tensor, *_: object) -> Tensor:
 
 
 class _Marked(nn.Module):
-    """Stands in a quantiser's place while a module is traced."""
+    """Stand-in for a quantiser while a module is traced."""
 
     def __init__(self, quantiser: ActivationQuantiser) -> None:
         super().__init__()
@@ -84,21 +84,21 @@ def _dynamic(inputs: Any, bits: int) -> Any:
 
 
 def _within(integers: Any, bits: int) -> Any:
-    """Integers of fewer bits travel as uint8, clipped: kernels read no narrower ones."""
+    """Clip integers of fewer than 8 bits, which remain uint8: kernels read no narrower types."""
     if bits == 8:
         return integers
     return op.Clip(integers, None, op.Constant(value=onnx_ir.tensor(np.uint8(2**bits - 1))))
 
 
 def trace(module: nn.Module, example_input: Tensor) -> onnx_ir.Model:
-    """The graph of a module with a free batch size; initialisers are named as the module's tensors are.
+    """Return the graph of a module with a free batch size; initialisers have the names of the module's tensors.
 
     Args:
-        module: in eval mode.
-        example_input: a batch it accepts, (n, ...).
+        module: the module, in eval mode.
+        example_input: a batch that the module accepts, (n, ...).
 
     Raises:
-        CompressionError: it cannot be traced, or has an operator that ONNX lacks.
+        CompressionError: the module cannot be traced, or has an operator that ONNX lacks.
     """
     module = copy.deepcopy(module).cpu().eval()
     for layer in list(module.modules()):
@@ -127,7 +127,7 @@ def trace(module: nn.Module, example_input: Tensor) -> onnx_ir.Model:
                 optimize=False,
                 verbose=False,
             )
-    except Exception as error:  # whatever the tracer stumbles over
+    except Exception as error:  # any error of the tracer
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise CompressionError(f"ONNX export cannot trace this model: {reason}") from error
     assert program is not None
@@ -135,16 +135,16 @@ def trace(module: nn.Module, example_input: Tensor) -> onnx_ir.Model:
 
 
 def tidy(model: onnx_ir.Model, weights: Iterable[str]) -> None:
-    """Compute what is constant, share what is the same, in place; some initialisers are left as they are.
+    """Fold constants and merge equal subexpressions, in place, except for some initialisers.
 
     Args:
-        model: as traced.
-        weights: names of initialisers that stay, whatever could be computed from them.
+        model: model as traced.
+        weights: names of the initialisers that stay as they are.
     """
     graph = model.graph
     guarded = [graph.initializers.pop(name) for name in weights if name in graph.initializers]
     tensors = [value.const_value for value in guarded]
-    # Nothing is computed from inputs.
+    # Made inputs for now, since inputs are not folded.
     for value in guarded:
         value.const_value = None
         graph.inputs.append(value)

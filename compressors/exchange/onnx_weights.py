@@ -19,7 +19,7 @@ from leanfront.core.compressors.quantisation.quantisers import Quantised
 from leanfront.errors import CompressionError
 
 MOST_BIAS = 2.0**30
-"""Largest bias in steps of input times weight: it is added in 32 bits."""
+"""Largest bias, in units of input step times weight step: it is added in 32 bits."""
 SMALLEST_SCALE = 1e-30
 
 
@@ -28,9 +28,9 @@ class Stored:
     """A layer's weight as the file holds it: integers (or float16 numbers) times a scale for each output channel.
 
     Args:
-        numbers: int8 or float16, as the graph has the weight.
+        numbers: int8 or float16, in the shape of the graph's weight.
         scale: float32, (channels,).
-        bits: of the configuration: 2..8 or 16.
+        bits: bits in the configuration: 2..8 or 16.
     """
 
     numbers: Array
@@ -39,32 +39,32 @@ class Stored:
 
     @property
     def dtype(self) -> DataType:
-        """The narrowest type of ONNX that holds the numbers."""
+        """Narrowest ONNX type that holds the numbers."""
         if self.bits == 16:
             return DataType.FLOAT16
         return DataType.INT4 if self.bits <= 4 else DataType.INT8
 
     @property
     def wider(self) -> str | None:
-        """The type, where it is wider than the bits."""
+        """Name of the type if it is wider than the bits, else None."""
         exact = self.bits == self.dtype.bitwidth
         return None if exact else self.dtype.name.lower()
 
     def times(self, factor: Array) -> Stored:
-        """With each output channel multiplied by a factor, (channels,)."""
+        """Return the weight with each output channel multiplied by a factor, (channels,)."""
         return replace(self, scale=(self.scale * factor).astype(np.float32))
 
 
 def stored(layer: GraphLayer, bits: int, quantised: Quantised | None) -> Stored:
-    """A layer's weight as the file is to hold it.
+    """Return a layer's weight in the form in which the file holds it.
 
     Args:
-        layer: its weight still the module's own.
+        layer: the layer, still with the module's weight.
         bits: 2..8 or 16.
-        quantised: integers and scales of up to 8 bits.
+        quantised: integers and scales, for up to 8 bits.
 
     Raises:
-        CompressionError: the weight is not what the integers and scales say.
+        CompressionError: the weight does not match the integers and scales.
     """
     weight = constant(layer.weight)
     if quantised is None:
@@ -83,16 +83,16 @@ def stored(layer: GraphLayer, bits: int, quantised: Quantised | None) -> Stored:
 
 
 def put_weight(graph: Graph, layer: GraphLayer, weight: Stored, integer: bool) -> None:
-    """Let all that read a layer's weight read what is stored.
+    """Let all readers of a layer's weight read the stored weight.
 
-    For integer kernels by DequantizeLinear, which they know. Elsewhere by Cast and Mul, which ONNX Runtime
-    computes once, when it loads the model; a DequantizeLinear it would compute in each run.
+    Integer kernels recognise DequantizeLinear. Other layers use Cast and Mul, which ONNX Runtime computes once, when
+    it loads the model; it would compute a DequantizeLinear in each run.
 
     Args:
-        graph: of the layer.
-        layer: its weight an initialiser.
-        weight: what is stored.
-        integer: whether kernels are to multiply the integers themselves.
+        graph: graph of the layer.
+        layer: the layer, whose weight is an initialiser.
+        weight: the stored weight.
+        integer: whether kernels multiply the integers themselves.
     """
     name, axis = layer.name, layer.axis
     numbers = add_initializer(graph, f"{name}.weight", weight.numbers, weight.dtype)
@@ -104,22 +104,22 @@ def put_weight(graph: Graph, layer: GraphLayer, weight: Stored, integer: bool) -
     elif weight.dtype == DataType.INT8:
         nodes = [("DequantizeLinear", {"axis": axis})]
     else:
-        # Kernels read 8 bits; this Cast, too, is computed once.
+        # Kernels read 8 bits; this Cast is also computed once.
         nodes = [("Cast", {"to": DataType.INT8}), ("DequantizeLinear", {"axis": axis})]
     value = prepend(graph, nodes, numbers, scale, f"{name}.weight_float")
     layer.weight.replace_all_uses_with(value)
 
 
 def with_room_for_bias(weight: Stored, axis: int, bias: Array, step: float) -> Stored:
-    """Silence channels whose weights are so small beside their bias that integers of one scale cannot hold both.
+    """Zero the channels whose weights are so small beside their bias that integers of one scale cannot hold both.
 
-    Such are channels that a batch norm has turned off: the bias is what is left of them.
+    These are channels that a batch norm has switched off: only their bias is left.
 
     Args:
-        weight: of an integer layer.
-        axis: of its output channels.
+        weight: weight of an integer layer.
+        axis: axis of its output channels.
         bias: (channels,).
-        step: of the layer's input.
+        step: step of the layer's input.
     """
     least = np.maximum(np.abs(bias) / (MOST_BIAS * step), SMALLEST_SCALE)
     faint = np.abs(weight.scale) < least

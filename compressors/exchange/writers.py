@@ -1,4 +1,4 @@
-"""The functions behind `formats.FORMATS`: a candidate's file, what is shipped."""
+"""The functions of `formats.FORMATS`, which write the file of a candidate."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from leanfront.core.targets.architectures import architecture_name
 from leanfront.errors import CompressionError
 
 RANGE_SAMPLES, RANGE_BATCH = 256, 32
-"""Calibration samples that ranges of layers' outputs are seen on, and how many at once."""
+"""Number of calibration samples that give the ranges of layers' outputs, and size of their batches."""
 
 
 def packed(compressed: Compressed, structure: Structure, target: Target) -> bytes:
-    """The packed artifact, which `leanfront.load` reads: its length is the candidate's ``file_bytes``."""
+    """Return the packed artifact, which `leanfront.load` reads; its length is the candidate's ``file_bytes``."""
     return write(compressed, structure, architecture_name(target))
 
 
 def program(compressed: Compressed, structure: Structure, target: Target) -> bytes:
-    """A `torch.export` program with a free batch size: runs without leanfront, its weights as float32.
+    """Return a `torch.export` program with a free batch size and float32 weights, which runs without leanfront.
 
     Raises:
         CompressionError: the model cannot be traced.
@@ -37,7 +37,7 @@ def program(compressed: Compressed, structure: Structure, target: Target) -> byt
     inputs = (torch.cat([example, example]) if len(example) == 1 else example,)
     module = compressed.module
     for tensor in (*module.parameters(), *module.buffers()):
-        # A slice would be saved with all that it was cut from, and channels that lie innermost are warned of.
+        # A slice would be saved with its whole storage, and channels innermost in memory cause a warning.
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
     try:
         exported = torch.export.export(
@@ -45,14 +45,14 @@ def program(compressed: Compressed, structure: Structure, target: Target) -> byt
         )
         file = io.BytesIO()
         torch.export.save(exported, file)
-    except Exception as error:  # whatever the tracer stumbles over
+    except Exception as error:  # any error of the tracer
         reason = str(error).strip().partition("\n")[0]
         raise CompressionError(f"torch.export cannot trace this model: {reason}") from error
     return file.getvalue()
 
 
 def onnx_file(compressed: Compressed, structure: Structure, target: Target) -> bytes:
-    """An ONNX model with a free batch size: integer weights, and integer arithmetic where inputs are quantised.
+    """Return an ONNX model with a free batch size, integer weights, and integer arithmetic for quantised inputs.
 
     Raises:
         CompressionError: the model cannot be traced, or is too large for one file.
@@ -71,7 +71,7 @@ def onnx_file(compressed: Compressed, structure: Structure, target: Target) -> b
 
 
 def onnx_notes(path: Path) -> list[str]:
-    """What an ONNX file says of itself that its user should know."""
+    """Return notes on an ONNX file: its wider tensors, and the layers that run in integers and dequantised."""
     import onnx
 
     said = {each.key: each.value for each in onnx.load(path).metadata_props}

@@ -1,1 +1,1 @@
-"""Which channels and weights stay: criteria, removal one after the other, masks."""
+"""Choice of the channels and weights that stay: criteria, removal unit by unit, masks."""

@@ -1,8 +1,8 @@
-"""Pruning criteria: what a weight, and a channel, is worth.
+"""Registry of the pruning criteria, which score weights and channels.
 
-A criterion scores single weights; a channel's score is made of the weights that produce it, summed over all
-producers of its group after each producer's scores are divided by their mean (layers of one group differ in
-scale). The functions are in `scores.py`; here is what is known of them without importing what computes.
+A criterion scores single weights. A channel's score combines the scores of the weights that produce it, summed
+over all producers of its group after each producer's scores are divided by their mean (layers of one group differ
+in scale). The functions are in `scores.py`; this module names them without importing torch.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Criterion:
-    """A rule that says which weights and channels matter; higher scores are kept.
+    """A rule that scores weights and channels; the highest scores are kept.
 
     Args:
-        name: its name on the command line.
-        source: where it comes from, one line.
+        name: name on the command line.
+        source: definition or reference, in one line.
         elements: (saliency, layer, generator) -> score per weight, output channels first, signed where the
             reduction wants signs.
         reduction: (channels, weights of a channel) -> score per channel.
@@ -80,4 +80,4 @@ CRITERIA: dict[str, Criterion] = {
         ),
     )
 }
-"""Criteria by name. A new one is an entry here, and a function."""
+"""Criteria by name. To add one, write a function and an entry here."""

@@ -1,9 +1,9 @@
-"""Which channels to keep: those whose loss the consumers cannot make up for.
+"""Order in which a group's units are removed, by the error left after a refit of their consumers.
 
-Units are removed one after another, each time the one whose removal, after the least-squares refit of every
-consumer, leaves the least error: W_B (H_BB)^-1 W_B^T with H = G^-1 and B the unit's columns (optimal brain
-surgeon for blocks of weights; Hassibi & Stork 1993, Kurtic et al. 2022), weighted by the Fisher diagonal of
-the consumer's outputs. Weights and H are updated after each removal.
+Each step removes the unit whose removal leaves the least error after the least-squares refit of every consumer:
+W_B (H_BB)^-1 W_B^T with H = G^-1 and B the unit's columns (optimal brain surgeon for blocks of weights; Hassibi &
+Stork 1993, Kurtic et al. 2022), weighted by the Fisher diagonal of the consumer's outputs. Weights and H are
+updated after each removal.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from leanfront.core.compressors.statistics.moments import LayerMoments
 from leanfront.core.compressors.structure.structure import ChannelGroup, Structure
 
 STEPS = 96
-"""Removals at most: units of larger groups go several at a time."""
+"""Maximum number of steps: in larger groups each step removes several units."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """How a group's units go.
+    """Order of removal of a group's units, and its losses.
 
     Args:
-        order: units, the first to go first; the last one stays.
-        losses: predicted loss once the units up to there are gone, same order; the Fisher-weighted squared
-            error of the consumers' outputs, halved (nats an image).
+        order: units in the order of their removal; the last one stays.
+        losses: predicted loss after each removal, in the same order: half the Fisher-weighted squared error of
+            the consumers' outputs, in nats per image.
     """
 
     order: tuple[int, ...]
@@ -37,7 +37,7 @@ class Removal:
 
     @property
     def scores(self) -> Tensor:
-        """Score of every unit, (units,) float64: the later it goes, the higher."""
+        """Score of every unit, (units,) float64: higher for units that are removed later."""
         scores = torch.empty(len(self.order), dtype=torch.float64)
         scores[list(self.order)] = torch.arange(len(self.order), dtype=torch.float64)
         return scores
@@ -53,7 +53,7 @@ class _Consumer:
     fisher: Tensor
 
     def losses(self, alive: Tensor) -> Tensor:
-        """Error that the loss of each unit leaves, (alive,)."""
+        """Return the error that the removal of each unit leaves, (alive,)."""
         columns = self.columns[alive]
         valid = columns >= 0
         safe = columns.clamp_min(0)
@@ -65,7 +65,7 @@ class _Consumer:
         return ((rows * solved).sum(1) * self.fisher).sum(-1)
 
     def remove(self, units: Tensor) -> None:
-        """Take units out: the rest makes up for them as well as it can."""
+        """Remove units and refit the remaining weights."""
         columns = self.columns[units].flatten()
         columns = columns[columns >= 0]
         if not len(columns):
@@ -86,13 +86,13 @@ def removal(
     moments: Mapping[str, LayerMoments],
     centred: Mapping[str, bool],
 ) -> Removal | None:
-    """The order in which a group's units go, or None when no consumer was measured.
+    """Return the order in which a group's units are removed, or None if no consumer was measured.
 
     Args:
-        group: to cut.
-        structure: the model's.
+        group: the channel group.
+        structure: structure of the model.
         weights: layer -> dense weight, output channels first, float32 on the CPU.
-        moments: of the measured layers.
+        moments: measured layer -> moments.
         centred: layer -> whether a norm or bias behind it absorbs offsets.
     """
     consumers = _consumers(group, structure, weights, moments, centred)
@@ -130,7 +130,7 @@ def _consumers(
     found = []
     for member in group.members:
         part = structure.parts.get(member.part)
-        # What a depthwise layer loses with a unit is its own output, which goes too.
+        # With a unit, a depthwise layer loses only its own output, which is cut as well.
         if member.side != "in" or part is None or part.kind not in ("conv", "linear"):
             continue
         measured = moments.get(member.part)
@@ -160,7 +160,7 @@ def _columns(
     group: int,
     run: int,
 ) -> Tensor:
-    """Columns of every unit within a block, (units, columns), padded with -1."""
+    """Return the columns of every unit within a block, (units, columns), padded with -1."""
     first = group * inputs + sum(runs[:run])
     rows = [
         [(c - first) * kernel + k for c in unit if first <= c < first + runs[run] for k in range(kernel)]

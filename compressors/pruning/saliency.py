@@ -1,4 +1,4 @@
-"""What criteria may look at: weights, gradients, moments of a dense model, each computed once."""
+"""Inputs of the pruning criteria: weights, gradients and moments of a dense model, each computed once."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from leanfront.core.compressors.structure.structure import ChannelGroup, Part, S
 from leanfront.core.targets import Split, Target
 
 GRADIENT_SAMPLES = 128
-"""Calibration samples behind gradients and the Fisher diagonal: one backward pass each."""
+"""Number of calibration samples for gradients and the Fisher diagonal."""
 
 
 @dataclass
 class Saliency:
-    """What criteria may look at; computed once per target, gradients only when asked for.
+    """Weights, gradients and moments of one target's dense model, each computed when first used.
 
     Args:
         target: dense model and calibration split.
-        structure: its structure.
-        device: where gradients and moments are computed.
-        calibration: samples that moments are taken on; the target's first by default.
-        shared: what other processes made of the same already; nothing by default.
+        structure: structure of the model.
+        device: device on which gradients and moments are computed.
+        calibration: calibration samples for the moments; `Calibration(target)` by default.
+        shared: cache shared with other processes; none by default.
     """
 
     target: Target
@@ -49,11 +49,11 @@ class Saliency:
 
     @cached_property
     def norms(self) -> Mapping[str, str]:
-        """Layer -> the batch norm that reads its output as it is, seen by running the model once."""
+        """Layer -> batch norm that reads its unchanged output, found by running the model once."""
         return _norms_behind(self.target, self.structure)
 
     def weight(self, layer: str) -> Tensor:
-        """A layer's dense weight, output channels first, float32 on the CPU."""
+        """Return a layer's dense weight, output channels first, float32 on the CPU."""
         return _outputs_first(
             self.structure.parts[layer], weight_of(self.modules[layer]).detach().float().cpu()
         )
@@ -89,7 +89,7 @@ class Saliency:
         }
 
     def removal(self, group: ChannelGroup) -> Removal | None:
-        """The order in which a group's units go by what their consumers lose; computed once."""
+        """Return the order in which a group's units are removed; None if no consumer was measured."""
         if group.name not in self._removals:
             parts = (
                 self._layers,
@@ -132,16 +132,16 @@ class Saliency:
         return first, second
 
     def gradient(self, layer: str) -> Tensor:
-        """Mean gradient of the cross-entropy with the true calibration labels, the shape of `weight`."""
+        """Return the mean gradient of the cross-entropy with the true labels, in the shape of `weight`."""
         return self._gradients[0][layer]
 
     def fisher(self, layer: str) -> Tensor:
-        """Mean squared gradient with labels drawn from the model's own softmax: the true Fisher's diagonal."""
+        """Return the mean squared gradient with labels drawn from the model's softmax: the true Fisher's diagonal."""
         return self._gradients[1][layer]
 
 
 def _outputs_first(part: Part, weight: Tensor) -> Tensor:
-    """A transposed convolution's (in, out / groups, ...) weight as (out, in / groups, ...)."""
+    """Return a weight as (out, in / groups, ...); that of a transposed convolution is (in, out / groups, ...)."""
     if not part.transposed:
         return weight
     split = weight.reshape(part.groups, -1, *weight.shape[1:])
@@ -150,7 +150,7 @@ def _outputs_first(part: Part, weight: Tensor) -> Tensor:
 
 def _norms_behind(target: Target, structure: Structure) -> dict[str, str]:
     model = copy.deepcopy(target.model)
-    # Holding the tensors keeps their ids from being used again; versions tell what was changed in place since.
+    # References keep the tensors' ids from being reused; versions show later changes in place.
     produced: dict[int, tuple[str, Tensor, int]] = {}
     found: dict[str, str] = {}
 
@@ -192,7 +192,7 @@ def _gradient_samples(target: Target) -> Split:
 def _gradients(
     target: Target, structure: Structure, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Mean gradient and mean squared gradient per layer, over single calibration samples."""
+    """Return the mean gradient and the mean squared gradient per layer, over single calibration samples."""
     model = copy.deepcopy(target.model).to(device).eval()
     modules = dict(model.named_modules())
     weights = {name: weight_of(modules[name]) for name, part in structure.parts.items() if part.is_layer}
@@ -207,7 +207,7 @@ def _gradients(
     second = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
     ordered = list(weights.values())
     for inputs, labels in split.batches(1, device):
-        # Compression runs without gradients; these are wanted wherever they are asked for.
+        # The caller may have disabled gradients.
         with torch.inference_mode(False), torch.enable_grad():
             logits = model(inputs).float()
             drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator).flatten()

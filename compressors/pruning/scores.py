@@ -1,4 +1,4 @@
-"""Scores of weights, channels and units: the functions behind `criteria.CRITERIA`, and what they are for."""
+"""Scores of weights, channels and units: the functions of `criteria.CRITERIA` and their users."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def fisher(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor
 
 
 def reconstruction(saliency: Saliency, layer: str, generator: torch.Generator) -> Tensor:
-    """w^2 / [G^-1]_jj, what the loss of one weight costs after all others made up for it (OBS)."""
+    """w^2 / [G^-1]_jj, the error of removing one weight and refitting all others (OBS)."""
     weight = saliency.weight(layer)
     moments = saliency.moments.get(layer)
     if moments is None:
@@ -86,7 +86,7 @@ def reconstruction(saliency: Saliency, layer: str, generator: torch.Generator) -
 
 
 def removal_scores(saliency: Saliency, group: ChannelGroup) -> Tensor | None:
-    """The later a unit goes, the higher."""
+    """Position in the order of removal, higher for units that are removed later."""
     found = saliency.removal(group)
     return None if found is None else found.scores
 
@@ -102,7 +102,7 @@ def squared_sum(scores: Tensor) -> Tensor:
 
 
 def channel_scores(saliency: Saliency, group: ChannelGroup, criterion: str, seed: int = 0) -> Tensor:
-    """Score of every unit of a group, shape (units,), float64; the highest are kept."""
+    """Return the score of every unit of a group, shape (units,), float64; the highest are kept."""
     rule = CRITERIA[criterion]
     judged = rule.units(saliency, group)
     if judged is not None:
@@ -120,19 +120,19 @@ def channel_scores(saliency: Saliency, group: ChannelGroup, criterion: str, seed
 
 
 def weight_scores(saliency: Saliency, layer: str, criterion: str, seed: int = 0) -> Tensor:
-    """Score of every weight of a layer, in the weight's own shape; the highest are kept."""
+    """Return the score of every weight of a layer, in the weight's own shape; the highest are kept."""
     part = saliency.structure.parts[layer]
     elements = CRITERIA[criterion].elements(saliency, layer, _generator(seed, layer)).abs()
     return elements.transpose(0, 1) if part.transposed else elements
 
 
 def kept_units(scores: Tensor, kept: int) -> tuple[int, ...]:
-    """Indices of the `kept` highest scores, ascending; among equal scores the lower index stays."""
+    """Return the indices of the `kept` highest scores, ascending; among equal scores the lower index stays."""
     order = torch.argsort(scores, descending=True, stable=True)
     return tuple(sorted(order[:kept].tolist()))
 
 
 def _generator(seed: int, subject: str) -> torch.Generator:
-    """Draws of its own for every group or layer: with one seed for all, equal layers would lose equal channels."""
+    """Return a generator for one group or layer: with a common seed, equal layers would lose equal channels."""
     digest = hashlib.sha256(f"{seed}:{subject}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -9,17 +9,17 @@ from leanfront.core.compressors.configuration import Sparsity
 
 
 def mask(scores: Tensor, sparsity: Sparsity, kept: int, axis: int = 1) -> Tensor:
-    """Which weights stay.
+    """Return the mask of the weights that stay.
 
     Args:
-        scores: the weight's shape (out, in / groups, ...) or (in, out / groups, ...) when `axis` is 0.
+        scores: scores in the weight's shape, (out, in / groups, ...), or (in, out / groups, ...) if `axis` is 0.
         sparsity: a share, or ``"2:4"``.
-        kept: number of weights that stay under a share; unused under 2:4, whose pattern says it.
+        kept: number of weights that stay under a share; ignored under 2:4.
         axis: the input-channel axis, along which 2:4 groups its weights.
 
     Returns:
-        Boolean mask of the scores' shape with exactly the number of weights that the layout counts: of equal
-        scores the earlier weight stays.
+        Boolean mask in the scores' shape, with exactly as many weights as the layout counts; of equal scores the
+        earlier weight stays.
     """
     if sparsity == "2:4":
         return _two_of_four(scores, axis)

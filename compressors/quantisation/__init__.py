@@ -1,1 +1,1 @@
-"""Weights and activations on few levels."""
+"""Quantisation of weights, activations and biases."""

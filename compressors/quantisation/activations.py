@@ -1,4 +1,4 @@
-"""Give layers quantisers of their inputs, with ranges seen by the compressed model itself."""
+"""Quantisers of layer inputs, with ranges observed on the compressed model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "input_quantiser"
 
 
 def attach(layer: nn.Module, quantiser: ActivationQuantiser) -> None:
-    """Let a layer quantise what it reads from now on."""
+    """Attach a quantiser to a layer's input."""
     layer.add_module(NAME, quantiser)
     layer.register_forward_pre_hook(quantise_input)
 
@@ -34,7 +34,7 @@ def detach(layer: nn.Module) -> None:
 
 
 def quantiser_of(inputs: Tensor, rule: str, bits: int) -> ActivationQuantiser:
-    """The quantiser that a range rule picks for inputs like these."""
+    """Return the quantiser that a range rule picks for these inputs."""
     if rule == "dynamic":
         return ActivationQuantiser(bits)
     observer = RangeObserver()
@@ -43,11 +43,11 @@ def quantiser_of(inputs: Tensor, rule: str, bits: int) -> ActivationQuantiser:
 
 
 def quantise_activations(module: nn.Module, configuration: Configuration, batches: Iterable[Tensor]) -> None:
-    """Attach the quantisers that a configuration asks for and that are not there yet.
+    """Attach the quantisers that a configuration asks for and that are not yet attached.
 
     Args:
-        module: compressed, in eval mode.
-        configuration: canonical.
+        module: the compressed model, in eval mode.
+        configuration: the canonical configuration.
         batches: calibration inputs (n, ...) on the module's device.
 
     Raises:

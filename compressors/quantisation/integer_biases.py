@@ -1,9 +1,9 @@
-"""Biases as integer arithmetic has them: whole multiples of input step times weight step.
+"""Biases for integer arithmetic: whole multiples of input step times weight step.
 
 A processor that multiplies integers adds the bias to their 32-bit sums (Jacob et al., CVPR 2018, section 2.4), so
-each runtime rounds it. Rounded here, once, the accuracy that is measured is of the biases that run, and a runtime's
-own rounding finds nothing left to do: on ResNet-20 in 8 bits its sums differ from the module's in their last
-floating-point bits alone, not in the bias of every channel.
+each runtime rounds it. With biases rounded here, the measured accuracy is that of the biases that run, and the
+runtime has nothing left to round: on ResNet-20 in 8 bits, its sums differ from the module's only in the last
+floating-point bits, not in the bias of every channel.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from leanfront.core.compressors.structure.modules import BATCH_NORMS
 def round_biases(module: nn.Module, codes: Mapping[str, Quantised], norms: Mapping[str, str]) -> None:
     """Round, in place, the biases of all layers that have integer weights and calibrated integer inputs.
 
-    Where a norm folds into the layer its shift is part of the bias, and is what changes.
+    If a norm folds into the layer, its shift is part of the bias, and the shift is changed.
 
     Args:
-        module: compressed, in eval mode, not folded.
+        module: the compressed model, in eval mode, not folded.
         codes: layer -> its integers and scales.
         norms: layer -> batch norm that folds into it.
     """
@@ -49,6 +49,6 @@ def round_biases(module: nn.Module, codes: Mapping[str, Quantised], norms: Mappi
 
 
 def _rounded(bias: Tensor, unit: Tensor) -> Tensor:
-    """(channels,) multiples of a unit; a bias whose unit is nothing beside it stays."""
+    """Round biases (channels,) to multiples of their unit; biases of 2^24 units or more stay."""
     steps = bias / unit
     return torch.where(steps.abs() < 2**24, steps.round() * unit, bias)

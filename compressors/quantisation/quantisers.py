@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from leanfront.errors import CompressionError
 
 CLIPPING_STEPS = 48
-"""Clipping ratios tried for a weight scale, in equal ratios from 1 down to a share that depends on the width."""
+"""Number of clipping ratios tried for a weight scale, geometrically spaced from 1 down to the smallest clip."""
 SMALLEST_CLIP = {2: 0.06, 3: 0.08, 4: 0.15, 5: 0.25, 6: 0.4, 7: 0.6, 8: 0.75}
-"""Low enough for heavy tails: thousands of weights as of Student's t with 3 degrees of freedom."""
+"""Bits -> smallest ratio, low enough for heavy tails: thousands of draws of Student's t with 3 degrees of freedom."""
 REFINEMENTS = 3
 SMALLEST_SCALE = 2.0**-24
 """The smallest positive float16."""
@@ -24,7 +24,7 @@ PERCENTILE = 0.9999
 
 @dataclass(frozen=True)
 class Quantised:
-    """A weight tensor as integers.
+    """A weight tensor as integers and scales.
 
     Args:
         codes: int8, the weight's shape, in [-2^(bits-1), 2^(bits-1) - 1].
@@ -39,14 +39,14 @@ class Quantised:
     axis: int = 0
 
     def dequantise(self) -> Tensor:
-        """codes x scale, float32, the weight's shape."""
+        """Return codes x scale, float32, in the weight's shape."""
         shape = [1] * self.codes.dim()
         shape[self.axis] = -1
         return self.codes.float() * self.scale.view(shape)
 
 
 def levels(bits: int) -> tuple[int, int]:
-    """Smallest and largest integer of a b-bit weight: 2^b levels."""
+    """Return the smallest and largest integer of a b-bit weight, which has 2^b levels."""
     return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
@@ -70,23 +70,23 @@ def quantise_weight(weight: Tensor, bits: int, axis: int = 0) -> Quantised:
     rows = moved.reshape(moved.shape[0], -1)
     top = rows.abs().amax(dim=1, keepdim=True)
     full = top / high
-    best_scale = _half(full)
+    best_scale = float16_scale(full)
     best_error = _error(rows, best_scale, low, high)
     for ratio in torch.logspace(0, math.log10(SMALLEST_CLIP[bits]), CLIPPING_STEPS).tolist():
-        best_scale, best_error = _better(rows, _half(full * ratio), best_scale, best_error, low, high)
+        best_scale, best_error = _better(rows, float16_scale(full * ratio), best_scale, best_error, low, high)
     for _ in range(REFINEMENTS):
         codes = (rows / best_scale).round_().clamp_(low, high)
         fitted = (rows * codes).sum(1, keepdim=True) / codes.square().sum(1, keepdim=True).clamp_min(1e-12)
-        best_scale, best_error = _better(rows, _half(fitted), best_scale, best_error, low, high)
+        best_scale, best_error = _better(rows, float16_scale(fitted), best_scale, best_error, low, high)
     codes = (rows / best_scale).round_().clamp_(low, high)
-    # A dead channel keeps the scale 1: its codes are zero whatever it is.
+    # An all-zero channel gets the scale 1: its codes are zero under any scale.
     scale = torch.where(top > 0, best_scale, torch.ones_like(best_scale))
     integers = codes.to(torch.int8).reshape(moved.shape).movedim(0, axis).contiguous()
     return Quantised(integers, scale.flatten(), bits, axis)
 
 
-def _half(scale: Tensor) -> Tensor:
-    """The nearest float16 value, kept positive and finite."""
+def float16_scale(scale: Tensor) -> Tensor:
+    """Return the nearest float16 value, kept positive and finite."""
     return scale.clamp(SMALLEST_SCALE, 65504).half().float()
 
 
@@ -103,7 +103,7 @@ def _better(
 
 
 class ActivationQuantiser(nn.Module):
-    """Rounds a layer's input to 2^bits levels of an affine grid, per tensor.
+    """Quantiser of a layer's input to the 2^bits levels of an affine grid, per tensor.
 
     A calibrated quantiser holds scale and zero point; a dynamic one takes both from each batch's own range.
     The zero is exactly on the grid, so that padding stays exact.
@@ -127,7 +127,7 @@ class ActivationQuantiser(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         scale, zero_point = self.scale, self.zero_point
         if self.dynamic:
-            # The grid is taken as given where a gradient is asked for: rounding passes it straight through.
+            # The grid gets no gradient; rounding passes the gradient straight through.
             values = inputs.detach()
             scale, zero_point = affine(values.amin(), values.amax(), self.bits)
         return torch.fake_quantize_per_tensor_affine(
@@ -136,7 +136,7 @@ class ActivationQuantiser(nn.Module):
 
 
 def affine(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Scale and zero point of the grid over [min(low, 0), max(high, 0)]."""
+    """Return scale and zero point of the grid over [min(low, 0), max(high, 0)]."""
     low, high = low.float().clamp_max(0), high.float().clamp_min(0)
     scale = ((high - low) / (2**bits - 1)).clamp_min(torch.finfo(torch.float32).tiny)
     zero_point = (-low / scale).round().clamp(0, 2**bits - 1).to(torch.int32)
@@ -144,7 +144,7 @@ def affine(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 class RangeObserver:
-    """Collects a histogram of a layer's inputs over calibration batches.
+    """Histogram of a layer's inputs over calibration batches.
 
     The range grows by doubling the bin width, so that no second pass is needed.
     """
@@ -181,17 +181,17 @@ class RangeObserver:
         self.counts += torch.bincount(bins + HISTOGRAM_BINS, minlength=2 * HISTOGRAM_BINS)
 
     def centres(self) -> Tensor:
-        """Mid-points of the bins."""
+        """Return the mid-points of the bins."""
         return (torch.arange(-HISTOGRAM_BINS, HISTOGRAM_BINS, dtype=torch.float64) + 0.5) * self.width
 
 
 def _minmax(observer: RangeObserver, bits: int) -> tuple[float, float]:
-    """The whole observed range."""
+    """Return the whole observed range."""
     return observer.low, observer.high
 
 
 def _percentile(observer: RangeObserver, bits: int) -> tuple[float, float]:
-    """The range that leaves (1 - 0.9999) / 2 of the values out on either side."""
+    """Return the range that leaves (1 - 0.9999) / 2 of the values out on either side."""
     share = observer.counts.cumsum(0) / observer.counts.sum()
     centres = observer.centres()
     tail = (1 - PERCENTILE) / 2
@@ -201,7 +201,7 @@ def _percentile(observer: RangeObserver, bits: int) -> tuple[float, float]:
 
 
 def _mse(observer: RangeObserver, bits: int) -> tuple[float, float]:
-    """The shrunk range of least squared rounding and clipping error on the histogram."""
+    """Return the shrunk range with the least squared error of rounding and clipping on the histogram."""
     centres, counts = observer.centres(), observer.counts
     best, least = (observer.low, observer.high), float("inf")
     for ratio in torch.linspace(1, 0.2, 60).tolist():
@@ -223,7 +223,7 @@ RANGES: dict[str, Callable[[RangeObserver, int], tuple[float, float]]] = {
 
 
 def calibrated(observer: RangeObserver, rule: str, bits: int) -> ActivationQuantiser:
-    """A quantiser with the range the rule picks from what was observed."""
+    """Return a quantiser with the range that a rule picks from the observed values."""
     low, high = RANGES[rule](observer, bits)
     scale, zero_point = affine(torch.tensor(low), torch.tensor(high), bits)
     return ActivationQuantiser(bits, float(scale), int(zero_point))

@@ -1,1 +1,1 @@
-"""Weights that make up for what was removed: solvers, the layer bank, refits layer after layer."""
+"""Refits of the remaining weights after pruning and rounding: solvers, the layer bank, sequential refits."""

@@ -1,4 +1,4 @@
-"""Watches a model add: which layer's output is an operand of which sum, as at the end of a residual block."""
+"""Tracking of a model's additions: which layer's output is an operand of which sum, as in a residual block."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ADDITIONS = {
     torch.Tensor.__iadd__,
 }
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-"""Modules that hand their input on in eval mode."""
+"""Modules that return their input in eval mode."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Sum:
     """An addition of two maps of one shape.
 
     Args:
-        number: how many such additions the model made before it.
+        number: number of such additions before it.
         operands: the two maps.
-        layers: the layer whose output, perhaps through its norm, each operand is; None where it is none.
+        layers: for each operand, the layer whose output it is, possibly through a norm; None if it is no layer's.
     """
 
     number: int
@@ -40,11 +40,11 @@ class Sum:
 
 
 def independent(result: Tensor, of: Sequence[Tensor]) -> bool:
-    """Whether a tensor was surely computed without any of others, by autograd's record.
+    """Whether autograd shows that a tensor does not depend on any of others.
 
     Args:
-        result: what was computed.
-        of: what it may depend on; all computed while autograd was on.
+        result: the tensor.
+        of: tensors that it may depend on, all computed while autograd was on.
     """
     try:
         slopes = torch.autograd.grad(result.sum(), list(of), retain_graph=True, allow_unused=True)
@@ -55,11 +55,11 @@ def independent(result: Tensor, of: Sequence[Tensor]) -> bool:
 
 
 Visit = Callable[[Sum], None]
-"""Sees a sum before it is made; may change its operands in place."""
+"""Function called with a sum before it is computed; it may change the operands in place."""
 
 
 class Additions(TorchFunctionMode):
-    """Calls `visit` for every addition of two maps of one shape while it is active.
+    """Context that calls `visit` for every addition of two maps of the same shape.
 
     Args:
         visit: see `Visit`.
@@ -81,26 +81,26 @@ class Additions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def origin(self, tensor: Tensor) -> str | None:
-        """The layer whose output, perhaps through its norm, a tensor is."""
+        """Return the layer whose output a tensor is, possibly through a norm; None if it is no layer's."""
         reference, version, layer = self._origins.get(id(tensor), (None, 0, None))
-        # What was changed in place, as by `ReLU(inplace=True)`, is no layer's output any more.
+        # A tensor changed in place, as by `ReLU(inplace=True)`, is no longer a layer's output.
         same = reference is not None and reference() is tensor and tensor._version == version
         return layer if same else None
 
     def note(self, tensor: Tensor, layer: str) -> None:
-        """Remember that a tensor comes of a layer."""
+        """Record that a tensor is the output of a layer."""
         self._origins[id(tensor)] = (weakref.ref(tensor), tensor._version, layer)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Work of ours, not the model's: not watched, which also costs it nothing."""
+        """Suspend the tracking, and its cost, for computations that are not the model's."""
         with torch._C.DisableTorchFunction():
             yield
 
     def watch(
         self, modules: Mapping[str, nn.Module], layers: Mapping[str, nn.Module], norms: Mapping[str, str]
     ) -> list[Any]:
-        """Hooks that note what comes of layers and of the norms behind them; to be removed by the caller."""
+        """Register hooks that record the outputs of layers and of the norms behind them; the caller removes them."""
 
         def after_layer(name: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, inputs: Any, output: Any) -> None:

@@ -1,7 +1,7 @@
-"""The layer bank: for every layer and choice of kept inputs, sparsity and bits, the weights that reproduce it best.
+"""The layer bank: for each layer and choice of kept inputs, sparsity and bits, the weights that reproduce it best.
 
-Entries are solved from the dense model's second moments alone, when they are first asked for, and kept in memory
-and on disk under the content they were solved from.
+Entries are solved from the dense model's second moments when they are first used, and kept in memory and on disk
+under a hash of the data that they were solved from.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from leanfront.core.compressors.structure.kept_channels import KeptChannels
 from leanfront.core.compressors.structure.structure import Structure
 
 VERSION = 1
-"""Of what the solvers give: entries of another version are not read."""
+"""Version of the solvers' results: entries of another version are not read."""
 MEMORY = 256 * 1024**2
-"""Bytes of solutions kept in memory."""
+"""Maximum bytes of solutions kept in memory."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked of one layer.
+    """Compression of one layer.
 
     Args:
         columns: kept inputs per group, numbered within the group; None for all.
-        rows: kept outputs per group; None for all. Only sparse layers are solved for their rows.
-        groups: kept groups of a depthwise layer; None for all. Only sparse layers are solved for them.
+        rows: kept outputs per group; None for all. Set only for sparse layers, whose solution depends on them.
+        groups: kept groups of a depthwise layer; None for all. Set only for sparse layers.
         bits: 2..8, 16, or None for float32.
         sparsity: a share, ``"2:4"`` or None.
-        stored: weights that stay under a share, in all.
+        stored: number of weights that stay under a share.
     """
 
     columns: tuple[tuple[int, ...], ...] | None = None
@@ -50,14 +50,14 @@ class Choice:
 
 
 class Bank:
-    """Solves layers from their moments, and remembers.
+    """Solver of layers from their moments, which keeps its solutions.
 
     Args:
-        structure: the model's.
+        structure: structure of the model.
         weights: layer -> dense weight, output channels first, float32 on the CPU.
-        moments: of the measured layers.
+        moments: measured layer -> moments.
         centred: layer -> whether a norm or a bias behind it absorbs offsets.
-        cache: on disk; None for none.
+        cache: cache on disk; None for no cache.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class Bank:
         self._held = 0
 
     def gram(self, layer: str) -> list[Tensor]:
-        """Damped moments of each run of a layer, (groups, width, width)."""
+        """Return the damped moments of each run of a layer, (groups, width, width)."""
         if layer not in self._grams:
             found = self.moments[layer].of(centred=self.centred[layer])
             self._grams[layer] = [linear_algebra.damp(moments) for moments in found]
         return self._grams[layer]
 
     def entry(self, layer: str, choice: Choice) -> list[Solution]:
-        """The solution of each run: (groups, rows, kept inputs)."""
+        """Return the solution of each run: (groups, rows, kept inputs)."""
         key = (layer, choice)
         if key in self._entries:
             self._entries.move_to_end(key)
@@ -100,7 +100,7 @@ class Bank:
         return found
 
     def error(self, layer: str, choice: Choice) -> Tensor:
-        """Mean squared error of each output under a choice, (groups, rows)."""
+        """Return the mean squared error of each output under a choice, (groups, rows)."""
         total = torch.zeros(())
         blocks = self.moments[layer].blocks
         columns = self._columns(layer, choice)
@@ -115,7 +115,7 @@ class Bank:
         return total
 
     def shift(self, layer: str, choice: Choice) -> Tensor:
-        """Mean of the dense output minus the mean under a choice, (groups x rows,): what a bias makes up for."""
+        """Return the mean dense output minus the mean output under a choice, (groups x rows,), to add to the bias."""
         moments = self.moments[layer]
         split = self._rows(moments.blocks.split(self._weights[layer]), choice)
         total = torch.zeros(())
@@ -183,7 +183,7 @@ def choice_of(
     sparsity: Sparsity | None,
     stored: int,
 ) -> Choice:
-    """What a configuration asks of a layer. A depthwise layer keeps its inputs: whole groups of it go."""
+    """Return a configuration's choice for a layer. A depthwise layer keeps its inputs and loses whole groups."""
     depthwise = structure.parts[layer].kind == "depthwise"
     columns = None if depthwise else kept.columns(structure, layer)
     rows = None if depthwise or not sparsity else kept.rows(structure, layer)
@@ -198,7 +198,7 @@ def choice_of(
 
 
 def _of_groups(values: Sequence[Tensor], choice: Choice) -> list[Tensor]:
-    """Of values (groups, ...) of each run those of the kept groups."""
+    """Return the values (groups, ...) of the kept groups, for each run."""
     return list(values) if choice.groups is None else [value[list(choice.groups)] for value in values]
 
 

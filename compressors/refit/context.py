@@ -1,4 +1,4 @@
-"""What compressing one target needs and what is derived of it once: copies, calibration, moments, the bank."""
+"""Shared state of compressing one target, each item computed once: calibration, moments, the bank, refits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leanfront.core.compressors.refit.bank import Bank
 from leanfront.core.compressors.refit.sequential import ELEMENTS, FEWEST_IMAGES, IMAGES, Sequential
 from leanfront.core.compressors.statistics.batch_norm import anchor, norm_buffers, reestimate, statistics
 from leanfront.core.compressors.statistics.cache import BankCache
-from leanfront.core.compressors.statistics.calibration import SAMPLES, Calibration
+from leanfront.core.compressors.statistics.calibration import SAMPLES, Calibration, innermost_channels
 from leanfront.core.compressors.statistics.derived import DerivedStatistics
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.compressors.structure.folding import folds
@@ -23,14 +23,14 @@ from leanfront.core.targets import Target
 
 
 class CompressionContext:
-    """Derived of a target when first asked for.
+    """Statistics and solvers of one target, each computed when first used.
 
     Args:
         target: the dense model and its calibration split; never changed.
-        structure: the model's, when it is known already.
-        device: where models run.
-        samples: calibration samples.
-        cache: of the layer bank and of shared statistics on disk; the user's own by default.
+        structure: structure of the model, if already known; derived by default.
+        device: device on which models run.
+        samples: number of calibration samples.
+        cache: cache of the layer bank and of shared statistics on disk; by default in the user's cache folder.
     """
 
     def __init__(
@@ -51,13 +51,9 @@ class CompressionContext:
         self._cache = cache
 
     def dense(self) -> nn.Module:
-        """A copy of the dense model, in eval mode on the device, images with channels innermost."""
+        """Return a copy of the dense model, in eval mode on the device, with channels innermost in memory."""
         module = copy.deepcopy(self.target.model).to(self.device).eval()
-        module.requires_grad_(False)
-        # Convolutions run about a third faster so. Three-dimensional ones have a format of their own.
-        if any(p.dim() == 5 for p in (*module.parameters(), *module.buffers())):
-            return module
-        return module.to(memory_format=torch.channels_last)
+        return innermost_channels(module.requires_grad_(False))
 
     @cached_property
     def bank(self) -> Bank:
@@ -68,13 +64,13 @@ class CompressionContext:
 
     @cached_property
     def sequential(self) -> Sequential:
-        """Refits copies on their own inputs; what the dense model does is recorded in one pass."""
+        """Sequential refits; the outputs of the dense model are recorded in one pass."""
         inputs = self.calibration.spread(IMAGES, ELEMENTS, FEWEST_IMAGES)
         return Sequential(self.dense(), self.structure, self.bank, self.saliency.norms, inputs)
 
     @cached_property
     def foldable(self) -> dict[str, str]:
-        """Layer -> batch norm that folds into it; none where folding would change the dense model's outputs."""
+        """Layer -> batch norm that folds into it; empty if folding would change the dense model's outputs."""
         parts, module = self.structure.parts, self.dense()
         norms = {
             layer: norm
@@ -85,7 +81,7 @@ class CompressionContext:
         return norms if single and folds(module, norms, self.target.example_input.to(self.device)) else {}
 
     def reestimate(self, module: nn.Module, cuts: Callable[[nn.Module], None]) -> None:
-        """Batch-norm statistics of a cut and rounded module, anchored to the dense model's own."""
+        """Re-estimate the batch-norm statistics of a cut and rounded module, anchored to the dense model's own."""
         dense = statistics(module)
         if not dense:
             return

@@ -1,4 +1,4 @@
-"""How the weights of a cut copy are made: the methods a configuration may name."""
+"""Methods of making the weights of a cut copy, which a configuration names."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Work:
     """A cut copy whose weights are to be made, in place.
 
     Args:
-        module: the dense model's copy, cut.
-        configuration: canonical.
+        module: copy of the dense model, cut.
+        configuration: the canonical configuration.
         units: kept units of the cut groups.
-        shapes: of the configuration.
-        cuts: cuts another copy of the dense model likewise.
+        shapes: channel counts of the parts under the configuration.
+        cuts: function that cuts another copy of the dense model in the same way.
     """
 
     module: nn.Module
@@ -48,11 +48,11 @@ class Work:
 
 @dataclass
 class Made:
-    """What came of it.
+    """Integers and masks that a method made.
 
     Args:
-        codes: layer -> integers and scales, of layers of 2..8 bits.
-        masks: layer -> which weights are stored, of sparse layers.
+        codes: layer -> integers and scales; only layers of 2..8 bits.
+        masks: layer -> which weights are stored; only sparse layers.
     """
 
     codes: dict[str, Quantised] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Made:
 
 
 def round_to_nearest(context: CompressionContext, work: Work) -> Made:
-    """Zero the weights of least score, round the others, re-estimate the norms."""
+    """Zero the weights of least score, round the others, and re-estimate the norms."""
     made = Made()
     _plainly(context, work, made, work.configuration.sparsity, work.configuration.weight_bits)
     context.reestimate(work.module, work.cuts)
@@ -68,7 +68,7 @@ def round_to_nearest(context: CompressionContext, work: Work) -> Made:
 
 
 def stitch(context: CompressionContext, work: Work) -> Made:
-    """Put the bank's entries together, re-estimate the norms."""
+    """Put the bank's entries together, and re-estimate the norms."""
     configuration, bank, structure = work.configuration, context.bank, context.structure
     kept = KeptChannels.of(structure, work.units)
     made = Made()
@@ -100,10 +100,10 @@ def stitch(context: CompressionContext, work: Work) -> Made:
 
 
 def refit(context: CompressionContext, work: Work) -> Made:
-    """Refit layer after layer on the compressed copy's own inputs; norms follow on the way."""
+    """Refit layer after layer on the compressed copy's own inputs, and update norms on the way."""
     made = Made()
     sequential = context.sequential
-    # First, so that measured layers make up for them.
+    # First, so that measured layers compensate for them.
     _unmeasured(context, work, made, set(sequential.layers))
     solved = sequential.apply(work.module, work.configuration, work.units, work.shapes)
     for layer, (blocks, solutions) in solved.items():
@@ -118,7 +118,7 @@ MAKERS: dict[str, Callable[[CompressionContext, Work], Made]] = {
     METHODS["bank"]: stitch,
     METHODS["sequential"]: refit,
 }
-"""Method, as configurations name it -> what makes the weights."""
+"""Name of a method in configurations -> function that makes the weights."""
 
 
 def _settle(
@@ -142,7 +142,7 @@ def _settle(
 
 
 def _unmeasured(context: CompressionContext, work: Work, made: Made, measured: set[str]) -> None:
-    """Layers that no moments describe are made plainly."""
+    """Sparsify and round plainly the layers that were not measured."""
     sparsity = {k: v for k, v in work.configuration.sparsity.items() if k not in measured}
     bits = {k: v for k, v in work.configuration.weight_bits.items() if k not in measured}
     _plainly(context, work, made, sparsity, bits)
@@ -172,7 +172,7 @@ def _sparsify(
     context: CompressionContext, work: Work, sparsities: Mapping[str, Sparsity]
 ) -> dict[str, Tensor]:
     configuration = work.configuration
-    # Scores are of the dense model's weights. Put in the place of the weights they are cut as these are.
+    # The scores are those of the dense weights. In the place of a copy's weights they are cut like these.
     shadow = context.dense()
     scored = dict(shadow.named_modules())
     for layer in sparsities:

@@ -1,6 +1,6 @@
-"""What single choices are predicted to cost in accuracy, before anything is evaluated.
+"""Prediction of the losses of single choices, before anything is evaluated.
 
-A change of a layer's output by e costs about 1/2 sum_o F_o E[e_o^2] nats an image, F the Fisher diagonal of the
+A change of a layer's output by e costs about 1/2 sum_o F_o E[e_o^2] nats per image, with F the Fisher diagonal of the
 layer's outputs (second-order expansion of the loss around the trained model; K-FAC's independence of positions).
 E[e_o^2] follows from the moments of the layer's input, so no model is run.
 """
@@ -19,11 +19,11 @@ from leanfront.core.compressors.statistics.sensitivities import Sensitivities
 from leanfront.core.compressors.structure.structure import Structure
 
 SOLVED_WIDTHS = 2
-"""Widths that are solved, the smallest ones; each bit more divides the squared error by four."""
+"""Number of the smallest bit-widths that are solved; every further bit divides the squared error by four."""
 RANGE = 8.0
 """Standard deviations that an activation's range spans."""
 QUADS = 1.5
-"""What the pattern 2:4 costs against the best half of the weights."""
+"""Loss of the pattern 2:4, relative to that of zeroing the best half of the weights."""
 
 
 def sensitivities(
@@ -37,11 +37,11 @@ def sensitivities(
     """Predict the losses of the given choices for every group and measured layer.
 
     Args:
-        bank: of the dense model.
-        saliency: of the dense model.
-        bits: weight widths.
+        bank: layer bank of the dense model.
+        saliency: saliency of the dense model.
+        bits: bit-widths of weights.
         sparsity: shares and patterns.
-        activation_bits: input widths.
+        activation_bits: bit-widths of inputs.
     """
     layers = list(bank.moments)
     return Sensitivities(
@@ -60,7 +60,7 @@ def _channels(saliency: Saliency, structure: Structure) -> dict[str, tuple[float
         removal = saliency.removal(group)
         if removal is None:
             continue
-        # Kept n of N: the first N - n of the order are gone.
+        # With n of N kept, the first N - n of the order are removed.
         losses = [removal.losses[group.units - kept - 1] for kept in range(1, group.units)]
         found[name] = (*losses, 0.0)
     return found

@@ -1,17 +1,17 @@
-"""Refit every layer to what the dense model computes, on the inputs that the compressed model gives it.
+"""Sequential refits: every layer is fitted to the dense model's outputs, on the inputs of the compressed model.
 
-The bank's entries answer for one layer with dense inputs. Here one pass over a few hundred images goes through
-the compressed model: when a layer is reached its inputs x are those it will really have, and its weights become
-the least-squares solution for the dense model's own outputs y, W = E[y x^T] E[x x^T]^-1, before they are
-sparsified and rounded under E[x x^T]. Errors of earlier layers are so made up for by later ones.
+The bank's entries reproduce single layers on dense inputs. Here a few hundred images pass once through the
+compressed model. When they reach a layer, its inputs x are the ones that it will really have. Its weights become the
+least-squares solution for the dense model's outputs y, W = E[y x^T] E[x x^T]^-1, and are then sparsified and rounded
+under E[x x^T]. Later layers thus compensate for the errors of earlier ones.
 
 Three refinements, each measured on ResNet-20 (docs/benchmarks.md):
 
-- W is drawn towards the bank's weights by a ridge: a few hundred images do not determine it alone.
-- Norms behind a layer keep the dense variances and only move their means: W is a regression, its output is
-  rightly of less variance than y, and stretching it back would amplify its noise.
-- Where a layer's output is added to another map, as at the end of a residual block, its target also holds what
-  the other map lacks.
+- A ridge pulls W towards the bank's weights: a few hundred images alone do not determine it.
+- Norms behind a layer keep the dense variances, and only their means change: the output of the regression W has less
+  variance than y, and stretching it would amplify its noise.
+- If a layer's output is added to another map, as at the end of a residual block, the layer also compensates for the
+  error of that map.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ from leanfront.core.compressors.structure.structure import Shape, Structure, non
 PULL = 0.1
 """Ridge towards the bank's weights, as a share of the mean input variance."""
 STEEPEST = 10.0
-"""A norm of small scale divides what its sum lacks by little: bounded at so many times the median channel's."""
+"""Bound of a channel's sigma / gamma, in multiples of the median: a small gamma would amplify the error of a sum."""
 IMAGES = 256
-"""Of a pass: 512 are no better on ResNet-20 and take twice as long."""
+"""Maximum number of images of a pass: 512 are no better on ResNet-20 and take twice as long."""
 ELEMENTS = 8_000_000
-"""Most input elements of a pass, whose images are in memory at once: 53 of 224 x 224."""
+"""Maximum number of input elements of a pass, whose images are in memory at once: 53 of 224 x 224."""
 FEWEST_IMAGES = 32
 
 
 @dataclass
 class Recording:
-    """What the dense model did on the calibration images.
+    """Outputs and statistics of the dense model on the calibration images.
 
     Args:
         places: layer -> positions of its output map that are read.
         outputs: layer -> its outputs there, (samples, outputs), bias included.
         sums: number of the addition -> (layer whose target holds the other operand, which operand it is).
         others: layer -> the other operand at its places, (samples, outputs).
-        norms: norm that no measured layer feeds -> mean and variance of its input's channels.
+        norms: norm that is not behind a measured layer -> mean and variance of its input's channels.
     """
 
     places: dict[str, Tensor] = field(default_factory=dict)
@@ -75,13 +75,13 @@ class Recording:
 
 
 class Sequential:
-    """Refits compressed copies of one dense model.
+    """Sequential refits of compressed copies of one dense model.
 
     Args:
-        model: dense, in eval mode, on its device.
-        structure: of the model.
-        bank: of the model.
-        norms: layer -> batch norm that reads its output as it is.
+        model: the dense model, in eval mode, on its device.
+        structure: structure of the model.
+        bank: layer bank of the model.
+        norms: layer -> batch norm that reads its unchanged output.
         inputs: calibration images (n, ...) on the device, one batch.
     """
 
@@ -92,7 +92,7 @@ class Sequential:
         self.bank = bank
         self.inputs = inputs
         modules = dict(model.named_modules())
-        # A norm that takes its statistics from each batch has none to correct, one of several layers no single
+        # A norm without running statistics has nothing to correct; one behind several layers has no single
         # correction.
         readers = Counter(norms.values())
         self.norms = {
@@ -116,19 +116,18 @@ class Sequential:
         """Refit, sparsify and round every measured layer of a cut module, in place.
 
         Args:
-            module: the dense model's copy, cut.
-            configuration: canonical.
+            module: copy of the dense model, cut.
+            configuration: the canonical configuration.
             units: kept units of the cut groups.
-            shapes: of the configuration.
+            shapes: channel counts of the parts under the configuration.
 
         Returns:
-            Layer -> how its weight falls into runs, and their solutions; without layers that the pass did not
-            reach.
+            Layer -> its blocks and the solutions of their runs; without layers that the pass did not reach.
         """
         return _Pass(self, module, configuration, KeptChannels.of(self.structure, units), shapes).run()
 
     def patches(self, layer: str, module: nn.Module) -> Patches:
-        """Reads a layer's inputs, dense or cut, at the same positions every time."""
+        """Return a reader of a layer's inputs, dense or cut, at the same positions every time."""
         part = describe(layer, module)
         assert part is not None
         seed = int.from_bytes(hashlib.blake2b(layer.encode(), digest_size=7).digest(), "big")
@@ -182,10 +181,10 @@ class Sequential:
         return found
 
     def _sums(self, model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[int, tuple[str, int]]:
-        """Which layers make up for the other operand of a sum: its number -> (layer, operand).
+        """Choose the layers that compensate for the other operand of a sum: number of the sum -> (layer, operand).
 
-        Of two layers the wider one does, once each. The other operand must not come of the layer itself, as it
-        does where a block adds to its own input: it has to be known before the layer is solved.
+        Of two layers the wider one is chosen, and each layer at most once. The other operand must not depend on the
+        layer itself, as in a block that adds to its own input: it has to be known before the layer is solved.
         """
         found: dict[int, tuple[str, int]] = {}
         outputs: dict[str, Tensor] = {}
@@ -245,7 +244,7 @@ class _Pass:
         self._solved: dict[str, tuple[Blocks, list[Solution]]] = {}
         self._reached: set[str] = set()
         self._quantisers: dict[str, ActivationQuantiser] = {}
-        # What is made plainly comes before the pass.
+        # Layers that are rounded plainly were changed before the pass.
         plain = set(owner.structure.layers) - set(owner.layers)
         self._changed = not plain.isdisjoint(
             {*configuration.weight_bits, *configuration.sparsity, *kept.inputs}
@@ -265,7 +264,7 @@ class _Pass:
             for handle in handles:
                 handle.remove()
         with torch.no_grad():
-            # Layers whose sum never came: the compressed model took another way than the dense one.
+            # Layers whose sum was never computed: the compressed model took another path than the dense one.
             for layer, inputs in list(self._waiting.items()):
                 self._solve(layer, inputs, None)
         for layer, quantiser in self._quantisers.items():
@@ -275,7 +274,7 @@ class _Pass:
     def _before(self, layer: str) -> Callable[[nn.Module, Any], Any]:
         def hook(_: nn.Module, inputs: Any) -> Any:
             if layer in self._reached:
-                # Called again, by the model or by us; what is quantised already stays as it is.
+                # Called again, by the model or by `_visit`; its quantiser stays the same.
                 again = self._quantisers.get(layer)
                 return None if again is None else (again(inputs[0]), *inputs[1:])
             self._reached.add(layer)
@@ -290,7 +289,7 @@ class _Pass:
         return hook
 
     def _quantised(self, layer: str, inputs: Tensor) -> Tensor:
-        """What the layer reads, quantised where the configuration says so: its weights are to make up for that."""
+        """Return the layer's input, quantised if configured, so that its weights compensate for the quantisation."""
         bits = self._configuration.activation_bits.get(layer)
         if bits is None:
             return inputs
@@ -300,7 +299,7 @@ class _Pass:
         return quantised
 
     def _visit(self, seen: Sum) -> None:
-        """A sum whose operand is a waiting layer's: solve it with what the other operand lacks, and redo it."""
+        """Solve a waiting layer when its sum is computed, given the error of the other operand, and run it again."""
         layer, operand = self._owner.recording.sums.get(seen.number, (None, 0))
         if layer is None or layer not in self._waiting or seen.layers[operand] != layer:
             return
@@ -319,7 +318,7 @@ class _Pass:
             seen.operands[operand].copy_(mine)
 
     def _outputs(self, layer: str, values: Tensor) -> Tensor:
-        """Columns of the outputs that stay."""
+        """Return the columns of the outputs that stay."""
         kept = self._kept.outputs.get(layer)
         return values if kept is None else values[:, list(kept)]
 
@@ -362,7 +361,7 @@ class _Pass:
         self._solved[layer] = (reader.blocks, solutions)
 
     def _anchor(self, layer: str, blocks: Blocks) -> list[Tensor]:
-        """The bank's refitted weights for the kept inputs, for the kept rows, in the cut layer's runs."""
+        """Return the bank's refitted weights for the kept inputs and rows, in the cut layer's runs."""
         # The bank's runs are the dense layer's.
         return list(torch.split(torch.cat(self._banked(layer), dim=2), blocks.widths, dim=2))
 
@@ -399,7 +398,7 @@ class _Pass:
         weights: list[Tensor],
         target: Tensor,
     ) -> None:
-        """Let the bias, or else the mean of the norm behind, take up the new weights' offset."""
+        """Correct the bias, or else the mean of the norm behind, for the offset of the new weights."""
         now = sum((w @ m.transpose(1, 2)).flatten() for w, m in zip(weights, means, strict=True))
         assert isinstance(now, Tensor)
         bias = module.bias
@@ -410,7 +409,7 @@ class _Pass:
             norm.running_mean.add_((now - target).to(norm.running_mean))
 
     def _before_norm(self, name: str) -> Callable[[nn.Module, Any], None]:
-        """Norms that no measured layer feeds follow the statistics of their input."""
+        """Return a hook that updates a norm that is not behind a measured layer by the statistics of its input."""
         done = False
 
         def hook(norm: nn.Module, inputs: Any) -> None:
@@ -434,12 +433,12 @@ class _Pass:
 
 
 def _gram(rows: Tensor) -> Tensor:
-    """E[x x^T] of (groups, samples, width)."""
+    """Return E[x x^T] of (groups, samples, width)."""
     return rows.transpose(1, 2) @ rows / rows.shape[1]
 
 
 def _steepness(norm: nn.Module | None, channels: int, device: torch.device) -> Tensor:
-    """What a unit behind the norm is before it, sigma / gamma of each channel, (channels,)."""
+    """Return sigma / gamma of each channel, (channels,), which converts an output of the norm to its input."""
     if norm is None:
         return torch.ones(channels, device=device)
     variance, scale = norm.running_var, norm.weight
@@ -453,7 +452,7 @@ def _steepness(norm: nn.Module | None, channels: int, device: torch.device) -> T
 
 
 def _channel_statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every channel, (channels,)."""
+    """Return mean and variance of every channel, (channels,)."""
     others = [d for d in range(inputs.dim()) if d != 1]
     variance, mean = torch.var_mean(inputs.float(), dim=others, correction=0)
     return mean, variance

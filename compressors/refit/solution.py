@@ -14,7 +14,7 @@ from leanfront.core.compressors.configuration import Sparsity
 from leanfront.core.compressors.pruning.sparsity import mask as mask_of
 from leanfront.core.compressors.quantisation.quantisers import (
     SMALLEST_CLIP,
-    SMALLEST_SCALE,
+    float16_scale,
     levels,
     quantise_weight,
 )
@@ -23,14 +23,14 @@ from leanfront.core.compressors.statistics import linear_algebra
 
 CLIPPING_STEPS = 12
 ROUNDS = 2
-"""Times the integers are found anew for the scale that fits them best."""
+"""Number of times that integers are rounded for the scale that fits the previous ones best."""
 POLISHES = 2
-"""Passes of coordinate descent after that."""
+"""Number of passes of coordinate descent after that."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What a solve gives for a run of inputs.
+    """Solution for a run of inputs.
 
     Args:
         weight: (groups, rows, width) float32, as the compressed layer computes with it.
@@ -47,7 +47,7 @@ class Solution:
     def taken(
         self, *, groups: Sequence[int] | None = None, rows: Sequence[Sequence[int]] | None = None
     ) -> Solution:
-        """The solution of some groups, or of some rows of every group."""
+        """Return the solution of some groups, or of some rows of every group."""
 
         def part(values: Tensor | None) -> Tensor | None:
             if values is None:
@@ -62,7 +62,7 @@ class Solution:
 
 
 def take_rows(values: Tensor, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Some rows of each group, (groups, kept, ...)."""
+    """Return some rows of each group, (groups, kept, ...)."""
     return torch.stack([group[list(places)] for group, places in zip(values, rows, strict=True)])
 
 
@@ -77,17 +77,17 @@ def solve(
     scale: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Solution:
-    """The weights of few bits and few nonzeros that reproduce W's output best.
+    """Return the sparse, low-bit weights that best reproduce the outputs of given weights.
 
     Args:
-        weight: what to reproduce, (groups, rows, width) float32 on the CPU.
-        moments: of the inputs, damped, (groups, width, width).
+        weight: the weights to reproduce, (groups, rows, width) float32 on the CPU.
+        moments: damped moments of the inputs, (groups, width, width).
         bits: 2..8 integer, 16 float16, None float32.
         sparsity: a share or ``"2:4"``.
-        kept: weights that stay in all under a share.
+        kept: number of weights that stay under a share.
         kernel: weights per channel pair; 2:4 groups channels at one kernel position.
-        scale: of each row, (groups, rows), where it is not free to choose.
-        mask: the weights that stay, (groups, rows, width), where they are not free to choose.
+        scale: scale of each row, (groups, rows), if it is fixed.
+        mask: the weights that stay, (groups, rows, width), if they are fixed.
     """
     if not weight.shape[2]:
         # All inputs of a run are cut.
@@ -125,7 +125,7 @@ def solve_runs(
     kept: int = 0,
     kernel: int = 1,
 ) -> list[Solution]:
-    """`solve` for every run of a layer; runs share the scales of their rows and the weights that stay."""
+    """Call `solve` for every run of a layer; runs have common scales of rows, and divide the kept weights."""
     if len(weights) == 1:
         return [solve(weights[0], moments[0], bits=bits, sparsity=sparsity, kept=kept, kernel=kernel)]
     scale = None
@@ -143,7 +143,7 @@ def solve_runs(
 
 
 def _quads_over_runs(weights: Sequence[Tensor], moments: Sequence[Tensor], kernel: int) -> list[Tensor]:
-    """Two of every four channels by what the loss of each alone costs: fours do not end where runs do."""
+    """Choose two of every four channels by their single removal losses: groups of four may span two runs."""
     losses = [
         linear_algebra.removal_losses(weight, gram) for weight, gram in zip(weights, moments, strict=True)
     ]
@@ -154,7 +154,7 @@ def _quads_over_runs(weights: Sequence[Tensor], moments: Sequence[Tensor], kerne
 
 
 def _shares(total: int, sizes: Sequence[int]) -> list[int]:
-    """`total` split in proportion to sizes, exactly."""
+    """Split `total` in proportion to sizes, exactly."""
     bounds = [0]
     for size in sizes:
         bounds.append(bounds[-1] + size)
@@ -164,7 +164,7 @@ def _shares(total: int, sizes: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class _Best:
-    """The best integers of each row so far."""
+    """Best integers and scale of each row so far."""
 
     codes: Tensor
     scale: Tensor
@@ -183,7 +183,7 @@ class _Best:
 def _rounded(
     weight: Tensor, moments: Tensor, factor: Tensor, bits: int, mask: Tensor | None, scale: Tensor | None
 ) -> _Best:
-    """Integers and scales; for each row the best found, never worse than plain rounding."""
+    """Return integers and scales: for each row the best ones found, never worse than plain rounding."""
     limits = levels(bits)
     goal = weight if mask is None else solvers.round_columns(weight, factor, None, limits, mask)
     best = _plain(goal, weight, moments, bits, scale)
@@ -200,22 +200,22 @@ def _rounded(
         best = best.or_better(codes, step, weight, moments)
         if scale is not None:
             continue
-        # The same integers under the scale that fits them best, and from there new integers.
+        # Fit the scale to these integers, and round again with it.
         step = _fitted(codes, weight, moments)
         best = best.or_better(codes, step, weight, moments)
     return best
 
 
 def _plain(goal: Tensor, weight: Tensor, moments: Tensor, bits: int, scale: Tensor | None) -> _Best:
-    """Plain rounding with the scale of least output error, over clipping ratios and the least-squares scale."""
+    """Round plainly, with the scale of least output error among clipping ratios and the least-squares scale."""
     low, high = levels(bits)
     groups, rows, width = goal.shape
     if scale is None:
         top = goal.abs().amax(-1)
         plain = quantise_weight(goal.reshape(-1, width), bits).scale.reshape(groups, rows)
         ratios = torch.logspace(0, math.log10(SMALLEST_CLIP[bits]), CLIPPING_STEPS)
-        scales = torch.stack([_half(top / high * ratio) for ratio in ratios] + [plain])
-        # A dead row's integers are zero whatever its scale is.
+        scales = torch.stack([float16_scale(top / high * ratio) for ratio in ratios] + [plain])
+        # The integers of an all-zero row are zero under any scale.
         scales = torch.where(top > 0, scales, torch.ones_like(scales))
     else:
         scales = scale[None]
@@ -228,27 +228,22 @@ def _plain(goal: Tensor, weight: Tensor, moments: Tensor, bits: int, scale: Tens
 
 
 def _fitted(codes: Tensor, weight: Tensor, moments: Tensor) -> Tensor:
-    """The scale of least output error for given integers, s = (w G q) / (q G q)."""
+    """Return the scale of least output error for given integers, s = (w G q) / (q G q)."""
     spread = codes @ moments
     top, below = (spread * weight).sum(-1), (spread * codes).sum(-1)
-    # Without a nonzero integer any scale does.
-    return _half(torch.where(below > 0, top / below.clamp_min(1e-20), torch.ones_like(top)))
-
-
-def _half(scale: Tensor) -> Tensor:
-    """The nearest float16 value, kept positive and finite."""
-    return scale.clamp(SMALLEST_SCALE, 65504).half().float()
+    # If all integers are zero, any scale does.
+    return float16_scale(torch.where(below > 0, top / below.clamp_min(1e-20), torch.ones_like(top)))
 
 
 def _quad_order(width: int, kernel: int) -> Tensor:
-    """Columns with channels side by side at each kernel position; those beyond the last whole four come last."""
+    """Order columns with channels side by side at each kernel position; an incomplete group of four comes last."""
     places = torch.arange(width).reshape(-1, kernel)
     whole = len(places) // 4 * 4
     return torch.cat([places[:whole].T.flatten(), places[whole:].flatten()])
 
 
 def _in_quads(width: int, kernel: int) -> int:
-    """Columns of `_quad_order` that fall into whole fours."""
+    """Return the number of columns of `_quad_order` in whole groups of four."""
     return width // kernel // 4 * 4 * kernel
 
 

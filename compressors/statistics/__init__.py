@@ -1,1 +1,1 @@
-"""What is measured on calibration data: moments, outputs, batch-norm statistics, and their cache on disk."""
+"""Statistics of a model on calibration data: moments, outputs, batch-norm statistics, and their cache on disk."""

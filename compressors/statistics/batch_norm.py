@@ -13,12 +13,12 @@ from leanfront.core.compressors.structure.modules import BATCH_NORMS
 def reestimate(module: nn.Module, batches: Iterable[Tensor]) -> int:
     """Replace the running statistics of every batch norm by those of the given inputs, in place.
 
-    All norms are re-estimated in one pass: each normalises with its batch's own statistics, so later layers
-    see what they will see once earlier ones are right. Statistics average the batches equally. Everything
-    else stays in eval mode (dropout off).
+    All norms are re-estimated in one pass: each normalises with the statistics of the batch, so that later layers
+    read the inputs they will have afterwards. All batches have equal weight. Everything else stays in eval mode
+    (dropout off).
 
     Args:
-        module: in eval mode.
+        module: the model, in eval mode.
         batches: inputs, shape (n, ...), on the module's device; batches of one sample are skipped.
 
     Returns:
@@ -51,7 +51,7 @@ def reestimate(module: nn.Module, batches: Iterable[Tensor]) -> int:
 
 
 def norm_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """The running statistics of every batch norm, the module's own tensors."""
+    """Return the running statistics of every batch norm, without copying them."""
     return {
         f"{name}.{key}": buffer
         for name, norm in module.named_modules()
@@ -65,7 +65,7 @@ Statistics = dict[str, tuple[Tensor, Tensor]]
 
 
 def statistics(module: nn.Module) -> Statistics:
-    """Copies of the running statistics of every batch norm."""
+    """Return copies of the running statistics of every batch norm."""
     found: Statistics = {}
     for name, norm in module.named_modules():
         if isinstance(norm, BATCH_NORMS) and norm.running_mean is not None and norm.running_var is not None:
@@ -74,15 +74,15 @@ def statistics(module: nn.Module) -> Statistics:
 
 
 def anchor(module: nn.Module, dense: Statistics, sampled: Statistics) -> None:
-    """Take the calibration sample's own error out of re-estimated statistics, in place.
+    """Remove the sampling error of the calibration images from re-estimated statistics, in place.
 
-    A few hundred images give other statistics than the training set did, for the dense model as for the
-    compressed one. Only the difference between these two on the same images is compression's doing: it is
-    added to the dense model's own means, and multiplied onto its variances (a control variate). A model that
-    compression hardly changes keeps its statistics.
+    The statistics of a few hundred images differ from those of the training set, for the dense and the compressed
+    model alike. Only the difference between the two models on the same images comes from the compression: the
+    difference of the means is added to the dense model's means, and its variances are multiplied by the ratio of
+    the variances (a control variate). A model that compression hardly changes keeps its statistics.
 
     Args:
-        module: compressed and re-estimated.
+        module: the compressed model with re-estimated statistics.
         dense: the dense model's own statistics, cut as the module is.
         sampled: the dense model's statistics re-estimated on the same images, cut likewise.
     """
@@ -92,6 +92,6 @@ def anchor(module: nn.Module, dense: Statistics, sampled: Statistics) -> None:
             assert norm.running_mean is not None
             assert norm.running_var is not None
             norm.running_mean.add_(mean - sampled_mean)
-            # A channel without variance on these images says nothing about how much of it is left.
+            # A channel without variance on these images has no ratio.
             share = norm.running_var / sampled_variance
             norm.running_var.copy_(torch.where(sampled_variance > 0, variance * share, norm.running_var))

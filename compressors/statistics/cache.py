@@ -1,4 +1,4 @@
-"""Solved entries of the layer bank on disk: files by content hash, checked when read, bounded in size."""
+"""Disk cache of the layer bank's solutions: files named by content hash, checked when read, bounded in size."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from torch import Tensor
 from leanfront.core.targets.weights_cache import cache_folder
 
 KeyPart: TypeAlias = "Tensor | str | bool | int | float | tuple[KeyPart, ...] | None"
-"""What a key can be made of."""
+"""Values that a key can be made of."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 _FILE = re.compile(r"[0-9a-f]{62}\.safetensors")
 _TEMPORARY = ".tmp-"
 _ABANDONED = 24 * 3600.0
-"""Seconds after which a temporary file is taken to be a dead process's."""
+"""Seconds after which a temporary file counts as left by a dead process."""
 
 
 def content_key(*parts: KeyPart) -> str:
-    """SHA-256 of values of any sort, 64 hexadecimal digits; equal only for equal values of equal types.
+    """Return the SHA-256 of values, 64 hexadecimal digits; equal only for equal values of equal types.
 
-    Tensors count by dtype, shape and bytes, wherever they lie; 1, 1.0 and True differ.
+    Tensors are hashed by dtype, shape and bytes, on any device; 1, 1.0 and True differ.
 
     Raises:
-        TypeError: a part is something else.
+        TypeError: a part is of another type.
     """
     hasher = hashlib.sha256()
     _feed(hasher, parts)
@@ -78,21 +78,21 @@ def _encoded(part: str | int | float | None) -> tuple[bytes, bytes]:
 
 
 def _packed(tensor: Tensor) -> Tensor:
-    """The values alone, contiguous on the CPU."""
+    """Return the values, contiguous on the CPU."""
     return tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
 
 
 class BankCache:
-    """A folder of named tensors under content keys; safe for several processes, and for their deaths.
+    """A folder of named tensors under content keys, which several processes may use and die in at any time.
 
-    It is a cache: what cannot be written is not kept, what is damaged is absent, and the least recently used
-    entries go when the folder outgrows its limit. Of what other processes write a process learns late: the
-    folder may exceed the limit by a 32nd of it and an entry for each of them.
+    Entries that cannot be written are not kept, damaged entries count as absent, and the least recently used
+    entries are removed when the folder exceeds its limit. Each process notices writes of others late, and may
+    therefore exceed the limit by a 32nd of it and one entry.
 
     Args:
-        folder: is created at the first `put`; default: ``bank`` in the user's cache (``LEANFRONT_CACHE``,
+        folder: the folder, created at the first `put`; default: ``bank`` in the user's cache (``LEANFRONT_CACHE``,
             ``$XDG_CACHE_HOME/leanfront``, ``~/.cache/leanfront``).
-        limit: bytes all files may hold together.
+        limit: maximum size of all files together, in bytes.
     """
 
     def __init__(self, folder: Path | None = None, limit: int = 2 * 1024**3) -> None:
@@ -103,12 +103,12 @@ class BankCache:
         self._room = 0
 
     def get(self, key: str) -> dict[str, Tensor] | None:
-        """The tensors of a key, on the CPU, and mark them as used; None when absent.
+        """Return the tensors of a key, on the CPU, and mark them as used; None if absent.
 
         A damaged file counts as absent, and is removed.
 
         Raises:
-            ValueError: the key is none of `content_key`.
+            ValueError: the key was not made by `content_key`.
         """
         place = self._place(key)
         try:
@@ -124,12 +124,12 @@ class BankCache:
         return tensors
 
     def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors under a key, all or nothing; an entry of more than nine tenths of the limit is not kept.
+        """Store tensors under a key, all or nothing; an entry of more than nine tenths of the limit is not stored.
 
-        A folder that cannot be written (read-only, disk full) is warned of once, and then left alone.
+        If the folder cannot be written (read-only, disk full), one warning is issued and nothing more is stored.
 
         Raises:
-            ValueError: the key is none of `content_key`, or a tensor is of a dtype safetensors cannot hold.
+            ValueError: the key was not made by `content_key`, or safetensors cannot hold a tensor's dtype.
         """
         place = self._place(key)
         if not self._writable:
@@ -145,27 +145,27 @@ class BankCache:
         except OSError as error:
             self._writable = False
             warnings.warn(
-                f"cannot write to the cache {self.folder}: {error}; going on without keeping what is solved. "
-                "Check that the folder may be used and the disk has space, or set LEANFRONT_CACHE",
+                f"cannot write to the cache {self.folder}: {error}; solutions are not kept. "
+                "Check that the folder is writable and the disk has space, or set LEANFRONT_CACHE",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
     @property
     def _lowered(self) -> int:
-        """What the folder is brought down to when it is over the limit: evicting is rare, not constant."""
+        """Bytes that are left after an eviction: fewer than the limit, so that evictions are rare."""
         return self.limit * 9 // 10
 
     def _place(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
-            raise ValueError(f"{key!r} is no key: it has 64 hexadecimal digits in lower case")
+            raise ValueError(f"{key!r} is not a key: a key has 64 hexadecimal digits in lower case")
         return self.folder / key[:2] / f"{key[2:]}.safetensors"
 
     def _write(self, place: Path, content: bytes) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
         try:
-            # Not synced to the disk: what a power cut leaves of it fails its digest.
+            # Not synced to the disk: a file damaged by a power cut fails its digest.
             temporary.write_bytes(content)
             try:
                 os.replace(temporary, place)
@@ -178,7 +178,7 @@ class BankCache:
                 temporary.unlink(missing_ok=True)
 
     def _trim(self) -> None:
-        """Bring the folder under its limit, and remove what dead processes left."""
+        """Bring the folder under its limit, and remove temporary files of dead processes."""
         for path, status in _files(self.folder):
             if path.name.startswith(_TEMPORARY) and status.st_mtime < time.time() - _ABANDONED:
                 with suppress(OSError):
@@ -194,7 +194,7 @@ class BankCache:
             for _, size, path in sorted(entries):
                 if total <= self._lowered:
                     break
-                # A file another process evicted is as good as ours; one that Windows has open stays.
+                # A file that another process evicted counts as evicted; one that is open on Windows stays.
                 with suppress(PermissionError):
                     path.unlink(missing_ok=True)
                     total -= size
@@ -207,13 +207,13 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Files of a folder that are still there."""
+    """Yield the files of a folder that still exist."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            # Others may remove files meanwhile.
+            # Other processes may remove files meanwhile.
             with suppress(FileNotFoundError):
                 if entry.is_file(follow_symlinks=False):
-                    # Not the entry's own: on Windows that may be older than the last use.
+                    # Not the entry's own status: on Windows it may be older than the last use.
                     yield Path(entry), os.stat(entry)
 
 
@@ -231,12 +231,12 @@ def _pack(key: str, tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def _unpack(key: str, content: bytes) -> dict[str, Tensor] | None:
-    """The tensors of a file of that key, or None when they are not what was written under it."""
+    """Return the tensors of a file, or None if they are not those written under the key."""
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         expected = header["__metadata__"]["digest"]
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError, AssertionError):
-        # What the two parsers raise for damaged headers.
+        # Errors of the two parsers for damaged headers.
         return None
     return tensors if _digest(key, tensors) == expected else None

@@ -15,12 +15,12 @@ BATCH = 256
 
 
 class Calibration:
-    """The calibration samples that statistics are taken on.
+    """The calibration samples on which statistics are computed.
 
     Args:
-        target: whose calibration split is read.
-        samples: how many, spread evenly over the split.
-        device: where the inputs are put.
+        target: target with the calibration split.
+        samples: number of samples, spread evenly over the split.
+        device: device of the inputs.
     """
 
     def __init__(self, target: Target, samples: int = SAMPLES, device: torch.device | str = "cpu") -> None:
@@ -30,19 +30,19 @@ class Calibration:
 
     @cached_property
     def batches(self) -> list[Tensor]:
-        """Inputs (n, ...) in batches of one size: batch-norm statistics weigh them equally."""
+        """Inputs (n, ...) in batches of nearly equal size, as batch-norm statistics weigh batches equally."""
         split = self._target.calibration
         positions = torch.linspace(0, len(split) - 1, self.samples).round().long().tolist()
         size = math.ceil(self.samples / math.ceil(self.samples / BATCH))
         return [channels_last(inputs) for inputs, _ in split.subset(positions).batches(size, self.device)]
 
     def spread(self, images: int, elements: int, fewest: int) -> Tensor:
-        """Inputs spread evenly over the samples, as one batch.
+        """Return inputs spread evenly over the samples, as one batch.
 
         Args:
-            images: most of them.
-            elements: most input elements.
-            fewest: images there are at least, where there are so many samples.
+            images: maximum number of inputs.
+            elements: maximum number of input elements.
+            fewest: minimum number of inputs, if there are so many samples; it overrides `elements`.
         """
         whole = torch.cat(self.batches)
         count = min(len(whole), images, max(fewest, elements // max(1, whole[0].numel())))
@@ -50,14 +50,14 @@ class Calibration:
 
 
 def channels_last(inputs: Tensor) -> Tensor:
-    """Images (n, c, h, w) with channels innermost in memory; anything else as it is."""
+    """Return images (n, c, h, w) with channels innermost in memory; other inputs unchanged."""
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 def innermost_channels(module: nn.Module) -> nn.Module:
-    """The module, its image weights with channels innermost in memory: convolutions run about a third faster so.
+    """Return the module with channels innermost in memory, where convolutions run about a third faster.
 
-    Three-dimensional convolutions have a format of their own; a module that has any stays as it is.
+    Three-dimensional convolutions have another memory format; a module that has any is returned unchanged.
     """
     if any(tensor.dim() == 5 for tensor in (*module.parameters(), *module.buffers())):
         return module

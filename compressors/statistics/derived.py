@@ -1,8 +1,8 @@
-"""What is derived of a dense model at some expense and used by every process that compresses it: made once.
+"""Cache of a dense model's expensive statistics, shared by all processes that compress it.
 
-The driver of a search makes it; pool processes, later runs and other runners on the machine read it. Machines of
-a cluster that have no cache folder in common make it once each. Two processes that start at once may both make
-it: nobody waits for another that may be stopped, and either file will do.
+The driver of a search computes them; pool processes, later runs and other runners on the machine read them. Machines
+of a cluster without a common cache folder compute them once each. Two processes that start at the same time may both
+compute them: neither waits for the other, which may be stopped, and either file will do.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from leanfront.core.compressors.statistics.calibration import Calibration
 from leanfront.core.targets import Target
 
 VERSION = 1
-"""Of what the calibration passes give: files of another version are not read."""
+"""Version of the calibration passes: files of another version are not read."""
 FOLDER = "statistics"
-"""Beside the bank's entries, so that many of these do not evict one that took a minute to make."""
+"""Separate from the bank's entries, so that these do not evict statistics that take a minute to compute."""
 PROBED = 4
-"""Samples whose outputs must be those of the model that the file was made of."""
+"""Number of samples on which the model must have the outputs stored in the file."""
 TOLERANCE = 1e-3
-"""Of these outputs, as a share of the largest: processes with other numbers of threads differ in the last bits."""
+"""Largest difference of these outputs, as a share of the largest: their last bits depend on the number of threads."""
 
 
 class DerivedStatistics:
-    """Named tensors derived of one target's dense model, in the user's cache under their content.
+    """Named tensors computed from one target's dense model, kept in the user's cache.
 
-    Whatever the weights and the calibration samples determine is found under their hash. Code is not hashed;
-    the model's outputs for a few samples stand in for it.
+    They are found by a hash of the weights and the calibration samples. Code is not hashed; instead the model's
+    outputs on a few samples are compared.
 
     Args:
         target: the dense model; never changed.
-        calibration: samples that are derived on.
-        cache: of the layer bank on disk; the user's own by default.
+        calibration: the calibration samples.
+        cache: cache of the layer bank on disk; by default in the user's cache folder.
     """
 
     def __init__(self, target: Target, calibration: Calibration, cache: BankCache | None = None) -> None:
@@ -49,12 +49,12 @@ class DerivedStatistics:
     def recall(
         self, what: str, parts: tuple[KeyPart, ...], make: Callable[[], Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Tensors on the CPU, read where they were made before, else made; damaged files are made again.
+        """Return tensors on the CPU, read from the cache or else computed and stored there.
 
         Args:
-            what: a name for them, the same in every release.
-            parts: what they depend on beside the weights and the calibration samples.
-            make: derives them.
+            what: name of the tensors, the same in every release.
+            parts: values that they depend on besides the weights and the calibration samples.
+            make: function that computes them.
         """
         key = content_key(self._content, what, parts)
         found = self._cache.get(key)

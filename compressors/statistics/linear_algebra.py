@@ -6,27 +6,27 @@ import torch
 from torch import Tensor
 
 RIDGE = 1e-3
-"""Added to the diagonal, as a share of its mean: inputs that never vary cost nothing, and must not cost infinity."""
+"""Ridge on the diagonal, as a share of its mean: without it, inputs that never vary would make G singular."""
 
 
-def damp(moments: Tensor, ridge: float = RIDGE) -> Tensor:
-    """G + ridge mean(diag G) I, float32 (count, width, width): symmetric positive definite.
+def damp(moments: Tensor) -> Tensor:
+    """Return G + RIDGE mean(diag G) I, float32 (count, width, width): symmetric positive definite.
 
     A block without any variance gets the identity.
     """
     diagonal = moments.diagonal(dim1=-2, dim2=-1).mean(-1)
-    level = torch.where(diagonal > 0, ridge * diagonal, torch.ones_like(diagonal))
+    level = torch.where(diagonal > 0, RIDGE * diagonal, torch.ones_like(diagonal))
     eye = torch.eye(moments.shape[-1], dtype=moments.dtype, device=moments.device)
     return moments + level[:, None, None] * eye
 
 
 def inverse(moments: Tensor) -> Tensor:
-    """G^-1 (count, width, width) of damped moments."""
+    """Return G^-1 (count, width, width) of damped moments."""
     return torch.cholesky_inverse(torch.linalg.cholesky(moments))
 
 
 def removal_losses(weight: Tensor, moments: Tensor) -> Tensor:
-    """w^2 / [G^-1]_jj (count, rows, width): what the loss of each weight alone costs after all others made up for it.
+    """Return w^2 / [G^-1]_jj (count, rows, width), the error of removing each weight alone and refitting the others.
 
     Optimal brain surgeon (Hassibi & Stork 1993).
     """

@@ -1,4 +1,4 @@
-"""Second moments of what a dense model's layers read, and of what their outputs are worth: one calibration pass.
+"""Second moments of a dense model's layer inputs and output gradients, from one calibration pass.
 
 A layer's input is taken as the matrix product sees it: patches for a convolution, tokens for a linear map.
 A layer is split into blocks whose inputs do not mix: the groups of a grouped convolution and, where a layer
@@ -22,21 +22,21 @@ from leanfront.core.compressors.structure.modules import channel_axis
 from leanfront.core.compressors.structure.structure import Part, Structure
 
 WIDEST = 2304
-"""Inputs in one block: 21 MB of moments in float32, and a solve of a few seconds. Wider layers are split."""
+"""Most inputs in one block: 21 MB of moments in float32, and a solve of a few seconds. Wider layers are split."""
 SAMPLES_PER_INPUT = 24
 """Patches per input of a block: more change the moments by less than their own sampling error."""
 FEWEST_SAMPLES, MOST_SAMPLES = 8192, 16384
-"""Bounds of the patches: the matrix products of a block 2,304 inputs wide take 2 s on two cores at the upper one."""
+"""Bounds of the number of patches: at the upper one, a block of 2,304 inputs takes 2 s on two cores."""
 PLAIN_FORWARDS = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward, nn.Linear.forward)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a layer's weight falls into blocks of inputs that are solved apart.
+    """Split of a layer's weight into blocks of inputs that are solved separately.
 
     Args:
         groups: groups of the convolution, 1 otherwise.
-        inputs: input channels of a group.
+        inputs: input channels per group.
         kernel: weights per channel pair.
         runs: input channels of each run, in order; one run unless the layer is wider than `WIDEST`.
     """
@@ -48,7 +48,7 @@ class Blocks:
 
     @classmethod
     def of(cls, part: Part, widest: int | None = None) -> Blocks:
-        """The blocks of a layer: runs as equal as can be, of `WIDEST` inputs at most where nothing else is said."""
+        """Return the blocks of a layer, with runs as equal as possible, of at most `widest` inputs (`WIDEST`)."""
         widest = WIDEST if widest is None else widest
         inputs = part.inputs // part.groups
         count = math.ceil(inputs / max(1, widest // part.kernel))
@@ -62,16 +62,16 @@ class Blocks:
         return [channels * self.kernel for channels in self.runs]
 
     def split(self, weight: Tensor) -> list[Tensor]:
-        """A weight (outputs, inputs / groups, ...) as one (groups, outputs / groups, width) a run."""
+        """Split a weight (outputs, inputs / groups, ...) into one (groups, outputs / groups, width) per run."""
         flat = weight.contiguous().reshape(self.groups, -1, self.inputs * self.kernel)
         return list(torch.split(flat, self.widths, dim=2))
 
     def join(self, rows: Sequence[Tensor], like: Tensor) -> Tensor:
-        """What `split` took apart, in the shape of `like`."""
+        """Join the parts that `split` returned, in the shape of `like`."""
         return torch.cat(list(rows), dim=2).reshape(like.shape)
 
     def columns(self, kept: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Kept columns of each run, (groups, kept), for kept input channels per group (numbered within it).
+        """Return the kept columns of each run, (groups, kept), for kept input channels per group, numbered within it.
 
         All groups of a run must keep equally many, as the cuts of a grouped convolution do.
         """
@@ -93,13 +93,13 @@ class Blocks:
 
 @dataclass(frozen=True)
 class LayerMoments:
-    """What the calibration pass learned of one layer.
+    """Calibration statistics of one layer.
 
     Args:
-        blocks: how the inputs are split.
+        blocks: split of the inputs.
         covariance: Cov(x) of each run, (groups, width, width), float32.
         mean: E[x] of each run, (groups, width), float32.
-        samples: patches or tokens behind them.
+        samples: number of patches or tokens.
         fisher: (outputs,) mean over images of the squared gradient of the loss by the layer's output, summed
             over positions; labels drawn from the model's own softmax (the true Fisher's diagonal).
     """
@@ -111,7 +111,7 @@ class LayerMoments:
     fisher: Tensor
 
     def of(self, *, centred: bool) -> list[Tensor]:
-        """Second moments of each run; centred where a norm or a bias behind the layer absorbs offsets."""
+        """Return the second moments of each run; centred if a norm or a bias behind the layer absorbs offsets."""
         if centred:
             return list(self.covariance)
         return [c + m[:, :, None] * m[:, None, :] for c, m in zip(self.covariance, self.mean, strict=True)]
@@ -123,7 +123,7 @@ class LayerMoments:
 
 
 def packed(moments: Mapping[str, LayerMoments]) -> dict[str, Tensor]:
-    """Moments as named tensors, to be kept."""
+    """Return moments as named tensors, for the cache."""
     found = {}
     for layer, measured in moments.items():
         for run, (covariance, mean) in enumerate(zip(measured.covariance, measured.mean, strict=True)):
@@ -134,7 +134,7 @@ def packed(moments: Mapping[str, LayerMoments]) -> dict[str, Tensor]:
 
 
 def unpacked(tensors: Mapping[str, Tensor], structure: Structure) -> dict[str, LayerMoments]:
-    """What `packed` packed, of the same structure."""
+    """Return the moments that `packed` packed for the same structure."""
     found = {}
     for layer in structure.layers:
         if f"{layer}/samples" in tensors:
@@ -149,13 +149,13 @@ def unpacked(tensors: Mapping[str, Tensor], structure: Structure) -> dict[str, L
 
 
 class Patches:
-    """Reads a layer's input as its matrix product does, at positions that are drawn once per call.
+    """Reader of a layer's input as its matrix product sees it, at positions that are drawn once per call.
 
     Args:
         module: the layer, dense or cut.
-        blocks: of that layer.
-        per_image: positions read of each image, at most.
-        generator: draws the positions; equal generators read equal positions.
+        blocks: blocks of that layer.
+        per_image: maximum number of positions per image.
+        generator: generator of the positions; equal generators draw equal positions.
     """
 
     def __init__(self, module: nn.Module, blocks: Blocks, per_image: int, generator: torch.Generator) -> None:
@@ -165,23 +165,23 @@ class Patches:
         self._generator = generator
 
     def places(self, positions: int) -> Tensor:
-        """Drawn positions, ascending, out of so many."""
+        """Draw positions out of this many, ascending."""
         if positions <= self._per_image:
             return torch.arange(positions)
         return torch.randperm(positions, generator=self._generator)[: self._per_image].sort().values
 
     def read(self, inputs: Tensor) -> list[Tensor]:
-        """Patches or tokens of an input: one (groups, samples, width) a run; samples image by image."""
+        """Return patches or tokens of an input, one (groups, samples, width) per run; samples image by image."""
         linear = isinstance(self._module, nn.Linear)
         found = self._tokens(inputs) if linear else self._patches(inputs)
         return list(torch.split(found, self.blocks.widths, dim=2))
 
     def outputs(self, output: Tensor, places: Tensor) -> Tensor:
-        """What the layer wrote at given positions, (samples, outputs)."""
+        """Return the layer's outputs at given positions, (samples, outputs)."""
         return at_places(output, places, last=isinstance(self._module, nn.Linear))
 
     def positions(self, output: Tensor) -> int:
-        """Positions of an output map."""
+        """Return the number of positions of an output map."""
         linear = isinstance(self._module, nn.Linear)
         return math.prod(output.shape[1:-1] if linear else output.shape[2:])
 
@@ -200,7 +200,7 @@ class Patches:
         reach = [d * (k - 1) for k, d in zip(conv.kernel_size, conv.dilation, strict=True)]
         sizes = [(n - r - 1) // s + 1 for n, r, s in zip(inputs.shape[2:], reach, conv.stride, strict=True)]
         places = self.places(math.prod(sizes))
-        # Where each position's first weight reads, and each weight beside it, in the flat padded map.
+        # In the flat padded map: index read by each position's first weight, and offsets of the other weights.
         strides = [math.prod(inputs.shape[3 + side :]) for side in range(sides)]
         starts, rest = torch.zeros_like(places), places
         for side in reversed(range(sides)):
@@ -220,13 +220,13 @@ class Patches:
 
 
 def at_places(output: Tensor, places: Tensor, *, last: bool) -> Tensor:
-    """A map's vectors at given positions, (samples, channels); channels are its last axis or its second."""
+    """Return a map's vectors at given positions, (samples, channels); channels are its last axis or its second."""
     flat = output.reshape(len(output), -1, output.shape[-1]) if last else output.flatten(2).transpose(1, 2)
     return flat[:, places.to(output.device)].reshape(-1, flat.shape[-1])
 
 
 def positions_wanted(blocks: Blocks, images: int) -> int:
-    """Positions to read of each image."""
+    """Return the number of positions to read per image."""
     wanted = min(MOST_SAMPLES, max(FEWEST_SAMPLES, SAMPLES_PER_INPUT * max(blocks.widths)))
     return max(1, math.ceil(wanted / max(1, images)))
 
@@ -234,7 +234,7 @@ def positions_wanted(blocks: Blocks, images: int) -> int:
 class _Accumulator:
     """Sums of a layer's input in float64, batch after batch.
 
-    They are taken around the first batch's mean: for inputs that hardly vary E[x^2] - E[x]^2 is rounding alone.
+    They are centred at the first batch's mean: for inputs that hardly vary, E[x^2] - E[x]^2 is only rounding error.
     """
 
     def __init__(self, patches: Patches) -> None:
@@ -246,7 +246,7 @@ class _Accumulator:
         self.samples = 0
 
     def add(self, inputs: Tensor) -> None:
-        """Take a batch in."""
+        """Add a batch."""
         runs = self._patches.read(inputs.detach().float())
         if not self._shifts:
             self._shifts = [rows.mean(1, keepdim=True) for rows in runs]
@@ -257,7 +257,7 @@ class _Accumulator:
         self.samples += runs[0].shape[1]
 
     def moments(self, fisher: Tensor) -> LayerMoments:
-        """What came of it."""
+        """Return the moments of all batches."""
         means = [mean / self.samples for mean in self._mean]
         covariances = [
             s / self.samples - m[:, :, None] * m[:, None] for s, m in zip(self._second, means, strict=True)
@@ -275,17 +275,17 @@ class _Accumulator:
 def collect(
     model: nn.Module, structure: Structure, batches: Iterable[Tensor], images: int, seed: int = 0
 ) -> dict[str, LayerMoments]:
-    """Moments of every layer that computes a plain convolution or linear map, in one pass.
+    """Collect the moments of every layer that computes a plain convolution or linear map, in one pass.
 
     Args:
-        model: dense, in eval mode, on the device of the batches; not changed.
-        structure: of the model.
+        model: the dense model, in eval mode, on the device of the batches; not changed.
+        structure: structure of the model.
         batches: inputs (n, ...).
-        images: number of images the batches hold together.
-        seed: of drawn positions and of drawn labels.
+        images: number of images in all batches.
+        seed: seed of the drawn positions and labels.
 
     Returns:
-        Layer -> moments; without layers that are never called or that compute something of their own.
+        Layer -> moments; without layers that are never called or have a forward function of their own.
     """
     generator = torch.Generator().manual_seed(seed)
     modules = dict(model.named_modules())
@@ -307,7 +307,7 @@ def collect(
             seen += len(inputs)
     found = {}
     for name, sums in watched.items():
-        # Without gradients every output counts alike.
+        # Without gradients all outputs have the same weight.
         ones = torch.ones(structure.parts[name].outputs)
         weight = fisher.get(name, torch.zeros_like(ones)) / seen if smooth else ones
         if sums.samples:
@@ -316,7 +316,7 @@ def collect(
 
 
 def _backward(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> bool:
-    """Run forward and backward with labels drawn from the model; whether it can be differentiated."""
+    """Run forward and backward with labels drawn from the model; return whether it can be differentiated."""
     try:
         with torch.enable_grad():
             logits = model(inputs.clone()).float()
@@ -325,13 +325,13 @@ def _backward(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> b
             if loss.requires_grad:
                 torch.autograd.backward(loss)
     except RuntimeError:
-        # Inference tricks that overwrite what a gradient needs. What the layers read is of use all the same.
+        # Inference tricks overwrite tensors that a gradient needs. The moments of the inputs are still valid.
         return False
     return True
 
 
 def measurable(structure: Structure, modules: Mapping[str, nn.Module]) -> list[str]:
-    """Layers whose input moments describe their output; the others are rounded plainly and never refitted."""
+    """Return the layers whose input moments describe their output; others are rounded plainly and never refitted."""
     return [
         name
         for name in structure.layers
@@ -341,7 +341,7 @@ def measurable(structure: Structure, modules: Mapping[str, nn.Module]) -> list[s
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter gathers gradients meanwhile."""
+    """Disable gradients of the parameters within the context."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
@@ -365,7 +365,7 @@ def _hooks(
     def writes(name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
             if not output.requires_grad:
-                # Gradients begin at the first layers' outputs; copied, since a leaf cannot be changed in place.
+                # Gradients start at the first layers' outputs; cloned, since a leaf cannot be changed in place.
                 output = output.detach().requires_grad_().clone()
             axis = output.dim() - 1 if channel_axis(module) == -1 else 1
 

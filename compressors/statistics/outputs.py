@@ -1,4 +1,4 @@
-"""What a module answers on a split, and which answers are right."""
+"""Outputs of a module on a split, and which of them are correct."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from leanfront.core.targets import Split
 from leanfront.core.targets.pictures import Pictures
 
 BATCH_ELEMENTS = 400_000
-"""Input elements in one batch: 130 images of 32 x 32. Measured on ResNet-20: activations of larger batches
-leave the cache and cost fresh pages, 512 images a batch are half as fast as 128."""
+"""Number of input elements in a batch: 130 images of 32 x 32. Activations of larger batches leave the processor's
+cache and need fresh pages: on ResNet-20, batches of 512 images are half as fast as batches of 128."""
 LARGEST_BATCH, SMALLEST_BATCH = 512, 8
 
 
 def batch_size(example_input: Tensor) -> int:
-    """Samples a batch for inputs like the example."""
+    """Return the number of samples per batch for inputs like the example."""
     return max(SMALLEST_BATCH, min(LARGEST_BATCH, BATCH_ELEMENTS // max(1, example_input[0].numel())))
 
 
 def outputs(
     module: nn.Module, data: Split | Pictures, size: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Outputs (n, classes) and labels (n,) of a whole split in its order, on the CPU in float32.
+    """Return outputs (n, classes) and labels (n,) of a whole split in its order, on the CPU in float32.
 
     Args:
-        module: in eval mode, on the device.
-        data: what to read.
-        size: samples a batch.
-        device: where the module runs.
+        module: the model, in eval mode, on the device.
+        data: the split.
+        size: number of samples per batch.
+        device: device of the module.
     """
     found, labels = [], []
     with torch.inference_mode():
@@ -40,7 +40,7 @@ def outputs(
 
 
 def correct(logits: Tensor, labels: Tensor, k: int = 1) -> Tensor:
-    """Which samples have their label among the k largest logits.
+    """Return which samples have their label among the k largest logits.
 
     Equal logits are ranked by class number, lowest first, so that a tie never depends on the device and k = 1
     agrees with an argmax that returns the first maximum.

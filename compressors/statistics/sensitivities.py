@@ -1,6 +1,6 @@
-"""What single choices are predicted to cost in accuracy, as it is stored and read.
+"""Predicted losses of single choices, as they are stored and read.
 
-`compressors/refit/sensitivity.py` predicts it.
+`compressors/refit/sensitivity.py` computes them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from leanfront.core.compressors.configuration import Configuration
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """Predicted increase of the cross-entropy (nats an image) of single choices.
+    """Predicted increase of the cross-entropy by single choices, in nats per image.
 
-    What could not be measured is not named.
+    Groups and layers that could not be measured are left out.
 
     Args:
         channels: group -> predicted loss when n units are kept, n = 1..units (index n - 1); the last is 0.
@@ -32,7 +32,7 @@ class Sensitivities:
     activations: Mapping[str, Mapping[int, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready; choices as text."""
+        """Return a JSON-ready dictionary with choices as text."""
         return {
             "channels": {name: list(losses) for name, losses in self.channels.items()},
             **{
@@ -46,9 +46,9 @@ class Sensitivities:
         }
 
     def of_layer(self, layer: str, configuration: Configuration) -> float | None:
-        """Predicted loss of what a configuration does to a layer's weights and input; None where it is not known.
+        """Return the predicted loss of a configuration's changes to a layer's weights and input; None if unknown.
 
-        Bits of inputs count where they were a choice: where all candidates have the same, nobody predicted it.
+        Input bits count only if they were a choice: if all candidates have the same bits, no loss was predicted.
         """
         losses: list[float | None] = []
         bits = configuration.weight_bits.get(layer)
@@ -64,13 +64,13 @@ class Sensitivities:
         return _total(losses)
 
     def of_group(self, group: str, kept: int) -> float | None:
-        """Predicted loss of keeping so many units of a channel group, at least 1; None where it is not known."""
+        """Return the predicted loss if a channel group keeps this many units, at least 1; None if unknown."""
         table = self.channels.get(group, ())
         return _total([table[kept - 1] if kept <= len(table) else None])
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Sensitivities:
-        """Read what `to_json` wrote."""
+        """Read sensitivities that `to_json` wrote."""
         return cls(
             channels={name: tuple(losses) for name, losses in data["channels"].items()},
             weights={n: {int(k): v for k, v in found.items()} for n, found in data["weights"].items()},
@@ -89,5 +89,5 @@ def _total(losses: Sequence[float | None]) -> float | None:
     for loss in losses:
         if loss is None or not math.isfinite(loss):
             return None
-        total += max(loss, 0.0)  # below nothing only by rounding, as the samplers read it
+        total += max(loss, 0.0)  # negative only by rounding; the samplers also read it as 0
     return total

@@ -1,1 +1,1 @@
-"""What of a model can be cut: its layers, its channel groups and heads, and the proofs that they are."""
+"""Structure of a model: its layers, channel groups and attention heads, and proofs that these can be cut."""

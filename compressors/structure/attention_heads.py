@@ -1,4 +1,4 @@
-"""Attention heads as channel groups: known from the modules themselves, not from the dependency graph."""
+"""Attention heads as channel groups, found in the modules themselves and not in the dependency graph."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from leanfront.core.targets.attention import HeadAttention
 def head_groups(
     model: nn.Module, parts: Mapping[str, Part]
 ) -> tuple[list[ChannelGroup], list[tuple[str, str, str]]]:
-    """One group an attention module: a head's queries, keys, values, outputs and table entries go together.
+    """Return one group per attention module; a head's queries, keys, values, outputs and tables are cut together.
 
     Args:
-        model: with its attention opened.
-        parts: of the model.
+        model: model with opened attention (`targets/attention.py`).
+        parts: parts of the model.
 
     Returns:
-        The groups, named after the in-projection, and what could not be had: (name, what, reason).
+        The groups, named after the in-projection, and the failures: (name, what, reason).
     """
     groups: list[ChannelGroup] = []
     failures: list[tuple[str, str, str]] = []
@@ -44,7 +44,7 @@ def head_groups(
 def _group(path: str, module: HeadAttention, enters: str, leaves: str, beside: list[str]) -> ChannelGroup:
     heads, features = module.num_heads, module.head_dim
     read = tuple(tuple(range(head * features, (head + 1) * features)) for head in range(heads))
-    # Queries, keys and values stand behind each other.
+    # The in-projection's outputs are the queries, then the keys, then the values.
     made = tuple(tuple(part * heads * features + i for part in range(3) for i in unit) for unit in read)
     single = tuple((head,) for head in range(heads))
     members = (
@@ -56,5 +56,5 @@ def _group(path: str, module: HeadAttention, enters: str, leaves: str, beside: l
 
 
 def entrances(model: nn.Module) -> set[nn.Module]:
-    """The in-projections of a model's opened attention."""
+    """Return the in-projections of a model's opened attention."""
     return {m.get_submodule(m.enters) for m in model.modules() if isinstance(m, HeadAttention)}

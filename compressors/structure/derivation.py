@@ -1,9 +1,9 @@
-"""Derive a model's structure: parts, layers and proven channel groups.
+"""Derivation of a model's structure: parts, layers and proven channel groups.
 
 The dependency graph of torch-pruning (Fang et al., DepGraph, CVPR 2023) says which channels are coupled.
-It can be wrong on a model it does not understand, so every group is proven before it is offered: the model
-with some of the group's channels cut away must give what the dense model gives when every consumer of
-these channels reads zeros in their place.
+It can be wrong on a model that it does not understand, so every group is proven before it is offered: the
+model with some of the group's channels cut must have the same outputs as the dense model in which every
+consumer of these channels reads zeros in their place.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ MEASURABLE = 1e-3
 
 
 BIASES = (1.0, 0.0)
-"""Biases of other weights to prove with: positive ones wake rectifiers up, and saturate gates."""
+"""Mean biases of the random weights used in proofs: positive biases activate rectifiers but saturate gates."""
 
 
 @torch.inference_mode(False)
 def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structure:
-    """The structure of a model: what can be cut and quantised, and what is left alone and why.
+    """Derive the structure of a model: what can be cut and quantised, what is left alone, and why.
+
+    Names refer to the model with opened attention (`targets/attention.py`), like a target's model.
 
     Args:
         model: any module; it is not changed.
-        example_input: a batch the model accepts, shape (n, ...).
-        seed: chooses which channels the proofs cut.
-
-    Names are those of the model with its attention opened (`targets/attention.py`), as a target's model is.
+        example_input: a batch that the model accepts, shape (n, ...).
+        seed: seed that chooses the channels cut by the proofs.
 
     Raises:
         TargetError: the model does not run on the example input.
@@ -113,13 +113,13 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
 
 @torch.inference_mode(False)
 def skeleton(model: nn.Module, example_input: Tensor | None) -> Structure:
-    """Parts, layers and channel groups as `derive` finds them, without its proofs: weights do not matter.
+    """Derive parts, layers and channel groups as `derive` does, but without proofs: weights do not matter.
 
-    For configurations whose groups were proven when they were made.
+    It serves configurations whose groups were proven when they were made.
 
     Args:
         model: any module; it is not changed.
-        example_input: a batch the model accepts; without it no groups are found.
+        example_input: a batch that the model accepts; without it no groups are found.
 
     Raises:
         TargetError: the model does not run on the example input.
@@ -138,7 +138,7 @@ def skeleton(model: nn.Module, example_input: Tensor | None) -> Structure:
 def _jointly_proven(
     groups: Mapping[str, ChannelGroup], prover: _Prover, exclusions: list[tuple[str, str, str]]
 ) -> dict[str, ChannelGroup]:
-    """The groups that stay right when cut together, taken in order."""
+    """Return the groups that stay correct when cut together, tried in order."""
     together: dict[str, ChannelGroup] = {}
     for name, group in groups.items():
         if prover.refute([*together.values(), group]) is None:
@@ -149,7 +149,7 @@ def _jointly_proven(
 
 
 def _parts(model: nn.Module) -> tuple[dict[str, Part], list[str], list[tuple[str, str, str]]]:
-    """All modules with tensors; the layers among them; what cannot be quantised and why."""
+    """Return all modules with tensors, the layers among them, and the exclusions from quantisation."""
     owners: dict[int, list[str]] = {}
     for name, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
@@ -188,7 +188,7 @@ def _parts(model: nn.Module) -> tuple[dict[str, Part], list[str], list[tuple[str
 
 
 def _tied(name: str, module: nn.Module, elsewhere: set[str]) -> Part:
-    """A module with tied or derived tensors, left alone: a tensor is stored once, with its first owner."""
+    """Return the part of a module with tied or derived tensors; a tied tensor is stored with its first owner."""
     tensors = {k: t for k, t in own_tensors(module).items() if k not in elsewhere}
     return Part(name, "other", 0, 0, tensors=tensors)
 
@@ -196,7 +196,7 @@ def _tied(name: str, module: nn.Module, elsewhere: set[str]) -> Part:
 def _graph_groups(
     model: nn.Module, example_input: Tensor, parts: Mapping[str, Part]
 ) -> tuple[list[ChannelGroup], list[tuple[str, str, str]]]:
-    """Attention's heads, and the dependency graph's groups, translated; and what could not be."""
+    """Return the groups of attention heads and of the dependency graph, and the failures."""
     heads, failures = head_groups(model, parts)
     try:
         graph, raw, lost = dependency_groups(model, example_input)
@@ -226,7 +226,7 @@ def _translate(
     order: Mapping[str, int],
     graph: Any,
 ) -> ChannelGroup | str:
-    """One group of the graph in our terms, or the reason why it cannot be had."""
+    """Translate a group of the graph into a `ChannelGroup`, or return the reason why it cannot be used."""
     sides: dict[tuple[str, str], list[tuple[int, int]]] = {}
     channels = len(items[0].idxs)
     for item in items:
@@ -274,7 +274,7 @@ def _translate(
 def _units(
     channels: int, sides: Mapping[tuple[str, str], list[tuple[int, int]]], parts: Mapping[str, Part]
 ) -> list[list[int]]:
-    """Sets of root channels that must go together.
+    """Return the sets of root channels that must be cut together.
 
     A grouped convolution keeps equal groups only when the same position of every group is cut; a position
     is shared by all root channels that land on it.
@@ -307,7 +307,7 @@ def _units(
 
 
 class _Prover:
-    """Compares cut models with silenced ones."""
+    """Comparison of cut models with silenced ones."""
 
     def __init__(self, model: nn.Module, example_input: Tensor, parts: Mapping[str, Part], seed: int) -> None:
         self.model = model
@@ -318,13 +318,13 @@ class _Prover:
         self.outputs: dict[int, Tensor] = {}
 
     def refute(self, groups: Sequence[ChannelGroup]) -> str | None:
-        """The reason why cutting these groups is wrong, or None when it is proven right."""
+        """Return the reason why cutting these groups is wrong, or None if it is proven correct."""
         reason = self._compare(self.model, groups, 1 / 4)
         for model, bias in enumerate(BIASES):
             if reason != _UNMEASURABLE:
                 break
-            # Weights at which the channels do nothing (zero-initialised norms, saturated gates) prove nothing;
-            # the coupling does not depend on the weights, so others serve.
+            # Channels without effect (zero-initialised norms, saturated gates) prove nothing. The coupling does
+            # not depend on the weights, so random ones serve as well.
             if model == len(self.shuffled):
                 self.shuffled.append(_randomised(self.model, self.seed + model, bias))
             reason = self._compare(self.shuffled[model], groups, 1 / 2)
@@ -366,7 +366,7 @@ class _Prover:
     def _misshapen(
         self, small: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int]]
     ) -> str | None:
-        """A module whose channels are not what the layout and the cost models will count."""
+        """Return a module whose channels differ from those that the layout and the cost models count, if any."""
         structure = Structure(self.parts, {group.name: group for group in groups}, ())
         kept = {group.name: group.units - len(gone[group.name]) for group in groups}
         expected = structure.shapes(Configuration(channels=kept))
@@ -392,7 +392,7 @@ _UNMEASURABLE = "silencing its channels does not change the output measurably"
 def silenced(
     model: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int]]
 ) -> Iterator[nn.Module]:
-    """The model with every consumer of the given units reading zeros in their channels."""
+    """Make every consumer of the given units read zeros in their channels, within the context."""
     modules = dict(model.named_modules())
     handles = []
     for group in groups:
@@ -427,7 +427,7 @@ def _logits(output: Any) -> Tensor:
 
 
 def _probe_inputs(example_input: Tensor, seed: int) -> Tensor:
-    """The example and a noisy sibling: an all-zero example would hide mistakes."""
+    """Return the example and a noisy copy of it: an all-zero example would hide mistakes."""
     first = example_input[:1]
     if not first.is_floating_point():
         return first
@@ -436,7 +436,7 @@ def _probe_inputs(example_input: Tensor, seed: int) -> Tensor:
 
 
 def _varied(example_input: Tensor, seed: int) -> list[Tensor]:
-    """The example and inputs unlike it."""
+    """Return the example and inputs that differ from it."""
     first = example_input[:1]
     if not first.is_floating_point():
         return [first]
@@ -444,7 +444,7 @@ def _varied(example_input: Tensor, seed: int) -> list[Tensor]:
 
 
 def _way(model: nn.Module, inputs: Tensor) -> set[str]:
-    """The modules that a model calls."""
+    """Return the names of the modules that a model calls."""
     called: set[str] = set()
     names = [name for name, _ in model.named_modules()]
     watch_inputs(model, inputs, names, lambda name, _: called.add(name))
@@ -452,7 +452,7 @@ def _way(model: nn.Module, inputs: Tensor) -> set[str]:
 
 
 def _randomised(model: nn.Module, seed: int, bias: float) -> nn.Module:
-    """A copy with every weight drawn anew, scaled by its fan-in, and biases around a value."""
+    """Return a copy with random weights, scaled by their fan-in, and biases around a value."""
     shuffled = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

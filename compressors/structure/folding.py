@@ -1,4 +1,4 @@
-"""Fold batch norms into the layers before them: the same outputs, a sixth less work on ResNet-20."""
+"""Folding of batch norms into the layers before them: the same outputs, a sixth less work on ResNet-20."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TOLERANCE = 1e-3
 
 
 def fold(module: nn.Module, norms: Mapping[str, str]) -> None:
-    """Fold norms into layers, in place; weights no longer lie on their quantisers' grids.
+    """Fold batch norms into layers, in place; weights then no longer lie on their quantisers' grids.
 
     Args:
-        module: in eval mode.
-        norms: layer, output channels first -> batch norm that alone reads its output.
+        module: the model, in eval mode.
+        norms: layer with output channels first -> batch norm that is the only reader of its output.
     """
     modules = dict(module.named_modules())
     with torch.no_grad():
@@ -36,7 +36,7 @@ def fold(module: nn.Module, norms: Mapping[str, str]) -> None:
 
 
 def inference_form(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
-    """Scale and shift of a norm with running statistics, (channels,) each: y = scale x + shift."""
+    """Return scale and shift of a norm with running statistics, (channels,) each: y = scale x + shift."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var + norm.eps).rsqrt()
@@ -47,13 +47,14 @@ def inference_form(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tenso
 
 
 def folds(module: nn.Module, norms: Mapping[str, str], example_input: Tensor) -> bool:
-    """Whether folding leaves the outputs of a copy as they are, which it does not where a layer's output is
-    read by others beside the norm, or a module is called twice.
+    """Whether folding leaves the outputs unchanged.
+
+    It changes them if modules other than the norm read a layer's output, or if a module is called twice.
 
     Args:
-        module: a copy that may be changed, in eval mode.
+        module: a copy of the model that may be changed, in eval mode.
         norms: as for `fold`.
-        example_input: a batch the model accepts.
+        example_input: a batch that the model accepts.
     """
     with torch.no_grad():
         before = module(example_input)

@@ -1,4 +1,4 @@
-"""torch-pruning's dependency graph, with limits: on a model it misreads it must give up, not fill the memory."""
+"""torch-pruning's dependency graph with size limits: if it misreads a model, it fails instead of filling memory."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from leanfront.core.compressors.structure.modules import CUSTOM_PRUNERS
 from leanfront.core.compressors.structure.stand_ins import standing_in
 
 MOST_INDICES = 500_000
-"""Channel indices of a group, summed over its members. VGG-16's widest group has about 100,000."""
+"""Maximum number of channel indices of a group, over all members. VGG-16's widest group has about 100,000."""
 
 ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
 _swapping = threading.Lock()
 
 
 class GraphTooLargeError(RuntimeError):
-    """The graph follows a model's reshapes in circles."""
+    """Raised when the graph follows a model's reshapes in circles."""
 
 
 class _BoundedFlatten(index_mapping._FlattenIndexMapping):  # type: ignore[misc]
-    """The one mapping that makes indices more: each channel becomes several features."""
+    """Flatten mapping with a limit; it alone multiplies indices, as each channel becomes several features."""
 
     def __call__(self, idxs: Any) -> Any:
         if not self.reverse and len(idxs) * self._stride > MOST_INDICES:
@@ -41,7 +41,7 @@ class _BoundedFlatten(index_mapping._FlattenIndexMapping):  # type: ignore[misc]
 
 class _BoundedGroup(Group):  # type: ignore[misc]
     def add_dep(self, dep: Any, idxs: Any) -> None:
-        # A member without indices counts as one, or a circle of empty ones would never end.
+        # A member without indices counts as one; otherwise a circle of empty members would never end.
         self.indices = getattr(self, "indices", 0) + max(1, len(idxs))
         if self.indices > MOST_INDICES:
             raise GraphTooLargeError(f"it grows beyond {MOST_INDICES:,} channel indices")
@@ -50,7 +50,7 @@ class _BoundedGroup(Group):  # type: ignore[misc]
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Put the limits in the place of the library's own classes while its graph is built and walked."""
+    """Replace classes of the library by bounded ones while its graph is built and walked."""
     with _swapping:
         plain = index_mapping._FlattenIndexMapping, graph_module.Group
         index_mapping._FlattenIndexMapping, graph_module.Group = _BoundedFlatten, _BoundedGroup
@@ -63,23 +63,23 @@ def _bounded() -> Iterator[None]:
 def dependency_groups(
     model: nn.Module, example_input: Tensor
 ) -> tuple[Any, list[Any], list[tuple[nn.Module, str]]]:
-    """The dependency graph of a model and its groups, but for attention's heads.
+    """Return the dependency graph of a model and its groups, except those of attention heads.
 
     Args:
-        model: float32, eval mode; its parameters are made to require gradients, which the graph follows.
-        example_input: a batch the model accepts.
+        model: model in float32 and eval mode; its parameters are set to require gradients, for the graph.
+        example_input: a batch that the model accepts.
 
     Returns:
         The graph; its groups, each with all its channels; and the layers whose group could not be walked,
         with the reason.
 
     Raises:
-        Exception: whatever the library raises where it cannot build the graph at all.
+        Exception: any error of the library when it cannot build the graph.
     """
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     with _bounded(), standing_in(model), warnings.catch_warnings(), torch.enable_grad():
-        # The graph warns of bare parameters and unknown operators; proofs judge them.
+        # The graph warns of bare parameters and unknown operators; the proofs decide about them.
         warnings.simplefilter("ignore")
         graph = torch_pruning.DependencyGraph().build_dependency(
             model, example_input, customized_pruners=CUSTOM_PRUNERS, verbose=False

@@ -1,4 +1,4 @@
-"""Which channels of every module stay under a choice of units."""
+"""Kept channels of every module for a choice of units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Units = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class KeptChannels:
-    """Channels that stay, in the dense model's numbering.
+    """Kept channels, in the dense model's numbering.
 
     Args:
         inputs: module -> kept input channels; only modules that lose some.
@@ -25,7 +25,7 @@ class KeptChannels:
 
     @classmethod
     def of(cls, structure: Structure, units: Units) -> KeptChannels:
-        """What stays of every module."""
+        """Return the kept channels of every module."""
         gone: dict[tuple[str, str], set[int]] = {}
         for name, kept in units.items():
             group = structure.groups[name]
@@ -41,19 +41,19 @@ class KeptChannels:
             total = described.inputs if side == "in" else described.outputs
             stays = tuple(c for c in range(total) if c not in channels)
             sides[side][part] = stays
-            # Modules without a mixing of channels lose on both sides what they lose on one.
+            # Modules that do not mix channels lose the same channels on both sides.
             if described.kind not in ("conv", "linear", "shortcut"):
                 sides["in" if side == "out" else "out"][part] = stays
         return cls(sides["in"], sides["out"])
 
     def rows(self, structure: Structure, layer: str) -> list[list[int]] | None:
-        """Kept outputs per group of a layer, numbered within it; None when all stay. Not for depthwise ones."""
+        """Return the kept outputs per group, numbered within it; None if all stay. Not for depthwise layers."""
         return self._per_group(
             self.outputs.get(layer), structure.parts[layer].outputs, structure.parts[layer].groups
         )
 
     def columns(self, structure: Structure, layer: str) -> list[list[int]] | None:
-        """Kept inputs per group of a layer, numbered within it; None when all stay. Not for depthwise ones."""
+        """Return the kept inputs per group, numbered within it; None if all stay. Not for depthwise layers."""
         return self._per_group(
             self.inputs.get(layer), structure.parts[layer].inputs, structure.parts[layer].groups
         )

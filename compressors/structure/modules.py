@@ -1,6 +1,6 @@
-"""Module types the compressors know: how each describes itself, is cut, and is silenced.
+"""Module types that the compressors know: how they are described and cut.
 
-Cutting is torch-pruning's work wherever it knows the type; the padding shortcut and attention bring their own.
+Torch-pruning cuts the types that it knows; the padding shortcut and attention have pruners here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 class PadShortcutPruner(BasePruningFunc):  # type: ignore[misc]
-    """Cuts the option-A shortcut: its inputs and outputs are separate channel groups tied by an index.
+    """Pruner of the option-A shortcut, whose inputs and outputs are separate channel groups tied by an index.
 
     `index` names, for each output channel, the input channel it copies, or -1 for zeros. Cutting outputs
     drops entries; cutting inputs turns entries that copied a cut channel into zeros and renumbers the rest.
@@ -67,7 +67,7 @@ CUSTOM_PRUNERS: dict[type[nn.Module], BasePruningFunc] = {PadShortcut: PadShortc
 
 
 class HeadsPruner(BasePruningFunc):  # type: ignore[misc]
-    """Cuts heads out of what an attention module itself holds: their number and their tables' entries."""
+    """Pruner of an attention module's own attributes: its number of heads and the entries of its tables."""
 
     def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
         assert isinstance(layer, HeadAttention)
@@ -97,7 +97,7 @@ def _kept(channels: int, idxs: Sequence[int], device: torch.device) -> Tensor:
 
 
 def pruner_of(module: nn.Module) -> Any | None:
-    """The pruner that cuts this module, or None where the type is unknown."""
+    """Return the pruner that cuts a module, or None if its type is unknown."""
     if isinstance(module, HeadAttention):
         return HEADS_PRUNER
     custom = CUSTOM_PRUNERS.get(type(module))
@@ -123,7 +123,7 @@ def cut_module(module: nn.Module, gone: Mapping[str, Sequence[int]]) -> None:
 
 
 def describe(name: str, module: nn.Module) -> Part | None:
-    """A module's own tensors and channels, or None where it has none of its own."""
+    """Describe a module's own tensors and channels; None if it has no tensors of its own."""
     if isinstance(module, CONVOLUTIONS):
         depthwise = module.groups > 1 and module.groups == module.in_channels == module.out_channels
         kernel = 1
@@ -192,13 +192,13 @@ def _channelwise_width(module: nn.Module) -> int:
 
 
 def _beside_weights(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str, int | None]]:
-    """What a layer of a user's own class holds beside weight and bias; it is never cut."""
+    """Return the tensors other than weight and bias of a user-defined layer; they are never cut."""
     own = own_tensors(module).items()
     return {key: (shape, dtype, None) for key, (shape, dtype, _) in own if key not in ("weight", "bias")}
 
 
 def own_tensors(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str, int | None]]:
-    """A module's own parameters and persistent buffers: name -> (shape, dtype name, axis a group may cut)."""
+    """Return a module's own parameters and persistent buffers: name -> (shape, dtype name, axis a group may cut)."""
     return {
         key: (tuple(tensor.shape), dtype_name(tensor.dtype), cut_axis(tuple(tensor.shape)))
         for key, tensor in [*module.named_parameters(recurse=False), *persistent_buffers(module)]
@@ -206,29 +206,29 @@ def own_tensors(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str, int 
 
 
 def cut_axis(shape: tuple[int, ...]) -> int | None:
-    """The axis a bare parameter is cut along: its last with more than one entry, as torch-pruning has it."""
+    """Return the axis that cuts a bare parameter: the last with more than one entry, as in torch-pruning."""
     wide = [axis for axis, side in enumerate(shape) if side > 1]
     return wide[-1] if wide else None
 
 
 def persistent_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """A module's own buffers that belong to its state dict."""
+    """Return a module's own buffers that belong to its state dict."""
     transient = module._non_persistent_buffers_set
     return [(k, b) for k, b in module.named_buffers(recurse=False) if k not in transient]
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """``float32`` for torch.float32."""
+    """Return the name of a dtype: ``float32`` for torch.float32."""
     return str(dtype).removeprefix("torch.")
 
 
 def channel_axis(module: nn.Module) -> int:
-    """The axis of a consumer's input that holds its channels."""
+    """Return the axis of a consumer's input that holds its channels."""
     return -1 if isinstance(module, nn.Linear) else 1
 
 
 def weight_of(module: nn.Module) -> Tensor:
-    """A layer's weight tensor."""
+    """Return a layer's weight tensor."""
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight
@@ -237,13 +237,13 @@ def weight_of(module: nn.Module) -> Tensor:
 def watch_inputs(
     model: nn.Module, example_input: Tensor, names: Iterable[str], look: Callable[[str, Tensor], None]
 ) -> None:
-    """Show what modules read in one forward pass.
+    """Call a function with the inputs that modules read in one forward pass.
 
     Args:
-        model: in eval mode.
-        example_input: a batch the model accepts.
+        model: the model, in eval mode.
+        example_input: a batch that the model accepts.
         names: dotted paths of the modules to watch.
-        look: called with the path and the first input, where that is a tensor, at every call.
+        look: function called with the path and the first input, if that is a tensor, at every call of a module.
     """
     handles = []
     for name in names:
@@ -262,7 +262,7 @@ def watch_inputs(
 
 
 def elements_read(model: nn.Module, example_input: Tensor, names: Iterable[str]) -> dict[str, int]:
-    """How many elements modules read in one forward pass, summed over their calls.
+    """Count the elements that modules read in one forward pass, summed over their calls.
 
     Returns:
         Module -> elements of its first input; without modules that are never called with a tensor.

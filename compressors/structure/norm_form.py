@@ -1,4 +1,4 @@
-"""Batch norms written anew: other statistics, scales and shifts, the same function."""
+"""Rewriting of batch norms: other statistics, scales and shifts, the same function."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class _Seen:
 
 @torch.no_grad()
 def restate(module: nn.Module, batches: Iterable[Tensor], eps: Mapping[str, float]) -> None:
-    """Give batch norms the statistics of the inputs they read, and the scales and shifts that make up for it.
+    """Set the statistics of batch norms to those of their inputs, and adapt scales and shifts to keep the function.
 
-    A refitted layer's norm keeps the dense model's variance, and an artifact's holds none at all: in training mode
-    both would suddenly compute something else. After this a norm computes the same with its own statistics as
-    with each batch's, up to the batch's noise.
+    A refitted layer's norm keeps the dense model's variance, and an artifact's norm holds no statistics: in training
+    mode both would compute something else. Afterwards a norm computes the same with its running statistics as with
+    each batch's, up to the batch's noise.
 
     Args:
-        module: in eval mode; changed in place.
+        module: the model, in eval mode; changed in place.
         batches: inputs (n, ...) on the module's device.
-        eps: norm's name -> what is added to its variance; as the norm has it where it is not named.
+        eps: norm's name -> number added to its variance; norms that are not named keep their own.
     """
     norms = {
         name: norm

@@ -1,4 +1,4 @@
-"""Cut channels out of a module, physically."""
+"""Physical removal of channels from a module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cut(module: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Se
     groups cut the same input, each in the dense model's numbering.
 
     Args:
-        module: the dense model's copy.
+        module: copy of the dense model.
         groups: groups to cut.
         gone: group name -> units to remove.
     """
@@ -47,10 +47,10 @@ def cut(module: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Se
 def cut_for_now(
     module: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int]]
 ) -> Iterator[nn.Module]:
-    """A module with units removed, which is whole again afterwards: no tensor is copied but those that are cut.
+    """Remove units from a module within the context and restore them afterwards; only cut tensors are copied.
 
     Args:
-        module: the dense model; others must not use it meanwhile.
+        module: the dense model; nothing else may use it within the context.
         groups: groups to cut.
         gone: group name -> units to remove.
     """

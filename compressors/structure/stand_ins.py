@@ -1,8 +1,8 @@
-"""What the dependency graph sees in the place of modules that it would misread.
+"""Simpler forward functions for modules that the dependency graph would misread.
 
-The graph follows channels through operators. Through attention's reshapes it follows them in circles, and a channel
-shuffle stops it. While it is built such modules run simpler forward functions which couple the same channels;
-whatever these get wrong, the proofs refute.
+The graph follows channels through operators. Attention's reshapes lead it in circles, and a channel shuffle stops
+it. While the graph is built, such modules run simpler functions that couple the same channels. The proofs refute
+wrong groups that result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from leanfront.core.targets.attention import HeadAttention, SelfAttention
 
 
 def _attend(module: HeadAttention, x: Tensor) -> Tensor:
-    """Query, key and value of a token alone: the features of each go together."""
+    """Attention of each token to itself, which couples the features of query, key and value."""
     query, key, value = module.get_submodule(module.enters)(x).chunk(3, dim=-1)
     output: Tensor = module.get_submodule(module.leaves)(query + key + value)
     return output
@@ -30,14 +30,14 @@ def _attend_to(
     x = query
     for other in (key, value):
         if other is not query:
-            # The in-projection reads it, too.
+            # The in-projection also reads it.
             x = x + other.mean(tuple(range(other.dim() - 1)), keepdim=True)
     output = _attend(module, x)
     return output, output.detach() if options.get("need_weights", True) else None
 
 
 def _unshuffled(module: Any, x: Tensor) -> Tensor:
-    """ShuffleNet's block; the shuffled channels are refuted later, those inside its branches are not."""
+    """ShuffleNet's block without shuffle; proofs refute groups of shuffled channels, not those inside branches."""
     if module.stride == 1:
         left, right = x.chunk(2, dim=1)
         return torch.cat((left, module.branch2(right)), dim=1)
@@ -55,10 +55,10 @@ STAND_INS: dict[str, Callable[..., Any]] = {
 
 @contextmanager
 def standing_in(model: nn.Module) -> Iterator[None]:
-    """Modules of known types run their stand-ins meanwhile.
+    """Let modules of known types run their stand-ins within the context.
 
     Args:
-        model: others must not use it meanwhile.
+        model: the model; nothing else may use it within the context.
     """
     replaced = []
     for module in model.modules():

@@ -1,7 +1,7 @@
-"""What of a model can be compressed: its layers, its channel groups, and the shapes a configuration gives them.
+"""Structure of a model: its layers, its channel groups, and their shapes under a configuration.
 
-Everything here is numbers and names: no module, no tensor. It is derived once from the dense model
-(`leanfront.core.compressors.structure.derivation`) and then serves the search space, the layout and the cost models.
+It holds only numbers and names, no modules or tensors. It is derived once from the dense model
+(`leanfront.core.compressors.structure.derivation`) and used by the search space, the layout and the cost models.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ CONSUMERS = ("conv", "linear", "shortcut")
 
 @dataclass(frozen=True)
 class Part:
-    """A module with tensors of its own, as the dense model has it.
+    """A module of the dense model that has tensors of its own.
 
     Args:
         name: dotted path of the module.
         kind: ``conv``, ``depthwise``, ``linear``, ``norm``, ``channelwise``, ``shortcut``, ``heads`` (attention,
             whose channels are its heads), ``pointwise`` (tensors that are the same for all channels) or ``other``.
-        inputs: input channels or features (for one-sided kinds the same as `outputs`).
-        outputs: output channels or features.
+        inputs: number of input channels or features (equal to `outputs` for one-sided kinds).
+        outputs: number of output channels or features.
         groups: channel groups of a convolution, 1 otherwise.
         kernel: weights per (input, output) pair: product of the kernel's sides.
-        bias: whether a conv or linear layer has one.
+        bias: whether a convolution or linear layer has a bias.
         tensors: other tensors, name -> (shape, dtype name, cut dimension or None).
         folded: whether running statistics fold into scale and shift (batch norm in inference form).
         transposed: whether it is a transposed convolution.
@@ -59,7 +59,7 @@ class Part:
         return weight_count(self.inputs, self.outputs, self.groups, self.kernel)
 
     def shape(self, inputs: int, outputs: int) -> Shape:
-        """Its channel counts where that many are left on each side."""
+        """Return the channel counts when this many inputs and outputs are left."""
         if self.kind in CONSUMERS:
             return Shape(inputs, outputs, self.groups)
         # One-sided modules are cut once, whichever side the graph names.
@@ -68,18 +68,18 @@ class Part:
 
 
 def weight_count(inputs: int, outputs: int, groups: int, kernel: int) -> int:
-    """Weights of a convolution or linear map: outputs x (inputs / groups) x kernel."""
+    """Return the number of weights of a convolution or linear map: outputs x (inputs / groups) x kernel."""
     return outputs * (inputs // groups) * kernel
 
 
 @dataclass(frozen=True)
 class Member:
-    """A module's side that a channel group cuts.
+    """A side of a module that a channel group cuts.
 
     Args:
         part: name of the module or, for a bare parameter, of the parameter.
         side: ``in``, ``out`` or ``parameter``.
-        indices: unit -> the module's own channel indices that go with it; all units have equally many.
+        indices: unit -> the module's channel indices that are cut with it; all units have equally many.
     """
 
     part: str
@@ -88,7 +88,7 @@ class Member:
 
     @property
     def per_unit(self) -> int:
-        """Channels of this module that one unit takes."""
+        """Number of this module's channels per unit."""
         return len(self.indices[0])
 
 
@@ -97,9 +97,9 @@ class ChannelGroup:
     """Channels that can only be cut together, across all the modules they pass through.
 
     Args:
-        name: the first module, in the model's order, that produces the channels.
+        name: name of the first module, in the model's order, that produces the channels.
         units: number of units; a unit is one channel, or one channel of every group of a grouped convolution.
-        members: every module side that is cut with it.
+        members: all module sides that are cut together.
     """
 
     name: str
@@ -123,16 +123,16 @@ class Shape:
 
 @dataclass(frozen=True)
 class Structure:
-    """A model as the compressors see it.
+    """Structure of a model: its parts, layers and channel groups.
 
     Args:
         parts: every module with tensors, by name, in the model's order.
         groups: proven channel groups by name.
         layers: names of the layers whose weights are quantised and sparsified.
-        exclusions: what is left alone: (name, what, reason).
+        exclusions: modules and groups that are left alone: (name, what, reason).
         parameters: number of parameters, each counted once.
-        uncalled: layers whose weights their parent reads itself (as multi-head attention does with its output
-            projection): they are never called, so there is no input of theirs to quantise.
+        uncalled: layers that are never called, because their parent reads their weights (such as the output
+            projection of multi-head attention); they have no input to quantise.
     """
 
     parts: Mapping[str, Part]
@@ -143,10 +143,10 @@ class Structure:
     uncalled: tuple[str, ...] = ()
 
     def canonical(self, configuration: Configuration) -> Configuration:
-        """The configuration without what equals the dense model.
+        """Return the configuration without settings that equal the dense model.
 
         Raises:
-            ConfigurationError: it names a group or layer the model has not, or keeps more than there is.
+            ConfigurationError: it names an unknown group or layer, or keeps more channels than there are.
         """
         _known(configuration.channels, self.groups, "channel group")
         for what, mapping in (
@@ -169,7 +169,7 @@ class Structure:
             },
         }
         if configuration.sparsity:
-            # A sparsity that zeroes no weight of a layer (a small one, or 2:4 over fewer than four inputs).
+            # Drop a sparsity that zeroes no weight of a layer (a small share, or 2:4 over fewer than four inputs).
             shapes = self.shapes(configuration)
             changes["sparsity"] = {
                 name: sparsity
@@ -181,7 +181,7 @@ class Structure:
         return configuration.change(**changes) if changed else configuration
 
     def shapes(self, configuration: Configuration) -> dict[str, Shape]:
-        """Channel counts of every part under a configuration."""
+        """Return the channel counts of every part under a configuration."""
         inputs = {name: part.inputs for name, part in self.parts.items()}
         outputs = {name: part.outputs for name, part in self.parts.items()}
         for name, kept in configuration.channels.items():
@@ -197,7 +197,7 @@ class Structure:
         return {name: part.shape(inputs[name], outputs[name]) for name, part in self.parts.items()}
 
     def cut_parameters(self, configuration: Configuration) -> dict[str, int]:
-        """Bare parameters -> entries cut from their cut dimension."""
+        """Return, for each bare parameter, the number of entries cut from its cut dimension."""
         gone: dict[str, int] = {}
         for name, kept in configuration.channels.items():
             group = self.groups[name]
@@ -208,10 +208,10 @@ class Structure:
 
 
 def nonzeros(part: Part, shape: Shape, sparsity: Sparsity | None) -> int:
-    """Weights a layer stores one by one: k = round(n (1 - s)) for unstructured, 2 of every 4 inputs for 2:4.
+    """Return the number of weights that a layer stores.
 
-    Under 2:4 the groups of four run over the inputs, at each kernel position; a remainder of fewer than four
-    inputs stays dense.
+    A share s of n weights leaves k = round(n (1 - s)), at least 1. Under 2:4 two of every four inputs stay, at each
+    kernel position; a remainder of fewer than four inputs stays dense.
     """
     inputs = shape.inputs // shape.groups
     total = weight_count(shape.inputs, shape.outputs, shape.groups, part.kernel)

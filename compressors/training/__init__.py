@@ -1,1 +1,1 @@
-"""Recovery: a compressed module is trained on, with the dense one as its teacher."""
+"""Recovery: fine-tuning of a compressed module, with the dense model as its teacher."""

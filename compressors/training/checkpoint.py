@@ -1,4 +1,4 @@
-"""Where a training stands, as one file: tensors and facts, bound to what is trained, replaced in one stroke."""
+"""Checkpoints of a training: one file of tensors and facts, valid only for that training, replaced atomically."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training between two steps.
+    """State of a training between two steps.
 
     Args:
-        tensors: by name, on any device.
-        facts: JSON.
+        tensors: tensors by name, on any device.
+        facts: everything else, JSON-ready.
     """
 
     tensors: Mapping[str, Tensor]
@@ -35,14 +35,14 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, key: str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint in the place of the one before, all or nothing.
+    """Write a checkpoint in place of the previous one, all or nothing.
 
-    One that cannot be written is warned of: the training goes on without.
+    If it cannot be written, a warning is issued and the training continues.
 
     Args:
-        path: of the file; its folder is made.
-        key: says what is trained; `read_checkpoint` asks for the same.
-        checkpoint: what to keep.
+        path: path of the file; its folder is created.
+        key: hash that identifies the training; `read_checkpoint` compares it.
+        checkpoint: the state to write.
     """
     # Copied, since safetensors refuses tensors that share memory.
     tensors = {
@@ -57,8 +57,8 @@ def write_checkpoint(path: Path, key: str, checkpoint: Checkpoint) -> None:
         os.replace(temporary, path)
     except OSError as error:
         warnings.warn(
-            f"the checkpoint {path} cannot be written: {error}; training goes on without. Check that the folder "
-            "may be used and the disk has space",
+            f"the checkpoint {path} cannot be written: {error}; training continues without it. Check that the folder "
+            "is writable and the disk has space",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -68,11 +68,11 @@ def write_checkpoint(path: Path, key: str, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path, key: str) -> Checkpoint | None:
-    """The checkpoint of a file; None, with a warning, where it is damaged or of another training.
+    """Read a checkpoint; None, with a warning, if it is damaged or belongs to another training.
 
     Args:
-        path: of the file; None is given in silence where there is none.
-        key: what is trained.
+        path: path of the file; if there is none, None is returned without a warning.
+        key: hash that identifies the training.
     """
     try:
         content = path.read_bytes()
@@ -96,20 +96,20 @@ def read_checkpoint(path: Path, key: str) -> Checkpoint | None:
         AssertionError,
         RecursionError,
     ):
-        # What the two parsers raise for damaged headers.
-        _ignored(path, "is damaged or none of leanfront's")
+        # Errors of the two parsers for damaged headers.
+        _ignored(path, "is damaged or not a leanfront checkpoint")
         return None
     if not whole:
         _ignored(path, "is damaged")
         return None
     if found != key:
-        _ignored(path, "is of another target, configuration or settings")
+        _ignored(path, "belongs to another target, configuration or settings")
         return None
     return Checkpoint(tensors, read)
 
 
 def _ignored(path: Path, why: str) -> None:
-    warnings.warn(f"the checkpoint {path} {why}: training starts anew", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"the checkpoint {path} {why}: training starts over", RuntimeWarning, stacklevel=3)
 
 
 def _digest(key: str, facts: str, tensors: Mapping[str, Tensor]) -> str:

@@ -1,7 +1,7 @@
-"""Matching what blocks give: a compressed module's hidden outputs beside the dense model's.
+"""Feature matching: the distance between hidden outputs of a compressed module and of the dense model.
 
-A few epochs of a small training split say little about classes, and much about what each block should give. Channels
-that were kept are the dense model's own, so they can be compared as they are, without layers to translate.
+A few epochs of a small training split say little about classes, and much about the output of each block. Kept
+channels are the dense model's own, so they are compared directly, without regressor layers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch.utils.hooks import RemovableHandle
 from leanfront.core.compressors.structure.structure import Structure
 
 LEAST = 1e-12
-"""Smallest variance that errors are shares of: a block that always gives the same has none."""
+"""Lower bound of the variance that errors are divided by: a constant block has none."""
 ALIKE = 1.0
-"""Largest error, as a share of the variance, at which channels are taken for the same ones before training."""
+"""Largest error before training, as a share of the variance, at which channels count as the same."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Pair:
     """A block that both models have.
 
     Args:
-        name: of the module.
-        axis: of its outputs along which units were cut; None where none were.
-        kept: positions of the kept units in the dense model's.
+        name: name of the module.
+        axis: axis of its outputs along which units were cut; None if none were.
+        kept: positions of the kept units among the dense model's.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Pair:
     kept: Tensor | None = None
 
     def error(self, given: Tensor, wanted: Tensor) -> Tensor:
-        """Mean square error of the kept units, as a share of their variance."""
+        """Return the mean squared error of the kept units, as a share of their variance."""
         if self.axis is not None and self.kept is not None:
             wanted = wanted.index_select(self.axis, self.kept)
         given, wanted = given.float(), wanted.float()
@@ -44,15 +44,15 @@ class Pair:
 
 
 class Features:
-    """Watches two models' blocks, and says how far their last outputs were apart.
+    """Observer of two models' blocks, which measures the distance between their last outputs.
 
-    Blocks are the modules made of several layers that are called once in a pass and give one tensor; the model as a
-    whole is none. Where units were cut, which ones were kept is told from how alike they are at the beginning.
+    Blocks are modules of several layers that are called once per pass and return one tensor; the whole model is not
+    a block. If units were cut, the kept ones are identified by the similarity of their outputs before training.
 
     Args:
         learner: the compressed module; hooks stay on it until `close`.
-        teacher: the dense model, perhaps folded, in eval mode.
-        structure: of the dense model.
+        teacher: the dense model, in eval mode; it may be folded.
+        structure: structure of the dense model.
         inputs: (n, ...) training inputs on the models' device.
 
     Source:
@@ -75,30 +75,30 @@ class Features:
             learner.eval()(inputs)
         learner.train(training)
         given, wanted = self._given.take(), self._wanted.take()
-        # What a sequence of blocks gives is what the last of them gives.
+        # The output of a sequence of blocks is that of the last one.
         single = {id(output): name for name, output in reversed(wanted.items())}.values()
         found = (_pair(name, given[name], wanted[name]) for name in single if name in given)
         self.pairs = [pair for pair in found if pair is not None]
 
     def loss(self) -> Tensor | None:
-        """Mean error of all blocks in the one pass of each model since `forget`; None where there are no blocks."""
+        """Return the mean error of all blocks in the one pass since `forget`; None if there are no blocks."""
         given, wanted = self._given.take(), self._wanted.take()
         errors = [pair.error(given[pair.name], wanted[pair.name]) for pair in self.pairs]
         return torch.stack(errors).mean() if errors else None
 
     def forget(self) -> None:
-        """Let go of what was seen."""
+        """Discard the recorded outputs."""
         self._given.take()
         self._wanted.take()
 
     def close(self) -> None:
-        """Take the hooks off both models."""
+        """Remove the hooks from both models."""
         self._given.close()
         self._wanted.close()
 
 
 class _Watch:
-    """Keeps the last outputs of modules that were called once."""
+    """Recorder of the last outputs of modules that were called once."""
 
     def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
         self._seen: dict[str, tuple[int, Tensor | None]] = {}
@@ -114,7 +114,7 @@ class _Watch:
         return keep
 
     def take(self) -> dict[str, Tensor]:
-        """Outputs by name, and none of them from now on."""
+        """Return the outputs by name, and discard them."""
         seen, self._seen = self._seen, {}
         return {name: output for name, (calls, output) in seen.items() if calls == 1 and output is not None}
 
@@ -124,7 +124,7 @@ class _Watch:
 
 
 def _blocks(module: nn.Module, structure: Structure) -> list[str]:
-    """Modules of several layers, without the whole."""
+    """Return the modules of several layers, without the whole model."""
     return [
         name
         for name, _ in module.named_modules()
@@ -146,14 +146,14 @@ def _pair(name: str, given: Tensor, wanted: Tensor) -> Pair | None:
 
 
 def _most_alike(given: Tensor, wanted: Tensor) -> Tensor:
-    """Which units of the dense model the others are, each another one: those with the least squared error in sum.
+    """Match each kept unit to a different unit of the dense model, with the least total squared error.
 
     Args:
         given: (kept, ...).
         wanted: (units, ...).
 
     Returns:
-        int64 (kept,). A file does not say which units were kept, so it is seen from what they give.
+        int64 (kept,). A file does not say which units were kept, so they are identified by their outputs.
     """
     from scipy.optimize import linear_sum_assignment  # half a second to import, for trainings alone
 

@@ -1,7 +1,7 @@
-"""The loop of a recovery: steps, measurements, checkpoints.
+"""Training loop of a recovery: steps, measurements, checkpoints.
 
-The loss is distillation's (Hinton et al., arXiv 1503.02531): T^2 KL(dense || compressed) of outputs softened by
-T, and cross-entropy with the labels.
+The loss is that of distillation (Hinton et al., arXiv 1503.02531): T^2 KL(dense || compressed) of outputs softened
+by T, and cross-entropy with the labels.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from leanfront.core.targets import Split
 from leanfront.errors import CompressionError, LeanfrontError, UsageError
 
 STATISTICS = 2048
-"""Training samples that norms take their statistics of before they are measured."""
+"""Number of training samples that set the norms' statistics before a measurement."""
 
 
 class Training:
-    """One recovery, between its steps.
+    """State and steps of one recovery.
 
     Args:
-        compressor: of the target, on the device that trains.
-        compressed: what is trained; not changed.
-        settings: of the training.
-        path: of the checkpoint, or None.
+        compressor: compressor of the target, on the training device.
+        compressed: the model to train; not changed.
+        settings: settings of the training.
+        path: path of the checkpoint, or None.
     """
 
     def __init__(
@@ -68,21 +68,21 @@ class Training:
         self.start = self._restated(compressed)
         frozen = {name for name, p in self.target.model.named_parameters() if not p.requires_grad}
         if len(frozen) == len(list(self.target.model.named_parameters())):
-            frozen = set()  # made for inference: it says nothing of single ones
+            frozen = set()  # made for inference: all are frozen, none on purpose
         self.student = trainable(self.start, compressor.structure, frozenset(frozen))
         self.average = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher = compressor.context.dense()
         fold(self.teacher, compressor.context.foldable)
         self.features = self._watched() if settings.features else None
         learning = [p for p in self.student.parameters() if p.requires_grad]
-        # Norms, biases and scales are not drawn to zero.
+        # No weight decay for norms, biases and scales.
         groups = [
             {"params": [p for p in learning if p.dim() > 1], "weight_decay": settings.weight_decay},
             {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0},
         ]
         self.optimiser = kind.make([group for group in groups if group["params"]], self.rate)
         self.autocast, self.scaler = precision(self.device)
-        # Batches of nearly one size, none of a single sample: norms need two.
+        # Batches of nearly equal size, with at least two samples each, as norms need.
         samples = len(self.train)
         self.per_epoch = min(math.ceil(samples / settings.batch_size), samples // 2)
         self.planned = settings.epochs * self.per_epoch
@@ -93,14 +93,14 @@ class Training:
         self.spent = self.epoch_spent = 0.0
         begin = time.perf_counter()
         self.before = self.best = self._accuracy(compressed)
-        # Weights and average, with their norms' statistics.
+        # Estimated time to measure weights and average, with their norms' statistics.
         self.judging = 3 * (time.perf_counter() - begin)
         self.best_tensors: dict[str, Tensor] | None = None
         self._epoch_begin = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Since the beginning, earlier runs included."""
+        """Seconds since the beginning, earlier runs included."""
         return self.spent + time.perf_counter() - self._begin
 
     def run(
@@ -109,7 +109,7 @@ class Training:
         stop: Callable[[], bool] | None,
         seconds: float | None,
     ) -> str:
-        """Train until something ends it, and say what."""
+        """Train, and return the reason why the training ended."""
         self._resume()
         limit = math.inf if seconds is None else self._begin + seconds - self.spent - self.judging
         order, epoch = torch.empty(0, dtype=torch.int64), -1
@@ -137,10 +137,10 @@ class Training:
         return "epochs" if self.total == self.planned else "steps"
 
     def best_compressed(self, ended: str) -> Compressed:
-        """The best there was, in its stored form; what was given where nothing was better.
+        """Return the best model in its stored form, or the given model if none was better.
 
         Args:
-            ended: what `run` said.
+            ended: the reason that `run` returned.
         """
         if self.best_tensors is None:
             return self.given
@@ -153,7 +153,7 @@ class Training:
         return replace(made, configuration=made.configuration.change(recovery=trained))
 
     def _settled(self, module: nn.Module) -> Compressed:
-        """What a module has learnt, as it is stored and run."""
+        """Return a trained module in the form in which it is stored and run."""
         made = settled(module, self.start, self.compressor.structure)
         round_biases(made.module, made.codes, self.compressor.context.foldable)
         return made
@@ -173,7 +173,7 @@ class Training:
         return torch.randperm(len(self.train), generator=generator)
 
     def _step(self, epoch: int, order: Tensor) -> float:
-        """One step down the gradient."""
+        """Take one gradient step and return its loss."""
         step = self.done % self.per_epoch
         self._reseed(epoch, step)
         rate = self.rate * schedule(self.done, self.planned, self.settings.warmup)
@@ -191,7 +191,7 @@ class Training:
         except LeanfrontError:
             raise
         except Exception as error:
-            # The user's own code runs in here.
+            # This runs the user's code.
             raise CompressionError(
                 f"recovery: epoch {epoch + 1}, step {step + 1} failed ({type(error).__name__}: {error})"
             ) from error
@@ -206,7 +206,7 @@ class Training:
         return value
 
     def _reseed(self, *parts: int) -> None:
-        """Random numbers depend on where the training stands, not on what drew before."""
+        """Seed random numbers by the position in the training, independent of earlier draws."""
         seed = _seed(self.settings.seed, *parts)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
@@ -244,12 +244,12 @@ class Training:
         return loss if apart is None else loss + settings.features * apart
 
     def _watched(self) -> Features:
-        """The blocks of student and teacher, told apart by what they give for a batch."""
+        """Return the observer of the blocks of student and teacher, matched on one batch."""
         inputs = next(self._plain_batches())
         return Features(self.student, self.teacher, self.compressor.structure, inputs)
 
     def _plain_batches(self) -> Iterator[Tensor]:
-        """Training inputs as they are, spread evenly over the split, in batches of one size."""
+        """Yield training inputs without augmentation, spread evenly over the split, in batches of equal size."""
         size = min(batch_size(self.target.example_input), len(self.train))
         count = max(1, min(STATISTICS, len(self.train)) // size) * size
         positions = torch.linspace(0, len(self.train) - 1, count).round().long()
@@ -258,7 +258,7 @@ class Training:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Let the average follow the weights; while there are few steps it forgets faster."""
+        """Update the moving average of the weights, with a smaller decay in the first steps."""
         decay = min(self.settings.ema, (1 + self.done) / (10 + self.done))
         own = state(self.average)
         for name, tensor in state(self.student).items():
@@ -274,7 +274,7 @@ class Training:
         made = {False: self.student} | ({True: self.average} if self.settings.ema else {})
         accuracies = {}
         for averaged, module in made.items():
-            # The weights have moved on since most batches that the running statistics are of.
+            # The weights have changed since most batches of the running statistics.
             self._reseed(number, -1)
             reestimate(module.eval(), self._plain_batches())
             accuracies[averaged] = self._accuracy(self._settled(module))
@@ -297,7 +297,7 @@ class Training:
         self.losses, self.epoch_spent, self._epoch_begin = [], 0.0, now
 
     def _cut(self) -> str:
-        """Time is up: what has been learnt since the last measurement counts too."""
+        """Measure the steps since the last measurement, when the time is up."""
         if self.done > self.judged:
             self._save()
             self._judge()
@@ -308,7 +308,7 @@ class Training:
         return patience is not None and len(self.history) - self.best_epoch >= patience
 
     def _accuracy(self, compressed: Compressed) -> float:
-        """On validation, measured as a search does: with norms folded."""
+        """Measure the validation accuracy as a search does, with norms folded."""
         module = copy.deepcopy(compressed.module).to(self.device)
         fold(module, self.compressor.context.foldable)
         size = batch_size(self.target.example_input)
@@ -379,14 +379,14 @@ class Training:
 def distillation_loss(
     scores: Tensor, wanted: Tensor, labels: Tensor, temperature: float, share: float
 ) -> Tensor:
-    """share T^2 KL(softmax(wanted / T) || softmax(scores / T)) + (1 - share) cross-entropy, mean over samples.
+    """Return share T^2 KL(softmax(wanted / T) || softmax(scores / T)) + (1 - share) cross-entropy, mean over samples.
 
     Args:
-        scores: (n, C) of the model that learns.
-        wanted: (n, C) of its teacher.
+        scores: outputs of the student, (n, C).
+        wanted: outputs of the teacher, (n, C).
         labels: int64 (n,).
         temperature: T.
-        share: in [0, 1].
+        share: weight of the teacher's outputs, in [0, 1].
     """
     softened = functional.kl_div(
         functional.log_softmax(scores / temperature, 1),
@@ -400,10 +400,10 @@ def distillation_loss(
 def precision(
     device: torch.device,
 ) -> tuple[Callable[[], AbstractContextManager[Any]], torch.amp.GradScaler]:
-    """How a device multiplies while it trains: CUDA in bfloat16, or float16 with scaled gradients; others in float32.
+    """Choose the training precision of a device: on CUDA bfloat16, or float16 with a scaled loss; else float32.
 
     Returns:
-        A context for the forward pass, and what scales the loss.
+        A context for the forward pass, and a scaler of the loss.
     """
     if device.type != "cuda":
         return nullcontext, torch.amp.GradScaler("cpu", enabled=False)
@@ -416,7 +416,7 @@ def _training_split(compressor: Compressor) -> Split:
     train = compressor.target.train
     if train is None:
         raise CompressionError(
-            "the target has no train split, from which recovery learns: give Target(train=...), or data with train/"
+            "the target has no train split, which recovery needs: give Target(train=...), or data with train/"
         )
     if len(train) < 2:
         raise CompressionError(f"train has {len(train)} sample(s): recovery needs at least 2")

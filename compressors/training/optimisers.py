@@ -1,4 +1,4 @@
-"""What moves the weights of a recovery, and how fast."""
+"""Registry of the optimisers of a recovery, and the schedule of its learning rate."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Groups = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Optimiser:
-    """A way to descend.
+    """An optimiser of a recovery.
 
     Args:
-        name: as `Recovery.optimiser` says it.
-        source: definition, for people.
-        learning_rate: the highest of the schedule unless the settings say another.
+        name: value of `Recovery.optimiser`.
+        source: definition or reference, in one line.
+        learning_rate: default of the schedule's highest learning rate.
         make: (parameter groups, learning rate) -> the optimiser. Its state must be tensors and numbers, one level
-            deep a parameter, so that a checkpoint can hold it.
+            deep per parameter, so that a checkpoint can hold it.
     """
 
     name: str
@@ -48,16 +48,16 @@ OPTIMISERS: dict[str, Optimiser] = {
         ),
     )
 }
-"""Optimisers by name. A new one is an entry here, and a function."""
+"""Optimisers by name. To add one, write a function and an entry here."""
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
-    """Share of the highest learning rate at a step: a linear rise, then half a cosine down towards zero.
+    """Return the share of the highest learning rate at a step: a linear rise, then half a cosine down to zero.
 
     Args:
-        step: from 0.
-        steps: of the whole training.
-        warmup: share of them that the rise takes.
+        step: number of the step, from 0.
+        steps: number of steps of the whole training.
+        warmup: share of the steps that the rise takes.
     """
     rising = round(warmup * steps)
     if step < rising:

@@ -1,4 +1,4 @@
-"""How far a recovery is, and what its epochs gave."""
+"""Progress of a recovery, and results of its epochs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a recovery stands after a step.
+    """Progress of a recovery after a step.
 
     Args:
-        epoch: that is running, from 1.
-        epochs: there are.
-        step: steps done, from 1.
-        steps: there are.
-        loss: of the last step.
-        accuracy: the best so far, on validation.
-        seconds: since it began, earlier runs of a resumed one included.
+        epoch: current epoch, from 1.
+        epochs: number of epochs.
+        step: number of steps done, from 1.
+        steps: number of steps of the whole training.
+        loss: loss of the last step.
+        accuracy: best validation accuracy so far.
+        seconds: seconds since the beginning, earlier runs of a resumed training included.
     """
 
     epoch: int
@@ -30,16 +30,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave.
+    """Results of one epoch.
 
     Args:
-        number: from 1.
-        steps: done when it was measured.
-        loss: mean over its steps.
-        accuracy: on validation, of the better of weights and average.
-        averaged: whether that was the average.
-        learning_rate: of its last step.
-        seconds: it took, its measurement included.
+        number: number of the epoch, from 1.
+        steps: number of steps done when it was measured.
+        loss: mean loss of its steps.
+        accuracy: validation accuracy of the weights or of their moving average, whichever is better.
+        averaged: whether the average was better.
+        learning_rate: learning rate of its last step.
+        seconds: duration in seconds, measurement included.
     """
 
     number: int

@@ -1,7 +1,7 @@
-"""Recovery: a compressed module learns from the dense one, on training data, in the form it is stored in.
+"""Recovery: a compressed module learns from the dense model, on training data, in the form in which it is stored.
 
 After every epoch the validation accuracy of the weights and of their moving average is measured, exactly as a
-search measures a candidate; the best of them all is what comes back, and never less than what went in.
+search measures a candidate. The best of all is returned, or the given module if none is better.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from leanfront.errors import CompressionError, UsageError
 
 @dataclass(frozen=True)
 class Recovered:
-    """What came of a recovery.
+    """Result of a recovery.
 
     Args:
-        compressed: the best; what went in, unchanged, where nothing was better. Its configuration says how it was
-            trained.
-        before: validation accuracy of what went in.
-        after: of what comes back.
-        best_epoch: that it is of, from 1; 0 where nothing was better.
-        history: the epochs that were measured, those of earlier runs included.
-        ended: ``epochs`` (all done), ``steps`` (as many as the settings say), ``patience`` (no more gain),
-            ``time``, or ``stopped`` (it was asked to).
+        compressed: the best model, or the given one, unchanged, if none was better. Its configuration says how it
+            was trained.
+        before: validation accuracy of the given model.
+        after: validation accuracy of `compressed`.
+        best_epoch: epoch of the best model, from 1; 0 if none was better.
+        history: the measured epochs, those of earlier runs included.
+        ended: why the training ended: ``epochs`` (all done), ``steps`` (the number in the settings is done),
+            ``patience`` (no more gain), ``time``, or ``stopped`` (on request).
     """
 
     compressed: Compressed
@@ -43,13 +43,8 @@ class Recovered:
 
     @property
     def improved(self) -> bool:
-        """Whether anything was better than what went in."""
+        """Whether any epoch was better than the given model."""
         return self.best_epoch > 0
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether it ended before all its epochs were done."""
-        return self.ended != "epochs"
 
 
 @torch.inference_mode(False)
@@ -66,22 +61,22 @@ def recover(
     """Train a compressed module on its target's training split.
 
     Args:
-        compressor: of the target, on the device that trains.
-        compressed: as the compressor or `rebuild.compressed_of` gave it, not folded; it is not changed.
-        settings: of the training.
-        checkpoint: a file that says after every epoch, and when it is stopped, where the training stands. A call
-            with the same target, configuration and settings goes on from it. Whoever is done with it removes it.
-        report: told after every step.
-        stop: asked after every step; once it says so the training ends with the best of the epochs measured so far.
-        seconds: how long it may take, measurements and the time before a checkpoint included; what has been learnt
-            by then is measured and counts.
+        compressor: compressor of the target, on the training device.
+        compressed: the model to train, as made by the compressor or `compressed_of`, not folded; it is not changed.
+        settings: settings of the training.
+        checkpoint: file that holds the state of the training, written after every epoch and when it is stopped. A
+            call with the same target, configuration and settings continues from it. The caller removes it.
+        report: function called after every step.
+        stop: function called after every step; if it returns True, the training ends with the best epoch so far.
+        seconds: time limit, measurements and earlier runs of a resumed training included; the steps done until then
+            are measured and count.
 
     Raises:
         CompressionError: there is no training split, nothing to recover, or the training failed.
-        UsageError: no such optimiser, or a time that is none.
+        UsageError: the optimiser is unknown, or `seconds` is not positive.
     """
     if seconds is not None and not seconds > 0:
-        raise UsageError(f"recovery: {seconds!r} seconds are no time to train in")
+        raise UsageError(f"recovery: seconds must be positive, not {seconds!r}")
     if compressed.configuration.is_dense:
         raise CompressionError("the configuration changes nothing: there is nothing to recover")
     training = Training(compressor, compressed, settings, checkpoint)

@@ -1,9 +1,8 @@
-"""The form of a compressed module that can learn: latent weights, rounded on every pass, with learned scales.
+"""Trainable form of a compressed module: latent weights that are rounded on every pass, with learned scales.
 
-Weights and static activation ranges are learned as LSQ has it (Esser et al., ICLR 2020): rounding lets the
-gradient through, clipping stops it, and the step size has a gradient of its own. What is trained is what is
-stored: scales are float16 values and integers are those of the packed file on every pass, so that nothing
-changes when training ends.
+Weights and static activation ranges are learned as in LSQ (Esser et al., ICLR 2020): rounding lets the gradient
+through, clipping stops it, and the step size has a gradient of its own. On every pass the scales are float16 values
+and the integers are those of the packed file, so that nothing changes when training ends.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class _Levels(torch.autograd.Function):
 
 
 class _Straight(torch.autograd.Function):
-    """Another tensor's values, with the gradient passed to the first."""
+    """Values of the second tensor, with the gradient passed to the first."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rounded: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ def _integers(values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
 
 
 class Masked(nn.Module):
-    """Weights outside the mask are zero and learn nothing."""
+    """Parametrisation that keeps weights outside a mask at zero."""
 
     mask: Tensor
 
@@ -82,29 +81,29 @@ class Masked(nn.Module):
         self.register_buffer("mask", mask)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """The latent weight's shape."""
+        """Return the masked weight, in the latent weight's shape."""
         return latent * self.mask
 
 
 class Halved(nn.Module):
-    """Weights are float16 values."""
+    """Parametrisation that rounds weights to float16 values."""
 
     def forward(self, latent: Tensor) -> Tensor:
-        """The latent weight's shape, float32."""
+        """Return the rounded weight, float32, in the latent weight's shape."""
         rounded: Tensor = _Straight.apply(latent, latent.half().float())
         return rounded
 
 
 class Levelled(nn.Module):
-    """Weights are integers times a float16 scale per output channel, which is learned.
+    """Parametrisation of weights as integers times a learned float16 scale per output channel.
 
-    The scale is learned as a multiple of the first one: optimisers that move every parameter alike then move it
-    by so much of itself, whatever the layer. Its gradient is scaled so that plain gradient descent moves it as LSQ
-    does, by 1 / sqrt(weights of the channel x largest integer).
+    The scale is learned as a multiple of the first one, so that optimisers that move all parameters by equal amounts
+    change it by the same share in every layer. Its gradient is scaled so that plain gradient descent moves it as in
+    LSQ, by 1 / sqrt(weights of the channel x largest integer).
 
     Args:
-        quantised: the integers and scales to begin with.
-        axis: of the output channels.
+        quantised: integers and scales at the beginning.
+        axis: axis of the output channels.
     """
 
     first: Tensor
@@ -120,29 +119,29 @@ class Levelled(nn.Module):
         self.factor = 1 / math.sqrt(max(1.0, weights * levels(self.bits)[1]))
 
     def scale(self) -> Tensor:
-        """(channels,) float32 holding float16 values."""
+        """Return the scales, (channels,) float32 holding float16 values."""
         wanted = (self.first * self.multiple).clamp(SMALLEST_SCALE, LARGEST_SCALE)
         scale: Tensor = _Straight.apply(wanted, wanted.half().float())
         return scale
 
     def forward(self, latent: Tensor) -> Tensor:
-        """The latent weight's shape."""
+        """Return the rounded weight, in the latent weight's shape."""
         factor = self.factor / self.first.square().view(self.shape)
         rounded: Tensor = _Levels.apply(latent, self.scale().view(self.shape), *levels(self.bits), factor)
         return rounded
 
     def quantised(self, latent: Tensor) -> Quantised:
-        """The integers and scales that `forward` computes with."""
+        """Return the integers and scales that `forward` computes with."""
         scale = self.scale().detach()
         codes = _integers(latent.detach(), scale.view(self.shape), *levels(self.bits))
         return Quantised(codes.to(torch.int8), scale, self.bits, self.axis)
 
 
 class LearnedInput(nn.Module):
-    """A layer's input quantiser whose range is learned; one without a fixed range takes each batch's.
+    """Input quantiser of a layer with a learned range; a dynamic one takes the range of each batch.
 
     Args:
-        quantiser: what it starts as.
+        quantiser: the quantiser at the beginning.
     """
 
     first: Tensor
@@ -156,11 +155,11 @@ class LearnedInput(nn.Module):
             self.multiple = nn.Parameter(torch.ones_like(self.first))
 
     def scale(self) -> Tensor:
-        """() float32."""
+        """Return the scale, () float32."""
         return (self.first * self.multiple).clamp_min(torch.finfo(torch.float32).tiny)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The inputs' shape and type."""
+        """Return the rounded inputs, in their shape and type."""
         values = inputs.float()
         top = 2**self.bits - 1
         if self.dynamic:
@@ -176,12 +175,12 @@ class LearnedInput(nn.Module):
 
 
 def trainable(compressed: Compressed, structure: Structure, frozen: frozenset[str]) -> nn.Module:
-    """A copy of a compressed module that computes the same and can learn.
+    """Return a trainable copy of a compressed module, which computes the same.
 
     Args:
-        compressed: its module not folded.
-        structure: of the dense model.
-        frozen: parameters of the module that stay as they are.
+        compressed: the compressed model, not folded.
+        structure: structure of the dense model.
+        frozen: names of parameters that stay as they are.
     """
     module = copy.deepcopy(compressed.module)
     for name, parameter in module.named_parameters():
@@ -197,7 +196,7 @@ def trainable(compressed: Compressed, structure: Structure, frozen: frozenset[st
 
 
 def _forms(compressed: Compressed, structure: Structure, name: str) -> list[nn.Module]:
-    """What a layer's latent weight goes through."""
+    """Return the parametrisations of a layer's weight."""
     forms: list[nn.Module] = []
     if name in compressed.masks:
         forms.append(Masked(compressed.masks[name]))
@@ -210,12 +209,12 @@ def _forms(compressed: Compressed, structure: Structure, name: str) -> list[nn.M
 
 @torch.no_grad()
 def settled(learnt: nn.Module, start: Compressed, structure: Structure) -> Compressed:
-    """What a module has learnt, in the form that it is stored and run in.
+    """Return a trained module in the form in which it is stored and run.
 
     Args:
-        learnt: made by `trainable` of `start`.
-        start: what it began with; it is not changed.
-        structure: of the dense model.
+        learnt: the module that `trainable` made of `start`, after training.
+        start: the model before training; it is not changed.
+        structure: structure of the dense model.
     """
     module = copy.deepcopy(start.module)
     codes: dict[str, Quantised] = {}
@@ -239,7 +238,7 @@ def settled(learnt: nn.Module, start: Compressed, structure: Structure) -> Compr
 
 
 def _latent(layer: nn.Module) -> Tensor:
-    """A layer's latent weight, masked."""
+    """Return a layer's latent weight, masked."""
     chain: Any = layer.parametrizations
     latent: Tensor = chain.weight.original
     for form in list(chain.weight)[:-1]:
@@ -248,12 +247,12 @@ def _latent(layer: nn.Module) -> Tensor:
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers of a module, its own tensors; shared ones once."""
+    """Return all parameters and buffers of a module without copying them; shared ones once."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 def fill_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put what `state` gave into a module, in place."""
+    """Copy the tensors of a `state` into a module, in place."""
     with torch.no_grad():
         for name, tensor in state(module).items():
             tensor.copy_(tensors[name])

@@ -1,1 +1,1 @@
-"""What is done with stored candidates, whoever asks: verify, measure, recover, audit, export."""
+"""Actions on stored candidates, shared by all faces: verify, measure, recover, audit, export."""

@@ -1,4 +1,4 @@
-"""Auditing a search's candidates, and storing what is found."""
+"""Audit of a search's candidates, with storage of the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leanfront.errors import StoppedError
 from leanfront.version import __version__
 
 Report = Callable[[str, int, int], None]
-"""Told of a stage, how much of it is done, and of how much."""
+"""Called with a stage, the number of steps done, and the total number."""
 
 
 def audit(
@@ -28,22 +28,22 @@ def audit(
     report: Report = lambda what, done, of: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[AuditRecord]:
-    """Audit candidates of a search, store what is found, and measure the metrics that belong to it.
+    """Audit candidates of a search, store the audits, and measure the metrics that belong to them.
 
     Args:
-        stored: the search; its store is under the lease of whoever audits.
-        candidates: complete ones of it.
+        stored: the search; its store is bound to the caller's lease.
+        candidates: complete candidates of the search.
         kinds: names in `leanfront.core.audit.KINDS`.
-        options: how.
-        device: where models run: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        workers: processes that a population may use.
-        report: told of progress.
-        stop: asked now and then.
+        options: options of the audit.
+        device: device of the models: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: number of processes that a population may use.
+        report: called with the progress.
+        stop: called now and then; the audit stops when it returns true.
 
     Raises:
-        StoppedError: it was asked to stop; the next audit goes on there.
-        UsageError: these candidates cannot be audited so.
-        TargetError: the target cannot be made again, is another one by now, or lacks what an audit needs.
+        StoppedError: `stop` returned true; the next audit continues from there.
+        UsageError: the candidates cannot be audited with these options.
+        TargetError: the target cannot be loaded, differs from the search's, or lacks what an audit needs.
     """
     wanted = kinds_of(kinds)
     require_auditable(candidates, stored.name)
@@ -67,7 +67,7 @@ def audit(
     found: list[AuditRecord] = []
     for records in run(auditor, wanted, stored.name, __version__):
         stored.store.add_audits(records)
-        # As they are stored, with their time.
+        # Read back with the time that the store set.
         found += [stored.store.audit(each.search, each.kind, each.candidate) for each in records]
     metrics = [name for kind in wanted for name in kind.metrics]
     measurer = Measurer(stored.store, files)

@@ -1,4 +1,4 @@
-"""What an audit is asked for: which candidates, which kinds, and what may be asked over a network."""
+"""Choice of candidates and kinds for an audit, and checks of audits requested over a network."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from leanfront.core.targets import Target
 
 MOST_AUDITED = 8
-"""Members of a frontier that are audited where nobody says which."""
+"""Number of frontier members that are audited by default."""
 DEFAULT_KINDS = ("classes", "exemplars", "calibration", "robustness")
 OF_IMAGES = "robustness"
-"""The one of them that needs a target whose inputs are made of pixels."""
+"""The default kind that needs a target with images as inputs."""
 
 
 def default_kinds(target: Target) -> tuple[str, ...]:
-    """What is audited where nobody says: all of `DEFAULT_KINDS` that the target allows."""
+    """Return the kinds to audit by default: those of `DEFAULT_KINDS` that the target allows."""
     return tuple(
         kind for kind in DEFAULT_KINDS if all(getattr(target, need) is not None for need in KINDS[kind].needs)
     )
 
 
 def spread(frontier: Sequence[Candidate], most: int = MOST_AUDITED) -> list[Candidate]:
-    """Members spread evenly over a frontier by accuracy, the most and the least accurate among them."""
+    """Return members spread evenly over a frontier by accuracy, including the most and the least accurate."""
     ordered = sorted(frontier, key=lambda each: -(each.accuracy or 0.0))
     if len(ordered) <= most:
         return ordered
@@ -37,16 +37,16 @@ def spread(frontier: Sequence[Candidate], most: int = MOST_AUDITED) -> list[Cand
 
 
 def choose(store: FrontierStore, name: str, ids: Iterable[int], options: AuditOptions) -> list[Candidate]:
-    """The candidates that an audit is about: those named, or, where no levels are either, some of the frontier."""
+    """Return the candidates to audit: those with `ids`; if there are neither ids nor levels, some of the frontier."""
     named = [store.candidate(each) for each in ids]
     return named if named or options.levels else spread(store.frontier(name))
 
 
 def require_auditable(candidates: Sequence[Candidate], name: str) -> None:
-    """Refuse candidates that are another search's, or that nothing is known of.
+    """Refuse candidates that belong to another search or are not complete.
 
     Raises:
-        UsageError: naming the candidate.
+        UsageError: a candidate is refused; the message names it.
     """
     for candidate in candidates:
         if candidate.search != name:
@@ -59,10 +59,10 @@ def require_auditable(candidates: Sequence[Candidate], name: str) -> None:
 
 
 def require_no_paths(options: AuditOptions) -> None:
-    """Refuse options that name files: over the network nobody may.
+    """Refuse options that name files, which are not allowed over a network.
 
     Raises:
-        UsageError: naming the option.
+        UsageError: an option names a file; the message names the option.
     """
     named = [path for path in PATHS if getattr(options, path) is not None]
     if named:

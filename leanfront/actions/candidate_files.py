@@ -1,4 +1,4 @@
-"""Files of stored candidates: found in the artifact folder, or made."""
+"""Files of stored candidates, read from the artifact folder or made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from functools import cached_property
 
 from torch import nn
 
-from leanfront.core.compressors.artifact.packed_file import read, reopen, restore
+from leanfront.core.compressors.artifact.packed_file import read, restore
+from leanfront.core.compressors.artifact.rebuild import compressed_of
 from leanfront.core.compressors.exchange.formats import FORMATS, PACKED
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.search import Candidate, Evaluator
@@ -18,13 +19,13 @@ from leanfront.errors import ArtifactError, NotFoundError
 
 
 class CandidateFiles:
-    """Finds and makes the files of one search's candidates. What it needs of the target is derived once.
+    """Files of the candidates of one search; what they need of the target is computed once.
 
     Args:
-        shelf: where files are kept.
-        target: the search's.
-        samples: calibration samples that its candidates were made with.
-        device: where candidates are made and evaluated: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        shelf: shelf that keeps the files.
+        target: target of the search.
+        samples: number of calibration samples that its candidates were made with.
+        device: device on which candidates are made and evaluated: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     def __init__(self, shelf: Shelf, target: Target, samples: int, device: str = "auto") -> None:
@@ -35,22 +36,22 @@ class CandidateFiles:
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """Of the target, on the device."""
+        """Evaluator of the target on the device."""
         structure = derive(self._target.model, self._target.example_input)
         return Evaluator(self._target, structure, device=self._device, samples=self._samples)
 
     def kept(self, candidate: Candidate) -> tuple[bytes, str] | None:
-        """The packed file that is kept of a candidate, as it is now, and the digest it is kept under."""
+        """Return the kept packed file of a candidate, unchecked, and its digest; None if there is none."""
         record = self._shelf.find(id_of(candidate), PACKED)
         if record is None or record.digest not in self._shelf.folder:
             return None
         return self._shelf.folder.read(record.digest), record.digest
 
     def content(self, candidate: Candidate) -> tuple[bytes, str]:
-        """A candidate's packed file, and the digest it is kept under; it is made and kept where there is none.
+        """Return a candidate's packed file and its digest; make and keep the file if there is none.
 
         Raises:
-            CompressionError: it cannot be made.
+            CompressionError: the file cannot be made.
             StorageError: the artifact folder cannot be used.
         """
         kept = self.kept(candidate)
@@ -60,7 +61,7 @@ class CandidateFiles:
         return content, self.keep(candidate, PACKED, content).digest
 
     def whole(self, candidate: Candidate, format: str) -> ArtifactRecord | None:
-        """What is kept of a candidate in a format, unless it is gone or damaged."""
+        """Return the record of a candidate's kept file in a format; None if it is missing or damaged."""
         record = self._shelf.find(id_of(candidate), format)
         try:
             if record is not None:
@@ -70,7 +71,7 @@ class CandidateFiles:
         return record
 
     def keep(self, candidate: Candidate, format: str, content: bytes) -> ArtifactRecord:
-        """Keep a file that was made anew, not by the search.
+        """Keep a file that was made again rather than by the search.
 
         Raises:
             StorageError: the artifact folder cannot be used.
@@ -78,15 +79,15 @@ class CandidateFiles:
         return self._shelf.keep(id_of(candidate), format, content, remade=True)
 
     def remade(self, candidate: Candidate) -> bool:
-        """Whether the packed file that is kept was made anew, not by the search."""
+        """Whether the kept packed file was made again rather than by the search."""
         return self._shelf.remade(id_of(candidate), PACKED)
 
     def read(self, digest: str) -> bytes:
-        """A kept file, whole. Raises `StorageError` where it cannot be read."""
+        """Return the content of a kept file. Raises `StorageError` if it cannot be read."""
         return self._shelf.folder.get(digest)
 
     def module(self, candidate: Candidate, device: str = "cpu") -> nn.Module | None:
-        """The module that a candidate's kept file holds, or None where none is kept.
+        """Return the module in a candidate's kept file, or None if no file is kept.
 
         Raises:
             ArtifactError: the file is damaged.
@@ -100,26 +101,26 @@ class CandidateFiles:
         return restore(read(content), self._target.model, self._target.example_input).to(device)
 
     def packed(self, candidate: Candidate) -> bytes:
-        """A candidate's packed file, made anew. Raises `CompressionError`."""
+        """Make a candidate's packed file again. Raises `CompressionError`."""
         compressor = self.evaluator.compressor
         compressed = compressor.materialise(candidate.configuration)
         return FORMATS[PACKED].write(compressed, compressor.structure, self._target)
 
     def converted(self, content: bytes, format: str) -> bytes:
-        """A packed file in another format, with its own weights: made anew they could be others.
+        """Convert a packed file to another format with its own weights, since remade weights could differ.
 
         Raises:
-            CompressionError: it cannot be written so.
+            CompressionError: the model cannot be written in that format.
         """
         if format == PACKED:
             return content
-        model, example = self._target.model, self._target.example_input
-        reopened = reopen(read(content), model, example)
-        return FORMATS[format].write(reopened, self.evaluator.compressor.structure, self._target)
+        structure = self.evaluator.compressor.structure
+        compressed = compressed_of(read(content), structure, self._target.model)
+        return FORMATS[format].write(compressed, structure, self._target)
 
 
 def id_of(candidate: Candidate) -> int:
-    """The id of a stored candidate. Raises `NotFoundError` where it is not stored."""
+    """Return the id of a stored candidate. Raises `NotFoundError` if it is not stored."""
     if candidate.id is None:
         raise NotFoundError("the candidate is not stored: it has no files")
     return candidate.id

@@ -1,4 +1,4 @@
-"""Holding a job: its lease renewed in the background for as long as this process works on it."""
+"""Renewal of a job's lease in the background while this process works on the job."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from leanfront.core.storage.jobs import LEASE_SECONDS
 from leanfront.errors import LeaseLostError, StorageError
 
 BEATS = 5
-"""Renewals in a lease's time: some may fail, or come late on a busy machine."""
+"""Renewals per lease time: some may fail, or come late on a busy machine."""
 
 
 class LeaseRenewal:
-    """Renews a lease until it is left; says when the work must stop.
+    """Context manager that renews a lease and tells when the work must stop.
 
     Args:
-        jobs: the queue that gave the lease.
-        lease: to renew.
-        seconds: that each renewal lasts.
+        jobs: queue that gave the lease.
+        lease: lease to renew.
+        seconds: duration of each renewal.
 
     Attributes:
         cancelled: whether somebody asked the job to stop.
-        lost: whether another process may hold the job by now.
+        lost: whether another process may hold the job now.
     """
 
     def __init__(self, jobs: Jobs, lease: Lease, seconds: float = LEASE_SECONDS) -> None:
@@ -40,7 +40,7 @@ class LeaseRenewal:
 
     @property
     def over(self) -> bool:
-        """Whether to stop: asked to, or not the holder any more."""
+        """Whether to stop: the job was cancelled or the lease is lost."""
         return self.cancelled or self.lost or time.monotonic() > self._until
 
     def __enter__(self) -> Self:
@@ -62,6 +62,6 @@ class LeaseRenewal:
                 self.lost = True
                 return
             except StorageError:
-                # The database may be back before the lease is over; `over` says when it is.
+                # The database may come back before the lease expires; `over` tells when it has.
                 continue
             self._until = begin + self._seconds

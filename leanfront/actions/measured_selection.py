@@ -1,4 +1,4 @@
-"""Budget queries that measure on demand: what is limited but not measured on a candidate is measured then."""
+"""Budget queries that measure limited metrics on demand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from leanfront.core.storage import FrontierStore
 
 MOST_MEASURED = 16
-"""Candidates that one query measures at most: each is an evaluation, of some metrics a long one."""
+"""Largest number of candidates that one query measures; each needs an evaluation, which may be slow."""
 
 
 def measured_selection(
@@ -24,20 +24,20 @@ def measured_selection(
     most: int = MOST_MEASURED,
     told: Callable[[int, tuple[str, ...]], None] = lambda candidate, metrics: None,
 ) -> Selection[Any]:
-    """Answer a budget query, and measure what could be a better answer until nothing could or enough was measured.
+    """Answer a budget query, and measure candidates that could be a better answer until none is left.
 
-    The most accurate are measured first: of the strategy ``accuracy`` the first that holds the budget is the answer,
-    whatever else is not measured.
+    The most accurate candidates are measured first: with the strategy ``accuracy``, the first that meets the budget
+    is the answer, whatever else is not measured.
 
     Args:
-        ask: answers from what is stored.
-        store: where the candidates are.
-        measurer: gives what measures them; asked where something is to be measured.
-        most: candidates to measure.
-        told: told before each.
+        ask: function that answers from stored measurements.
+        store: store of the candidates.
+        measurer: function that returns the measurer; called only if something must be measured.
+        most: largest number of candidates to measure.
+        told: called with the id of a candidate and the metrics before each measurement.
 
     Returns:
-        The answer; it names those that are still not measured, and its note why, where they cannot be.
+        The answer, with the candidates that are still not measured, and a note with the reason if measuring failed.
     """
     failed: dict[int, str] = {}
     answer = ask()
@@ -49,13 +49,13 @@ def measured_selection(
         try:
             measurer().measure(store.candidate(waiting[0]), answer.unmeasured_metrics)
         except (EvaluationError, CompressionError, ArtifactError) as error:
-            # The candidate's own fault: others can be measured all the same.
+            # A fault of this candidate: others can still be measured.
             failed[waiting[0]] = str(error)
         except StorageError:
-            # Another runner's job by now, or a database that may be back: nothing that is said of candidates.
+            # Another runner may have the job, or the database may come back: this says nothing about the candidates.
             raise
         except LeanfrontError as error:
-            # The target is not at hand, or cannot be measured so: neither can the next one.
+            # The target is missing or cannot be measured this way: the next candidate would fail too.
             return _noted(answer, str(error))
         answer = ask()
     return _noted(answer, next(iter(failed.values()))) if failed else answer

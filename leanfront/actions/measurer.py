@@ -1,4 +1,4 @@
-"""Measuring stored candidates by metrics that nobody asked for when they were evaluated."""
+"""Measurement of stored candidates by further metrics."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from leanfront.core.storage import FrontierStore
 from leanfront.errors import UsageError
 
 SPLIT = "validation"
-"""Where a limit holds, and so where a metric is measured."""
+"""The split that limits refer to, on which metrics are measured."""
 
 
 class Measurer:
-    """Measures candidates of one search, and stores it.
+    """Measures candidates of one search and stores the results.
 
     Args:
-        store: where the search is.
-        files: of its candidates: gives their modules.
+        store: store of the search.
+        files: files of its candidates.
     """
 
     def __init__(self, store: FrontierStore, files: CandidateFiles) -> None:
@@ -28,15 +28,15 @@ class Measurer:
         self._files = files
 
     def measure(self, candidate: Candidate, names: Sequence[str]) -> Candidate:
-        """The candidate with these metrics, measured where they were not.
+        """Measure the metrics that a candidate lacks, and return the candidate.
 
         Args:
-            candidate: stored and complete.
-            names: of metrics.
+            candidate: a stored, complete candidate.
+            names: names of metrics.
 
         Raises:
-            UsageError: an unknown metric, or a candidate that is not complete.
-            EvaluationError: it cannot be measured.
+            UsageError: a metric is unknown, or the candidate is not complete.
+            EvaluationError: the candidate cannot be measured.
         """
         require_metrics(names)
         if candidate.state != "complete" or candidate.id is None:

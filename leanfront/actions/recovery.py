@@ -1,8 +1,8 @@
-"""Recovering stored candidates, for the command line, Python and workers alike."""
+"""Recovery of stored candidates, for the command line, Python and workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from leanfront.core.compressors import OPTIMISERS, Recovery
@@ -17,34 +17,22 @@ Report = Callable[[RecoveryProgress], None]
 
 
 def _untold(progress: RecoveryProgress) -> None:
-    """For recoveries of which nobody is told how far they are."""
+    """Ignore the progress of a recovery."""
 
 
-def settings_of(epochs: int, seed: int = 0, **others: Any) -> Recovery:
-    """Settings of a training as a user says them.
-
-    Args:
-        epochs: passes over the training split.
-        seed: of everything random.
-        others: further ones of `leanfront.core.compressors.Recovery`; those that are None have their default.
+def settings_of(given: Mapping[str, Any]) -> Recovery:
+    """Return the settings of a training from values given by name.
 
     Raises:
-        UsageError: one that there is not, or a value that cannot be used.
+        UsageError: a name is unknown, or a value is invalid.
     """
-    given = {name: value for name, value in others.items() if value is not None}
     try:
-        settings = Recovery(epochs=epochs, seed=seed, **given)
-    except (ConfigurationError, TypeError) as error:
+        settings = Recovery.read(given)
+    except ConfigurationError as error:
         raise UsageError(str(error)) from None
     if settings.optimiser not in OPTIMISERS:
         raise UsageError(f"unknown optimiser '{settings.optimiser}'; known: {', '.join(OPTIMISERS)}")
     return settings
-
-
-def require_minutes(minutes: float | None) -> None:
-    """Refuse a time that is none. Raises `UsageError`."""
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise UsageError(f"minutes must be positive, not {minutes}")
 
 
 def recover_one(
@@ -56,21 +44,20 @@ def recover_one(
     report: Report = _untold,
     stop: Callable[[], bool] = lambda: False,
 ) -> Attempt:
-    """Recover a candidate.
+    """Recover one candidate.
 
     Args:
-        recoverer: of its search.
-        candidate: stored.
-        settings: of the training.
-        minutes: that it may take.
-        report: told after every step.
-        stop: asked often; once true the training is left with a checkpoint.
+        recoverer: recoverer of its search.
+        candidate: a stored candidate.
+        settings: settings of the training.
+        minutes: time limit.
+        report: called after every step.
+        stop: called often; when it returns true, the training stops and leaves a checkpoint.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; a checkpoint is left, from which the same call goes on.
-        LeanfrontError: it cannot be recovered.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint is left, from which the same call continues.
+        LeanfrontError: the candidate cannot be recovered.
     """
-    require_minutes(minutes)
     seconds = None if minutes is None else 60 * minutes
     with interruptible() as asked:
         return recoverer.recover(
@@ -93,8 +80,7 @@ def recover_many(
     most: int | None = None,
     report: Report = _untold,
 ) -> list[Attempt]:
-    """Recover candidates, the most promising first; arguments and errors as `Recoverer.promote` and `recover_one`."""
-    require_minutes(minutes)
+    """Recover candidates, the most promising first; see `Recoverer.promote` and `recover_one`."""
     with interruptible() as asked:
         return list(
             recoverer.promote(pool, settings, minutes=minutes, most=most, all=all, report=report, stop=asked)
@@ -102,7 +88,7 @@ def recover_many(
 
 
 def prediction_json(recoverer: Recoverer, settings: Recovery) -> dict[str, Any]:
-    """How well gains of such trainings were predicted so far: outcomes, and the error with each left out."""
+    """Return how well gains were predicted so far: number of outcomes and leave-one-out error."""
     from leanfront.core.search import Predictor
 
     predictor = Predictor(recoverer.outcomes(settings))

@@ -1,4 +1,4 @@
-"""Files that a search leaves: its dense weights, and the packed files of its frontier."""
+"""Files that a search keeps: its dense weights, and the packed files of its frontier."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger("leanfront")
 
 
 def keep_weights(shelf: Shelf, search: str, target: Target) -> str:
-    """Keep the dense weights of a search's target; their content hash."""
+    """Keep the dense weights of a search's target; return their digest."""
     return shelf.keep_weights(search, safetensors.torch.save(_contiguous(target.model)))
 
 
 def keeper(shelf: Shelf) -> Callable[[int, bytes], None]:
-    """Keeps the packed files that a search's driver tells of, as far as the folder can hold them."""
+    """Return a function that keeps candidates' packed files as long as the folder can hold them."""
     said = False
 
     def keep(candidate: int, content: bytes) -> None:
@@ -31,7 +31,7 @@ def keeper(shelf: Shelf) -> Callable[[int, bytes], None]:
         try:
             shelf.keep(candidate, PACKED, content)
         except StorageError as error:
-            # They can be made again: a full disk is no reason to end a search.
+            # The files can be made again, so a full disk does not end the search.
             if not said:
                 log.warning("files of candidates are not kept: %s", error)
             said = True
@@ -40,5 +40,5 @@ def keeper(shelf: Shelf) -> Callable[[int, bytes], None]:
 
 
 def _contiguous(model: nn.Module) -> dict[str, Any]:
-    """The state dict in the form safetensors takes: tied tensors are written under each of their names."""
+    """Return the state dict as safetensors needs it; tied tensors are written under each of their names."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Files of candidates in the artifact folder, as recovering them needs them."""
+"""Files of candidates in the artifact folder, for recovery."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from leanfront.errors import NotFoundError, StorageError
 
 
 class ShelvedFiles:
-    """Files of candidates in the artifact folder, as `leanfront.core.search.recovering` needs them.
+    """Files of candidates in the artifact folder, as `leanfront.core.search.recovering` uses them.
 
     Args:
-        store: where candidates are.
-        shelf: where files are kept.
+        store: store of the candidates.
+        shelf: shelf that keeps the files.
     """
 
     def __init__(self, store: FrontierStore, shelf: Shelf) -> None:
         self._store, self._shelf = store, shelf
 
     def packed(self, candidate: Candidate) -> bytes | None:
-        """The packed file that is kept of a candidate, or None where none is, or it is damaged."""
+        """Return the kept packed file of a candidate; None if it is missing or damaged."""
         assert candidate.id is not None
         record = self._shelf.find(candidate.id, PACKED)
         if record is None:
@@ -38,15 +38,15 @@ class ShelvedFiles:
         return content if hashlib.sha256(content).hexdigest() == record.digest else None
 
     def checkpoint(self, candidate: Candidate, settings: Recovery) -> Path:
-        """Where the training of a candidate with these settings says how far it is."""
+        """Return the path of the checkpoint of a candidate's training with these settings."""
         key = content_key(repr(sorted(settings.to_json().items())))[:16]
         return self._shelf.folder.checkpoint(f"{candidate.id}-{key}.safetensors")
 
     def add(self, candidate: Candidate, content: bytes | None) -> Candidate:
-        """Store a recovered candidate with its packed file, both or neither; or the one that is stored already."""
+        """Store a recovered candidate together with its packed file, or return the stored one."""
         if content is None:
             return self._store.add_recovered(candidate)
-        # The file first: who dies before the row names it leaves a stray one, and never a candidate without its file.
+        # The file first: a process that dies in between leaves a stray file, never a candidate without its file.
         digest = self._shelf.folder.put(content)
         stored: Candidate | None = None
         try:

@@ -1,4 +1,4 @@
-"""A stored search with its target: what every action on its candidates begins with."""
+"""A stored search with its target: the starting point of every action on its candidates."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class StoredSearch:
-    """A stored search and what is derived of its target, once and when it is asked for.
+    """A stored search with its target and the objects derived from it, each created once when needed.
 
     Args:
-        store: where the search is.
-        name: of the search.
-        target: the target or a function that gives it; None resolves the stored reference when it is needed.
+        store: store of the search.
+        name: name of the search.
+        target: the target or a function that returns it; None loads the stored reference when needed.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class StoredSearch:
 
     @property
     def record(self) -> SearchRecord:
-        """The search as stored now."""
+        """The search as it is stored now."""
         return self.store.search(self.name)
 
     def target(self) -> Target:
-        """The search's target.
+        """Target of the search.
 
         Raises:
-            TargetError: it cannot be made again, or is another one by now.
+            TargetError: the target cannot be loaded, or differs from the search's.
         """
         if self._target is None:
             reference = self.record.target
@@ -61,18 +61,16 @@ class StoredSearch:
 
     @property
     def samples(self) -> int:
-        """Calibration samples that its candidates were made with."""
-        from leanfront.core.compressors.statistics.calibration import SAMPLES
-
-        return int(self.record.settings.get("samples", SAMPLES))
+        """Number of calibration samples that its candidates were made with."""
+        return self.record.options.samples
 
     def files(self, device: str = "auto") -> CandidateFiles:
-        """The files of the search's candidates, and what makes and evaluates them, once a device.
+        """Return the files of the search's candidates, made and evaluated on `device`; one object per device.
 
         Raises:
-            TargetError: the target cannot be made again, or is another one by now.
+            TargetError: the target cannot be loaded, or differs from the search's.
         """
-        # To answer from what is stored takes none of what computes.
+        # Imported here: answers from the store need nothing that computes.
         from leanfront.actions.candidate_files import CandidateFiles
 
         if device not in self._files:
@@ -81,13 +79,13 @@ class StoredSearch:
         return self._files[device]
 
     def verifier(self, device: str = "auto") -> Verifier:
-        """What verifies the search's candidates; errors as of `files`."""
+        """Return the verifier of the search's candidates. Raises as `files`."""
         from leanfront.actions.verifier import Verifier
 
         return Verifier(self.store, self.files(device))
 
     def recoverer(self, device: str = "auto") -> Recoverer:
-        """What recovers the search's candidates; errors as of `files`."""
+        """Return the recoverer of the search's candidates. Raises as `files`."""
         from leanfront.actions.shelved_files import ShelvedFiles
         from leanfront.core.search import Recoverer
 

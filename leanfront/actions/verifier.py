@@ -1,4 +1,4 @@
-"""Verifying stored candidates: from their kept files, or from files made for it."""
+"""Verification of stored candidates, from their kept files or from files made for it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from leanfront.version import __version__
 
 
 class Verifier:
-    """Verifies candidates of one search, and hands out only files that were verified.
+    """Verifies candidates of one search, and gives out only verified files.
 
     Args:
-        store: where the search is; verifications are stored there.
-        files: of its candidates.
+        store: store of the search, which also stores the verifications.
+        files: files of its candidates.
     """
 
     def __init__(self, store: FrontierStore, files: CandidateFiles) -> None:
@@ -28,46 +28,46 @@ class Verifier:
         self._store = store
 
     def verify(self, candidate: Candidate) -> Verification:
-        """Verify a candidate by its kept file, which is made where there is none, and store what came of it.
+        """Verify a candidate by its kept file, made if there is none, and store the result.
 
         Raises:
-            UsageError: nothing is claimed of the candidate.
+            UsageError: the candidate has no claims to verify.
             StorageError: the file or the database cannot be used.
         """
         try:
             content, digest = self.files.content(candidate)
         except CompressionError as error:
-            # The candidate's own fault: others can be verified all the same.
+            # A fault of this candidate: others can still be verified.
             assert candidate.id is not None
             claim = Claim("artifact", "this candidate's", str(error))
             return self._stored(Verification(candidate.id, (claim,)))
         return self.check(candidate, content, digest)
 
     def each(self, candidates: Iterable[Candidate]) -> Iterator[Verification]:
-        """Verify candidates one after the other."""
+        """Verify candidates one by one."""
         for candidate in candidates:
             yield self.verify(candidate)
 
     def check(self, candidate: Candidate, content: bytes, digest: str | None = None) -> Verification:
-        """Verify a candidate by these bytes, and store what came of it.
+        """Verify a candidate by the content of a packed artifact, and store the result.
 
         Args:
-            candidate: stored.
-            content: of a packed artifact.
-            digest: that they are stored under; None of a file that was just made.
+            candidate: a stored candidate.
+            content: content of the packed artifact.
+            digest: digest under which it is kept; None for a file that was just made.
         """
         remade = digest is None or self.files.remade(candidate)
         return self._stored(verify(candidate, self.files.evaluator, content, digest, remade=remade))
 
     def file(self, candidate: Candidate, format: str) -> ArtifactRecord:
-        """Keep a candidate's file in a format, if there is none that is whole, and verify it where nobody has.
+        """Return a candidate's file in a format; make and keep it if needed, and verify the candidate if it is not.
 
         Args:
-            candidate: stored.
+            candidate: a stored candidate.
             format: one of `FORMATS`.
 
         Raises:
-            CompressionError: it cannot be made.
+            CompressionError: the file cannot be made.
             StorageError: the artifact folder cannot be used.
         """
         record = self.files.whole(candidate, format)
@@ -85,16 +85,16 @@ class Verifier:
         return record
 
     def export(self, candidate: Candidate, path: Path) -> Path:
-        """Write a candidate to a file, after what it holds was verified.
+        """Write a candidate to a file after verifying the content.
 
         Args:
-            candidate: stored.
-            path: of the file; its suffix says the format.
+            candidate: a stored candidate.
+            path: path of the file; its suffix gives the format.
 
         Raises:
-            UsageError: another suffix.
-            CompressionError: it cannot be made.
-            ArtifactError: what is claimed of the candidate does not hold; nothing is written.
+            UsageError: the suffix is unknown.
+            CompressionError: the file cannot be made.
+            ArtifactError: a claim about the candidate does not hold; nothing is written.
             StorageError: the file cannot be written.
         """
         format = format_of(path)

@@ -1,8 +1,8 @@
-"""The command line: a file a command, the options they share, how they print and how they end.
+"""The command line: one file per command, shared options, output and exit codes.
 
-``leanfront --help`` imports no command. A command's module is imported for its own ``--help``, too: so it imports at
-its top what the help tells, names and defaults from light modules, and inside the function what the command needs to
-do its work. Whoever asks for help, or for what is stored, waits for no torch.
+``leanfront --help`` imports no command, and a command's ``--help`` imports only the command's module. So a module
+imports names and defaults for its help from light modules at the top, and what the command runs inside the function.
+Help and stored results are shown without importing torch.
 """
 
 from leanfront.cli.group import main

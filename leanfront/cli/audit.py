@@ -10,19 +10,16 @@ from click.core import ParameterSource
 
 from leanfront.actions.audit_request import DEFAULT_KINDS, OF_IMAGES, choose, default_kinds
 from leanfront.cli.exits import repeatable
-from leanfront.cli.options import database_option, json_option
+from leanfront.cli.options import database_option, given, json_option, options_from
 from leanfront.cli.output import print_json
-from leanfront.core.audit import KINDS, LEVELS, AuditOptions
-from leanfront.core.audit.options import POPULATIONS, SPLITS
-from leanfront.core.objectives.corruptions import CORRUPTIONS
+from leanfront.core.audit import KINDS, AuditOptions
 from leanfront.errors import UsageError
 from leanfront.files import require_html
+from leanfront.options import shown
 
 if TYPE_CHECKING:
     from leanfront.core.storage import AuditRecord
     from leanfront.local.search_result import SearchResult
-
-_DEFAULT = AuditOptions()
 
 
 @click.command()
@@ -33,66 +30,21 @@ _DEFAULT = AuditOptions()
     "kinds",
     multiple=True,
     type=click.Choice(tuple(KINDS)),
-    help=f"What to look at, several times if wanted.  [default: {', '.join(DEFAULT_KINDS)}]",
+    help=f"Kind of audit; can be given several times.  [default: {', '.join(DEFAULT_KINDS)}]",
 )
-@click.option(
-    "--levels",
-    multiple=True,
-    type=click.Choice(tuple(LEVELS)),
-    help="Compare with these sets of compressed versions, too: "
-    f"{', '.join(level.title for level in LEVELS.values())}.",
-)
-@click.option(
-    "--population",
-    type=click.Choice(POPULATIONS),
-    default=_DEFAULT.population,
-    show_default=True,
-    help="What classes and exemplars compare: re-calibrations of the model, or models trained anew.",
-)
-@click.option("--models", default=_DEFAULT.models, show_default=True, help="Of a population.")
-@click.option("--split", type=click.Choice(SPLITS), help="Whose samples.  [default: test where there is one]")
-@click.option(
-    "--samples", default=_DEFAULT.samples, show_default=True, help="Images to corrupt and attack, at most."
-)
-@click.option(
-    "--corruptions", metavar="LIST", help="Names, comma-separated, or 'all'.  [default: the main 15]"
-)
-@click.option(
-    "--gallery", default=_DEFAULT.gallery, show_default=True, help="Exemplars shown with their image."
-)
-@click.option(
-    "--corrupted",
-    metavar="DIR",
-    help="Published corrupted images (CIFAR-10-C, ImageNet-C) of the target's classes.",
-)
-@click.option("--shift", metavar="data=DIR", help="Images of another source, as <class>/<image>.")
-@click.option(
-    "--criteria",
-    metavar="LIST",
-    help=f"Whose geometry is compared, comma-separated.  [default: {','.join(_DEFAULT.criteria)}]",
-)
-@click.option(
-    "--ratios",
-    metavar="LIST",
-    help=f"Shares of zero weights at which it is.  [default: {','.join(map(str, _DEFAULT.ratios))}]",
-)
-@click.option(
-    "--criterion", default=_DEFAULT.criterion, show_default=True, help="Of what the audit of limits prunes."
-)
-@click.option(
-    "--method", default=_DEFAULT.method, show_default=True, help="That makes the weights of what it prunes."
-)
-@click.option("--seed", default=_DEFAULT.seed, show_default=True, help="Of everything random.")
+@options_from(AuditOptions)
 @click.option("--target", metavar="TARGET", help="Where the search's target is now, if it moved.")
-@click.option("--workers", default=1, show_default=True, help="Processes for a population.")
+@click.option(
+    "--workers", default=1, show_default=True, help="Number of processes that a population may use."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "-o",
     "--output",
     metavar="FILE.html",
-    help="Write tables and figures as one HTML file that needs nothing else.",
+    help="Write tables and figures as one self-contained HTML file.",
 )
-@click.option("--stored", is_flag=True, help="Audit nothing: show what the last audits found.")
+@click.option("--stored", is_flag=True, help="Show the latest stored audits without auditing.")
 @database_option
 @json_option
 @repeatable("What was computed is kept")
@@ -107,12 +59,12 @@ def audit(
     stored: bool,
     database: str | None,
     as_json: bool,
-    **given: Any,
+    **options: Any,
 ) -> None:
-    """Say what compression did to the candidates of search NAME beside the loss of accuracy, against the dense model.
+    """Show how the candidates of search NAME differ from the dense model beyond their loss of accuracy.
 
-    Without CANDIDATEs (numbers), and without --levels, some that are spread over the frontier. What is found is
-    stored; what was computed is kept, so that an interrupted audit goes on with the same command.
+    Without CANDIDATEs (numbers) and --levels, members spread over the frontier are audited. The results are stored.
+    Computed parts are kept, so that the same command continues an interrupted audit.
     """
     from leanfront.actions.audit import audit as run_audit
     from leanfront.actions.stored_search import StoredSearch
@@ -122,11 +74,12 @@ def audit(
     from leanfront.locations import open_store
     from leanfront.reports.progress import staged
 
-    options, given_kinds = _options(given), kinds
+    names, given_kinds = (*shown(AuditOptions), "target", "workers", "device"), kinds
+    (wanted,) = given({**options, "shift": _folder(options["shift"])}, AuditOptions)
     if output is not None:
         require_html(output, "report")
     if stored:
-        _require_nothing_else((*given, "target", "workers", "device"))
+        _require_nothing_else(names)
         result = SearchResult(open_store(database), name)
         _tell(name, _stored(result, candidates, kinds), output, as_json)
         return
@@ -134,10 +87,10 @@ def audit(
         raise UsageError(f"--workers takes 1 or more, not {workers}")
     store = open_store(database)
     search = StoredSearch(store, name, resolve(target) if target else None)
-    chosen = choose(store, name, dict.fromkeys(candidates), options)
+    chosen = choose(store, name, dict.fromkeys(candidates), wanted)
     alone = all(KINDS[kind].alone for kind in kinds or DEFAULT_KINDS)
-    if not (chosen or options.levels or alone):
-        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name --levels")
+    if not (chosen or wanted.levels or alone):
+        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has one, or give --levels")
     kinds = kinds or default_kinds(search.target())
     if OF_IMAGES not in kinds and not given_kinds:
         click.echo(
@@ -149,7 +102,7 @@ def audit(
             search,
             chosen,
             kinds,
-            options,
+            wanted,
             device=device,
             workers=workers,
             report=report,
@@ -159,14 +112,12 @@ def audit(
 
 
 def _stored(result: SearchResult, candidates: Sequence[int], kinds: Sequence[str]) -> list[AuditRecord]:
-    """What is stored of the search's audits, or of some of its candidates'."""
+    """Return the stored audits of the search, or of some of its candidates."""
     each = [result.audited(result.candidate(one).id) for one in dict.fromkeys(candidates)]
     found = [record for own in each or [result.audited()] for record in own]
     wanted = [record for record in found if not kinds or record.kind in kinds]
     if not wanted:
-        raise UsageError(
-            f"nothing like that is stored of search '{result.name}': leave out --stored to audit it"
-        )
+        raise UsageError(f"search '{result.name}' has no such audit yet: leave out --stored to audit it")
     return wanted
 
 
@@ -174,11 +125,11 @@ def _require_nothing_else(names: Sequence[str]) -> None:
     context = click.get_current_context()
     given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if given:
-        raise UsageError(f"--stored audits nothing, so --{given[0].replace('_', '-')} has no use beside it")
+        raise UsageError(f"--stored audits nothing, so --{given[0].replace('_', '-')} cannot be used with it")
 
 
 def _tell(name: str, records: Sequence[AuditRecord], output: str | None, as_json: bool) -> None:
-    """Write the report, and show the audits of the search; where there are none, those of candidates."""
+    """Write the report, and show the audits of the search or, if there are none, those of candidates."""
     from leanfront.reports.audit_report import report
     from leanfront.reports.audit_text import audit_text
 
@@ -193,29 +144,11 @@ def _tell(name: str, records: Sequence[AuditRecord], output: str | None, as_json
         click.echo(f"wrote {output}", err=True)
 
 
-def _options(given: dict[str, Any]) -> AuditOptions:
-    own = {key: value for key, value in given.items() if value not in (None, ())}
-    named = own.pop("corruptions", None)
-    if named is not None:
-        names = _listed(named)
-        own["corruptions"] = tuple(CORRUPTIONS) if names == ("all",) else names
-    if "criteria" in own:
-        own["criteria"] = _listed(own["criteria"])
-    if "ratios" in own:
-        try:
-            own["ratios"] = tuple(float(part) for part in _listed(own["ratios"]))
-        except ValueError:
-            raise UsageError(
-                f"--ratios takes numbers separated by commas, such as 0.5,0.9, not '{own['ratios']}'"
-            ) from None
-    shift = own.pop("shift", None)
-    if shift is not None:
-        kind, _, where = str(shift).partition("=")
-        if kind != "data" or not where:
-            raise UsageError(f"--shift takes data=DIR (a folder or zip of <class>/<image>), not '{shift}'")
-        own["shift"] = where
-    return AuditOptions.from_json(own)
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
+def _folder(shift: str | None) -> str | None:
+    """Return the folder in ``--shift data=DIR``."""
+    if shift is None:
+        return None
+    kind, _, where = shift.partition("=")
+    if kind != "data" or not where:
+        raise UsageError(f"--shift takes data=DIR (a folder or zip of <class>/<image>), not '{shift}'")
+    return where

@@ -1,4 +1,4 @@
-"""``leanfront database``: looking after the database."""
+"""``leanfront database``: maintenance of the database."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from leanfront.cli.output import print_json
 
 @click.group()
 def database() -> None:
-    """Look after the database."""
+    """Maintain the database."""
 
 
 @database.command()
 @database_option
 def upgrade(database: str | None) -> None:
-    """Bring the database to this release's schema."""
+    """Upgrade the database to this release's schema."""
     from leanfront.core import storage
     from leanfront.locations import database_url
 
@@ -32,8 +32,8 @@ def upgrade(database: str | None) -> None:
 
 @database.command()
 @click.argument("name")
-@click.option("--storage", required=True, metavar="URL", help="Of the Optuna storage: sqlite:///optuna.db.")
-@click.option("--study-name", help="Of the new study; the search's name by default.")
+@click.option("--storage", required=True, metavar="URL", help="Optuna storage, such as sqlite:///optuna.db.")
+@click.option("--study-name", help="Name of the new study; the search's name by default.")
 @database_option
 def export_study(name: str, storage: str, study_name: str | None, database: str | None) -> None:
     """Write a search into an Optuna storage, for optuna-dashboard."""
@@ -46,13 +46,11 @@ def export_study(name: str, storage: str, study_name: str | None, database: str 
 
 
 @database.command()
-@click.option(
-    "--clean", is_flag=True, help="First remove what is left in the artifact folder that nothing needs."
-)
+@click.option("--clean", is_flag=True, help="First remove files from the artifact folder that nothing needs.")
 @database_option
 @json_option
 def check(database: str | None, as_json: bool, clean: bool) -> None:
-    """Check the schema, every stored frontier against brute force, and every file in the artifact folder."""
+    """Check the schema, each stored frontier against brute force, and each file in the artifact folder."""
     from leanfront.core import storage
     from leanfront.locations import database_url, open_artifacts, open_shelf, open_store
     from leanfront.reports import text

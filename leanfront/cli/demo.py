@@ -1,4 +1,4 @@
-"""``leanfront demo``: the main job on data that is always at hand."""
+"""``leanfront demo``: a complete example on data that is always available."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leanfront.cli.exits import resumable
 from leanfront.cli.options import database_option
 
 SMALLER = 8
-"""The demo's budget: this many times less memory than the dense model."""
+"""Divisor of the dense model's memory that gives the demo's budget."""
 
 
 @click.command()
@@ -18,7 +18,7 @@ SMALLER = 8
 @click.option("--plot", default="leanfront-demo.html", show_default=True, help="Where to write the plot.")
 @database_option
 def demo(trials: int, plot: str, database: str | None) -> None:
-    """Search a small network on handwritten digits, and show what comes of it."""
+    """Search a small network on handwritten digits and show the results."""
     with resumable(lambda: None):
         _demonstrate(trials, Path(plot), database)
 

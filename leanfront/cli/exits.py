@@ -1,4 +1,4 @@
-"""How commands end: exit codes, and what is said on Ctrl-C."""
+"""Exit codes, and messages on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DONE, FAILED, WRONG_USAGE, INFEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
 
 @contextmanager
 def resumable(name: Callable[[], str | None], url: str | None = None) -> Iterator[None]:
-    """Long work on a search; on Ctrl-C say how to go on with it.
+    """Run long work on a search; on Ctrl-C, print how to resume it.
 
     Args:
-        name: gives the search's name, None as long as it has none.
-        url: of its database, as `locations.open_store` takes it.
+        name: function that returns the search's name, or None while it has none.
+        url: URL of its database, as `locations.open_store` takes it.
     """
     try:
         yield
@@ -39,10 +39,10 @@ def resumable(name: Callable[[], str | None], url: str | None = None) -> Iterato
 
 @contextmanager
 def repeatable(kept: str) -> Iterator[None]:
-    """Long work that the same command goes on with; on Ctrl-C say so.
+    """Run long work that the same command can continue; on Ctrl-C, say so.
 
     Args:
-        kept: says what of it is not lost: ``What was computed is kept``.
+        kept: what is kept, such as ``What was computed is kept``.
     """
     try:
         yield

@@ -12,11 +12,11 @@ from leanfront.core.compressors.exchange.formats import format_of, suffixes
 
 @click.command()
 @click.argument("candidate", type=int)
-@click.option("-o", "--output", required=True, metavar="FILE", help=f"Ends in {suffixes()}.")
+@click.option("-o", "--output", required=True, metavar="FILE", help=f"File to write; ends in {suffixes()}.")
 @click.option("--target", help="Where the search's target is now, if it moved.")
 @database_option
 def export(candidate: int, output: str, target: str | None, database: str | None) -> None:
-    """Write CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program."""
+    """Export CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program."""
     from leanfront.core.targets import resolve
     from leanfront.local.search_result import SearchResult
     from leanfront.locations import open_store

@@ -9,24 +9,24 @@ from typing import Any
 
 import click
 
-from leanfront.cli.options import database_option, json_option, limit_options, limits, stage_option
+from leanfront.actions.selection_options import FrontierOptions
+from leanfront.cli.options import database_option, given, json_option, options_from, taken
 from leanfront.cli.output import print_json
+from leanfront.core.objectives.budget_options import BudgetOptions
 from leanfront.errors import UsageError
 
 
 @click.command()
 @click.argument("name")
-@limit_options
-@click.option("--weak", is_flag=True, help="Also points that no other beats in every objective.")
-@stage_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a candidate.")
+@options_from(BudgetOptions, FrontierOptions)
+@click.option("--weak", is_flag=True, help="Also show candidates that no other beats in every objective.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row per candidate.")
 @click.option("--plot", metavar="FILE.html", help="Write an interactive plot.")
 @database_option
 @json_option
 def frontier(
     name: str,
     weak: bool,
-    stage: str,
     as_csv: bool,
     plot: str | None,
     database: str | None,
@@ -43,7 +43,8 @@ def frontier(
         raise UsageError("choose one of --json and --csv")
     result = SearchResult(open_store(database), name)
     record = result.record
-    found = result.frontier(**limits(options), weak=weak, stage=stage)
+    stage = given(options, FrontierOptions)[0].stage
+    found = result.frontier(**taken(options, BudgetOptions), weak=weak, stage=stage)
     if plot is not None:
         from leanfront.reports.plot import write_plot
 

@@ -1,4 +1,4 @@
-"""The ``leanfront`` command: which commands there are, and what becomes of errors."""
+"""The ``leanfront`` command group: lazily imported commands, errors as messages and exit codes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from leanfront.errors import LeanfrontError, UsageError
 COMMANDS = {
     "audit": (
         "leanfront.cli.audit:audit",
-        "Say what compression did to the candidates of search NAME beside the loss of accuracy, against the dense "
-        "model.",
+        "Show how the candidates of search NAME differ from the dense model beyond their loss of accuracy.",
     ),
-    "database": ("leanfront.cli.database:database", "Look after the database."),
+    "database": ("leanfront.cli.database:database", "Maintain the database."),
     "demo": (
         "leanfront.cli.demo:demo",
-        "Search a small network on handwritten digits, and show what comes of it.",
+        "Search a small network on handwritten digits and show the results.",
     ),
     "export": (
         "leanfront.cli.export:export",
-        "Write CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program.",
+        "Export CANDIDATE (a number) to a file: packed for leanfront.load, ONNX, or a torch.export program.",
     ),
     "frontier": (
         "leanfront.cli.frontier:frontier",
@@ -33,38 +32,38 @@ COMMANDS = {
     ),
     "inspect": (
         "leanfront.cli.inspect:inspect",
-        "Say what of a model can be compressed, what is left alone, and why.",
+        "Show which parts of a model can be compressed, which cannot, and why.",
     ),
     "recover": (
         "leanfront.cli.recover:recover",
-        "Train candidates on, with the dense model as their teacher; each is stored as a new one with its parent.",
+        "Train candidates with the dense model as teacher; each result is stored as a new candidate.",
     ),
     "resume": (
         "leanfront.cli.resume:resume",
-        "Go on with a search that was stopped, killed, or should run longer.",
+        "Resume a search that was stopped or killed, or that should run longer.",
     ),
     "search": ("leanfront.cli.search:search", "Search compressed versions of TARGET and keep the frontier."),
     "searches": ("leanfront.cli.searches:searches", "List the searches of a database."),
-    "select": ("leanfront.cli.select:select", "Answer: which candidate to ship within a budget."),
+    "select": ("leanfront.cli.select:select", "Show the candidate to ship within a budget."),
     "serve": (
         "leanfront.cli.serve:serve",
-        "Answer over HTTP until stopped: the API, its document at /docs, measurements at /metrics.",
+        "Serve the HTTP API until stopped; its documentation is at /docs, metrics at /metrics.",
     ),
     "targets": ("leanfront.cli.targets:targets", "List the built-in targets."),
     "verify": (
         "leanfront.cli.verify:verify",
-        "Find everything claimed of CANDIDATE (a number), or of a search's frontier, again in its packed file alone.",
+        "Check every claim about CANDIDATE (a number), or about a search's frontier, against its packed file alone.",
     ),
     "worker": (
         "leanfront.cli.worker:worker",
-        "Take queued jobs and drive them, until stopped (Ctrl-C or SIGTERM).",
+        "Run queued jobs until stopped (Ctrl-C or SIGTERM).",
     ),
 }
-"""Name -> where the command is, and the first sentence of its help."""
+"""Command name -> (address of the command, first sentence of its help)."""
 
 
 class _Found(UserDict[str, Any]):
-    """Commands by name, each imported when it is asked for."""
+    """Commands by name, each imported on access."""
 
     def __getitem__(self, name: str) -> click.Command:
         command: click.Command = super().__getitem__(name).function
@@ -72,10 +71,10 @@ class _Found(UserDict[str, Any]):
 
 
 class _Group(click.Group):
-    """Imports a command when it is called, and turns our errors into messages and exit codes, at one place."""
+    """A command group that imports commands on use, and turns errors into messages and exit codes."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by what the table says of them, and import none."""
+        """List the commands with the sentences of `COMMANDS`, without importing them."""
         listed = [click.Command(name, help=line) for name, (_, line) in COMMANDS.items()]
         click.Group(commands=listed).format_commands(ctx, formatter)
 
@@ -88,7 +87,7 @@ class _Group(click.Group):
         except LeanfrontError as error:
             _fail(str(error), FAILED)
         except BrokenPipeError:
-            # The reader (head, less) has had enough.
+            # The reader (head, less) has closed the pipe.
             sys.stderr.close()
             sys.exit(DONE)
 
@@ -100,7 +99,7 @@ def _fail(message: str, code: int) -> None:
 
 def _tell_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
     if asked and not context.resilient_parsing:
-        # It is read from the installation, which takes a while.
+        # Reading the version from the installation takes a while.
         from leanfront.version import __version__
 
         click.echo(f"leanfront, version {__version__}")
@@ -121,4 +120,4 @@ def _tell_version(context: click.Context, option: click.Parameter, asked: bool) 
     help="Show the version and exit.",
 )
 def main() -> None:
-    """From a trained PyTorch model and a budget to the compressed version to ship."""
+    """Find the best compressed version of a trained PyTorch model within a budget."""

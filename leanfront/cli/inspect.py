@@ -12,7 +12,7 @@ from leanfront.cli.output import print_json
 @click.argument("target")
 @json_option
 def inspect(target: str, as_json: bool) -> None:
-    """Say what of a model can be compressed, what is left alone, and why."""
+    """Show which parts of a model can be compressed, which cannot, and why."""
     from leanfront.core.search import SpaceOptions, prepare
     from leanfront.core.targets import resolve
     from leanfront.reports import text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from leanfront.core.search.candidate import STAGES
 from leanfront.errors import UsageError
+from leanfront.options import Option, Options, divided, shown
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -22,69 +23,84 @@ database_option: Decorator = click.option(
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print only JSON on standard output."
 )
-stage_option: Decorator = click.option(
-    "--stage",
-    type=click.Choice(STAGES),
-    default="after",
-    show_default=True,
-    help="Among the candidates before recovery, or after: recovered ones too.",
-)
 
 
-def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The limits of a budget."""
-    for option in reversed(
-        (
-            click.option(
-                "--max-memory", metavar="SIZE", help="Largest parameter memory: 64KB, 64KiB, bytes."
-            ),
-            click.option("--max-macs", metavar="COUNT", help="Most multiply-adds: 20M."),
-            click.option("--min-accuracy", metavar="SHARE", help="Least top-1 accuracy on validation: 0.9."),
-            click.option(
-                "--max", "maximum", metavar="METRIC=VALUE", multiple=True, help="Cap any other measurement."
-            ),
-            click.option(
-                "--min", "minimum", metavar="METRIC=VALUE", multiple=True, help="Floor of any other."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+def options_from(*sources: type[Options]) -> Decorator:
+    """Add a command-line option for every option of some classes.
+
+    Lists are separated by commas, or given by repeating the option. Options that are not given are not passed on, so
+    that the default is defined once.
+    """
+    every = [each for source in sources for each in shown(source).values()]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for each in reversed(every):
+            function = click.option(
+                each.typed,
+                each.name,
+                cls=_Made,
+                type=each.kind if each.kind in (int, float) and not each.many else str,
+                multiple=each.many or each.pairs,
+                metavar=each.metavar or ("LIST" if each.many else None),
+                help=_help(each),
+                shown_default=_default(each),
+            )(function)
+        return function
+
+    return decorate
 
 
-def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where evaluations run."""
-    for option in reversed(
-        (
-            click.option("--workers", default=1, show_default=True, help="Processes that evaluate."),
-            click.option(
-                "--cluster",
-                metavar="tcp://HOST:PORT",
-                help="A Dask scheduler whose workers evaluate instead.",
-            ),
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        )
-    ):
-        function = option(function)
-    return function
+def given(options: dict[str, Any], *sources: type[Options]) -> tuple[Any, ...]:
+    """Pop the options that `options_from` parsed from a command's arguments, and return an object per class.
+
+    Raises:
+        UsageError: a value is invalid.
+    """
+    return divided(taken(options, *sources), *sources)
 
 
-def limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `limit_options` parsed, as keyword arguments of `Budget.of`."""
-    return {
-        "max_memory": options["max_memory"],
-        "max_macs": options["max_macs"],
-        "min_accuracy": options["min_accuracy"],
-        "maximum": assignments(options["maximum"], "--max"),
-        "minimum": assignments(options["minimum"], "--min"),
-    }
+def taken(options: dict[str, Any], *sources: type[Options]) -> dict[str, Any]:
+    """Pop the options that `options_from` parsed from a command's arguments; return those that the user gave."""
+    known = {name: each for source in sources for name, each in shown(source).items()}
+    found = {name: options.pop(name) for name in known if name in options}
+    return {name: _value(known[name], value) for name, value in found.items() if value not in (None, ())}
+
+
+def _value(each: Option, value: Any) -> Any:
+    if each.pairs:
+        return assignments(value, each.typed)
+    return ",".join(value) if each.many else value
+
+
+class _Made(click.Option):
+    """Click option that is not passed on if it is not given, so that click needs no default."""
+
+    def __init__(self, *arguments: Any, shown_default: str, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.shown_default = shown_default
+
+    def get_help_extra(self, context: click.Context) -> Any:
+        extra = super().get_help_extra(context)
+        return {**extra, "default": self.shown_default} if self.shown_default else extra
+
+
+def _help(each: Option) -> str:
+    # Other options are named as on the command line.
+    text = re.sub(r"`([a-z_]+)`", lambda match: "--" + match[1].replace("_", "-"), each.help)
+    return text if each.choices is None else f"{text} Choices: {', '.join(map(str, each.choices))}."
+
+
+def _default(each: Option) -> str:
+    if each.default is None or each.pairs:
+        return ""
+    return ", ".join(map(str, each.default)) if each.many else str(each.default)
 
 
 def assignments(texts: tuple[str, ...], option: str) -> dict[str, str]:
-    """``("ece=0.05",)`` -> ``{"ece": "0.05"}``.
+    """Parse assignments: ``("ece=0.05",)`` -> ``{"ece": "0.05"}``.
 
     Raises:
-        UsageError: no equals sign, or a name twice.
+        UsageError: an equals sign is missing, or a name is given twice.
     """
     pairs: dict[str, str] = {}
     for text in texts:

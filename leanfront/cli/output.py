@@ -1,4 +1,4 @@
-"""What several commands print."""
+"""Output shared by several commands."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """A value as JSON on standard output, which holds nothing else then."""
+    """Print a value as JSON; nothing else is printed to standard output."""
     click.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
 def print_search(result: SearchResult, as_json: bool, database: str | None) -> None:
-    """A search that has ended: its frontier, what is to be said of it, and what to ask it.
+    """Print the result of an ended search: frontier, warnings, and a query to try next.
 
     Args:
         result: the search.
-        as_json: print only JSON.
-        database: its URL as it was given, for the next command.
+        as_json: whether to print only JSON.
+        database: URL of the database as the user gave it, for the query.
     """
     from leanfront.reports import text
     from leanfront.reports.shapes import frontier_json

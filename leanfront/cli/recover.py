@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
+from leanfront.actions.recovery_limit import RecoveryLimit
 from leanfront.cli.exits import FAILED, repeatable
-from leanfront.cli.options import database_option, json_option
+from leanfront.cli.options import database_option, given, json_option, options_from, taken
 from leanfront.cli.output import print_json
-from leanfront.core.compressors import OPTIMISERS
+from leanfront.core.compressors import Recovery
 from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.errors import UsageError
 
 
 @click.command()
 @click.argument("candidates", metavar="CANDIDATE...|NAME", nargs=-1, required=True)
-@click.option("--epochs", default=3, show_default=True, help="Passes over the training split.")
-@click.option(
-    "--minutes",
-    type=float,
-    help="Wall-clock limit of all together; without, all that are named, or a search's "
-    f"{MOST_RECOVERED} most promising.",
-)
-@click.option("--seed", default=0, show_default=True, help="Of the order, the augmentation and dropout.")
-@click.option("--optimiser", default="adamw", show_default=True, help=f"One of {', '.join(OPTIMISERS)}.")
-@click.option("--learning-rate", type=float, help="The highest; the optimiser's own by default.")
+@options_from(Recovery, RecoveryLimit)
 @click.option("--target", metavar="TARGET", help="Where the search's target is now, if it moved.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @database_option
@@ -33,20 +26,17 @@ from leanfront.errors import UsageError
 @repeatable("What was learnt is kept")
 def recover(
     candidates: tuple[str, ...],
-    epochs: int,
-    minutes: float | None,
-    seed: int,
-    optimiser: str,
-    learning_rate: float | None,
     target: str | None,
     device: str,
     database: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Train candidates on, with the dense model as their teacher; each is stored as a new one with its parent.
+    """Train candidates with the dense model as teacher; each result is stored as a new candidate.
 
-    CANDIDATEs are numbers, of one search. NAME is a search, of whose frontier the most promising are trained. What
-    was recovered so before is found, not trained again. Exit code 1 when one could not be trained.
+    CANDIDATEs are numbers of candidates of one search. If NAME of a search is given instead, the most promising
+    members of its frontier are trained. A training that is already stored is not repeated. Exit code 1 if a
+    training failed.
     """
     from leanfront.actions.recovery import prediction_json, recover_many, settings_of
     from leanfront.core.search import require_recoverable
@@ -56,7 +46,9 @@ def recover(
     from leanfront.reports import text
     from leanfront.reports.progress import trained
 
-    settings = settings_of(epochs, seed, optimiser=optimiser, learning_rate=learning_rate)
+    settings = settings_of(taken(options, Recovery))
+    (limit,) = given(options, RecoveryLimit)
+    minutes = limit.minutes
     store = open_store(database)
     known = resolve(target) if target else None
     every = candidates[0].isdecimal()
@@ -82,7 +74,7 @@ def recover(
         attempts = recover_many(recoverer, pool, settings, minutes, all=every, most=most, report=report)
     tried = {attempt.parent.id for attempt in attempts}
     if every and (rest := [str(each.id) for each in pool if each.id not in tried]):
-        click.echo(f"not begun, for the time would not have been enough: {', '.join(rest)}", err=True)
+        click.echo(f"not begun, since the time would not have been enough: {', '.join(rest)}", err=True)
     predicted = prediction_json(recoverer, settings)
     if as_json:
         recoveries = [attempt.to_json() for attempt in attempts]
@@ -95,5 +87,5 @@ def recover(
 
 def _number(text: str) -> int:
     if not text.isdecimal():
-        raise UsageError(f"name candidates by their numbers, or one search: '{text}' is no number")
+        raise UsageError(f"name candidates by their numbers, or one search: '{text}' is not a number")
     return int(text)

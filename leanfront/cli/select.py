@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leanfront.actions.measured_selection import MOST_MEASURED
+from leanfront.actions.selection_options import SelectionOptions
 from leanfront.cli.exits import INFEASIBLE
-from leanfront.cli.options import (
-    assignments,
-    database_option,
-    json_option,
-    limit_options,
-    limits,
-    stage_option,
-)
+from leanfront.cli.options import database_option, json_option, options_from, taken
 from leanfront.cli.output import print_json
-from leanfront.core.objectives import STRATEGIES
-from leanfront.errors import LeanfrontError, UsageError
+from leanfront.core.objectives.budget_options import BudgetOptions
+from leanfront.errors import LeanfrontError
 
 if TYPE_CHECKING:
     from leanfront.core.objectives import Selection
@@ -29,25 +23,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@limit_options
-@stage_option
-@click.option("--strategy", default="accuracy", show_default=True, help=f"One of {', '.join(STRATEGIES)}.")
-@click.option("--order", help="lexicographic: objectives in order, comma-separated.")
-@click.option(
-    "--tolerance", type=float, help="lexicographic: a difference, in the unit, that counts as equal."
-)
-@click.option("--weight", "weights", metavar="OBJECTIVE=VALUE", multiple=True, help="chebyshev: a weight.")
-@click.option(
-    "--measure",
-    default=MOST_MEASURED,
-    show_default=True,
-    help="Candidates at most to measure now by a metric that is limited and was not measured; 0: none.",
-)
-@click.option("--no-verify", is_flag=True, help="Do not verify the candidate, where nobody has yet.")
+@options_from(BudgetOptions, SelectionOptions)
+@click.option("--no-verify", is_flag=True, help="Do not verify the candidate if it is not verified yet.")
 @database_option
 @json_option
-def select(name: str, strategy: str, stage: str, database: str | None, as_json: bool, **options: Any) -> None:
-    """Answer: which candidate to ship within a budget. Exit code 3 when none holds it."""
+def select(name: str, no_verify: bool, database: str | None, as_json: bool, **options: Any) -> None:
+    """Show the candidate to ship within a budget. Exit code 3 if no candidate is within it."""
     from leanfront.local.search_result import SearchResult
     from leanfront.locations import open_store
     from leanfront.reports import text
@@ -58,15 +39,9 @@ def select(name: str, strategy: str, stage: str, database: str | None, as_json: 
     def told(candidate: int, metrics: tuple[str, ...]) -> None:
         click.echo(f"measuring {', '.join(metrics)} of candidate {candidate}", err=True)
 
-    answer = result.selection(
-        **limits(options),
-        strategy=strategy,
-        stage=stage,
-        measure=options["measure"],
-        told=told,
-        **_strategy_options(options),
-    )
-    if not options["no_verify"]:
+    asked = taken(options, BudgetOptions, SelectionOptions)
+    answer = result.selection(**asked, told=told)
+    if not no_verify:
         answer = _verified(result, answer)
     if as_json:
         print_json(answer.to_json())
@@ -79,22 +54,21 @@ def select(name: str, strategy: str, stage: str, database: str | None, as_json: 
     if answer.note:
         click.echo(f"note: {answer.note}", err=True)
     if answer.unmeasured:
-        click.echo(
-            f"note: {text.unmeasured_text(answer)}: --measure {2 * options['measure'] or 16}", err=True
-        )
+        more = 2 * asked.get("measure", MOST_MEASURED) or MOST_MEASURED
+        click.echo(f"note: {text.unmeasured_text(answer)}: --measure {more}", err=True)
     if not answer.feasible:
         sys.exit(INFEASIBLE)
 
 
 def _verified(result: SearchResult, answer: Selection[Any]) -> Selection[Any]:
-    """The answer with its candidate verified, if it has one that never was; why not is said on standard error."""
+    """Return the answer with its candidate verified; print failures and false claims to standard error."""
     chosen = answer.candidate
     if chosen is None:
         return answer
     if chosen.verified is not None:
         if not chosen.verified:
             click.echo(
-                f"warning: what is claimed of candidate {chosen.id} does not hold: leanfront verify {chosen.id}",
+                f"warning: claims about candidate {chosen.id} do not hold: leanfront verify {chosen.id}",
                 err=True,
             )
         return answer
@@ -107,20 +81,3 @@ def _verified(result: SearchResult, answer: Selection[Any]) -> Selection[Any]:
     if not verification.ok:
         click.echo(f"warning: {verification.broken_text}", err=True)
     return replace(answer, candidate=replace(chosen, verified=verification.ok))
-
-
-def _strategy_options(options: dict[str, Any]) -> dict[str, Any]:
-    order = options["order"]
-    weights = {name: _number(value) for name, value in assignments(options["weights"], "--weight").items()}
-    return {
-        "order": None if order is None else tuple(part.strip() for part in order.split(",")),
-        "tolerance": options["tolerance"],
-        "weights": weights or None,
-    }
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"--weight takes OBJECTIVE=NUMBER, such as accuracy=2, not '{text}'") from None

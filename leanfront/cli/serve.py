@@ -13,17 +13,21 @@ from leanfront.http.settings import LOG_LEVELS, Settings
 
 @click.command()
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help=f"Where to listen; others need {VARIABLE}."
+    "--host", default="127.0.0.1", show_default=True, help=f"Address to listen on; others need {VARIABLE}."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
-@click.option("--target", "targets", metavar="NAME=TARGET", multiple=True, help="A target of the operator's.")
-@click.option("--targets", "targets_file", type=Path, metavar="FILE.toml", help="A file of such targets.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one."
+)
+@click.option("--target", "targets", metavar="NAME=TARGET", multiple=True, help="Target to register.")
+@click.option(
+    "--targets", "targets_file", type=Path, metavar="FILE.toml", help="File of targets to register."
+)
 @click.option(
     "--log-level",
     type=click.Choice(LOG_LEVELS),
     default="info",
     show_default=True,
-    help="Least that is told.",
+    help="Lowest level to log.",
 )
 @database_option
 def serve(
@@ -34,9 +38,9 @@ def serve(
     log_level: str,
     database: str | None,
 ) -> None:
-    """Answer over HTTP until stopped: the API, its document at /docs, measurements at /metrics.
+    """Serve the HTTP API until stopped; its documentation is at /docs, metrics at /metrics.
 
-    LEANFRONT_API_KEYS (comma-separated, each in the clear or as sha256:HEX) turns on Authorization: Bearer.
+    LEANFRONT_API_KEYS (comma-separated, each in clear text or as sha256:HEX) turns on Authorization: Bearer.
     Searches are driven by `leanfront worker`.
     """
     from leanfront.core.targets.registry import Registry

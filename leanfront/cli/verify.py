@@ -15,7 +15,7 @@ from leanfront.errors import UsageError
 @click.command()
 @click.argument("candidate", metavar="CANDIDATE|NAME")
 @click.option(
-    "--all", "every", is_flag=True, help="Of a search all complete candidates, not the frontier's alone."
+    "--all", "every", is_flag=True, help="Verify all complete candidates of a search, not only its frontier."
 )
 @click.option("--target", metavar="TARGET", help="Where the search's target is now, if it moved.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -24,9 +24,9 @@ from leanfront.errors import UsageError
 def verify(
     candidate: str, every: bool, target: str | None, device: str, database: str | None, as_json: bool
 ) -> None:
-    """Find everything claimed of CANDIDATE (a number), or of a search's frontier, again in its packed file alone.
+    """Check every claim about CANDIDATE (a number), or about a search's frontier, against its packed file alone.
 
-    Exit code 1 when something does not hold.
+    Exit code 1 if a claim does not hold.
     """
     from leanfront.core.targets import resolve
     from leanfront.local.search_result import SearchResult

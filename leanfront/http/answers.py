@@ -1,4 +1,4 @@
-"""Rendered answers: JSON, entity tags, and those of the same frontier kept."""
+"""Rendered answers: JSON with entity tags, and a cache of them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Answer:
     """A rendered answer.
 
     Args:
-        body: JSON.
-        tag: its entity tag: equal for equal bodies, whichever server rendered them.
+        body: JSON document.
+        tag: entity tag; equal bodies have equal tags, whichever server rendered them.
         headers: further headers.
     """
 
@@ -32,14 +32,14 @@ class Answer:
 
     @classmethod
     def of(cls, value: Any, headers: Mapping[str, str] | None = None) -> Answer:
-        """Render a JSON value, unless it is rendered already."""
+        """Render a JSON value, unless it is already an answer."""
         body = value if isinstance(value, bytes) else rendered(value)
         own = dict(headers or {})
         digest = hashlib.sha256(body + repr(sorted(own.items())).encode()).hexdigest()[:32]
         return cls(body, f'"{digest}"', own)
 
     def response(self, request: Request) -> Response:
-        """The answer to a request: 304 where the client has it already."""
+        """Return the response to a request: 304 if the client already has the answer."""
         headers = {"ETag": self.tag, **_REVALIDATE, **self.headers}
         if has_tag(request.headers.get("if-none-match"), self.tag):
             return Response(status_code=304, headers=headers)
@@ -47,10 +47,10 @@ class Answer:
 
 
 class Answers:
-    """The answers used last; safe for several threads.
+    """Cache of the most recently used answers; safe for several threads.
 
     Args:
-        most: bytes of bodies that are kept.
+        most: largest total size of the bodies in bytes.
     """
 
     def __init__(self, most: int) -> None:
@@ -60,7 +60,7 @@ class Answers:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Answer | None:
-        """The answer under a key, if it is still there."""
+        """Return the answer under a key if it is in the cache."""
         with self._lock:
             answer = self._found.get(key)
             if answer is not None:
@@ -68,7 +68,7 @@ class Answers:
             return answer
 
     def put(self, key: Hashable, answer: Answer) -> None:
-        """Keep an answer; the one not asked for longest goes when there is too much."""
+        """Store an answer; the least recently used ones are dropped when the cache is full."""
         with self._lock:
             old = self._found.pop(key, None)
             self._bytes += len(answer.body) - (0 if old is None else len(old.body))
@@ -78,7 +78,7 @@ class Answers:
 
 
 def has_tag(header: str | None, tag: str) -> bool:
-    """Whether a header ``If-None-Match`` names an entity tag."""
+    """Whether an ``If-None-Match`` header names an entity tag."""
     if header is None:
         return False
     tags = [each.strip().removeprefix("W/") for each in header.split(",")]
@@ -86,10 +86,10 @@ def has_tag(header: str | None, tag: str) -> bool:
 
 
 def rendered(value: Any) -> bytes:
-    """A value as JSON. NaN and infinities, which JSON has not, are refused."""
+    """Render a value as JSON. Raises `ValueError` for NaN and infinities, which JSON does not have."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 def answered(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer that is true only now."""
+    """Render an answer that clients must not cache."""
     return Response(rendered(value), status, {**_NEVER, **(headers or {})}, "application/json")

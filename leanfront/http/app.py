@@ -1,4 +1,4 @@
-"""The application: its routes, their document, and what is around them."""
+"""The FastAPI application: routes, OpenAPI document and middleware."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ NOUNS = (
     "audit_figures",
     "metrics",
 )
-"""Modules of `leanfront.http.routes`, in the order of the document. Each has a `router`; the JSON that it takes and
-gives is in the module of `leanfront.http.schemas` of the same name."""
-_DESCRIPTION = """From a trained PyTorch model and a budget to the compressed version to ship.
+"""Modules of `leanfront.http.routes`, in the order of the OpenAPI document. Each has a `router`; its JSON models are
+in the module of `leanfront.http.schemas` with the same name."""
+_DESCRIPTION = """Finds the best compressed version of a trained PyTorch model within a budget.
 
-Answers are the objects that the command line prints with `--json`. Sizes are bytes, and may be asked for with
-units (`64KB`, `64KiB`); MACs are multiply-adds of one input (`20M`). Errors are RFC 9457 problem details. Lists
-come in pages: follow the `Link` header with `rel="next"`. An address takes the parameters listed and no others."""
+Responses are the objects that the command line prints with `--json`. Sizes are in bytes; parameters also accept
+units (`64KB`, `64KiB`). MACs are multiply-adds per input (`20M`). Errors are RFC 9457 problem details. Lists are
+paginated: follow the `Link` header with `rel="next"`. Unknown query parameters are refused."""
 
 
 def create_app(
     store: FrontierStore, registry: Registry | None = None, settings: Settings | None = None
 ) -> FastAPI:
-    """The HTTP API on a store.
+    """Create the HTTP API of a store.
 
     Args:
-        store: the database; closed by whoever opened it.
+        store: an open store; the caller closes it.
         registry: targets that can be searched; none by default.
         settings: keys and limits.
     """
@@ -72,7 +72,7 @@ def create_app(
         title="leanfront",
         version=__version__,
         description=_DESCRIPTION,
-        # The dashboard has a page for it that loads nothing from elsewhere.
+        # The dashboard has its own page, which loads nothing from other hosts.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -99,7 +99,7 @@ def create_app(
 
 
 async def _json_only(request: Request) -> None:
-    """Refuse bodies of another type. A web page can make a browser send those anywhere, unasked."""
+    """Refuse bodies that are not JSON: a web page can make a browser send other types to any host."""
     if request.method in SAFE:
         return
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,4 +1,4 @@
-"""What every request passes first: its id, who asks, from where, how much; and its line in the log."""
+"""ASGI middleware: request ids, authentication, load limits, access log."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Gate:
     """ASGI middleware around the whole application.
 
     Args:
-        app: what it guards.
+        app: the application to protect.
         settings: keys and limits.
-        metrics: where requests are counted.
+        metrics: metrics that count the requests.
     """
 
     def __init__(self, app: App, settings: Settings, metrics: Metrics) -> None:
@@ -55,11 +55,11 @@ class Gate:
         headers = _headers(scope)
         request_id = _request_id(headers)
         begin, status, size = time.perf_counter(), 0, 0
-        # The state of the lifespan is shared by all requests.
+        # All requests share the state of the lifespan.
         scope = {**scope, "state": {**scope.get("state", {}), "request_id": request_id}}
         method = scope["method"]
         if method == "HEAD":
-            # The server leaves the body out of what a GET would answer.
+            # The server drops the body of the answer to a HEAD request.
             scope["method"], scope["state"]["head"] = "GET", True
 
         async def sending(message: Message) -> None:
@@ -86,7 +86,7 @@ class Gate:
         except Exception:
             log.exception("the request failed", extra={"request_id": request_id})
             if status:
-                # Half of an answer is out: only closing the connection tells the client.
+                # Part of the answer is sent: only closing the connection tells the client.
                 raise
             failure = Problem("internal", "the server's log says why, under this request's id")
             await failure.response(request_id)(scope, receive, sending)
@@ -132,7 +132,7 @@ class Gate:
         return match is not None and self._settings.keys.admit(match[1])
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body: with a bound this small it is read before anything is made of it."""
+        """Read the whole body; the limit is small enough to read it before it is parsed."""
         most = self._settings.body_bytes
         large = Problem(
             "too-large", f"a request's body has {most} bytes at most", headers={"Connection": "close"}
@@ -161,12 +161,12 @@ class Gate:
 
 
 def is_open(path: str) -> bool:
-    """Whether an address needs no key: it tells nothing of the searches. Pages ask for a key themselves."""
+    """Whether an address needs no key, since it reveals nothing about searches. Pages ask for a key themselves."""
     return path in _OPEN or path.startswith(FOLDERS)
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """Headers by name; of one that is there several times, the last."""
+    """Return headers by name; of a repeated header, the last value."""
     return dict(scope["headers"])
 
 
@@ -186,10 +186,10 @@ def _unauthorized(headers: dict[bytes, bytes]) -> Problem:
 
 
 def _require_local(scope: Scope, headers: dict[bytes, bytes]) -> None:
-    """Without keys, what a web page could make a browser on this machine send is refused.
+    """Without keys, refuse requests that a web page can make a browser on this machine send.
 
-    A page of another site reaches a loopback port under its own host name, where its owner points that name to
-    127.0.0.1 (DNS rebinding); and it may send simple requests to the port itself, which say where they come from.
+    A page of another site can reach a loopback port under its own host name, if its owner points that name to
+    127.0.0.1 (DNS rebinding). It can also send simple requests to the port itself; these name their origin.
     """
     host = headers.get(b"host", b"").decode("latin-1")
     if not is_loopback(_host_name(f"//{host}")):
@@ -213,7 +213,7 @@ def _host_name(address: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own: localhost, 127.0.0.0/8 or ::1."""
+    """Whether a host name or address is this machine's loopback: localhost, 127.0.0.0/8 or ::1."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""API keys: kept as digests, compared in constant time."""
+"""API keys, stored as digests and compared in constant time."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from leanfront.errors import UsageError
 
 VARIABLE = "LEANFRONT_API_KEYS"
 SHORT = 16
-"""Keys of fewer characters than this can be guessed."""
+"""Keys with fewer characters than this can be guessed."""
 _HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that let requests in; falsy when there are none.
+    """The accepted API keys; falsy if there are none.
 
     Args:
-        digests: SHA-256 of each.
-        short: how many of them were given in the clear with fewer than `SHORT` characters.
+        digests: SHA-256 of each key.
+        short: number of keys that were given in clear text with fewer than `SHORT` characters.
     """
 
     digests: tuple[bytes, ...] = ()
@@ -31,10 +31,10 @@ class Keys:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Keys:
-        """Keys as an operator writes them: each in the clear, or ``sha256:`` and the 64 hexadecimal digits.
+        """Parse keys as an operator writes them: in clear text, or as ``sha256:`` and 64 hexadecimal digits.
 
         Raises:
-            UsageError: a key that no request could carry.
+            UsageError: a key cannot be sent in a header.
         """
         digests, short = [], 0
         for text in texts:
@@ -52,10 +52,10 @@ class Keys:
 
     @classmethod
     def from_environment(cls) -> Keys:
-        """The keys of ``LEANFRONT_API_KEYS``, which is emptied: no child process and no traceback shows them.
+        """Read the keys of ``LEANFRONT_API_KEYS`` and clear it, so that no child process or traceback shows them.
 
         Raises:
-            UsageError: the variable is set but holds no key.
+            UsageError: the variable is set but contains no key.
         """
         text = os.environ.pop(VARIABLE, "")
         if not text.strip():
@@ -69,7 +69,7 @@ class Keys:
         return bool(self.digests)
 
     def admit(self, key: bytes) -> bool:
-        """Whether it is one of them; takes as long for every key."""
+        """Whether a key is accepted; takes equally long for every key."""
         digest = hashlib.sha256(key).digest()
         found = False
         for each in self.digests:

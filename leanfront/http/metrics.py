@@ -1,4 +1,4 @@
-"""Measurements of the server and its database in Prometheus's format."""
+"""Metrics of the server and its database in Prometheus's format."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from leanfront.version import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LISTED = 200
-"""Searches with series of their own: the newest ones, as each costs the server that collects them memory."""
+"""Number of newest searches with their own time series, each of which takes memory in the monitoring system."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 
 class Metrics:
-    """One server's measurements, apart from those of others in the process.
+    """Metrics of one server, separate from other servers in the process.
 
     Args:
-        store: whose searches and jobs are told.
+        store: store whose searches and jobs are reported.
     """
 
     def __init__(self, store: FrontierStore) -> None:
@@ -31,7 +31,7 @@ class Metrics:
         labels = ("method", "route", "status")
         self._seconds = Histogram(
             "leanfront_http_request_seconds",
-            "Time to answer a request, event streams left out.",
+            "Time to answer a request, without event streams.",
             labels,
             buckets=BUCKETS,
             registry=self._registry,
@@ -46,7 +46,7 @@ class Metrics:
         self._registry.register(_Stored(store))
 
     def request(self, method: str, route: str, status: int, seconds: float | None) -> None:
-        """Count an answered request; of an event stream there is no time to answer."""
+        """Count an answered request; an event stream has no time to answer."""
         if seconds is None:
             self._streamed.labels(str(status)).inc()
             return
@@ -54,12 +54,12 @@ class Metrics:
         self._seconds.labels(known, route, str(status)).observe(seconds)
 
     def text(self) -> bytes:
-        """All of them; reads the database."""
+        """Render all metrics; reads the database."""
         return generate_latest(self._registry)
 
 
 class _Stored(Collector):
-    """What the database says, read at every collection: right for every server that shares it."""
+    """Metrics read from the database at every collection, so that all servers that share it agree."""
 
     def __init__(self, store: FrontierStore) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class _Stored(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        build = GaugeMetricFamily("leanfront_build", "The release that runs.", labels=["version"])
+        build = GaugeMetricFamily("leanfront_build", "The running release.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
         up = GaugeMetricFamily("leanfront_database_up", "Whether the database answers.")
@@ -99,6 +99,6 @@ class _Stored(Collector):
         jobs = GaugeMetricFamily("leanfront_jobs", "Jobs by kind and state.", labels=["kind", "state"])
         for (kind, state), count in sorted(self._store.jobs.counts().items()):
             jobs.add_metric([kind, state], count)
-        runners = GaugeMetricFamily("leanfront_runners", "Workers seen within their lease's time.")
+        runners = GaugeMetricFamily("leanfront_runners", "Workers seen within the time of a lease.")
         runners.add_metric([], len(self._store.jobs.runners()))
         return [*found, jobs, runners]

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what addresses say in it besides their parameters and models."""
+"""Building blocks of the OpenAPI document besides parameters and models."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from leanfront.http.schemas.problems import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 
-TAG = {
-    "ETag": "The same for the same answer: send it as `If-None-Match`, and get 304 while nothing has changed."
-}
-"""A header of answers that are true for a while."""
-UNCHANGED: Responses = {304: {"description": "What the client has is still true"}}
-"""The other answer of an address that sends it."""
+TAG = {"ETag": "Entity tag: send it as `If-None-Match` to get 304 while the answer has not changed."}
+"""Header of cacheable answers."""
+UNCHANGED: Responses = {304: {"description": "The client's copy is up to date"}}
+"""Further answer of routes that send an entity tag."""
 
 
 def problems(*slugs: str, body: bool = False) -> Responses:
-    """The refusals of a route, for the OpenAPI document.
+    """Return the error responses of a route.
 
     Args:
-        slugs: its own kinds, besides those of every route.
-        body: whether it changes something.
+        slugs: its kinds of problem, besides those of every route.
+        body: whether the route takes a body.
     """
     every = ("unauthorized", "misdirected", "invalid", "internal", "overloaded")
     writing = ("malformed", "cross-site", "too-slow", "too-large") if body else ()
@@ -47,7 +45,7 @@ def problems(*slugs: str, body: bool = False) -> Responses:
 
 
 def ok(description: str, **headers: str) -> dict[str, Any]:
-    """An answer with headers, for the OpenAPI document."""
+    """Return the description of an answer with headers."""
     return {
         "description": description,
         "headers": {
@@ -58,16 +56,16 @@ def ok(description: str, **headers: str) -> dict[str, Any]:
 
 
 def reading(*slugs: str) -> Responses:
-    """The other answers of an address that reads, and has entity tags.
+    """Return the further answers of a route that reads and sends entity tags.
 
     Args:
-        slugs: kinds of refusals besides those of every such address.
+        slugs: its kinds of problem, besides those of every such route.
     """
     return {**problems("not-found", *slugs, "storage"), **UNCHANGED}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document: the framework's, with problems and keys."""
+    """Return the OpenAPI document: FastAPI's, with problems and keys."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -79,7 +77,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         own.pop(unused, None)
     components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "One of the operator's API keys."}
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key of the operator."}
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():

@@ -1,4 +1,4 @@
-"""The pages of the dashboard and their assets: files of ours that tell nothing, so that they need no key."""
+"""The dashboard's pages and assets; they contain no data and need no key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "font-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What a browser lets a page do: run our own files, ask our own server, and show images that documents carry."""
+"""Content security policy of pages: run our own files, call our own server, show images inside documents."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
@@ -34,8 +34,8 @@ HEADERS = {
 
 
 class Page(NamedTuple):
-    """What is in the shell of a page: its title until its script knows a better one, the folder of its modules, in
-    which ``page.js`` is the one that starts it, and its style."""
+    """Parameters of a page: its title until its script sets a better one, the folder of its modules (``page.js`` is
+    the entry point), and its style."""
 
     title: str
     folder: str
@@ -55,9 +55,9 @@ PAGES = {
     "/compare": Page("Compare", "compare", "candidate"),
     "/docs": Page("API", "docs", "docs"),
 }
-"""Address -> page. What an address says after its path is the page's own state."""
+"""Address -> page. The rest of an address is the page's own state."""
 FOLDERS = ("/assets/", "/searches/", "/candidates/")
-"""Starts of addresses that belong to the dashboard alone."""
+"""Prefixes of addresses that belong to the dashboard alone."""
 _OURS = ("js", "style", "vendor")
 _SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
 _REVALIDATE = "no-cache"
@@ -69,12 +69,12 @@ _IMPORT = re.compile(r'from "(\.{1,2}/[^"]+)"')
 
 @dataclass(frozen=True)
 class Asset:
-    """A file as it is sent.
+    """A file ready to be sent.
 
     Args:
-        kind: its media type.
-        packed: gzipped.
-        lasting: whether its name changes with its content.
+        kind: media type.
+        packed: content, compressed with gzip.
+        lasting: whether the name changes with the content.
     """
 
     kind: str
@@ -83,16 +83,16 @@ class Asset:
 
     @cached_property
     def plain(self) -> bytes:
-        """For the few clients that take nothing gzipped."""
+        """Uncompressed content, for clients that do not accept gzip."""
         return gzip.decompress(self.packed)
 
     @cached_property
     def tag(self) -> str:
-        """Its entity tag."""
+        """Entity tag."""
         return f'W/"{hashlib.sha256(self.packed).hexdigest()[:32]}"'
 
     def response(self, request: Request) -> Response:
-        """The answer to a request: 304 where the client has it already."""
+        """Return the response to a request: 304 if the client already has the file."""
         headers = {
             **HEADERS,
             "ETag": self.tag,
@@ -109,7 +109,7 @@ class Asset:
 
 
 def modules(path: str) -> list[str]:
-    """A module of ours and all that it imports, as paths below ``/assets/``."""
+    """Return a module and all its direct and indirect imports, as paths below ``/assets/``."""
     found = [path]
     for each in found:
         found += [other for other in imported(each) if other not in found]
@@ -117,7 +117,7 @@ def modules(path: str) -> list[str]:
 
 
 def imported(path: str) -> list[str]:
-    """What a module of ours imports itself, as paths below ``/assets/``: a browser resolves them against its own."""
+    """Return a module's direct imports, as paths below ``/assets/``; browsers resolve them against its address."""
     folder = posixpath.dirname(path)
     named = _IMPORT.findall(assets()[path].plain.decode())
     return list(dict.fromkeys(posixpath.normpath(posixpath.join(folder, each)) for each in named))
@@ -125,8 +125,8 @@ def imported(path: str) -> list[str]:
 
 @cache
 def shell(page: Page) -> Asset:
-    """A page as it is sent: all of them are one shell around a script."""
-    # Without this a browser would ask for one level of imports after the other.
+    """Build a page: the shared shell with the page's script."""
+    # Without preloads, a browser would fetch one level of imports after the other.
     script = f"js/{page.folder}/page.js"
     preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{path}">' for path in modules(script))
     template = Template((_root() / "shell.html").read_text(encoding="utf-8"))
@@ -136,13 +136,13 @@ def shell(page: Page) -> Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """All assets by their path below ``/assets/``."""
+    """Return all assets by path below ``/assets/``."""
     found = {
         path.removesuffix(_PACKED): _asset(file)
         for folder in _OURS
         for path, file in _files(_root() / folder, folder)
     }
-    # Swagger UI as a package carries it: the framework's own page would load it from elsewhere.
+    # Swagger UI from a package: the framework's own page would load it from another host.
     swagger = resources.files("fastapi_swagger") / "resources"
     return found | {f"swagger/{name}": _asset(swagger / name) for name in _SWAGGER}
 
@@ -152,7 +152,7 @@ def _root() -> Traversable:
 
 
 def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
-    """The files to send in a folder and the folders in it, each with its path."""
+    """Iterate over the files in a folder and its subfolders, with their paths."""
     for each in folder.iterdir():
         place = f"{path}/{each.name}"
         if each.is_dir():
@@ -184,7 +184,7 @@ async def _send_asset(request: Request) -> Response:
 
 def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
     async def measured(request: Request) -> Response:
-        # The framework does so for routes of its own: measurements and the log name them.
+        # FastAPI sets this for its own routes; metrics and the log use it.
         request.scope["route"] = route
         return await endpoint(request)
 
@@ -193,6 +193,6 @@ def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Rou
 
 
 def routes() -> list[BaseRoute]:
-    """The dashboard's routes. They take any query, unlike the API's: it is their state."""
+    """Return the dashboard's routes. They accept any query, unlike the API's: it is their state."""
     pages = [_page_route(path, page) for path, page in PAGES.items()]
     return [*pages, _route("/assets/{path:path}", _send_asset)]

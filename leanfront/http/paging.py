@@ -1,4 +1,4 @@
-"""Lists in pages: how long a page is, where the one before ended, and the header that names the next one."""
+"""Pagination of lists: page size, cursors and the link to the next page."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from fastapi import Query
 from leanfront.http.problems import Problem
 
 PAGE = 100
-"""Members of a list on one page unless asked otherwise."""
+"""Default number of members on a page."""
 LONGEST_PAGE = 1_000
 
-Limit = Annotated[int, Query(description="Members of the page at most.", ge=1, le=LONGEST_PAGE)]
+Limit = Annotated[int, Query(description="Largest number of members on the page.", ge=1, le=LONGEST_PAGE)]
 Cursor = Annotated[
-    str | None, Query(description="Where the page before ended: from its `Link` header.", max_length=500)
+    str | None, Query(description="End of the previous page, from its `Link` header.", max_length=500)
 ]
 
 
 def write_cursor(place: Sequence[float], *about: object) -> str:
-    """A page's end as text for an address.
+    """Encode the end of a page as text for an address.
 
     Args:
-        place: where the page ends.
-        about: all that the page depends on: the cursor fits nothing else.
+        place: position where the page ends.
+        about: everything the page depends on; the cursor is valid for nothing else.
     """
     packed = struct.pack(f">{len(place)}d", *place)
     return base64.urlsafe_b64encode(_seal(packed, about) + packed).decode().rstrip("=")
 
 
 def read_cursor(text: str | None, *about: object) -> tuple[float, ...] | None:
-    """What `write_cursor` wrote; None for the first page.
+    """Decode the text of `write_cursor`; None for the first page.
 
     Raises:
-        Problem: 422: it was made up, changed, or belongs to another list.
+        Problem: 422: the cursor is invalid or belongs to another list.
     """
     if text is None:
         return None
@@ -62,5 +62,5 @@ def _seal(packed: bytes, about: Sequence[object]) -> bytes:
 
 
 def next_link(path: str, query: str, cursor: str) -> str:
-    """The header that names the next page."""
+    """Return the header that links to the next page."""
     return f'<{path}?{query}{"&" if query else ""}cursor={cursor}>; rel="next"'

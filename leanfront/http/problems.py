@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: what they are, and how each is answered."""
+"""Errors as RFC 9457 problem details: the kinds of problem and how each is answered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from leanfront.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:leanfront:problem:"
-"""Start of every problem's type; what follows is the same for one kind of problem for ever."""
+"""Prefix of every problem's type; the rest is the slug of its kind, which never changes."""
 RETRY_SECONDS = 2
 _MOST_ERRORS = 50
 
@@ -42,10 +42,10 @@ class Kind:
     """A kind of problem.
 
     Args:
-        slug: last part of its type.
-        status: of the answer.
-        title: the same for all of its kind.
-        retry: seconds after which the same request may succeed; None where it will not by itself.
+        slug: last part of the type.
+        status: HTTP status of the answer.
+        title: title shared by all problems of the kind.
+        retry: seconds after which the same request may succeed; None if repeating it does not help.
     """
 
     slug: str
@@ -76,7 +76,7 @@ KINDS: dict[str, Kind] = {
         Kind("storage", 503, "The database cannot be used now", RETRY_SECONDS),
     )
 }
-"""Every kind of problem by its slug. A new one is an entry here."""
+"""Slug -> kind of problem; add new kinds here."""
 
 ERRORS: tuple[tuple[type[LeanfrontError], str], ...] = (
     (NotFoundError, "not-found"),
@@ -92,23 +92,23 @@ ERRORS: tuple[tuple[type[LeanfrontError], str], ...] = (
     (InfeasibleError, "invalid"),
     (LeanfrontError, "internal"),
 )
-"""Our errors and the kinds they are answered as; the first that fits counts."""
+"""Error classes and the slugs they are answered with; the first match counts."""
 
 HIDDEN = {"storage", "internal"}
-"""Kinds whose message is the operator's alone: it names paths and hosts."""
+"""Kinds whose message goes only to the log, since it names paths and hosts."""
 
 _BY_STATUS = {kind.status: kind.slug for kind in reversed(KINDS.values())} | {503: "overloaded"}
 
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """A refusal; raised anywhere below the API it becomes its answer.
+    """A refusal; raised anywhere in the API, it becomes the answer.
 
     Args:
-        slug: of its kind.
-        detail: what was wrong this time, for people.
-        errors: what is wrong and where: ``{"detail", "parameter"}`` or ``{"detail", "pointer"}`` into the body.
-        headers: of the answer.
+        slug: slug of its kind.
+        detail: what is wrong in this case, as text.
+        errors: each error and its place: ``{"detail", "parameter"}``, or ``{"detail", "pointer"}`` into the body.
+        headers: further headers of the answer.
     """
 
     slug: str
@@ -117,7 +117,7 @@ class Problem(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self, request_id: str = "") -> Response:
-        """The answer."""
+        """Return the answer."""
         kind = KINDS[self.slug]
         body: dict[str, Any] = {
             "type": TYPE + kind.slug,
@@ -137,12 +137,12 @@ class Problem(Exception):
 
 
 def not_found() -> Problem:
-    """Nothing is at the address."""
+    """Return the problem for an unknown address."""
     return Problem("not-found", "nothing is at this address; /docs lists what there is")
 
 
 def of_error(error: LeanfrontError, request_id: str) -> Problem:
-    """One of our errors as it is told to a client; what is kept from it goes to the log."""
+    """Return the problem for an error; hidden messages go to the log."""
     slug = next(slug for kind, slug in ERRORS if isinstance(error, kind))
     if slug in HIDDEN:
         log.error("%s: %s", type(error).__name__, error, extra={"request_id": request_id})
@@ -151,12 +151,12 @@ def of_error(error: LeanfrontError, request_id: str) -> Problem:
 
 
 def request_id_of(request: Request) -> str:
-    """The id under which a request is logged."""
+    """Return the id under which a request is logged."""
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
 def install(app: FastAPI) -> None:
-    """Make an application answer with problems, whatever goes wrong."""
+    """Make an application answer every error with a problem."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, LeanfrontError)
@@ -195,7 +195,7 @@ def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
             if where == "body"
             else {"parameter": ".".join(map(str, path))}
         )
-        errors.append({"detail": str(each["msg"])[:300], **place})
+        errors.append({"detail": str(each["msg"]).removeprefix("Value error, ")[:300], **place})
     return Problem("invalid", "; ".join(_sentence(error) for error in errors)[:2000], errors)
 
 
@@ -208,7 +208,7 @@ def _sentence(error: Mapping[str, str]) -> str:
 
 
 def _of_status(app: FastAPI, request: Request, error: Exception) -> Problem:
-    """What the framework refused by itself."""
+    """Return the problem for an error raised by the framework."""
     code = int(getattr(error, "status_code", HTTPStatus.INTERNAL_SERVER_ERROR))
     if code == HTTPStatus.NOT_FOUND:
         return not_found()
@@ -227,10 +227,10 @@ def _of_status(app: FastAPI, request: Request, error: Exception) -> Problem:
 
 
 def _methods(app: FastAPI, path: str) -> list[str]:
-    """The methods of an address; the framework knows only those of the first route that fits."""
+    """Return the methods of an address; the framework knows only those of the first matching route."""
     found: set[str] = set()
     for template, operations in app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
             found |= {method.upper() for method in operations}
-    found = found or {"GET"}  # the document and its pages do not list themselves
+    found = found or {"GET"}  # the OpenAPI document and its pages are not listed
     return sorted(found | ({"HEAD"} if "GET" in found else set()))

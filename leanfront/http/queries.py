@@ -1,4 +1,4 @@
-"""Query parameters: documented ones only, and limits on any measurement."""
+"""Query parameters: refusal of unknown ones, and limits on any measurement."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request
 
+from leanfront.actions.selection_options import FrontierOptions, SelectionOptions
 from leanfront.core.cost_models import COST_MODELS
 from leanfront.core.objectives import METRICS, Budget, known_objectives
+from leanfront.core.search import candidate
 from leanfront.errors import UsageError
 from leanfront.http.problems import Problem
+from leanfront.options import options_of
 
 Stage = Annotated[
-    Literal["before", "after"],
-    Query(
-        description="Among the candidates `before` recovery, or `after`: the recovered ones too. Where none was "
-        "recovered both are the same."
-    ),
+    candidate.Stage,
+    Query(description=options_of(FrontierOptions)["stage"].help),
 ]
 MOST_LIMITS = 16
-"""Each is looked up in the database."""
+"""Largest number of limits, weights and tolerances: each needs a look-up in the database."""
 _FAMILIES = ("max", "min", "weight", "tolerance")
 _MEMBER = re.compile(rf"({'|'.join(_FAMILIES)})_(.{{1,100}})", re.DOTALL)
 _SIZE = r"^\d{1,15}(\.\d{1,6})?([KMG]i?B)?$"
@@ -33,13 +33,13 @@ _COUNT = r"^\d{1,15}(\.\d{1,6})?[KMGT]?$"
 
 @dataclass(frozen=True)
 class Asked:
-    """What the parameters of an address say beyond those that a route declares.
+    """Query parameters other than those that a route declares.
 
     Args:
-        budget: the limits.
+        budget: limits.
         weights: ``weight_<objective>`` -> number.
         tolerances: ``tolerance_<objective>`` -> number, in the objective's unit.
-        canonical: all parameters but ``limit`` and ``cursor``, in one order: what the answer depends on.
+        canonical: all parameters except ``limit`` and ``cursor`` in a fixed order: what the answer depends on.
     """
 
     budget: Budget
@@ -49,7 +49,7 @@ class Asked:
 
 
 def limit_parameters() -> list[dict[str, Any]]:
-    """The limits on what every search can measure, for the OpenAPI document; others are taken too."""
+    """Return the OpenAPI parameters for limits on common measurements; others are accepted too."""
     found = []
     for name in (*COST_MODELS, *METRICS):
         cost = COST_MODELS.get(name)
@@ -72,7 +72,7 @@ def limit_parameters() -> list[dict[str, Any]]:
 
 
 def strategy_parameters() -> list[dict[str, Any]]:
-    """What two strategies take an objective."""
+    """Return the OpenAPI parameters that two strategies take per objective."""
     return [
         {
             "name": f"{family}_{name}",
@@ -82,8 +82,8 @@ def strategy_parameters() -> list[dict[str, Any]]:
             "description": text,
         }
         for family, text in (
-            ("weight", "chebyshev: the objective's weight, 1 unless given."),
-            ("tolerance", "lexicographic: a difference that counts as equal, in the objective's unit."),
+            ("weight", options_of(SelectionOptions)["weights"].help),
+            ("tolerance", options_of(SelectionOptions)["tolerance"].help),
         )
         for name in known_objectives()
     ]
@@ -108,12 +108,12 @@ def _unit(name: str) -> str:
 
 
 async def documented(request: Request) -> None:
-    """Refuse parameters that the address does not take, or that are there twice.
+    """Refuse parameters that are unknown to the route or given more than once.
 
-    A misspelt limit that is passed over would widen the budget without a word.
+    Ignoring a misspelt limit would silently widen the budget.
 
     Raises:
-        Problem: 422, naming those that it takes.
+        Problem: 422; it lists the known parameters.
     """
     given = [name for name, _ in request.query_params.multi_items()]
     if not given:
@@ -122,7 +122,7 @@ async def documented(request: Request) -> None:
     families = {name.partition("_")[0] for name in taken if "_" in name} & set(_FAMILIES)
     errors = []
     if "\0" in "".join(part for pair in request.query_params.multi_items() for part in pair):
-        # No database could look for it, nor hold it.
+        # Databases can neither search for NUL nor store it.
         raise Problem("invalid", "a parameter holds the character NUL")
     for name in dict.fromkeys(given):
         match = _MEMBER.fullmatch(name)
@@ -139,10 +139,10 @@ async def documented(request: Request) -> None:
 
 
 async def asked(request: Request) -> Asked:
-    """The limits, weights and tolerances of a request.
+    """Parse the limits, weights and tolerances of a request.
 
     Raises:
-        Problem: 422: one that cannot be read, or too many.
+        Problem: 422: a value cannot be read, or there are too many.
     """
     found: dict[str, dict[str, str]] = {family: {} for family in _FAMILIES}
     rest = []
@@ -172,7 +172,7 @@ Limits = Annotated[Asked, Depends(asked)]
 
 
 def _culprit(found: Mapping[str, Mapping[str, str]], error: UsageError) -> dict[str, str]:
-    """The limit that is refused, tried one by one: the message names the measurement, not the parameter."""
+    """Find the refused limit by trying each: the message names the measurement, not the parameter."""
     for side, keyword in (("max", "maximum"), ("min", "minimum")):
         for name, value in found[side].items():
             try:

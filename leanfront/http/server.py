@@ -1,4 +1,4 @@
-"""Running the API: where it binds, how it logs, and how it stops."""
+"""Running the API: binding, logging and shutdown."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ log = logging.getLogger("leanfront.http")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with what the call said in ``extra``."""
+    """Log formatter that writes one JSON object per line, including fields passed in ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {
             "time": f"{moment}.{int(record.msecs):03d}Z",
@@ -45,10 +45,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_as_json(level: str) -> None:
-    """Send what the server says to standard error, a JSON object a line.
+    """Log to standard error, one JSON object per line.
 
     Raises:
-        UsageError: an unknown level.
+        UsageError: the level is unknown.
     """
     if level not in LOG_LEVELS:
         raise UsageError(f"unknown log level {level!r}; choose from {', '.join(LOG_LEVELS)}")
@@ -61,7 +61,7 @@ def log_as_json(level: str) -> None:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Ends with the event streams, and with exit code 0 after a signal: stopping is what was asked for."""
+    """Uvicorn server that ends event streams on shutdown, and exits with code 0 after a signal."""
 
     def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
         super().__init__(config)
@@ -78,17 +78,17 @@ class _Uvicorn(uvicorn.Server):
 
 
 class Server:
-    """The API on a socket, which takes connections from the beginning; `run` answers them.
+    """The API on a socket, which accepts connections at once; `run` answers them.
 
     Args:
-        store: the database.
+        store: store of the searches.
         registry: targets that can be searched.
-        host: name or address to listen on; without keys a loopback one.
-        port: 0 takes a free one.
+        host: name or address to listen on; must be a loopback one without keys.
+        port: port to listen on; 0 takes a free one.
         settings: keys and limits.
 
     Raises:
-        UsageError: without keys, an address that others can reach; or one that cannot be listened on.
+        UsageError: without keys, others can reach the address; or it cannot be listened on.
     """
 
     def __init__(
@@ -118,12 +118,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its address for clients of this machine or, where it has one, under its own address."""
+        """Address of the server, for clients on this machine if it has a loopback address."""
         host, port = self._listener.getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def run(self) -> None:
-        """Answer until SIGTERM, Ctrl-C or `stop`; then running requests are finished and event streams ended."""
+        """Serve until SIGTERM, Ctrl-C or `stop`; then finish running requests and end event streams."""
         keys = self._settings.keys
         log.info(
             "listening",
@@ -136,8 +136,7 @@ class Server:
         )
         if keys.short:
             log.warning("%d API keys have fewer than %d characters: they can be guessed", keys.short, SHORT)
-        # What has been made by now stays. Looking through it for garbage again and again held all requests up
-        # for 170 ms.
+        # Objects created so far are permanent. Scanning them for garbage repeatedly delayed all requests by 170 ms.
         gc.collect()
         gc.freeze()
         try:
@@ -146,25 +145,25 @@ class Server:
             self.close()
 
     def close(self) -> None:
-        """Listen no more; for a server that was not run."""
+        """Stop listening; for a server that was not run."""
         self._listener.close()
 
     def stop(self) -> None:
-        """End `run` soon; from any thread."""
+        """Make `run` end soon; callable from any thread."""
         self._uvicorn.should_exit = True
 
 
 def bind(host: str, port: int, keys: Keys) -> socket.socket:
-    """A socket that listens there.
+    """Return a socket that listens on an address.
 
     Raises:
-        UsageError: without keys, an address that others can reach; or one that cannot be listened on.
+        UsageError: without keys, others can reach the address; or it cannot be listened on.
     """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError, OverflowError) as error:
         raise UsageError(f"cannot listen on host {host!r}, port {port}: {error}") from None
-    # A name may have several addresses; each of them is one that the server could be reached under.
+    # A name may have several addresses, and the server could be reached at each of them.
     addresses = [(family, address) for family, _, _, _, address in found]
     if not keys and not all(is_loopback(str(address[0])) for _, address in addresses):
         raise UsageError(
@@ -172,7 +171,7 @@ def bind(host: str, port: int, keys: Keys) -> socket.socket:
             f"from others: set {VARIABLE}, or use --host 127.0.0.1"
         )
     for family, address in addresses:
-        # asyncio turns off Nagle's algorithm, which would cost 40 ms an answer, only where the protocol is named.
+        # asyncio turns off Nagle's algorithm, which would cost 40 ms per answer, only if the protocol is named.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

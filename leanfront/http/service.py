@@ -1,4 +1,4 @@
-"""What the routes share: the store, the registry, the threads that ask the database."""
+"""Objects shared by the routes: store, registry, and threads for the database."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class Service:
-    """One server's parts.
+    """Shared objects of one server.
 
     Args:
-        store: the database.
+        store: store of the searches.
         registry: targets that can be searched.
         settings: keys and limits.
     """
@@ -46,15 +46,15 @@ class Service:
         self.hub = Hub(store, settings, self.metrics, partial(_run, self._pollers))
 
     async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call something that reads from the database, in a thread."""
+        """Run a function that reads from the database in a thread."""
         return await _run(self._readers, work, *args, **kwargs)
 
     async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call something that writes to the database, in a thread."""
+        """Run a function that writes to the database in a thread."""
         return await _run(self._writers, work, *args, **kwargs)
 
     def close(self) -> None:
-        """End the streams, and the threads once they have nothing left to do."""
+        """End the streams, and the threads once they are idle."""
         self.hub.close()
         for executor in (self._readers, self._writers, self._pollers):
             executor.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What an API server is told: who may ask, and how much."""
+"""Settings of an API server: keys and limits."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from dataclasses import dataclass, field
 from leanfront.http.keys import Keys
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-"""What a server can be told to say at least."""
+"""Available log levels."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Keys and limits of a server. Sizes are bytes, times seconds.
+    """Keys and limits of a server. Sizes are in bytes, times in seconds.
 
     Args:
-        keys: who may ask; without any, only requests to a loopback address are answered.
-        body_bytes: largest body of a request.
-        body_seconds: how long a body may take to arrive.
-        requests: how many are answered at once; more are refused (503).
-        readers: threads that read from the database.
-        writers: threads that write: a database that blocks writers does not block readers.
-        streams: event streams open at once; more are refused (503).
-        poll_seconds: between two looks at a search that somebody follows.
-        heartbeat_seconds: between two signs of life on a silent stream.
-        send_seconds: how long a client may take to accept what it is sent on a stream.
-        cache_bytes: of rendered answers that are kept.
-        shutdown_seconds: how long running requests have at the end.
+        keys: accepted keys; without any, only requests to a loopback address are answered.
+        body_bytes: largest request body.
+        body_seconds: longest time for a body to arrive.
+        requests: largest number of requests answered at once; more are refused (503).
+        readers: number of threads that read from the database.
+        writers: number of threads that write; separate, so that a database that blocks writers does not block
+            readers.
+        streams: largest number of open event streams; more are refused (503).
+        poll_seconds: time between two polls of a followed search.
+        heartbeat_seconds: time between two heartbeats on a silent stream.
+        send_seconds: longest time for a client to accept data of a stream.
+        cache_bytes: size of the cache of rendered answers.
+        shutdown_seconds: time that running requests have on shutdown.
     """
 
     keys: Keys = field(default_factory=Keys)
@@ -44,4 +45,4 @@ class Settings:
 
 
 LARGEST_ID = 2**63 - 1
-"""What the databases' integers hold."""
+"""Largest integer that the databases store."""

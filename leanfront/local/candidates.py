@@ -1,6 +1,6 @@
-"""A search's candidates in Python: what they hold, as modules, files and tables.
+"""Candidates of a stored search, as modules, files and tables.
 
-What only some of that needs is imported where it is: to read what is stored takes none of it.
+Heavy imports are inside the methods that need them: reading from the store needs none.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leanfront.actions.recovery_limit import RecoveryLimit
 from leanfront.core import search as searching
+from leanfront.core.compressors import Recovery
 from leanfront.core.search import SearchRecord, Verification
 from leanfront.errors import TargetError, UsageError
+from leanfront.options import takes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +29,7 @@ _NO_TARGET = "this candidate does not know its target; open its search with targ
 
 @dataclass(frozen=True, eq=False)
 class Candidate(searching.Candidate):
-    """A stored candidate that knows its target, so that it can give the compressed module."""
+    """A stored candidate with access to its target and search, so that it can build the compressed module."""
 
     target: Callable[[], Target] | None = field(default=None, repr=False)
     samples: Callable[[], int] | None = field(default=None, repr=False)
@@ -35,10 +38,10 @@ class Candidate(searching.Candidate):
     record: Callable[[], SearchRecord] | None = field(default=None, repr=False)
 
     def module(self, device: str = "cpu") -> nn.Module:
-        """The compressed model in eval mode: of its kept file, or built anew from the target where none is kept.
+        """Return the compressed model in eval mode: from the kept file, or rebuilt from the target if none is kept.
 
         Raises:
-            TargetError: the target this search was made on is not at hand.
+            TargetError: the target of the search is not available.
             ArtifactError: the kept file is damaged.
         """
         kept = None if self.verifier is None else self.verifier().files.module(self, device)
@@ -50,17 +53,21 @@ class Candidate(searching.Candidate):
         return compressor.materialise(self.configuration).module
 
     def export(self, path: str | Path) -> Path:
-        """Write it to a file: ``.safetensors``, packed, `file_bytes` long, for `leanfront.load`; ``.onnx``,
-        with integer weights; or ``.pt2``, a `torch.export` program that holds its weights as float32.
+        """Write the candidate to a file whose suffix gives the format.
 
-        What is written is verified before, and what came of that is stored. It holds the weights of the kept file,
-        where one is kept, and else of one made anew.
+        ``.safetensors`` is the packed file, `file_bytes` long, for `leanfront.load`; ``.onnx`` has integer weights;
+        ``.pt2`` is a `torch.export` program with float32 weights. The weights are those of the kept file; if none
+        is kept, the file is made first. The candidate is verified before the file is written, and the verification
+        is stored.
+
+        Args:
+            path: path of the file.
 
         Raises:
-            TargetError: the target this search was made on is not at hand.
-            UsageError: another suffix.
-            ArtifactError: what is claimed of the candidate does not hold.
-            LeanfrontError: it cannot be written.
+            TargetError: the target of the search is not available.
+            UsageError: the suffix is unknown.
+            ArtifactError: a claim about the candidate does not hold; nothing is written.
+            LeanfrontError: the file cannot be written.
         """
         from leanfront.core.compressors.exchange.formats import format_of
 
@@ -68,44 +75,36 @@ class Candidate(searching.Candidate):
         return self._verifier().export(self, Path(path))
 
     def verify(self) -> Verification:
-        """Find what is claimed of the candidate again, in its packed file alone, and store what came of it.
+        """Check every claim about the candidate against its packed file alone, and store the result.
 
         Raises:
-            TargetError: the target this search was made on is not at hand.
-            UsageError: the candidate failed: nothing is claimed of it.
+            TargetError: the target of the search is not available.
+            UsageError: the candidate failed, so there are no claims to check.
         """
         return self._verifier().verify(self)
 
+    @takes(Recovery, RecoveryLimit, omit=("epochs",))
     def recover(
-        self,
-        epochs: int = 3,
-        *,
-        minutes: float | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = False,
-        **settings: Any,
+        self, epochs: int = 3, *, device: str = "auto", progress: bool = False, **options: Any
     ) -> Candidate:
-        """Train it on the target's training split, with the dense model as its teacher.
+        """Train the candidate on the target's training split, with the dense model as its teacher.
 
-        What comes of it is stored with its file as a new candidate whose parent this one is. Asked again, it is
-        found, not trained again. Interrupted, the same call goes on where it was.
+        The result is stored with its file as a new candidate whose parent is this one. If a training with these
+        settings is already stored, its result is returned. After an interruption, the same call continues the
+        training.
 
         Args:
             epochs: passes over the training split.
-            minutes: wall-clock limit; ends with the best so far.
-            seed: of everything random.
-            device: that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            device: device that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             progress: show a progress bar on standard error.
-            settings: others of `leanfront.core.compressors.Recovery`: ``optimiser``, ``learning_rate``,
-                ``batch_size``, ...
+            options: see `leanfront.core.compressors.Recovery`, and ``minutes``.
 
         Returns:
-            The recovered candidate; this one, where nothing was gained.
+            The recovered candidate, or this one if nothing was gained.
 
         Raises:
-            TargetError: the target this search was made on is not at hand.
-            UsageError: it cannot be recovered, or a value cannot be used.
+            TargetError: the target of the search is not available.
+            UsageError: the candidate cannot be recovered, or a value is invalid.
             CompressionError: the training failed.
         """
         from leanfront.actions.recovery import recover_one, settings_of
@@ -113,18 +112,19 @@ class Candidate(searching.Candidate):
 
         if self.recoverer is None:
             raise TargetError(_NO_TARGET)
-        wanted = settings_of(epochs, seed, **settings)
+        limit = RecoveryLimit(minutes=options.pop("minutes", None))
+        wanted = settings_of({"epochs": epochs, **options})
         with trained(shown=progress) as report:
-            attempt = recover_one(self.recoverer(device), self, wanted, minutes, report=report)
+            attempt = recover_one(self.recoverer(device), self, wanted, limit.minutes, report=report)
         return self if attempt.gained is None else self._own(attempt.gained)
 
     def layers(self) -> dict[str, Any]:
-        """What is left of each layer and channel group, what it costs, and what that is predicted to lose.
+        """Return the remaining size, cost and predicted loss of each layer and channel group.
 
-        The LAYERS object of the API (`GET /candidates/{id}/layers`).
+        This is the LAYERS object of the API (`GET /candidates/{id}/layers`).
 
         Raises:
-            NotFoundError: the search's layers are not known.
+            NotFoundError: the layers of the search are not known yet.
             UsageError: the candidate was not taken from a search.
         """
         if self.record is None:
@@ -136,7 +136,7 @@ class Candidate(searching.Candidate):
         return layers_json(self, self.record())
 
     def _own(self, found: searching.Candidate) -> Candidate:
-        """Another candidate of the same search, which knows what this one knows."""
+        """Wrap another candidate of the same search with the target and search of this one."""
         return replace(self, **{each.name: getattr(found, each.name) for each in fields(searching.Candidate)})
 
     def _verifier(self) -> Verifier:

@@ -1,4 +1,4 @@
-"""A working module from an artifact's file."""
+"""Loading of compressed modules from packed files."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def load(
     *,
     example_input: Tensor | None = None,
 ) -> nn.Module:
-    """The compressed module that an artifact holds, ready to run.
+    """Load the compressed module of a packed file, ready to run.
 
     Args:
-        path: of the ``.safetensors`` file; nothing in it is executed.
-        target: where the architecture comes from; weights in it do not matter. A built-in one is found by the
-            name in the file. Otherwise a module, a target, or a reference such as ``file.py:function``, which the
-            file cannot name itself: code of others runs only where you say so.
-        device: where the module is put.
-        example_input: a batch that a module given as `target` accepts; needed where channels are cut.
+        path: path of the ``.safetensors`` file; nothing in it is executed.
+        target: source of the architecture, whose own weights do not matter: a module, a target, or a reference such
+            as ``file.py:function``. By default the built-in target that the file names. The file cannot name code of
+            others, so that such code runs only if you pass it here.
+        device: device of the module.
+        example_input: a batch that a module given as `target` accepts; needed if channels are cut.
 
     Returns:
-        A module in eval mode that computes in float32 with the weights' own values and takes no gradients.
+        A module in eval mode that computes in float32 with the stored weights, which take no gradients.
 
     Raises:
-        ArtifactError: no such file, not an artifact, damaged, or of another architecture.
+        ArtifactError: the file does not exist, is no artifact, is damaged, or has another architecture.
         TargetError: the architecture is not built in, or cannot be used.
     """
     try:
@@ -49,11 +49,11 @@ def load(
 def _network(
     artifact: Artifact, target: Target | nn.Module | str | None, example_input: Tensor | None
 ) -> tuple[nn.Module, Tensor | None]:
-    """The dense architecture with an example input."""
+    """Return the dense architecture and an example input."""
     if isinstance(target, nn.Module):
         return target, example_input
     if isinstance(target, str):
-        # Without its data and weights a built-in one does.
+        # A built-in target needs neither its data nor its weights here.
         built_in = architecture(target)
         if built_in is not None:
             return built_in

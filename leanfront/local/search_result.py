@@ -1,6 +1,6 @@
-"""A stored search in Python: its frontier, budget queries, and what can be done with its candidates.
+"""A stored search: its frontier, budget queries, and actions on its candidates.
 
-What only some of that needs is imported where it is: a budget query is answered from the database alone.
+Heavy imports are inside the methods that need them: a budget query needs only the database.
 """
 
 from __future__ import annotations
@@ -10,72 +10,50 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
+from leanfront.actions.measured_selection import measured_selection
+from leanfront.actions.recovery_limit import RecoveryLimit
+from leanfront.actions.selection_options import FrontierOptions, SelectionOptions
 from leanfront.actions.stored_search import StoredSearch
 from leanfront.core import search as searching
+from leanfront.core.audit import AuditOptions
+from leanfront.core.compressors import Recovery
 from leanfront.core.objectives import Budget, Selection
-from leanfront.core.search import SearchRecord, Verification
-from leanfront.core.storage import AuditRecord, FrontierStore
+from leanfront.core.objectives.budget_options import BudgetOptions
+from leanfront.core.search import Verification
+from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, NotFoundError
 from leanfront.local.candidates import Candidate
+from leanfront.options import divided, options_of, takes
 from leanfront.reports.rows import Candidates
 from leanfront.reports.text import infeasible_text
 
 if TYPE_CHECKING:
     from leanfront.actions.measurer import Measurer
-    from leanfront.actions.verifier import Verifier
-    from leanfront.core.search import Recoverer
-    from leanfront.core.targets import Target
 
 
-class SearchResult:
+class SearchResult(StoredSearch):
     """A stored search: its frontier and the answers to budget queries.
 
     Args:
-        store: where the search is.
-        name: of the search.
-        target: the target or a function that gives it; None resolves the stored reference when it is needed.
+        store: store of the search.
+        name: name of the search.
+        target: the target or a function that returns it; None loads the stored reference when needed.
     """
 
-    def __init__(
-        self, store: FrontierStore, name: str, target: Target | Callable[[], Target] | None = None
-    ) -> None:
-        self.name = name
-        self._stored = StoredSearch(store, name, target)
-        self._store = store
-
-    @property
-    def record(self) -> SearchRecord:
-        """The search as stored now: state, trials, hypervolume, dense model, coverage."""
-        return self._stored.record
-
-    def target(self) -> Target:
-        """The search's target.
-
-        Raises:
-            TargetError: it cannot be made again, or is another one by now.
-        """
-        return self._stored.target()
-
-    @property
-    def samples(self) -> int:
-        """Calibration samples that its candidates were made with."""
-        return self._stored.samples
-
+    @takes(FrontierOptions, BudgetOptions, omit=("stage",))
     def frontier(self, *, weak: bool = False, stage: str = "after", **limits: Any) -> Candidates[Candidate]:
-        """Nondominated candidates within limits, cheapest memory first.
+        """Return nondominated candidates within limits, smallest memory first.
 
         Args:
-            weak: the weakly nondominated ones too.
-            stage: among the candidates ``before`` recovery, or ``after``: the recovered ones too.
-            limits: arguments of `Budget.of`: ``max_memory="64KB"``, ``max_macs="20M"``, ``min_accuracy=0.9``,
-                and ``maximum`` and ``minimum``, mappings from any measurement's name to its limit.
+            weak: also return weakly nondominated candidates.
+            stage: ``before`` recovery, or ``after``, with recovered candidates.
+            options: see `leanfront.Budget.of`.
         """
-        return self._own(self._store.frontier(self.name, Budget.of(**limits), weak=weak, stage=stage))
+        return self._own(self.store.frontier(self.name, Budget.of(**limits), weak=weak, stage=stage))
 
     def candidate(self, identifier: int) -> Candidate:
-        """The candidate with that id. Raises `NotFoundError`: this search has none."""
-        found = self._store.candidate(identifier)
+        """Return the candidate with that id. Raises `NotFoundError` if this search has none."""
+        found = self.store.candidate(identifier)
         if found.search != self.name:
             raise NotFoundError(
                 f"candidate {identifier} is one of search '{found.search}', not of '{self.name}'"
@@ -83,86 +61,76 @@ class SearchResult:
         return self._own([found])[0]
 
     def candidates(self) -> Candidates[Candidate]:
-        """All complete candidates, by id."""
-        return self._own(self._store.candidates(self.name))
+        """Return all complete candidates, by id."""
+        return self._own(self.store.candidates(self.name))
 
+    @takes(SelectionOptions, BudgetOptions)
     def selection(
         self,
         *,
-        strategy: str = "accuracy",
-        stage: str = "after",
-        order: Sequence[str] | None = None,
-        tolerance: float | Mapping[str, float] | None = None,
-        weights: Mapping[str, float] | None = None,
-        measure: int = MOST_MEASURED,
         told: Callable[[int, tuple[str, ...]], None] = lambda candidate, metrics: None,
-        **limits: Any,
+        **options: Any,
     ) -> Selection[Any]:
-        """The whole answer to a budget query, infeasible ones included.
+        """Return the whole answer to a budget query, also if no candidate is within the budget.
+
+        `unmeasured` of the answer lists candidates that could be a better answer but still lack a limited metric.
 
         Args:
-            strategy: accuracy, knee, lexicographic or chebyshev.
-            stage: as in `frontier`.
-            order: lexicographic: objectives, most important first.
-            tolerance: lexicographic: how much counts as equal, in the objective's unit.
-            weights: chebyshev: objective -> weight.
-            measure: candidates at most on which a limited metric is measured now, where it was not: the most
-                accurate first. The answer's `unmeasured` are those that may be a better one and still lack it.
-            told: told before each, the candidate's id and the metrics.
-            limits: as in `frontier`.
+            told: called with the id of a candidate and the metrics before each measurement.
+            options: see `leanfront.Budget.of` and `leanfront.actions.selection_options.SelectionOptions`. In Python,
+                `tolerance` may also map objectives to differences.
         """
-        budget = Budget.of(**limits)
+        # Each objective has a tolerance of its own.
+        several = (
+            {"tolerance": options.pop("tolerance")} if isinstance(options.get("tolerance"), Mapping) else {}
+        )
+        asked, limits = divided(options, SelectionOptions, BudgetOptions)
+        budget = Budget.of(**{name: getattr(limits, name) for name in options_of(BudgetOptions)})
+        chosen = {
+            "order": asked.order,
+            "tolerance": asked.tolerance,
+            "weights": asked.weights or None,
+            **several,
+        }
 
         def ask() -> Selection[Any]:
-            return self._store.select(
-                self.name,
-                budget,
-                strategy=strategy,
-                stage=stage,
-                order=order,
-                tolerance=tolerance,
-                weights=weights,
-            )
+            return self.store.select(self.name, budget, strategy=asked.strategy, stage=asked.stage, **chosen)
 
         def measurer() -> Measurer:
             from leanfront.actions.measurer import Measurer
 
-            return Measurer(self._store, self._stored.files())
+            return Measurer(self.store, self.files())
 
-        return measured_selection(ask, self._store, measurer, measure, told)
+        return measured_selection(ask, self.store, measurer, asked.measure, told)
 
-    def select(self, **limits: Any) -> Candidate:
-        """The candidate to ship within a budget; arguments as in `selection`.
+    @takes(SelectionOptions, BudgetOptions)
+    def select(self, **options: Any) -> Candidate:
+        """Return the candidate to ship within a budget.
+
+        Args:
+            options: see `selection`.
 
         Raises:
-            InfeasibleError: no candidate holds the budget; the message names the nearest and the binding
-                limit, and `.selection` holds the whole answer.
+            InfeasibleError: no candidate is within the budget; the message names the nearest one and the binding
+                limit, and `.selection` is the whole answer.
         """
-        answer = self.selection(**limits)
+        answer = self.selection(**options)
         if not answer.feasible:
             raise InfeasibleError(infeasible_text(answer), answer)
         return self._own([answer.candidate])[0]
 
-    def verifier(self, device: str = "auto") -> Verifier:
-        """What verifies the search's candidates.
-
-        Raises:
-            TargetError: the target cannot be made again, or is another one by now.
-        """
-        return self._stored.verifier(device)
-
     def verify(
         self, *, all: bool = False, device: str = "auto", progress: bool = False
     ) -> list[Verification]:
-        """Verify the frontier's members, and store what came of it.
+        """Verify the members of the frontier, and store the results.
 
         Args:
-            all: every complete candidate.
-            device: where they are evaluated: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            all: verify every complete candidate.
+            device: device of the evaluation: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             progress: show a progress bar on standard error.
 
         Raises:
-            TargetError: the target cannot be made again, or is another one by now.
+            TargetError: the target cannot be loaded, or has changed.
         """
         from leanfront.reports.progress import counted
 
@@ -174,51 +142,41 @@ class SearchResult:
                 done()
         return found
 
-    def recoverer(self, device: str = "auto") -> Recoverer:
-        """What recovers the search's candidates.
-
-        Raises:
-            TargetError: the target cannot be made again, or is another one by now.
-        """
-        return self._stored.recoverer(device)
-
+    @takes(Recovery, RecoveryLimit)
     def recover(
-        self,
-        *,
-        epochs: int = 3,
-        minutes: float | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = False,
-        **settings: Any,
+        self, *, device: str = "auto", progress: bool = False, **options: Any
     ) -> Candidates[Candidate]:
-        """Recover members of the frontier, the one with the most expected hypervolume a minute first.
+        """Train members of the frontier, by expected gain of hypervolume per minute.
 
-        Those that were recovered so before are passed over. Arguments and errors as of `Candidate.recover`, but:
+        Members that were trained with these settings before are skipped. Raises as `Candidate.recover`.
 
         Args:
-            minutes: that all together may take; without, the 8 best are recovered.
+            device: device that trains: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            progress: show a progress bar on standard error.
+            options: see `leanfront.core.compressors.Recovery`, and ``minutes``.
 
         Returns:
-            The recovered candidates; those of which nothing was gained are left out.
+            The recovered candidates, without those whose training gained nothing.
         """
         from leanfront.actions.recovery import recover_many, settings_of
         from leanfront.core.search.options import MOST_RECOVERED
         from leanfront.reports.progress import trained
 
-        pool = self._store.frontier(self.name, stage="before")
+        limit = RecoveryLimit(minutes=options.pop("minutes", None))
+        settings = settings_of(options)
         with trained(shown=progress) as report:
             attempts = recover_many(
                 self.recoverer(device),
-                pool,
-                settings_of(epochs, seed, **settings),
-                minutes,
+                self.store.frontier(self.name, stage="before"),
+                settings,
+                limit.minutes,
                 all=False,
-                most=MOST_RECOVERED if minutes is None else None,
+                most=MOST_RECOVERED if limit.minutes is None else None,
                 report=report,
             )
         return self._own(each.gained for each in attempts if each.gained is not None)
 
+    @takes(AuditOptions)
     def audit(
         self,
         *candidates: int,
@@ -228,51 +186,50 @@ class SearchResult:
         progress: bool = False,
         **options: Any,
     ) -> list[AuditRecord]:
-        """Audit candidates against the dense model, and store what is found.
+        """Audit candidates against the dense model, and store the results.
 
         Args:
-            candidates: ids; without any, and without `levels`, some that are spread over the frontier.
-            kinds: of audits, names in `leanfront audit --help`; by default classes, exemplars, calibration and, where
-                the target says how its inputs are made of pixels, robustness.
-            device: where models run: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            workers: processes that a population may use.
+            candidates: ids; by default, if `levels` is not given either, members spread over the frontier.
+            kinds: kinds of audit, listed by `leanfront audit --help`; by default classes, exemplars, calibration and,
+                if the target says how its inputs are made of pixels, robustness.
+            device: device of the models: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            workers: number of processes that a population may use.
             progress: show a progress bar on standard error.
-            options: of `leanfront.core.audit.AuditOptions`: ``population``, ``models``, ``levels``, ``split``,
-                ``samples``, ...
+            options: see `leanfront.core.audit.AuditOptions`.
 
         Returns:
-            What was stored: of each kind a record a candidate, and one of the search as a whole.
+            The stored audits: for each kind, one record per candidate and one of the whole search.
 
         Raises:
-            UsageError: an unknown kind or option, or candidates that cannot be audited so.
-            TargetError: the target cannot be made again, is another one by now, or lacks what an audit needs.
+            UsageError: a kind or option is unknown, or the candidates cannot be audited with these options.
+            TargetError: the target cannot be loaded, has changed, or lacks what an audit needs.
         """
         from leanfront.actions.audit import audit
         from leanfront.actions.audit_request import choose, default_kinds
-        from leanfront.core.audit import AuditOptions
         from leanfront.reports.progress import staged
 
-        wanted = AuditOptions.from_json(options)
-        chosen = choose(self._store, self.name, candidates, wanted)
+        wanted = AuditOptions.read(options)
+        chosen = choose(self.store, self.name, candidates, wanted)
         if kinds is None:
             kinds = default_kinds(self.target())
         names = [kinds] if isinstance(kinds, str) else kinds
         with staged(progress) as report:
-            return audit(self._stored, chosen, names, wanted, device=device, workers=workers, report=report)
+            return audit(self, chosen, names, wanted, device=device, workers=workers, report=report)
 
     def audits(self, candidate: int | None = None) -> list[AuditRecord]:
-        """What was audited of a candidate, or of the search as a whole."""
-        return self._store.audits(self.name, candidate)
+        """Return the stored audits of a candidate, or of the whole search."""
+        return self.store.audits(self.name, candidate)
 
     def report(self, path: str | Path, candidate: int | None = None) -> None:
-        """Write what is stored of audits as one self-contained HTML file.
+        """Write the stored audits as one self-contained HTML file.
 
         Args:
-            path: an ``.html`` file in an existing folder; one that is there is replaced.
-            candidate: whose audits; of the search as a whole by default, with the galleries of its candidates.
+            path: path of an ``.html`` file in an existing folder; an existing file is replaced.
+            candidate: candidate whose audits are written; by default those of the whole search, with the galleries
+                of its candidates.
 
         Raises:
-            UsageError: nothing was audited, or the path is of another kind.
+            UsageError: there are no audits, or the path does not end in ``.html``.
             StorageError: the file cannot be written.
         """
         from leanfront.reports.audit_report import report
@@ -280,7 +237,7 @@ class SearchResult:
         report(self.audited(candidate), path)
 
     def audited(self, candidate: int | None = None) -> list[AuditRecord]:
-        """What a report shows: `audits`, of the search as a whole with those of the candidates in them."""
+        """Return the audits that a report shows: of a candidate, or of the whole search and the candidates in it."""
         found = self.audits(candidate)
         if candidate is not None:
             return found
@@ -290,9 +247,9 @@ class SearchResult:
         return [*found, *(own for one in known for own in self.audits(one) if own.kind in kinds)]
 
     def bounds(self) -> dict[int, float]:
-        """Candidate's id -> bytes that no order-0 code of it goes below, of those in the last audit of bounds."""
+        """Return id -> smallest size in bytes of any order-0 code, for candidates in the latest audit of bounds."""
         try:
-            found = self._store.audit(self.name, "bounds").document["versions"]
+            found = self.store.audit(self.name, "bounds").document["versions"]
         except NotFoundError:
             return {}
         return {each["candidate"]: each["bound_bytes"] for each in found if each["candidate"] is not None}

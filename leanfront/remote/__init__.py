@@ -1,1 +1,1 @@
-"""The same verbs on a server elsewhere."""
+"""The Python client of a server's HTTP API."""

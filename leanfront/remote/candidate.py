@@ -1,23 +1,26 @@
-"""Candidates of a server: what they hold, and what a worker there does for them."""
+"""Candidates on a server, and what a worker there can do with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leanfront.actions.audit_request import DEFAULT_KINDS
 from leanfront.actions.recovery import settings_of
+from leanfront.actions.recovery_limit import RecoveryLimit
 from leanfront.core import search as searching
-from leanfront.core.compressors import Configuration
+from leanfront.core.audit import AuditOptions
+from leanfront.core.compressors import Configuration, Recovery
 from leanfront.core.compressors.exchange.formats import PACKED, format_of
 from leanfront.core.objectives import Measurement
 from leanfront.core.search import Verification
 from leanfront.core.search.attempt import last_training, uncut
 from leanfront.core.storage import AuditRecord
-from leanfront.errors import ArtifactError, NotFoundError, TargetError, UsageError
+from leanfront.errors import ArtifactError, NotFoundError, TargetError
 from leanfront.files import whole
+from leanfront.options import plain, takes
 from leanfront.remote.connection import Connection
 
 if TYPE_CHECKING:
@@ -26,28 +29,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RemoteCandidate(searching.Candidate):
-    """A candidate on a server: a worker there makes its files and verifies it."""
+    """A candidate on a server, whose worker makes its files and verifies it."""
 
     client: Connection | None = field(default=None, repr=False)
 
     def module(self, device: str = "cpu") -> nn.Module:
-        """Not over the network. Raises `TargetError`, which says what to do."""
+        """Raise `TargetError`: modules are not sent over the network; the message says what to do instead."""
         raise TargetError(
             "the target is with the server's workers: export the candidate, and open the file with leanfront.load"
         )
 
     def export(self, path: str | Path, *, timeout: float | None = None) -> Path:
-        """Write the candidate to a file, which a worker of the server's makes where there is none yet.
+        """Write the candidate to a file, which a worker of the server makes if needed.
 
         Args:
-            path: of the file; its suffix says the format.
-            timeout: seconds to wait for the worker; None for ever.
+            path: path of the file; its suffix gives the format.
+            timeout: seconds to wait for the worker; None waits for ever.
 
         Raises:
-            TimeoutError: no worker has made it by then.
-            UsageError: another suffix.
-            ArtifactError: what arrived is not what was sent.
-            LeanfrontError: it cannot be made, or written here.
+            TimeoutError: no worker made the file in time.
+            UsageError: the suffix is unknown.
+            ArtifactError: the content was damaged on the way.
+            LeanfrontError: the file cannot be made, or not written here.
         """
         place = Path(path)
         content = self.artifact(format_of(place).name, timeout=timeout)
@@ -56,77 +59,66 @@ class RemoteCandidate(searching.Candidate):
         return place
 
     def artifact(self, format: str = PACKED, *, timeout: float | None = None) -> bytes:
-        """The candidate's file in a format; waits for a worker to make it where there is none yet.
+        """Return the content of the candidate's file in a format; wait for a worker to make it if needed.
 
         Raises:
-            TimeoutError: no worker has made it by then.
-            UsageError: an unknown format.
-            ArtifactError: what arrived is not what was sent.
-            LeanfrontError: it cannot be made.
+            TimeoutError: no worker made the file in time.
+            UsageError: the format is unknown.
+            ArtifactError: the content was damaged on the way.
+            LeanfrontError: the file cannot be made.
         """
         client, path = self._server(), f"/candidates/{self.id}/artifact"
         try:
             return client.file(path, {"format": format})
         except (NotFoundError, ArtifactError):
-            # None was made, or it is damaged there.
+            # The file does not exist yet, or is damaged on the server.
             client.work(path, {"format": format}, timeout)
         return client.file(path, {"format": format})
 
     def layers(self) -> dict[str, Any]:
-        """See `leanfront.Candidate.layers`. Raises `NotFoundError` where the search's layers are not known."""
+        """See `leanfront.Candidate.layers`. Raises `NotFoundError` if the search's layers are not known yet."""
         found: dict[str, Any] = self._server().get(f"/candidates/{self.id}/layers").json()
         return found
 
     def verify(self, *, timeout: float | None = None) -> Verification:
-        """Have a worker verify the candidate, and wait for what comes of it.
+        """Have a worker verify the candidate, and return the result.
 
         Raises:
-            TimeoutError: no worker has verified it by then.
-            LeanfrontError: it cannot.
+            TimeoutError: no worker verified it in time.
+            LeanfrontError: the candidate cannot be verified.
         """
         client = self._server()
         client.work(f"/candidates/{self.id}/verify", timeout=timeout)
         return self.verification()
 
-    def recover(
-        self,
-        epochs: int = 3,
-        *,
-        minutes: float | None = None,
-        seed: int = 0,
-        timeout: float | None = None,
-        **settings: Any,
-    ) -> RemoteCandidate:
-        """Have a worker train the candidate on, and wait for what comes of it; see `leanfront.Candidate.recover`.
+    @takes(Recovery, RecoveryLimit, network=True, omit=("epochs",))
+    def recover(self, epochs: int = 3, *, timeout: float | None = None, **options: Any) -> RemoteCandidate:
+        """Have a worker train the candidate, and wait for the outcome; see `leanfront.Candidate.recover`.
 
         Args:
             epochs: passes over the training split.
-            minutes: that the training may take.
-            seed: of everything random.
-            timeout: seconds to wait for the worker; None for ever.
-            settings: none over the network.
+            timeout: seconds to wait for the worker; None waits for ever.
+            options: see `leanfront.core.compressors.Recovery`, and ``minutes``.
 
         Returns:
-            The recovered candidate; this one, where nothing was gained.
+            The recovered candidate, or this one if nothing was gained.
 
         Raises:
-            TimeoutError: no worker is done by then.
-            UsageError: it cannot be recovered, or a value cannot be used.
+            TimeoutError: no worker finished in time.
+            UsageError: the candidate cannot be recovered, or a value is invalid.
             LeanfrontError: the training failed.
         """
-        if settings:
-            raise UsageError(f"{', '.join(sorted(settings))}: a server takes epochs, minutes and seed")
         client, path = self._server(), f"/candidates/{self.id}"
-        wanted = {"epochs": epochs, "seed": seed, "minutes": minutes}
-        body = {name: value for name, value in wanted.items() if value is not None}
+        body = plain({"epochs": epochs, **options}, Recovery, RecoveryLimit)
         client.work(f"{path}/recover", timeout=timeout, json=body)
         found = [candidate_of(each, client) for each in client.get(f"{path}/recoveries").json()]
-        asked = settings_of(epochs, seed)
-        # One that ended by time says after how many steps.
+        asked = settings_of({name: value for name, value in body.items() if name != "minutes"})
+        # The settings of a training that ran out of time include the number of its steps.
         own = [each for each in found if last_training(each) == asked]
         own = own or [each for each in found if uncut(last_training(each)) == asked]
         return own[-1] if own and own[-1].state == "complete" else self
 
+    @takes(AuditOptions, network=True)
     def audit(
         self,
         *,
@@ -135,23 +127,29 @@ class RemoteCandidate(searching.Candidate):
         timeout: float | None = None,
         **options: Any,
     ) -> list[AuditRecord]:
-        """Have a worker audit the candidate against the dense model; arguments and errors as of `RemoteSearch.audit`.
+        """Have a worker audit the candidate against the dense model; raises as `RemoteSearch.audit`.
+
+        Args:
+            kinds: kinds of audit, as `leanfront audit` takes them.
+            wait: whether to wait for the worker; if not, the audit is only queued, for `audits` to return later.
+            timeout: seconds to wait; None waits for ever.
+            options: see `leanfront.core.audit.AuditOptions`.
 
         Returns:
-            Of each kind what it found of this candidate; nothing where it is not waited for.
+            One record per kind about this candidate; an empty list if `wait` is false.
         """
         client, path = self._server(), f"/candidates/{self.id}/audits"
         names = [kinds] if isinstance(kinds, str) else list(kinds)
-        client.work(path, timeout=timeout, wait=wait, json={"kinds": names, **options})
+        client.work(path, timeout=timeout, wait=wait, json={"kinds": names, **plain(options, AuditOptions)})
         return [AuditRecord(**client.get(f"{path}/{kind}").json()) for kind in (names if wait else ())]
 
     def audits(self) -> list[AuditRecord]:
-        """What was audited of the candidate."""
+        """Return the stored audits of the candidate."""
         client, path = self._server(), f"/candidates/{self.id}/audits"
         return [AuditRecord(**client.get(f"{path}/{row['kind']}").json()) for row in client.get(path).json()]
 
     def verification(self) -> Verification:
-        """What came of verifying the candidate last. Raises `NotFoundError` where nobody has."""
+        """Return the candidate's latest verification. Raises `NotFoundError` if there is none."""
         return Verification.from_json(self._server().get(f"/candidates/{self.id}/verification").json())
 
     def _server(self) -> Connection:
@@ -160,8 +158,8 @@ class RemoteCandidate(searching.Candidate):
 
 
 def candidate_of(data: Mapping[str, Any], client: Connection) -> RemoteCandidate:
-    """The candidate that a CANDIDATE object tells of; which channels are kept it does not tell."""
-    plain = searching.Candidate(
+    """Build a candidate from a CANDIDATE object, which does not list the kept channels."""
+    return RemoteCandidate(
         search=data["search"],
         number=data["trial"],
         configuration=Configuration.from_json(data["configuration"]),
@@ -173,6 +171,5 @@ def candidate_of(data: Mapping[str, Any], client: Connection) -> RemoteCandidate
         seconds=data["seconds"],
         id=data["id"],
         verified=data["verified"],
+        client=client,
     )
-    own = {each.name: getattr(plain, each.name) for each in fields(searching.Candidate)}
-    return RemoteCandidate(**own, client=client)

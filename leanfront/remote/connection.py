@@ -1,38 +1,35 @@
-"""Requests to a server of the HTTP API, and what comes of them."""
+"""Connection to a server of the HTTP API: requests, retries and errors."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx2
 
-from leanfront.core.search import ENDED as SEARCH_ENDED
+from leanfront.core.search import ENDED
 from leanfront.errors import ArtifactError, LeanfrontError, StorageError, UsageError
 from leanfront.remote.errors import error_of
 from leanfront.remote.retries import ATTEMPTS, pause
 from leanfront.version import __version__
 
-ENDED = (*SEARCH_ENDED, "deleted")
-"""States of a search or a job that do not change by themselves."""
-
 
 class Connection:
-    """A connection to a server. Use it as a context, or `close` it.
+    """Connection to a server. Use it as a context manager or `close` it.
 
-    Calls that change nothing, or nothing more when repeated, are repeated after a broken connection and while
-    the server has too much to do.
+    Idempotent requests are retried if the connection breaks or the server is overloaded.
 
     Args:
-        url: of the server: ``http://host:8000``.
-        key: one of its API keys; None where it needs none.
+        url: address of the server: ``http://host:8000``.
+        key: one of the server's API keys; None if it needs none.
         timeout: seconds to wait for an answer.
 
     Raises:
-        UsageError: an address or a key that cannot be.
+        UsageError: the address or the key is invalid.
     """
 
     def __init__(self, url: str, key: str | None = None, *, timeout: float = 30.0) -> None:
@@ -42,7 +39,7 @@ class Connection:
         except ValueError:
             usable = False
         if not usable:
-            raise UsageError(f"{url!r} is no server's address; write it like http://host:8000")
+            raise UsageError(f"{url!r} is not a server's address; write it like http://host:8000")
         if key is not None and (not key.isascii() or not key.isprintable() or not key or " " in key):
             raise UsageError("an API key is made of printable ASCII characters without spaces")
         headers = {"User-Agent": f"leanfront/{__version__}", "Accept": "application/json"}
@@ -65,7 +62,7 @@ class Connection:
         return f"{type(self).__name__}({self.url!r})"
 
     def pages(self, path: str, parameters: Mapping[str, Any]) -> Iterator[Any]:
-        """The bodies of a list's pages."""
+        """Iterate over the contents of a list's pages."""
         answer = self.get(path, parameters)
         yield answer.json()
         while "next" in answer.links:
@@ -73,21 +70,21 @@ class Connection:
             yield answer.json()
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> httpx2.Response:
-        """An answer that changes nothing."""
+        """Return the answer to a GET request."""
         return self.send("GET", path, params=dict(parameters) if parameters else None, repeat=True)
 
     def send(self, method: str, path: str, *, repeat: bool = False, **content: Any) -> httpx2.Response:
-        """Ask the server.
+        """Send a request and return the answer.
 
         Args:
-            method: of the request.
-            path: below ``/api/v1``.
-            repeat: whether doing it twice is as good as once.
-            content: of the request.
+            method: method of the request.
+            path: path below ``/api/v1``.
+            repeat: whether the request is idempotent and may be retried.
+            content: content of the request.
 
         Raises:
-            StorageError: the server does not answer, or cannot.
-            LeanfrontError: it refuses; of the class that the Python face raises.
+            StorageError: the server does not answer, or its database fails.
+            LeanfrontError: the server refuses; the class is that which the Python interface raises.
         """
         for attempt in range(1, ATTEMPTS + 1):
             again = attempt < ATTEMPTS
@@ -108,7 +105,7 @@ class Connection:
                 pause(attempt, answer.headers.get("retry-after"))
                 continue
             if method == "DELETE" and answer.status_code == 404 and attempt > 1:
-                # The attempt whose answer was lost has deleted it.
+                # An earlier attempt, whose answer was lost, has deleted it.
                 return answer
             if answer.is_success:
                 return answer
@@ -116,12 +113,12 @@ class Connection:
         raise AssertionError("unreachable")
 
     def file(self, path: str, parameters: Mapping[str, Any]) -> bytes:
-        """A file. Raises `ArtifactError` where it has not the digest that the server says."""
+        """Return a file. Raises `ArtifactError` if its digest is not the one that the server sent."""
         answer = self.get(path, parameters)
         found = hashlib.sha256(answer.content).hexdigest()
         if answer.headers.get("etag") != f'"{found}"':
             raise ArtifactError(
-                f"{answer.url}: {len(answer.content)} bytes of the SHA-256 {found} arrived, which is not what was "
+                f"{answer.url}: {len(answer.content)} bytes with SHA-256 {found} arrived, not the content that was "
                 "sent: try again"
             )
         return answer.content
@@ -135,18 +132,18 @@ class Connection:
         wait: bool = True,
         **content: Any,
     ) -> None:
-        """Queue a job by posting to an address, and wait for its end.
+        """Queue a job by a POST request, and wait for its end.
 
         Args:
-            path: below ``/api/v1``.
-            parameters: of the address.
-            timeout: seconds; None for ever.
-            wait: for its end; it is only queued without.
-            content: of the request.
+            path: path below ``/api/v1``.
+            parameters: query parameters.
+            timeout: seconds to wait; None waits for ever.
+            wait: whether to wait; if not, the job is only queued.
+            content: content of the request.
 
         Raises:
-            TimeoutError: it has not ended by then.
-            LeanfrontError: it has failed, or was cancelled.
+            TimeoutError: the job did not end in time.
+            LeanfrontError: the job failed or was cancelled.
         """
         job = self.send("POST", path, params=dict(parameters or {}), repeat=True, **content).json()
         if not wait:
@@ -165,11 +162,11 @@ class Connection:
         if job["state"] != "done":
             raise LeanfrontError(f"job {job['id']} ({job['kind']}) has {job['state']}: {job['message']}")
 
-    def stream(self, path: str, place: str | None) -> Any:
-        """A stream of events behind a place, as a context."""
-        headers = {"Accept": "text/event-stream"} | ({} if place is None else {"Last-Event-ID": place})
-        # A stream lives as long as its signs of life come.
-        return self._http.stream("GET", path, headers=headers, timeout=httpx2.Timeout(60.0))
+    def stream(self, path: str, place: str | None) -> AbstractContextManager[httpx2.EventSource]:
+        """Return a context manager for a stream of events after a position."""
+        headers = {} if place is None else {"Last-Event-ID": place}
+        # A stream is alive as long as its heartbeats come.
+        return self._http.sse(path, headers=headers, timeout=60.0)
 
     def _lost(self, error: Exception) -> StorageError:
         return StorageError(

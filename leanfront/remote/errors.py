@@ -1,4 +1,4 @@
-"""Refusals of a server as the errors that the Python face raises."""
+"""Translation of a server's refusals into the errors of the Python interface."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ ERRORS: dict[str, type[LeanfrontError]] = {
     "storage": StorageError,
     "overloaded": StorageError,
 }
-"""What a problem's type becomes again on this side; other problems are a `LeanfrontError`."""
+"""Type of a problem -> error class; other problems become `LeanfrontError`."""
 
 
 def error_of(answer: httpx2.Response) -> LeanfrontError:
-    """The error that a refusal tells of."""
+    """Build the error for a refusal."""
     try:
         problem = answer.json()
         kind, detail = str(problem["type"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
-        return LeanfrontError(f"{answer.url} answered {answer.status_code}, and not as this API does")
+        return LeanfrontError(
+            f"{answer.url} answered {answer.status_code} without problem details of this API"
+        )
     error = ERRORS.get(kind.removeprefix(TYPE), LeanfrontError)
     return error(
         detail if issubclass(error, UsageError | NotFoundError) else f"{problem.get('title')}: {detail}"

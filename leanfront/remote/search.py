@@ -1,4 +1,4 @@
-"""Searches of a server: the verbs of `leanfront.SearchResult`, done by a worker there."""
+"""Searches on a server: the methods of `leanfront.SearchResult`, run by a worker there."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ from urllib.parse import quote
 import httpx2
 
 from leanfront.actions.audit_request import DEFAULT_KINDS
+from leanfront.actions.selection_options import FrontierOptions, SelectionOptions
+from leanfront.core.audit import AuditOptions
 from leanfront.core.objectives import Budget, Measurement, Selection
-from leanfront.core.search import SearchRecord
+from leanfront.core.objectives.budget_options import BudgetOptions
+from leanfront.core.search import ENDED, SearchRecord
 from leanfront.core.storage import AuditRecord
 from leanfront.errors import InfeasibleError, LeanfrontError, StorageError
+from leanfront.options import options_of, plain, takes
 from leanfront.remote.candidate import RemoteCandidate, candidate_of
-from leanfront.remote.connection import ENDED, Connection
+from leanfront.remote.connection import Connection
 from leanfront.remote.errors import error_of
 from leanfront.remote.retries import ATTEMPTS, pause
 from leanfront.reports.rows import Candidates
 from leanfront.reports.text import infeasible_text
 
 PAGE = 1000
-"""Members of a list that are asked for at once."""
+"""Number of list entries requested at once."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a search.
+    """An event of a search.
 
     Args:
         kind: ``trial``, ``frontier`` or ``state``.
-        data: what is told of it.
-        id: where a stream goes on behind it; None where only the trials before it count.
+        data: content of the event.
+        id: position after which a stream can continue; None if only earlier trials have one.
     """
 
     kind: str
@@ -43,11 +47,11 @@ class Event:
 
 
 class RemoteSearch:
-    """A search on a server: its frontier and the answers to budget queries.
+    """A search on a server: its frontier and answers to budget queries.
 
     Args:
-        client: of the server.
-        name: of the search.
+        client: connection to the server.
+        name: name of the search.
     """
 
     def __init__(self, client: Connection, name: str) -> None:
@@ -59,36 +63,37 @@ class RemoteSearch:
         return f"RemoteSearch({self.name!r} of {self._client.url})"
 
     def state(self) -> dict[str, Any]:
-        """State and progress, as the server tells them. Raises `NotFoundError`."""
+        """Return the state and progress as the server reports them. Raises `NotFoundError`."""
         found: dict[str, Any] = self._client.get(self._path).json()
         return found
 
     @property
     def record(self) -> SearchRecord:
-        """The search as stored now; of its settings only the wanted number of trials and its target's name."""
+        """Return the stored search; its settings have only the number of trials and the target's name."""
         found = self.state()
         known = {field.name for field in fields(SearchRecord)} & set(found)
         own = {name: found[name] for name in known}
         own["objectives"] = tuple(found["objectives"])
         own["dense"] = tuple(Measurement.from_json(each) for each in found["dense"])
-        own["settings"] = {"trials": found["goal"], "registered": found["registered"]}
+        own["settings"] = {"options": {"trials": found["goal"]}, "registered": found["registered"]}
         return SearchRecord(**own)
 
     def coverage(self) -> dict[str, Any]:
-        """What of the model the search can compress. Raises `NotFoundError` until a worker has looked."""
+        """Return which parts of the model the search can compress. Raises `NotFoundError` until it is loaded."""
         found: dict[str, Any] = self._client.get(f"{self._path}/coverage").json()
         return found
 
+    @takes(FrontierOptions, BudgetOptions, omit=("stage",))
     def frontier(
         self, *, weak: bool = False, stage: str = "after", order_by: str = "memory", **limits: Any
     ) -> Candidates[RemoteCandidate]:
-        """Nondominated candidates within limits, cheapest memory first.
+        """Return nondominated candidates within limits, smallest memory first.
 
         Args:
-            weak: the weakly nondominated ones too.
-            stage: among the candidates ``before`` recovery, or ``after``: the recovered ones too.
-            order_by: an objective, or something measured on the frontier: best first.
-            limits: as `leanfront.Budget.of` takes them.
+            weak: also return weakly nondominated candidates.
+            stage: ``before`` recovery, or ``after``, with recovered candidates.
+            order_by: an objective or another measurement of the frontier to order by, best first.
+            options: see `leanfront.Budget.of`.
         """
         parameters = {**_limits(limits), "stage": stage, "order_by": order_by, "limit": PAGE}
         if weak:
@@ -97,18 +102,18 @@ class RemoteSearch:
         return Candidates(candidate_of(each, self._client) for page in pages for each in page["candidates"])
 
     def columns(self, *names: str) -> dict[str, Any]:
-        """All candidates, failed and stopped ones too, in lists of one length, by id.
+        """Return all candidates, including failed and stopped ones, as lists of equal length, by id.
 
         Args:
-            names: measurements, each a ``name`` (of the validation split, or a cost) or ``name:split``; without any,
-                the objectives.
+            names: measurements, each a ``name`` (a cost, or a value on the validation split) or ``name:split``; the
+                objectives if empty.
 
         Returns:
-            ``ids``, ``trials``, ``states``, ``on_frontier``, ``parents``, and ``columns``: of each name its ``unit``,
-            ``value``, ``low`` and ``high``.
+            ``ids``, ``trials``, ``states``, ``on_frontier``, ``parents``, and ``columns``, which maps each name to
+                its ``unit``, ``value``, ``low`` and ``high``.
 
         Raises:
-            UsageError: neither a candidate nor the dense model has it measured.
+            UsageError: a name is measured neither on a candidate nor on the dense model.
         """
         parameters = {"limit": 10 * PAGE} | ({"columns": ",".join(names)} if names else {})
         first, *rest = self._client.pages(f"{self._path}/candidates", parameters)
@@ -122,45 +127,41 @@ class RemoteSearch:
         return found
 
     def progress(self, points: int = 60) -> dict[str, Any]:
-        """How the frontier grew: ``trials``, and by then ``hypervolume``, ``hypervolume_log2``, ``frontier_size``.
+        """Return how the frontier grew: ``trials``, ``hypervolume``, ``hypervolume_log2``, ``frontier_size``.
 
         Args:
-            points: places along the trials at most, 2 to 200.
+            points: largest number of places along the trials, 2 to 200.
         """
         found: dict[str, Any] = self._client.get(f"{self._path}/progress", {"points": points}).json()
         return found
 
+    @takes(SelectionOptions, BudgetOptions, omit=("measure",))
     def selection(
-        self,
-        *,
-        strategy: str = "accuracy",
-        stage: str = "after",
-        order: Sequence[str] | None = None,
-        tolerance: float | Mapping[str, float] | None = None,
-        weights: Mapping[str, float] | None = None,
-        measure: int = 0,
-        timeout: float | None = None,
-        **limits: Any,
+        self, *, measure: int = 0, timeout: float | None = None, **options: Any
     ) -> Selection[RemoteCandidate]:
-        """The whole answer to a budget query; arguments as `leanfront.SearchResult.selection` takes them.
+        """Return the whole answer to a budget query; see `leanfront.SearchResult.selection`.
 
         Args:
-            measure: candidates at most on which a worker measures what is limited and was not measured, where the
-                answer names some; without, none: that is work for a worker.
-            timeout: seconds to wait for it; None for ever.
+            measure: largest number of candidates on which a worker measures limited metrics that are missing, if such
+                candidates could be a better answer; by default none is measured.
+            timeout: seconds to wait for the worker; None waits for ever.
+            options: see `leanfront.SearchResult.selection`.
 
         Raises:
-            TimeoutError: no worker has measured by then.
-            LeanfrontError: they cannot be measured.
+            TimeoutError: no worker measured them in time.
+            LeanfrontError: the candidates cannot be measured.
         """
+        limits = {name: options.pop(name) for name in options_of(BudgetOptions) if name in options}
+        asked = plain({"strategy": "accuracy", "stage": "after", **options}, SelectionOptions)
+        strategy, stage, tolerance = asked["strategy"], asked["stage"], asked.pop("tolerance", None)
         parameters: dict[str, Any] = {**_limits(limits), "stage": stage, "strategy": strategy}
-        if order is not None:
-            parameters["order"] = order if isinstance(order, str) else ",".join(order)
+        if "order" in asked:
+            parameters["order"] = ",".join(asked["order"])
         if isinstance(tolerance, Mapping):
             parameters |= {f"tolerance_{name}": value for name, value in tolerance.items()}
         elif tolerance is not None:
             parameters["tolerance"] = tolerance
-        parameters |= {f"weight_{name}": value for name, value in (weights or {}).items()}
+        parameters |= {f"weight_{name}": value for name, value in asked.get("weights", {}).items()}
         answer = self._selection(strategy, parameters)
         if not (measure and answer.unmeasured):
             return answer
@@ -189,17 +190,22 @@ class RemoteSearch:
             unmeasured_metrics=tuple(unmeasured.get("metrics", ())),
         )
 
-    def select(self, **limits: Any) -> RemoteCandidate:
-        """The candidate to ship within a budget.
+    @takes(SelectionOptions, BudgetOptions)
+    def select(self, **options: Any) -> RemoteCandidate:
+        """Return the candidate to ship within a budget.
+
+        Args:
+            options: see `selection`.
 
         Raises:
-            InfeasibleError: no candidate holds it; the message names the nearest and the binding limit.
+            InfeasibleError: no candidate is within it; the message names the nearest one and the binding limit.
         """
-        answer = self.selection(**limits)
+        answer = self.selection(**options)
         if not answer.feasible or answer.candidate is None:
             raise InfeasibleError(infeasible_text(answer), answer)
         return answer.candidate
 
+    @takes(AuditOptions, network=True)
     def audit(
         self,
         *candidates: int,
@@ -208,27 +214,26 @@ class RemoteSearch:
         timeout: float | None = None,
         **options: Any,
     ) -> list[AuditRecord]:
-        """Have a worker audit candidates against the dense model, and wait for what it finds.
+        """Have a worker audit candidates against the dense model, and return the audits.
 
         Args:
-            candidates: ids; without any, and without `levels`, some that are spread over the frontier.
-            kinds: of audits, as `leanfront audit` takes them.
-            wait: for the worker; without, the audit is only queued, and `audits` tells later what it found.
-            timeout: seconds to wait; None for ever.
-            options: ``population``, ``models``, ``levels``, ``split``, ``samples``, ``corruptions``, ``severities``,
-                ``gallery``, ``seed``, as `leanfront.SearchResult.audit` takes them.
+            candidates: ids; by default, if `levels` is not given either, members spread over the frontier.
+            kinds: kinds of audit, as `leanfront audit` takes them.
+            wait: whether to wait for the worker; if not, the audit is only queued, for `audits` to return later.
+            timeout: seconds to wait; None waits for ever.
+            options: see `leanfront.core.audit.AuditOptions`.
 
         Returns:
-            As `leanfront.SearchResult.audit`: of each kind a record a candidate, and one of the search as a whole.
-            Nothing where it is not waited for.
+            As `leanfront.SearchResult.audit`: for each kind, one record per candidate and one of the whole search. An
+                empty list if `wait` is false.
 
         Raises:
-            TimeoutError: no worker is done by then.
-            UsageError: an unknown kind or option, or candidates that cannot be audited so.
+            TimeoutError: no worker finished in time.
+            UsageError: a kind or option is unknown, or the candidates cannot be audited with these options.
             LeanfrontError: the audit failed.
         """
         names = [kinds] if isinstance(kinds, str) else list(kinds)
-        body = {"kinds": names, "candidates": list(candidates), **options}
+        body = {"kinds": names, "candidates": list(candidates), **plain(options, AuditOptions)}
         self._client.work(f"{self._path}/audits", timeout=timeout, wait=wait, json=body)
         found: list[AuditRecord] = []
         for kind in names if wait else ():
@@ -239,7 +244,7 @@ class RemoteSearch:
         return found
 
     def audits(self, candidate: int | None = None) -> list[AuditRecord]:
-        """What was audited of a candidate, or of the search as a whole. Raises `NotFoundError`."""
+        """Return the stored audits of a candidate, or of the whole search. Raises `NotFoundError`."""
         rows = self._client.get(f"{self._place(candidate)}/audits").json()
         return [self._audit(row["kind"], candidate) for row in rows]
 
@@ -250,30 +255,31 @@ class RemoteSearch:
         return self._path if candidate is None else f"/candidates/{candidate}"
 
     def cancel(self) -> None:
-        """Ask it to stop; its trials stay."""
+        """Ask the search to stop; its trials are kept."""
         self._client.send("POST", f"{self._path}/cancel", repeat=True)
 
     def resume(self) -> None:
-        """Queue it again after it was cancelled or has failed. Raises `BusyError` while it is queued or driven."""
+        """Queue a cancelled or failed search again. Raises `BusyError` while it is queued or running."""
         self._client.send("POST", f"{self._path}/resume")
 
     def delete(self) -> None:
-        """Delete it with all that hangs on it. Raises `BusyError` while a process drives it."""
+        """Delete the search and everything that belongs to it. Raises `BusyError` while a process drives it."""
         self._client.send("DELETE", self._path, repeat=True)
 
     def events(self, after: str | None = None) -> Iterator[Event]:
-        """What happens to it, from its first trial or behind a place on, until it ends.
+        """Iterate over events of the search, from its first trial or from the position `after`, until it ends.
 
-        A stream that breaks off is taken up again.
+        A broken stream is resumed.
 
         Raises:
-            NotFoundError: no such search.
-            StorageError: the server has not answered in several attempts.
+            NotFoundError: the search does not exist.
+            StorageError: the server did not answer in several attempts.
         """
         place, failures = after, 0
         while True:
             try:
-                with self._client.stream(f"{self._path}/events", place) as answer:
+                with self._client.stream(f"{self._path}/events", place) as source:
+                    answer = source.response
                     if answer.status_code == 204:
                         return
                     if not answer.is_success:
@@ -281,11 +287,17 @@ class RemoteSearch:
                         if answer.status_code != 503 or failures + 1 >= ATTEMPTS:
                             raise error_of(answer)
                     else:
-                        for event in _events(answer.iter_lines()):
+                        for sent in source:
+                            if not sent.data:
+                                continue  # It only says when to reconnect.
                             failures = 0
-                            place = event.id or place
+                            # An event without an id has that of the one before.
+                            before, place = place, sent.id or place
+                            event = Event(
+                                sent.event, json.loads(sent.data), None if place == before else place
+                            )
                             yield event
-                            if event.kind == "state" and event.data["state"] in ENDED:
+                            if event.kind == "state" and event.data["state"] in (*ENDED, "deleted"):
                                 return
             except httpx2.TransportError as error:
                 if failures + 1 >= ATTEMPTS:
@@ -294,14 +306,14 @@ class RemoteSearch:
             pause(failures)
 
     def wait(self, timeout: float | None = None) -> SearchRecord:
-        """Wait for its end.
+        """Wait until the search ends.
 
         Args:
-            timeout: seconds; None for ever.
+            timeout: seconds to wait; None waits for ever.
 
         Raises:
-            TimeoutError: it has not ended by then.
-            LeanfrontError: it has failed, or was deleted.
+            TimeoutError: it did not end in time.
+            LeanfrontError: it failed or was deleted.
         """
         end = None if timeout is None else time.monotonic() + timeout
         wait = 0.1
@@ -318,21 +330,9 @@ class RemoteSearch:
 
 
 def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits as parameters of an address; what is no limit is refused here, as `Budget.of` does."""
+    """Return limits as query parameters; refuse invalid limits, as `Budget.of` does."""
     measured = (*(limits.get("maximum") or {}), *(limits.get("minimum") or {}))
     budget = Budget.of(**limits, measured=measured)
     return {f"max_{name}": repr(value) for name, value in budget.maximum.items()} | {
         f"min_{name}": repr(value) for name, value in budget.minimum.items()
     }
-
-
-def _events(lines: Iterator[str]) -> Iterator[Event]:
-    found: dict[str, str] = {}
-    for line in lines:
-        if line:
-            name, _, value = line.partition(":")
-            found[name] = value.removeprefix(" ")
-            continue
-        if "data" in found:
-            yield Event(found.get("event", "message"), json.loads(found["data"]), found.get("id"))
-        found = {}

@@ -1,1 +1,1 @@
-"""Documents made readable: terminal text, JSON shapes, plots, HTML."""
+"""Presentation of results: terminal text, JSON shapes, plots, HTML."""

@@ -1,4 +1,4 @@
-"""The page of a report: its frame, its style and what draws its figures."""
+"""The HTML page of an audit report: frame, style and the script that draws figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POLICY = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; "
     "base-uri 'none'; form-action 'none'"
 )
-"""What a browser lets the page do: run what it carries (plotly compiles some drawing code), and load nothing."""
+"""Content security policy of the page: run its own scripts (plotly compiles drawing code), load nothing."""
 
 STYLE = """
 :root { --back: #ffffff; --card: #f6f8fa; --text: #1b1f24; --soft: #57606a; --line: #c9d1d9; --grid: #e6e9ed;
@@ -78,7 +78,7 @@ SCRIPT = """
       displayModeBar: place.closest(".small") ? false : "hover", showSendToCloud: false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] });
   };
-  // A report has hundreds of figures: each is drawn when it is about to be seen.
+  // A report has hundreds of figures: each is drawn when it is about to become visible.
   const watch = new IntersectionObserver((found) => {
     for (const { target, isIntersecting } of found) {
       if (isIntersecting) { watch.unobserve(target); draw(target); }
@@ -101,14 +101,14 @@ def page(
     sections: Sequence[str],
     figures: Sequence[tuple[str, str]],
 ) -> str:
-    """A whole HTML document that loads nothing.
+    """Return a complete HTML document that loads nothing.
 
     Args:
-        title: as text.
+        title: title as text.
         made: markup under the title.
-        links: (id of a section, its name as text).
-        sections: markup.
-        figures: (id of a plot's element, plotly JSON without ``<``).
+        links: (id of a section, its name as text) pairs.
+        sections: markup of the sections.
+        figures: (id of a plot's element, plotly JSON without ``<``) pairs.
     """
     items = "".join(f'<li><a href="#{escape(place)}">{escape(name)}</a></li>' for place, name in links)
     data = "\n".join(
@@ -124,7 +124,7 @@ def page(
             f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
             f"<header><h1>{escape(title)}</h1>{made}</header>",
             f'<nav aria-label="Kinds of audit"><ul>{items}</ul></nav>',
-            "<noscript><p>The figures are drawn by a script; the tables and sentences say the same.</p></noscript>",
+            "<noscript><p>The figures need JavaScript; tables and sentences have the same content.</p></noscript>",
             "<main>",
             *sections,
             "</main>",

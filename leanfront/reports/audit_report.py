@@ -1,4 +1,4 @@
-"""What audits found, as one self-contained HTML file: tables, figures and how to read them."""
+"""Audits as one self-contained HTML file with tables, figures and explanations."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from leanfront.reports.chapters import Chapter, chapter_of, documents_of, kinds_
 
 
 def report(records: Iterable[AuditRecord], path: str | Path) -> None:
-    """Write what audits of one search found as one HTML file that needs nothing else; atomically.
+    """Write the audits of one search as one self-contained HTML file, atomically.
 
-    Records of single candidates add to those of the search as a whole what those leave out, their galleries; without
-    such a one they are shown themselves.
+    Records of single candidates add what the search's own records omit: their galleries. If the search has no record
+    of a kind, the candidates' records are shown on their own.
 
     Args:
-        records: as `SearchResult.audit` and `SearchResult.audits` give them.
-        path: an ``.html`` file in an existing folder; one that is there is replaced.
+        records: records as `SearchResult.audit` and `SearchResult.audits` return them.
+        path: an ``.html`` file in an existing folder; an existing file is replaced.
 
     Raises:
-        UsageError: no records, records of several searches, or a path of another kind.
+        UsageError: there are no records, they belong to several searches, or the path is no ``.html`` file.
         StorageError: the file cannot be written.
     """
     place = require_html(path, "report")
@@ -37,10 +37,10 @@ def report(records: Iterable[AuditRecord], path: str | Path) -> None:
 
 
 def report_html(records: Iterable[AuditRecord]) -> str:
-    """The file of `report` as a string.
+    """Return the file of `report` as a string.
 
     Raises:
-        UsageError: no records, or records of several searches.
+        UsageError: there are no records, or they belong to several searches.
     """
     from leanfront.reports.audit_page import page
 
@@ -66,7 +66,7 @@ def report_html(records: Iterable[AuditRecord]) -> str:
 
 
 class _Counter:
-    """Numbers the figures of a page, and keeps what they draw."""
+    """Numbers the figures of a page and keeps their data."""
 
     def __init__(self) -> None:
         self.figures: list[tuple[str, str]] = []
@@ -74,7 +74,7 @@ class _Counter:
     def add(self, drawing: Drawing) -> str:
         identifier = f"figure-{len(self.figures) + 1}"
         text = json.dumps(drawing.plotly(), sort_keys=True, allow_nan=False, separators=(",", ":"))
-        # Nothing in a script element may look like its end.
+        # Nothing in a script element may look like its end tag.
         self.figures.append((identifier, text.replace("<", "\\u003c")))
         return identifier
 
@@ -94,7 +94,7 @@ def _section(chapter: Chapter, counter: _Counter) -> str:
 
 
 def _pieces(pieces: Sequence[Piece], counter: _Counter) -> list[str]:
-    """Those always shown, then a fold for each version that has its own."""
+    """Return the pieces that are always shown, then one fold for each version that has its own."""
     folds: dict[str, list[Piece]] = {}
     for piece in pieces:
         folds.setdefault(piece.fold, []).append(piece)
@@ -142,7 +142,7 @@ def _table(table: Table) -> str:
         for row in table.rows
     )
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    # The focus lets keys scroll a table that is wider than the page.
+    # With focus, keys scroll a table that is wider than the page.
     return (
         f'<div class="table" tabindex="0" role="region" aria-label="{escape(table.title)}"><table>'
         f"<caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -151,7 +151,7 @@ def _table(table: Table) -> str:
 
 
 def _made(records: Sequence[AuditRecord]) -> str:
-    """When, by what release and how the audits were made."""
+    """Return when, by which release and with which parameters the audits were made."""
     rows = []
     for record in _firsts(records):
         how = json.dumps(record.parameters, sort_keys=True)
@@ -165,7 +165,7 @@ def _made(records: Sequence[AuditRecord]) -> str:
 
 
 def _firsts(records: Sequence[AuditRecord]) -> list[AuditRecord]:
-    """The first record of each kind: the search's where there is one."""
+    """Return the first record of each kind: the search's if there is one."""
     return [next(group) for _, group in groupby(records, key=lambda each: each.kind)]
 
 

@@ -1,4 +1,4 @@
-"""What people read of audits: the tables of their kinds."""
+"""Audits as terminal text: the tables of their kinds."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from leanfront.core.storage import AuditRecord
 
 
 def audit_text(record: AuditRecord) -> str:
-    """An audit as titles and tables, with what to keep in mind."""
+    """Return an audit as titles, tables and notes."""
     return "\n\n".join(each.text() for each in tables_of(record.kind, with_versions(record.document)))
 
 
 def with_versions(document: Document) -> Document:
-    """A candidate's own document as one of a search: what was found of its version is spread in it."""
+    """Convert a candidate's document to the form of a search's, with its one version's results under ``versions``."""
     return document if "versions" in document else {**document, "versions": [document]}
 
 
 def tables_of(kind: str, document: Document) -> list[Table]:
-    """The tables of an audit's document; where there are none of its kind, the plain values of its versions."""
+    """Return the tables of an audit's document; for a kind without tables, the plain values of its versions."""
     tables = KINDS[kind].tables if kind in KINDS and is_whole(kind, document) else None
     return [_values(kind, document)] if tables is None else tables(document)
 
 
 def is_whole(kind: str, document: Document) -> bool:
-    """Whether a document has what candidates' own ones leave to that of the search."""
+    """Whether a document contains what candidates' documents leave to the search's."""
     return kind not in KINDS or all(key in document for key in KINDS[kind].shared)
 
 

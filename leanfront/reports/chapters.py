@@ -1,4 +1,4 @@
-"""What audits of one kind found, ready to be shown: how to read it, tables, figures and galleries, as data."""
+"""Audits of one kind ready to be shown: explanation, tables, figures and galleries as data."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Section:
     """One document of a chapter.
 
     Args:
-        heading: ``""`` of the search's own.
-        tables: those that a terminal shows.
+        heading: heading; ``""`` for the search's own document.
+        tables: tables, as a terminal shows them.
         pieces: figures and galleries.
     """
 
@@ -31,14 +31,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Chapter:
-    """What audits of one kind found.
+    """Audits of one kind.
 
     Args:
-        kind: of the audits.
-        title: of the kind, for people.
-        reading: how to read it, a sentence or two; ``""`` of an unknown one.
-        source: where the kind comes from; ``""`` of an unknown one.
-        sections: the search's first, then those of candidates that are not in it.
+        kind: kind of audit.
+        title: title of the kind.
+        reading: how to read it, in a sentence or two; ``""`` for an unknown kind.
+        source: literature source of the kind; ``""`` for an unknown kind.
+        sections: the search's section first, then those of candidates that it does not include.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Chapter:
     sections: Sequence[Section]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready: what the API answers, without what is said of the record."""
+        """Return the JSON of the API's answer, without the fields of the record."""
         return {
             "kind": self.kind,
             "title": self.title,
@@ -66,7 +66,7 @@ class Chapter:
 
 
 def chapter_of(kind: str, records: Sequence[AuditRecord]) -> Chapter:
-    """What records of one search and kind found, at most one of them of the search as a whole."""
+    """Build the chapter of records of one search and kind, at most one of them of the whole search."""
     sections = [
         Section(heading, tables_of(kind, document), pieces_of(kind, document))
         for heading, document in documents_of(records)
@@ -77,31 +77,31 @@ def chapter_of(kind: str, records: Sequence[AuditRecord]) -> Chapter:
 
 
 def pieces_of(kind: str, document: Document) -> list[Piece]:
-    """The figures and galleries of an audit's document; none of an unknown kind, or of what is left to the search."""
+    """Return the figures and galleries of an audit's document; none for an unknown kind or an incomplete document."""
     figures = KINDS[kind].figures if kind in KINDS and is_whole(kind, document) else None
     return [] if figures is None else figures(document)
 
 
 def title_of(kind: str) -> str:
-    """A kind of audit for people."""
+    """Return the title of a kind of audit."""
     return KINDS[kind].title if kind in KINDS else kind
 
 
 def reading_of(kind: str) -> str:
-    """How to read a kind of audit, a sentence or two; ``""`` of an unknown one."""
+    """Return how to read a kind of audit, in a sentence or two; ``""`` for an unknown kind."""
     return KINDS[kind].reading if kind in KINDS else ""
 
 
 def kinds_in_order() -> list[str]:
-    """All kinds of audits in the order that they are best read in."""
+    """Return all kinds of audit in the best order to read them."""
     return list(KINDS)
 
 
 def documents_of(records: Sequence[AuditRecord]) -> list[tuple[str, Document]]:
-    """(heading, document with ``versions``) of records of one kind: the search's first.
+    """Return (heading, document with ``versions``) pairs of records of one kind, the search's first.
 
     Args:
-        records: of one search and kind, at most one of the search as a whole.
+        records: records of one search and kind, at most one of them of the whole search.
     """
     own = {each.candidate: each for each in records if each.candidate is not None}
     found: list[tuple[str, Document]] = []
@@ -116,7 +116,7 @@ def documents_of(records: Sequence[AuditRecord]) -> list[tuple[str, Document]]:
 
 
 def _filled(version: Document, own: Mapping[int, AuditRecord], kind: str) -> Document:
-    """A version's findings with what the search's document leaves out of them."""
+    """Add to a version's results what the search's document omits."""
     record = own.get(version.get("candidate", 0))
     if record is None or kind not in KINDS:
         return version

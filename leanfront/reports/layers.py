@@ -1,4 +1,4 @@
-"""A candidate's layers and channel groups: what is left of each, what it costs, what that is predicted to lose."""
+"""A candidate's layers and channel groups: remaining size, cost and predicted loss."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _UNKNOWN = Sensitivities({}, {}, {}, {})
 
 
 def layers_json(candidate: searching.Candidate, record: SearchRecord) -> dict[str, Any]:
-    """The LAYERS object of the API. What is not known is None.
+    """Return the LAYERS object of the API; unknown values are None.
 
     Args:
-        candidate: stored.
-        record: of its search.
+        candidate: a stored candidate.
+        record: record of its search.
 
     Raises:
-        NotFoundError: nobody has looked at the search's target, so its layers are not known.
+        NotFoundError: the search's target has not been loaded yet, so its layers are unknown.
     """
     coverage, configuration = record.coverage, candidate.configuration
     if not coverage:
@@ -86,11 +86,11 @@ def _group(row: dict[str, Any], configuration: Configuration, losses: Sensitivit
 
 
 def _rest(whole: float | None, parts: list[float | None]) -> float | None:
-    """What is left of a whole beside its parts; None where one of them is not known."""
+    """Return a whole minus its parts; None if one of them is unknown."""
     known = [part for part in parts if part is not None]
     return None if whole is None or len(known) < len(parts) else _whole(whole - sum(known))
 
 
 def _whole(value: float | None) -> float | None:
-    """Bytes and MACs are counts: print them without a decimal point."""
+    """Return a count as an integer, so that it is printed without a decimal point."""
     return int(value) if value is not None and float(value).is_integer() else value

@@ -1,4 +1,4 @@
-"""The frontier as one self-contained interactive HTML file."""
+"""The frontier as a self-contained interactive HTML file."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ IN_BYTES = ("memory_bytes", "file_bytes")
 def frontier_figure(
     record: SearchRecord, candidates: Sequence[Candidate], bounds: Mapping[int, float] | None = None
 ) -> Any:
-    """A plotly figure: the first metric objective against each cost objective.
+    """Return a plotly figure of the first metric objective against each cost objective.
 
-    Frontier members are solid with their intervals, dominated candidates faint, the dense model a star; the
-    hover shows every objective and the configuration.
+    Frontier members are solid with their intervals, dominated candidates are faint, the dense model is a star.
+    Hovering shows all objectives and the configuration.
 
     Args:
         record: the search.
-        candidates: all complete candidates, dominated ones too.
-        bounds: candidate's id -> bytes that no order-0 code of its weights goes below, as the audit of bounds finds
-            them; drawn beside its memory.
+        candidates: all complete candidates, including dominated ones.
+        bounds: candidate id -> lower bound in bytes of any order-0 code of its weights, from an audit of kind
+            ``bounds``; drawn beside its memory.
 
     Raises:
         UsageError: the search has no metric among its objectives.
@@ -79,15 +79,15 @@ def write_plot(
     path: Path,
     bounds: Mapping[int, float] | None = None,
 ) -> None:
-    """Write the figure as one HTML file that needs nothing else; atomically.
+    """Write the figure as a self-contained HTML file, atomically.
 
     Raises:
-        UsageError: the path is not an .html file in an existing folder.
+        UsageError: the path is no .html file in an existing folder.
         StorageError: the file cannot be written.
     """
     place = require_html(path, "plot")
     text = frontier_figure(record, candidates, bounds).to_html(
-        # The button that plotly shows unless told not to would send the data to its makers.
+        # Plotly's default button would send the data to its makers.
         config={"displaylogo": False, "showSendToCloud": False},
         include_plotlyjs=True,
         full_html=True,

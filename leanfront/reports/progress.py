@@ -1,4 +1,4 @@
-"""The progress bar of long work, on standard error."""
+"""Progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def counted(total: int, unit: str, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """A bar over so many things; its function is called after each."""
+    """Show a bar over `total` things; yields a function to call after each."""
     with tqdm(total=total, unit=unit, dynamic_ncols=True, disable=None if shown else True) as meter:
 
         def done() -> None:
@@ -25,7 +25,7 @@ def counted(total: int, unit: str, *, shown: bool) -> Iterator[Callable[[], None
 
 @contextmanager
 def staged(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar of one stage after the other; its function is told the stage, how much is done, and of how much."""
+    """Show one bar per stage; yields a function to call with the stage, the number done and the total."""
     with tqdm(dynamic_ncols=True, disable=None if shown else True) as meter:
         stage: str | None = None
 
@@ -43,7 +43,7 @@ def staged(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def bar(trials: int, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
-    """A bar over trials with frontier size and hypervolume; its function is told every `Progress`."""
+    """Show a bar over trials with frontier size and hypervolume; yields a function to call with each `Progress`."""
     if not shown:
         yield lambda progress: None
         return
@@ -52,7 +52,7 @@ def bar(trials: int, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
         def report(progress: Progress) -> None:
             meter.total = progress.goal
             if meter.n == 0 and progress.trials > 1:
-                meter.initial = progress.trials - 1  # a resumed search: its rate counts only new trials
+                meter.initial = progress.trials - 1  # resumed search: the rate counts only new trials
             meter.n = progress.trials
             meter.set_description(f"{progress.stage}", refresh=False)
             meter.set_postfix(
@@ -67,7 +67,7 @@ def bar(trials: int, *, shown: bool) -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def trained(*, shown: bool) -> Iterator[Callable[[RecoveryProgress], None]]:
-    """A bar over the steps of one training after the other; its function is told every `RecoveryProgress`."""
+    """Show one bar per training; yields a function to call with each `RecoveryProgress`."""
     with tqdm(unit="step", dynamic_ncols=True, disable=None if shown else True) as meter:
         parent: int | None = None
 
@@ -77,7 +77,7 @@ def trained(*, shown: bool) -> Iterator[Callable[[RecoveryProgress], None]]:
             if progress.parent != parent:
                 parent = progress.parent
                 meter.reset(training.steps)
-                meter.initial = training.step - 1  # one that goes on: its rate counts only new steps
+                meter.initial = training.step - 1  # resumed training: the rate counts only new steps
             meter.n = training.step
             meter.set_description(
                 f"candidate {parent}, epoch {training.epoch} of {training.epochs}", refresh=False

@@ -1,4 +1,4 @@
-"""Lists of candidates, and candidates as flat rows, for tables and CSV."""
+"""Lists of candidates, and candidates as flat rows for tables and CSV."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ C = TypeVar("C", bound=Candidate)
 
 
 class Candidates(list[C]):
-    """A list of candidates, with a table form."""
+    """A list of candidates that converts to a table."""
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One flat dictionary a candidate: id, measurements, the configuration as text."""
+        """Return one flat dictionary per candidate: id, measurements, the configuration as text."""
         return [flat(candidate) for candidate in self]
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame, one row a candidate. Needs pandas (`pip install leanfront[pandas]`)."""
+        """Return a pandas DataFrame, one row per candidate. Needs pandas (`pip install leanfront[pandas]`)."""
         try:
             import pandas
         except ImportError:
@@ -26,7 +26,7 @@ class Candidates(list[C]):
 
 
 def flat(candidate: Candidate) -> dict[str, Any]:
-    """A candidate as one flat row; metrics are named split_metric, costs by their own name."""
+    """Return a candidate as one flat row; metrics are named split_metric, costs by their own name."""
     row: dict[str, Any] = {
         "id": candidate.id,
         "search": candidate.search,

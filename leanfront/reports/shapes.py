@@ -1,4 +1,4 @@
-"""The JSON objects that the command line and the HTTP API share."""
+"""JSON objects shared by the command line and the HTTP API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leanfront.core.search import Candidate, SearchRecord
 def frontier_json(
     record: SearchRecord, candidates: Sequence[Candidate], stage: str = "after"
 ) -> dict[str, Any]:
-    """The FRONTIER object of the command line and the API; the hypervolumes are of the stage after recovery."""
+    """Return the FRONTIER object of the command line and the API; hypervolumes are those after recovery."""
     return {
         "search": record.name,
         "stage": stage,
@@ -25,9 +25,9 @@ def frontier_json(
 
 
 def comparison_json(candidates: Sequence[Candidate]) -> dict[str, Any]:
-    """Candidates side by side: every list has one entry a candidate, in their order, null where one has none.
+    """Return candidates side by side; each list has one entry per candidate, null where a value is missing.
 
-    ``choices`` lists only what differs between their configurations.
+    ``choices`` lists only differences between their configurations.
     """
     measured: dict[tuple[str, str], str] = {}
     for candidate in candidates:
@@ -54,7 +54,7 @@ def comparison_json(candidates: Sequence[Candidate]) -> dict[str, Any]:
 
 def _differences(configurations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
-    # Not all have all keys: only trained ones say how.
+    # Not all have all keys: only recovered ones have training settings.
     for key in dict.fromkeys(key for configuration in configurations for key in configuration):
         values = [configuration.get(key) for configuration in configurations]
         tables = [value for value in values if isinstance(value, dict)]

@@ -1,4 +1,4 @@
-"""What people read: tables and sentences."""
+"""Terminal text: tables and sentences."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from leanfront.core.compressors import Coverage
 
 VERIFIED = {True: "yes", False: "NO", None: "-"}
-"""What is shown of a candidate's verification."""
+"""Text for whether a candidate is verified."""
 
 
 def size(value: float | None) -> str:
-    """Bytes in powers of 1000: ``64.2 KB``."""
+    """Format bytes in powers of 1000: ``64.2 KB``."""
     return "-" if value is None else _scaled(value, ("B", "KB", "MB", "GB", "TB"))
 
 
 def count(value: float | None) -> str:
-    """A count with K, M, G: ``20.1 M``."""
+    """Format a count with K, M, G: ``20.1 M``."""
     return "-" if value is None else _scaled(value, ("", "K", "M", "G", "T")).rstrip()
 
 
@@ -41,7 +41,7 @@ def _scaled(value: float, units: Sequence[str]) -> str:
 
 
 def number(measurement: Measurement | None) -> str:
-    """A measurement in its unit."""
+    """Format a measurement in its unit."""
     if measurement is None:
         return "-"
     if measurement.unit == "byte":
@@ -54,7 +54,7 @@ def number(measurement: Measurement | None) -> str:
 
 
 def frontier_text(record: SearchRecord, candidates: Sequence[Candidate], stage: str = "after") -> str:
-    """The frontier as a table, dense model first, with what to make of it."""
+    """Return the frontier as a table, dense model first, with remarks."""
     dense = {(m.name, m.split): m for m in record.dense}
     rows = [
         [
@@ -92,7 +92,7 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate], stage: 
     ]
     if stage == "before":
         lines.append(
-            "The table shows candidates before recovery; size and hypervolume are of the frontier after."
+            "The table shows candidates before recovery; size and hypervolume are those of the frontier after it."
         )
     if record.settings.get("latency") is not None:
         lines.append(latency_text(record.settings["latency"]))
@@ -115,7 +115,7 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate], stage: 
 
 
 def latency_text(table: Mapping[str, Any]) -> str:
-    """Where latency was measured, and how wrong its predictions are: of a search's settings."""
+    """Describe where latency was measured and the error of its predictions, from a search's settings."""
     place, errors = table["place"], table["errors"]
     threads, batch = (
         f"{place[what]} {word}{'' if place[what] == 1 else 's'}"
@@ -123,13 +123,13 @@ def latency_text(table: Mapping[str, Any]) -> str:
     )
     return (
         f"Latency: {batch} in {place['backend']} {place['release']} on {threads} of {place['processor']}; predicted "
-        f"from {table['configurations']} measured configurations, off by {errors['median']:.1%} in the median and "
-        f"{errors['worst']:.1%} at worst on those it was not fitted to."
+        f"from {table['configurations']} measured configurations; median error {errors['median']:.1%}, largest "
+        f"error {errors['worst']:.1%} on held-out configurations."
     )
 
 
 def optimism(candidates: Sequence[Candidate]) -> float | None:
-    """Mean of validation minus test accuracy: the winner's curse. None when nothing was tested."""
+    """Return the mean of validation minus test accuracy, the winner's curse; None if nothing was tested."""
     gaps = []
     for candidate in candidates:
         validation, test = candidate.value("accuracy", "validation"), candidate.value("accuracy", "test")
@@ -139,7 +139,7 @@ def optimism(candidates: Sequence[Candidate]) -> float | None:
 
 
 def _within_noise(candidate: Candidate, others: Sequence[Candidate]) -> bool:
-    """Whether some point that costs no more has an accuracy that this one's interval includes."""
+    """Whether a point that costs no more has an accuracy within the interval of the candidate's."""
     mine = candidate.measurement("accuracy", "validation")
     if mine is None or mine.low is None:
         return False
@@ -193,7 +193,7 @@ def _plain(value: float) -> str:
 
 
 def candidate_text(record: SearchRecord, candidate: Candidate) -> str:
-    """One candidate: its measurements beside the dense model's, and its configuration."""
+    """Return one candidate: its measurements beside the dense model's, and its configuration."""
     dense = {(m.name, m.split): m for m in record.dense}
     rows = [
         [
@@ -220,7 +220,7 @@ def candidate_text(record: SearchRecord, candidate: Candidate) -> str:
 
 
 def _recovered_text(candidates: Sequence[Candidate], most: int = 6) -> list[str]:
-    """Which of some candidates were recovered, and what they were before."""
+    """List the recovered ones of some candidates with their parents."""
     found = [
         f"{each.id} from {each.parent} ({before:.4f} -> {each.accuracy:.4f})"
         for each in candidates
@@ -237,29 +237,31 @@ def _recovered_lines(candidate: Candidate) -> list[str]:
 
 
 def infeasible_text(selection: Selection[Any]) -> str:
-    """An infeasible answer as a sentence or two."""
+    """Return an infeasible answer as a sentence or two."""
     nearest = selection.nearest
     if nearest is None:
-        return "no candidate holds the budget: there is no measured candidate yet"
+        return "no candidate is within the budget: there is no measured candidate yet"
     left = f"; {unmeasured_text(selection)}" if selection.unmeasured else ""
     over = ", ".join(
         f"{name} off by {value:,.6g}" if math.isfinite(value) else f"{name} was not measured"
         for name, value in selection.violations.items()
     )
-    text = f"no candidate holds the budget; the nearest is {nearest.id} ({over}); {selection.binding} binds"
+    text = (
+        f"no candidate is within the budget; the nearest is {nearest.id} ({over}); {selection.binding} binds"
+    )
     floor = (selection.cheapest or {}).get(selection.binding or "")
     return (text if floor is None else f"{text}; the space reaches no less than {floor:,.6g}") + left
 
 
 def unmeasured_text(answer: Selection[Any]) -> str:
-    """What an answer leaves open, as a sentence."""
+    """Return an answer's missing measurements as a sentence."""
     metrics = ", ".join(answer.unmeasured_metrics)
     ids = ", ".join(map(str, answer.unmeasured))
     return f"{metrics} is not measured on candidates {ids}, which may be a better answer"
 
 
 def verification_text(verification: Verification) -> str:
-    """A candidate's claims, each beside what was found."""
+    """Return a candidate's claims, each with the value found."""
     rows = [
         [
             f"{claim.name} ({claim.split})" if claim.split else claim.name,
@@ -284,7 +286,7 @@ def verification_text(verification: Verification) -> str:
 
 
 def verifications_text(verifications: Sequence[Verification]) -> str:
-    """Several verifications, one a line, and how many hold."""
+    """Return several verifications, one per line, and how many hold."""
     if not verifications:
         return "There is no candidate to verify."
     rows = [
@@ -303,7 +305,7 @@ def verifications_text(verifications: Sequence[Verification]) -> str:
         [
             table(["candidate", "claims", "verified", "does not hold"], rows),
             "",
-            f"{held} of {len(verifications)} candidates hold what is claimed of them",
+            f"{held} of {len(verifications)} candidates pass verification",
         ]
     )
 
@@ -312,18 +314,18 @@ def _claimed(value: float | str | None, claim: Claim) -> str:
     if value is None:
         return "-"
     if isinstance(value, str):
-        # Digests differ from their first digits on.
+        # Digests differ from their first digits.
         return value[:12] if claim.name in ("sha256", "configuration") else value
     return f"{value:,.0f}" if not claim.split else f"{value:.6f}"
 
 
 def attempt_text(attempt: Attempt) -> str:
-    """What came of recovering a candidate, in a sentence."""
+    """Return the result of recovering a candidate as a sentence."""
     parent, own = attempt.parent.id, attempt.candidate
     if attempt.error is not None:
         return f"candidate {parent} could not be recovered: {attempt.error}"
     if own is None:
-        return f"candidate {parent}: no time was left to learn anything"
+        return f"candidate {parent}: there was no time left for training"
     known = " (found, not trained again)" if attempt.found else ""
     if own.state != "complete":
         return f"candidate {parent}: {own.reason}{known}"
@@ -332,7 +334,7 @@ def attempt_text(attempt: Attempt) -> str:
 
 
 def attempts_text(attempts: Sequence[Attempt], error: float | None, points: int) -> str:
-    """Recoveries as a table, and how well their gains were predicted."""
+    """Return recoveries as a table, and how well their gains were predicted."""
     rows = []
     for attempt in attempts:
         own, predicted = attempt.candidate, attempt.to_json()["predicted"]
@@ -353,9 +355,7 @@ def attempts_text(attempts: Sequence[Attempt], error: float | None, points: int)
             ]
         )
     header = ["of", "id", "before", "after", "test", "gain", "predicted", "minutes", "ended"]
-    lines = (
-        [table(header, rows)] if rows else ["There is no candidate that recovery is expected to gain from."]
-    )
+    lines = [table(header, rows)] if rows else ["Recovery is not expected to improve any candidate."]
     for attempt in attempts:
         if attempt.gained is None:
             lines.append(attempt_text(attempt))
@@ -372,7 +372,7 @@ def _share(value: float | None, *, signed: bool = False) -> str:
 
 
 def configuration_text(configuration: Configuration) -> str:
-    """A configuration in a few lines."""
+    """Return a configuration in a few lines."""
     if configuration.is_dense:
         return "the dense model"
     lines = []
@@ -390,7 +390,7 @@ def configuration_text(configuration: Configuration) -> str:
 
 
 def next_question(record: SearchRecord, database: str | None) -> str:
-    """A command that asks the search something it can be asked: an eighth of the bytes, half of the MACs."""
+    """Return a command that queries the search, for an eighth of the bytes and half of the MACs."""
     dense = {m.name: m.value for m in record.dense}
     option = f" --database {shlex.quote(database)}" if database else ""
     question = f"leanfront select {shlex.quote(record.name)}"
@@ -401,7 +401,7 @@ def next_question(record: SearchRecord, database: str | None) -> str:
 
 
 def searches_text(records: Sequence[SearchRecord]) -> str:
-    """All searches, a line each."""
+    """Return all searches, one per line."""
     if not records:
         return "No searches yet. Start one: leanfront search digits"
     rows = [
@@ -419,7 +419,7 @@ def searches_text(records: Sequence[SearchRecord]) -> str:
 
 
 def check_text(report: Report) -> str:
-    """The outcome of a check of the database: searches, then what is wrong."""
+    """Return the result of a database check: searches, then problems."""
     lines = [f"{report.url}: schema {report.schema or 'none'}, this release's is {report.head}"]
     if report.searches:
         rows = [
@@ -438,7 +438,7 @@ def check_text(report: Report) -> str:
 
 
 def coverage_text(coverage: Coverage, cheapest: dict[str, float], cuts: Sequence[str]) -> str:
-    """The coverage report."""
+    """Return the coverage report."""
     lines = [
         f"{coverage.parameters:,} parameters, {size(coverage.memory_bytes)}, {count(coverage.macs)} MACs",
         f"bits can be chosen for   {coverage.quantisable_bytes:7.1%} of the bytes, "

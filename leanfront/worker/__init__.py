@@ -1,1 +1,1 @@
-"""Workers: they take queued jobs from the database and do them."""
+"""Workers: processes that claim queued jobs from the database and run them."""

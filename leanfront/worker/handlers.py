@@ -1,4 +1,4 @@
-"""What a runner does, by the kind of job, and where."""
+"""Handlers of jobs: one function per kind of job that a runner can do."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from typing import Any
 
 from leanfront.actions.audit import audit
 from leanfront.actions.audit_request import choose, require_no_paths
+from leanfront.actions.driven_search import drive_search
 from leanfront.actions.measured_selection import MOST_MEASURED, measured_selection
 from leanfront.actions.measurer import Measurer
 from leanfront.actions.recovery import recover_one, settings_of
-from leanfront.actions.search_files import keep_weights, keeper
-from leanfront.actions.shelved_files import ShelvedFiles
+from leanfront.actions.recovery_limit import RecoveryLimit
 from leanfront.actions.stored_search import StoredSearch
 from leanfront.actions.verifier import Verifier
-from leanfront.core import search as searching
 from leanfront.core.audit import AuditOptions
 from leanfront.core.objectives import Budget, Selection
-from leanfront.core.search import Candidate, SearchRecord
+from leanfront.core.search import Candidate, Run, SearchRecord
 from leanfront.core.storage import FrontierStore, Job
 from leanfront.core.storage.jobs import AUDIT, EXPORT, MEASURE, RECOVER, SEARCH, VERIFY
 from leanfront.core.targets import Target, resolve
 from leanfront.core.targets.registry import Registry
 from leanfront.errors import StoppedError, TargetError, UsageError
-from leanfront.locations import open_shelf
 from leanfront.reports.text import attempt_text, infeasible_text, unmeasured_text
 from leanfront.worker.settings import WorkerSettings
 
 Handler = Callable[[Job, FrontierStore, WorkerSettings, Callable[[], bool]], str | None]
-"""Does a job with a store under its lease; asks the function often whether to stop. Returns what is to be said of
-the job when it is done, or None when it was stopped before."""
+"""Function of the job, a store under its lease, the worker's settings, and a function called often that returns
+whether to stop. Returns the message of the finished job, or None if it was stopped before."""
 
 HANDLERS: dict[str, Handler] = {}
-"""What a runner can do, by the kind of job."""
+"""Kind of job -> its handler."""
 
 
 def handler(kind: str) -> Callable[[Handler], Handler]:
-    """Register what does the jobs of a kind."""
+    """Register the decorated function as the handler of a kind of job."""
 
     def register(function: Handler) -> Handler:
         HANDLERS[kind] = function
@@ -46,25 +44,10 @@ def handler(kind: str) -> Callable[[Handler], Handler]:
 
 
 @handler(SEARCH)
-def drive_search(
-    job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
-) -> str | None:
-    """Drive a search from wherever it is."""
-    record = store.search(job.search)
-    target = target_of(record, settings.registry)
-    shelf = open_shelf(store)
-    done = searching.go_on(
-        target,
-        store,
-        job.search,
-        workers=settings.workers,
-        device=settings.device,
-        cluster=settings.cluster,
-        artifact=(record.prepared and record.artifact) or keep_weights(shelf, job.search, target),
-        stop=stop,
-        keep=keeper(shelf),
-        files=ShelvedFiles(store, shelf),
-    )
+def drive(job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]) -> str | None:
+    """Drive a search from its current state."""
+    target = target_of(store.search(job.search), settings.registry)
+    done = drive_search(target, store, job.search, Run(place=settings, stop=stop))
     return None if done.state == "running" else done.message
 
 
@@ -84,28 +67,26 @@ def verify_candidate(
 def export_candidate(
     job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
 ) -> str:
-    """Make a file of the job's candidate, and verify it where nobody has."""
+    """Make a file of the job's candidate, and verify the candidate if it is not verified."""
     candidate = store.candidate(_candidate(job))
     made = _verifier(job, store, settings).file(candidate, str(job.parameters["format"]))
     said = f"{made.bytes:,} bytes, SHA-256 {made.digest}"
-    return (
-        said if store.candidate(_candidate(job)).verified else f"{said}; not everything claimed of it holds"
-    )
+    return said if store.candidate(_candidate(job)).verified else f"{said}; some claims about it do not hold"
 
 
 @handler(RECOVER)
 def recover_candidate(
     job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
 ) -> str | None:
-    """Recover the job's candidate; stopped, it leaves a checkpoint from which the next claim goes on."""
+    """Recover the job's candidate; if stopped, leave a checkpoint from which the next claim continues."""
     wanted = dict(job.parameters)
-    minutes = wanted.pop("minutes", None)
+    limit = RecoveryLimit(minutes=wanted.pop("minutes", None))
     parent = store.candidate(_candidate(job))
     attempt = recover_one(
         _stored(job, store, settings).recoverer(settings.device),
         parent,
-        settings_of(**wanted),
-        minutes,
+        settings_of(wanted),
+        limit.minutes,
         stop=stop,
     )
     return None if attempt.ended == "stopped" else attempt_text(attempt)
@@ -115,9 +96,9 @@ def recover_candidate(
 def audit_candidates(
     job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
 ) -> str | None:
-    """Audit the job's candidate, those it names, or some of the frontier; stopped, the next claim goes on there."""
+    """Audit the job's candidates, or some of the frontier; if stopped, the next claim continues from there."""
     wanted = dict(job.parameters)
-    kinds, options = list(wanted["kinds"]), AuditOptions.from_json(wanted.get("options", {}))
+    kinds, options = list(wanted["kinds"]), AuditOptions.read(wanted.get("options", {}))
     require_no_paths(options)
     ids = wanted.get("candidates", ()) if job.candidate is None else [job.candidate]
     chosen = choose(store, job.search, map(int, ids), options)
@@ -139,7 +120,7 @@ def _audited_text(kinds: Sequence[str], candidates: Sequence[Candidate], options
 def measure_candidates(
     job: Job, store: FrontierStore, settings: WorkerSettings, stop: Callable[[], bool]
 ) -> str | None:
-    """Measure what could be a better answer to the job's query, and say what the answer is then."""
+    """Measure candidates that could be a better answer to the job's query; return the new answer."""
     wanted: dict[str, Any] = {
         "strategy": "accuracy",
         "stage": "after",
@@ -171,13 +152,13 @@ def _measured_text(measured: Sequence[int], answer: Selection[Candidate]) -> str
         said = infeasible_text(answer)
     else:
         left = f"; {unmeasured_text(answer)}" if answer.unmeasured else ""
-        said = f"candidate {answer.candidate.id} holds the budget{left}"
+        said = f"candidate {answer.candidate.id} is within the budget{left}"
     return "; ".join(part for part in (done, said, answer.note) if part)
 
 
 def _candidate(job: Job) -> int:
     if job.candidate is None:
-        raise UsageError(f"a job of the kind '{job.kind}' is about a candidate, and this one names none")
+        raise UsageError(f"a job of the kind '{job.kind}' needs a candidate, and this one names none")
     return job.candidate
 
 
@@ -190,10 +171,10 @@ def _verifier(job: Job, store: FrontierStore, settings: WorkerSettings) -> Verif
 
 
 def target_of(record: SearchRecord, registry: Registry) -> Target:
-    """The target of a stored search: the operator's of that name, or what its reference means here.
+    """Return the target of a stored search: the registered one of that name, or else the stored reference's.
 
     Raises:
-        TargetError: it was a Python object of another process, or cannot be loaded.
+        TargetError: the target was a Python object of another process, or cannot be loaded.
     """
     if record.registered is not None and record.registered in registry:
         return resolve(registry.reference(record.registered))

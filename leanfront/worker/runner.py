@@ -1,4 +1,4 @@
-"""A runner: takes queued jobs from the database and drives them, until it is told to stop."""
+"""The runner: claims queued jobs from the database and runs them until it is stopped."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from leanfront.worker.handlers import HANDLERS
 from leanfront.worker.settings import WorkerSettings
 
 POLL = 1.0
-"""Seconds between two looks at an empty queue."""
+"""Seconds between two polls of an empty queue."""
 LONGEST_PAUSE = 4.0
-"""Seconds after a job that could not be stored before the next one is taken."""
+"""Longest pause in seconds after a job whose result could not be stored."""
 LONGEST_WAIT = 15.0
-"""Seconds between two looks at a database that does not answer."""
+"""Longest time in seconds between two attempts to reach the database."""
 
 log = logging.getLogger("leanfront.worker.runner")
 
 
 class Runner:
-    """Takes jobs one after the other.
+    """Runs jobs one after the other.
 
     Args:
-        store: the database.
-        settings: where and how to work.
-        name: of the runner; host and process by default.
+        store: store of the jobs.
+        settings: settings of the worker.
+        name: name of the runner; host and process by default.
     """
 
     def __init__(self, store: FrontierStore, settings: WorkerSettings, name: str | None = None) -> None:
@@ -44,17 +44,17 @@ class Runner:
         self._wait = POLL
 
     def stop(self) -> None:
-        """Finish what runs, give the job back, and end `run`."""
+        """Stop the running job, put it back into the queue, and end `run`."""
         self._stopping.set()
 
     def run(self, *, once: bool = False) -> int:
-        """Take jobs until told to stop.
+        """Claim and run jobs until stopped.
 
         Args:
-            once: end when the queue is empty.
+            once: return when the queue is empty.
 
         Returns:
-            Number of jobs taken.
+            Number of jobs claimed.
         """
         log.info("runner %s takes %s", self.name, ", ".join(HANDLERS))
         taken = 0
@@ -91,7 +91,7 @@ class Runner:
                 said = HANDLERS[job.kind](job, self._store.under(lease), self._settings, over)
                 if said is not None:
                     with suppress(LeaseLostError):
-                        # A search has ended its job by itself.
+                        # A search ends its own job.
                         jobs.finish(lease, "done", said)
                 elif renewal.cancelled:
                     jobs.finish(lease, "cancelled", "cancelled")
@@ -99,10 +99,10 @@ class Runner:
                     jobs.give_back(lease)
             except StorageError as error:
                 log.warning("job %d: %s", job.id, error)
-                # Where the database cannot be reached the lease runs out, and whoever reaches it goes on.
+                # If the database cannot be reached, the lease expires and another runner continues.
                 with suppress(StorageError):
                     jobs.give_back(lease, str(error))
-                # A server that restarts takes a while; every claim is an attempt.
+                # A restarting server takes a while, and every claim counts as an attempt.
                 self._stopping.wait(min(POLL * 2 ** (job.attempts - 1), LONGEST_PAUSE))
             except LeanfrontError as error:
                 self._fail(lease, str(error))
@@ -118,7 +118,7 @@ class Runner:
 
     @contextmanager
     def _signs_of_life(self) -> Iterator[None]:
-        """Tell the database now and then that this runner is there."""
+        """Report to the database regularly that this runner is alive."""
         left = threading.Event()
 
         def tell() -> None:
@@ -141,7 +141,7 @@ class Runner:
 
 @contextmanager
 def stopped_by_signals(runner: Runner) -> Iterator[None]:
-    """SIGTERM and Ctrl-C stop the runner; a second one ends the process at once."""
+    """Stop the runner on SIGTERM and Ctrl-C; a second signal ends the process at once."""
 
     def heard(number: int, frame: FrameType | None) -> None:
         log.info("%s: finishing what runs", signal.Signals(number).name)

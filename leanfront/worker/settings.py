@@ -1,34 +1,27 @@
-"""Where and how a worker does its work."""
+"""Settings of a worker."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from leanfront.core.search.options import SearchOptions
+from leanfront.core.search import Place
 from leanfront.core.storage.jobs import LEASE_SECONDS
 from leanfront.core.targets.registry import Registry
+from leanfront.options import option
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
-    """Where and how a worker does its work.
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(Place):
+    """Settings of a worker: where it evaluates, what it may load, and how long it claims a job.
 
     Args:
-        registry: the operator's targets.
-        workers: processes that evaluate.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        cluster: address of a Dask scheduler, in the place of processes.
-        lease: seconds for which a job is claimed, and claimed again.
+        registry: targets registered by the operator.
 
     Raises:
-        UsageError: a value cannot be used here.
+        UsageError: a value is invalid or unavailable here.
     """
 
-    registry: Registry = field(default_factory=Registry)
-    workers: int = 1
-    device: str = "auto"
-    cluster: str | None = None
-    lease: float = LEASE_SECONDS
-
-    def __post_init__(self) -> None:
-        SearchOptions(workers=self.workers, device=self.device, cluster=self.cluster)
+    registry: Registry = field(default_factory=Registry, kw_only=False)
+    lease: float = option(
+        LEASE_SECONDS, "Seconds for which a job is claimed.", least=1, most=3600, local=True
+    )

@@ -1,7 +1,7 @@
-"""C-like corruptions of images at five severities: those of CIFAR-10-C and ImageNet-C, built anew.
+"""C-like corruptions of images at five severities: a new implementation of those of CIFAR-10-C and ImageNet-C.
 
-Definitions and parameters are those of hendrycks/robustness; each `Corruption.source` names what differs, so
-figures on them are comparable among models, but not with published figures on the original files.
+Definitions and parameters follow hendrycks/robustness; each `Corruption.source` names the differences. Figures are
+therefore comparable between models, but not with published figures on the original files.
 """
 
 import lazy_loader as _lazy

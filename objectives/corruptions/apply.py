@@ -1,4 +1,4 @@
-"""Apply a corruption to a batch of images."""
+"""Application of a corruption to a batch of images."""
 
 from __future__ import annotations
 
@@ -14,32 +14,30 @@ from leanfront.core.objectives.corruptions.registry import CORRUPTIONS
 from leanfront.errors import UsageError
 
 SMALLEST = 4
-"""Pixels that height and width must have."""
+"""Minimum height and width in pixels."""
 TOLERANCE = 1e-3
-"""How far pixels may lie outside [0, 1] by rounding; they are clipped."""
+"""Largest distance of pixels from [0, 1] that counts as rounding; such pixels are clipped."""
 CHUNK_VALUES = 2**22
-"""Pixel values that are worked on at once: it bounds the memory, and no result depends on it."""
+"""Number of pixel values processed at once. It limits memory and does not affect results."""
 
 
 def corrupt(name: str, pixels: Tensor, severity: int, seeds: Sequence[int]) -> Tensor:
-    """Corrupted copies of images, rounded to the 256 levels that an image file has.
+    """Return corrupted copies of images, rounded to the 256 levels of an image file.
 
-    A sample's result depends on its pixels, its seed, the name and the severity alone: not on its batch, nor on
-    what was drawn before. It is the same on every machine, as far as
-    Pillow's JPEG library is.
+    The result of a sample depends only on its pixels, its seed, the name and the severity, and not on its batch or on
+    earlier calls. It is the same on every machine, except for differences of Pillow's JPEG library.
 
     Args:
-        name: one of `CORRUPTIONS`.
+        name: a name in `CORRUPTIONS`.
         pixels: (n, c, h, w) in [0, 1]; c is 1 or 3, h and w at least `SMALLEST`.
         severity: 1 to 5.
-        seeds: n whole numbers from 0, one a sample.
+        seeds: n non-negative integers, one per sample.
 
     Returns:
         float32 (n, c, h, w) in [0, 1], multiples of 1/255, on the CPU.
 
     Raises:
-        UsageError: an unknown name, a severity that is none, pixels of another shape or range, seeds that do
-            not pair up with them.
+        UsageError: an unknown name or severity, pixels of another shape or range, or a wrong number of seeds.
     """
     corruption = _lookup(name)
     if isinstance(severity, bool) or severity not in SEVERITIES:
@@ -75,11 +73,11 @@ def _images(name: str, pixels: Tensor) -> Images:
             f"not {shape}"
         )
     images = np.asarray(pixels.detach().cpu(), dtype=np.float32)
-    # Put so that NaN is refused too.
+    # Written so that NaN is rejected too.
     if images.size and not (images.min() >= -TOLERANCE and images.max() <= 1 + TOLERANCE):
         raise UsageError(
-            f"{name} needs pixels in [0, 1]; they lie in [{images.min():.4g}, {images.max():.4g}]. Give the "
-            "pixels that inputs were made of (Pixels.of), not the inputs"
+            f"{name} needs pixels in [0, 1]; they lie in [{images.min():.4g}, {images.max():.4g}]. Pass "
+            "image pixels (see Pixels.of), not normalised inputs"
         )
     return np.clip(images, 0, 1)
 
@@ -87,7 +85,7 @@ def _images(name: str, pixels: Tensor) -> Images:
 def _seeds(name: str, seeds: Sequence[int], count: int) -> list[int]:
     numbers = [int(seed) for seed in seeds]
     if len(numbers) != count:
-        raise UsageError(f"{name} has {len(numbers)} seeds for {count} samples; give one a sample")
+        raise UsageError(f"{name} has {len(numbers)} seeds for {count} samples; give one per sample")
     if numbers and min(numbers) < 0:
         raise UsageError(f"{name} has the seed {min(numbers)}; seeds are whole numbers from 0")
     return numbers

@@ -1,4 +1,4 @@
-"""Blurs: out of focus, through frosted glass, of a moving or zooming camera, Gaussian."""
+"""Blurs: defocus, frosted glass, motion, zoom, Gaussian."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from leanfront.core.objectives.corruptions.corruption import Generators, Images
 
 
 def smooth(images: NDArray[Any], deviation: float) -> NDArray[Any]:
-    """Gaussian filter over h and w of (n, ..., h, w), cut at 4 deviations; the border repeats its edge."""
+    """Apply a Gaussian filter over h and w of (n, ..., h, w), cut at 4 deviations; border values are repeated."""
     axes = (0.0,) * (images.ndim - 2)
     filtered: NDArray[Any] = gaussian_filter(images, (*axes, deviation, deviation), mode="nearest")
     return filtered
 
 
 def gaussian_blur(pixels: Images, deviation: float, generators: Generators) -> Images:
-    """`smooth`."""
+    """Apply `smooth`."""
     return smooth(pixels, deviation)
 
 
 def disk(radius: float, alias_blur: float) -> NDArray[np.float64]:
-    """The kernel of a lens out of focus: a disk of this radius in pixels, its edge softened; the sum is 1."""
+    """Return the kernel of a defocused lens: a disk of this radius in pixels with a softened edge and sum 1."""
     reach = math.floor(radius)
     taps = 3 if radius <= 8 else 5
     line = np.arange(-reach, reach + 1)
@@ -39,18 +39,18 @@ def disk(radius: float, alias_blur: float) -> NDArray[np.float64]:
 
 
 def defocus_blur(pixels: Images, parameters: tuple[float, float], generators: Generators) -> NDArray[Any]:
-    """Convolution with a `disk`; the image is mirrored at its border, whose pixels are not repeated."""
+    """Convolve with a `disk`; the image is mirrored at its border without repeating the border pixels."""
     kernel = disk(*parameters)
     reach = len(kernel) // 2
     around = ((0, 0), (0, 0), (reach, reach), (reach, reach))
-    # In float64: the transform's rounding depends on the machine, and must show in no level.
+    # In float64, so that the transform's rounding, which depends on the machine, changes no level.
     padded = np.pad(pixels.astype(np.float64), around, mode="reflect")
     made: NDArray[np.float64] = fftconvolve(padded, kernel[None, None], mode="valid", axes=(2, 3))
     return made
 
 
 def glass_blur(pixels: Images, parameters: tuple[float, int, int], generators: Generators) -> Images:
-    """Smoothed, pixels replaced by near ones as `displaced` says, and smoothed again."""
+    """Smooth, replace pixels by nearby ones (see `displaced`), and smooth again."""
     deviation, reach, rounds = parameters
     n, c, h, w = pixels.shape
     flat = smooth(pixels, deviation).reshape(n, c, h * w)
@@ -63,19 +63,19 @@ def glass_blur(pixels: Images, parameters: tuple[float, int, int], generators: G
 
 
 def displaced(offsets: NDArray[np.int64], h: int, w: int, reach: int) -> NDArray[np.int64]:
-    """Where every pixel's new value comes from, after one walk over the image.
+    """Compute the source of every pixel's new value after one pass over the image.
 
-    The walk goes over rows reach + 1 to h - reach and columns likewise, from the last to the first, and sets
-    each pixel to the present value of the one at its offset. The published code means to swap the two, but of
-    colour images it copies: the second assignment reads what the first has written.
+    The pass goes over rows reach + 1 to h - reach and the same columns, from last to first, and sets each pixel to
+    the current value of the pixel at its offset. The published code intends to swap the two pixels, but for colour
+    images it copies: the second assignment reads the result of the first.
 
     Args:
-        offsets: (n, h - 2 reach, w - 2 reach, 2) rows and columns, of at most reach.
+        offsets: (n, h - 2 reach, w - 2 reach, 2) offsets of rows and columns, at most reach.
         h, w: size in pixels.
-        reach: of the offsets.
+        reach: largest offset.
 
     Returns:
-        int64 (n, h w), indices into the pixels before the walk.
+        int64 (n, h w), indices into the pixels before the pass.
     """
     index = np.arange(h * w).reshape(h, w)
     walked = (slice(reach + 1, h - reach + 1), slice(reach + 1, w - reach + 1))
@@ -84,8 +84,8 @@ def displaced(offsets: NDArray[np.int64], h: int, w: int, reach: int) -> NDArray
     source = np.broadcast_to(index, (len(offsets), h, w)).copy()
     source[(slice(None), *walked)] += offsets[..., 0] * w + offsets[..., 1]
     source = source.reshape(len(offsets), -1)
-    # A source that comes later in the image was set before: its value is its own source's. Such chains are
-    # followed by doubling.
+    # A source later in the image was set before, so its value is that of its own source. Chains are followed by
+    # doubling.
     final = (source <= index.reshape(-1)) | ~visited.reshape(-1)[source]
     while not final.all():
         before = final
@@ -95,21 +95,21 @@ def displaced(offsets: NDArray[np.int64], h: int, w: int, reach: int) -> NDArray
 
 
 def motion_blur(pixels: Images, parameters: tuple[int, float], generators: Generators) -> NDArray[Any]:
-    """`moved` at an angle from -45 to 45 degrees."""
+    """Apply `moved` at a random angle from -45 to 45 degrees."""
     return moved(pixels, *parameters, [generator.uniform(-45, 45) for generator in generators])
 
 
 def moved(images: NDArray[Any], radius: int, deviation: float, angles: Iterable[float]) -> NDArray[Any]:
-    """A one-sided Gaussian trail of 2 radius + 1 pixels, as ImageMagick's motion blur makes it.
+    """Apply a one-sided Gaussian trail of 2 radius + 1 pixels, as ImageMagick's motion blur does.
 
     Args:
         images: (n, c, h, w).
-        radius: in pixels.
-        deviation: of the Gaussian, in pixels.
-        angles: n, in degrees.
+        radius: radius in pixels; the trail has 2 radius + 1.
+        deviation: standard deviation of the Gaussian in pixels.
+        angles: n angles in degrees.
 
     Returns:
-        (n, c, h, w); what lies outside the image has the value of its edge.
+        (n, c, h, w); edge values are repeated outside the image.
 
     Source:
         MotionBlurImage in ImageMagick's effect.c.
@@ -130,7 +130,7 @@ def moved(images: NDArray[Any], radius: int, deviation: float, angles: Iterable[
 
 
 def zoom_blur(pixels: Images, zooms: tuple[float, ...], generators: Generators) -> NDArray[np.float64]:
-    """The mean of the image and of itself at all these zooms."""
+    """Average the image and its enlargements by all zoom factors."""
     total = pixels.astype(np.float64)
     for factor in zooms:
         total += zoomed(pixels, factor)
@@ -138,22 +138,22 @@ def zoom_blur(pixels: Images, zooms: tuple[float, ...], generators: Generators) 
 
 
 def zoomed(images: NDArray[Any], factor: float) -> NDArray[np.float64]:
-    """The middle of (n, c, h, w), enlarged linearly to the whole size.
+    """Enlarge the centre of images linearly to the whole size.
 
-    As in the published code, sizes are whole pixels: a factor that adds less than half a pixel changes nothing.
+    As in the published code, sizes are whole pixels, so a factor that adds less than half a pixel has no effect.
 
     Args:
         images: (n, c, h, w).
         factor: at least 1.
     """
     down, across = (_zoom_matrix(side, factor) for side in images.shape[2:])
-    # In float64: in what order a matrix product adds differs from machine to machine.
+    # In float64, since the order of summation in a matrix product depends on the machine.
     made: NDArray[np.float64] = (down @ images.astype(np.float64)) @ across.T
     return made
 
 
 def _zoom_matrix(side: int, factor: float) -> NDArray[np.float64]:
-    """(side, side): linear interpolation as scipy.ndimage.zoom does it on the cut-out middle, trimmed evenly."""
+    """Return (side, side): linear interpolation as by scipy.ndimage.zoom on the cropped centre, trimmed evenly."""
     cut = math.ceil(side / factor)
     top = (side - cut) // 2
     enlarged = round(cut * factor)

@@ -1,4 +1,4 @@
-"""Grey images under corruptions that are defined on colours: through three equal channels and back."""
+"""Conversion between grey and colour images, for corruptions that are defined on colours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def as_rgb(images: NDArray[Any]) -> NDArray[Any]:
-    """(n, 1 or 3, h, w) -> (n, 3, h, w)."""
+    """Convert (n, 1 or 3, h, w) to (n, 3, h, w)."""
     return np.broadcast_to(images, (len(images), 3, *images.shape[2:]))
 
 
 def grey(images: NDArray[Any]) -> NDArray[Any]:
-    """(n, 1 or 3, h, w) -> (n, 1, h, w)."""
+    """Convert (n, 1 or 3, h, w) to (n, 1, h, w)."""
     if images.shape[1] == 1:
         return images
     weighted: NDArray[Any] = (images * LUMA[:, None, None]).sum(axis=1, keepdims=True)
@@ -25,5 +25,5 @@ def grey(images: NDArray[Any]) -> NDArray[Any]:
 
 
 def as_many(images: NDArray[Any], channels: int) -> NDArray[Any]:
-    """(n, 3, h, w) -> (n, channels, h, w): as they are, or grey."""
+    """Convert (n, 3, h, w) to (n, channels, h, w): unchanged or grey."""
     return images if channels == 3 else grey(images)

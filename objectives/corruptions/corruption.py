@@ -1,4 +1,4 @@
-"""What a corruption is."""
+"""Specification of a corruption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALL = 64
-"""Images whose shorter side is below this many pixels take the parameters of CIFAR-10-C, others ImageNet-C's."""
+"""Images with a shorter side below this many pixels use the parameters of CIFAR-10-C, others those of ImageNet-C."""
 
 Images = NDArray[np.float32]
 Generators = Sequence[np.random.Generator]
@@ -20,17 +20,17 @@ Apply = Callable[[Images, Any, Generators], NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True)
 class Corruption:
-    """A way to damage images, in five severities.
+    """A corruption of images at five severities.
 
     Args:
-        name: what a user types; it enters the seeds.
+        name: name, as typed by a user; it enters the seeds.
         family: ``noise``, ``blur``, ``weather`` or ``digital``.
         small: five parameter sets, mildest first, for images of less than `SMALL` pixels.
-        large: five for larger ones.
-        apply: (images float32 (n, c, h, w) in [0, 1], one parameter set, n generators) -> images of that shape;
-            what leaves [0, 1] is clipped afterwards. It may not write to the images, and image i may depend on
-            nothing but images[i] and generators[i].
-        source: where the definition comes from and what differs from it, one line.
+        large: five parameter sets for larger images.
+        apply: function (images float32 (n, c, h, w) in [0, 1], one parameter set, n generators) -> images of the same
+            shape, which are clipped to [0, 1] afterwards. It must not write to its input, and image i must depend
+            only on images[i] and generators[i].
+        source: source of the definition and differences from it, one line.
     """
 
     name: str
@@ -41,5 +41,5 @@ class Corruption:
     source: str
 
     def parameters(self, severity: int, height: int, width: int) -> Any:
-        """The parameter set for this severity (1 to 5) and size in pixels."""
+        """Return the parameter set for a severity (1 to 5) and an image size in pixels."""
         return (self.small if min(height, width) < SMALL else self.large)[severity - 1]

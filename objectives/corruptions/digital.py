@@ -1,4 +1,4 @@
-"""What cameras and files do: contrast, saturation, coarse pixels, JPEG; and elastic deformation."""
+"""Digital corruptions: contrast, saturation, pixelation, JPEG compression, elastic deformation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from leanfront.core.objectives.corruptions.corruption import Generators, Images
 
 
 def contrast(pixels: Images, factor: float, generators: Generators) -> Images:
-    """The distance to each channel's mean, times the factor."""
+    """Multiply the distance to each channel's mean by the factor."""
     mean = pixels.mean(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
     made: Images = (pixels - mean) * np.float32(factor) + mean
     return made
 
 
 def saturate(pixels: Images, parameters: tuple[float, float], generators: Generators) -> Images:
-    """The saturation of HSV times a factor, plus an amount. Grey has hue 0, red, as is usual.
+    """Multiply the HSV saturation by a factor and add an amount. Grey has hue 0, red, as usual.
 
-    Grey images are left as they are by the severities that only multiply.
+    Severities that only multiply leave grey images unchanged.
     """
     factor, amount = (np.float32(each) for each in parameters)
     colours = as_rgb(pixels)
@@ -32,7 +32,7 @@ def saturate(pixels: Images, parameters: tuple[float, float], generators: Genera
     chroma = value - colours.min(axis=1, keepdims=True)
     saturation = chroma / np.maximum(value, 1e-12)
     wanted = np.clip(saturation * factor + amount, 0, 1)
-    # With hue and value fixed, the distance to the value is in proportion to the saturation.
+    # With hue and value fixed, the distance to the value is proportional to the saturation.
     away = (value - colours) / np.maximum(chroma, 1e-12)
     red = np.array([0, 1, 1], dtype=np.float32)[:, None, None]
     made = value * (1 - wanted * np.where(chroma > 0, away, red))
@@ -40,7 +40,7 @@ def saturate(pixels: Images, parameters: tuple[float, float], generators: Genera
 
 
 def jpeg_compression(pixels: Images, quality: int, generators: Generators) -> Images:
-    """Through a JPEG file of this quality, as Pillow writes it."""
+    """Compress to JPEG with this quality in Pillow, and decompress."""
 
     def compressed(image: Image.Image) -> Image.Image:
         file = io.BytesIO()
@@ -51,7 +51,7 @@ def jpeg_compression(pixels: Images, quality: int, generators: Generators) -> Im
 
 
 def pixelate(pixels: Images, factor: float, generators: Generators) -> Images:
-    """Scaled down by the factor and up again, each pixel the mean of the box that it covers."""
+    """Scale down by the factor and up again, each time averaging over boxes."""
 
     def coarse(image: Image.Image) -> Image.Image:
         small = (max(1, int(image.width * factor)), max(1, int(image.height * factor)))
@@ -76,20 +76,20 @@ def _through_pillow(pixels: Images, change: Callable[[Image.Image], Image.Image]
 def elastic_transform(
     pixels: Images, parameters: tuple[float, float, float], generators: Generators
 ) -> Images:
-    """A random affine map, and a random smooth displacement of every pixel.
+    """Apply a random affine map and a random smooth displacement of every pixel.
 
     Args:
         pixels: (n, c, h, w).
-        parameters: strength of the displacement, deviation of its Gaussian smoothing, and how far the affine
-            map moves each of three points at most; all over the image's shorter side.
-        generators: n.
+        parameters: strength of the displacement, deviation of its Gaussian smoothing, and largest movement of each of
+            three points by the affine map, all relative to the image's shorter side.
+        generators: n random generators.
     """
     h, w = pixels.shape[2:]
     strength, deviation, shift = (each * min(h, w) for each in parameters)
     rows, columns = np.indices((h, w)).astype(float)
     moves = np.stack([each.uniform(-shift, shift, (3, 2)) for each in generators])
     fields = np.stack([each.uniform(-1, 1, (2, h, w)) for each in generators])
-    # As matrices: the filter may be several times as long as the image.
+    # As matrix products, since the filter may be several times as long as the image.
     down, across = (
         gaussian_filter(np.eye(side), (deviation, 0), mode="reflect", truncate=3) for side in (h, w)
     )
@@ -106,7 +106,7 @@ def elastic_transform(
 
 
 def _affine(h: int, w: int, move: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, 2): where (x, y, 1) of the result lies in an image of which three points move, (3, 2) pixels."""
+    """Return (3, 2): the map from (x, y, 1) of the result to the image, if three points move by (3, 2) pixels."""
     centre, reach = np.array([w // 2, h // 2]), min(h, w) // 3
     points = centre + reach * np.array([[1, 1], [1, -1], [-1, -1]])
     moved = np.column_stack([points + move, np.ones(3)])

@@ -1,4 +1,4 @@
-"""Noise that is drawn for every value by itself."""
+"""Noise drawn independently for every value."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from leanfront.core.objectives.corruptions.corruption import Generators, Images
 
 
 def gaussian_noise(pixels: Images, deviation: float, generators: Generators) -> Images:
-    """x + N(0, deviation^2)."""
+    """Compute x + N(0, deviation^2)."""
     return pixels + np.float32(deviation) * _normal(pixels, generators)
 
 
 def shot_noise(pixels: Images, photons: float, generators: Generators) -> Images:
-    """Poisson(photons x) / photons: what a sensor counts when white is this many photons."""
+    """Compute Poisson(photons x) / photons: the count of a sensor if white is this many photons."""
     counts = [
         generator.poisson(image) for image, generator in zip(pixels * float(photons), generators, strict=True)
     ]
@@ -22,14 +22,14 @@ def shot_noise(pixels: Images, photons: float, generators: Generators) -> Images
 
 
 def impulse_noise(pixels: Images, share: float, generators: Generators) -> Images:
-    """This share of the values becomes 0 or 1, by halves."""
+    """Set this share of the values to 0 or 1, one half each."""
     drawn = _uniform(pixels, generators)
     noisy = np.where(drawn < share, np.float32(0), pixels)
     return np.where(drawn < share / 2, np.float32(1), noisy)
 
 
 def speckle_noise(pixels: Images, deviation: float, generators: Generators) -> Images:
-    """x + x N(0, deviation^2)."""
+    """Compute x + x N(0, deviation^2)."""
     return pixels + pixels * np.float32(deviation) * _normal(pixels, generators)
 
 

@@ -1,4 +1,4 @@
-"""The registry of corruptions: their parameters, and where the functions are that apply them."""
+"""Registry of corruptions: their parameters, and the places of the functions that apply them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ SOURCE = "Hendrycks and Dietterich 2019 (arXiv 1903.12261), hendrycks/robustness
 
 
 def _zooms(end: float, step: float) -> tuple[float, ...]:
-    # As published: rounding makes NumPy's arange include some of the ends.
+    # As published; due to rounding, NumPy's arange includes some of the ends.
     return tuple(np.arange(1, end, step).tolist())
 
 
 def _of_224(*parameters: tuple[float, float, float]) -> tuple[tuple[float, ...], ...]:
-    # The published lengths are multiples of 244 pixels, on images of 224.
+    # The published lengths are multiples of 244 pixels, for images of 224 pixels.
     return tuple(tuple(each * 244 / 224 for each in values) for values in parameters)
 
 
 def _function(place: str) -> Deferred:
-    """A function of this folder, given as ``"file:function"``."""
+    """Return a function of this folder, given as ``"file:function"``."""
     return Deferred(f"leanfront.core.objectives.corruptions.{place}")
 
 
@@ -211,7 +211,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         ),
     )
 }
-"""Corruptions by name. A new one is an entry here, and a function."""
+"""Corruptions by name. To add one, write a function and an entry here."""
 
 MAIN = (
     "gaussian_noise",
@@ -230,14 +230,20 @@ MAIN = (
     "pixelate",
     "jpeg_compression",
 )
-"""The 15 that the mean corruption error is taken over; the others are for validation."""
+"""The 15 corruptions of the mean corruption error; the published benchmark has the others for validation."""
 
 
 def register(corruption: Corruption) -> Corruption:
-    """Add a corruption of one's own to the registry; its name must be free, its severities five."""
+    """Add a corruption to the registry.
+
+    Raises:
+        ValueError: the name is already registered, or there are not five parameter sets for each size.
+    """
     if corruption.name in CORRUPTIONS:
         raise ValueError(f"corruption '{corruption.name}' is registered already")
     if len(corruption.small) != len(SEVERITIES) or len(corruption.large) != len(SEVERITIES):
-        raise ValueError(f"corruption '{corruption.name}' must have {len(SEVERITIES)} parameter sets a size")
+        raise ValueError(
+            f"corruption '{corruption.name}' must have {len(SEVERITIES)} parameter sets for each size"
+        )
     CORRUPTIONS[corruption.name] = corruption
     return corruption

@@ -1,4 +1,4 @@
-"""Weather: snow, frost, fog, bright light, and water or mud on the lens."""
+"""Weather: snow, frost, fog, brightness, and water or mud on the lens."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ICE = np.array([0.80, 0.92, 1.0], dtype=np.float32)[:, None, None]
 WATER = np.array([175, 238, 238], dtype=np.float32)[:, None, None] / 255
 MUD = np.array([63, 42, 20], dtype=np.float32)[:, None, None] / 255
 FARTHEST = 20
-"""Pixels from a drop's edge at which its thickness stops growing."""
+"""Distance in pixels from the edge of a drop at which its thickness stops growing."""
 RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
-"""Lights drops from one corner."""
+"""Kernel that lights drops from one corner."""
 
 
 def plasma(generators: Generators, h: int, w: int, decay: float) -> NDArray[np.float64]:
-    """A fractal height map a generator, by the diamond-square algorithm on a torus.
+    """Make a fractal height map per generator with the diamond-square algorithm on a torus.
 
     Args:
-        generators: n.
-        h, w: size in pixels; the map is cut from the next square whose side is a power of two.
-        decay: by which the roughness falls from a scale to the next finer one.
+        generators: n random generators.
+        h, w: size in pixels; the map is cropped from the next larger square with a power of two as its side.
+        decay: factor by which the roughness falls from one scale to the next finer one.
 
     Returns:
         (n, h, w) in [0, 1].
@@ -60,7 +60,7 @@ def plasma(generators: Generators, h: int, w: int, decay: float) -> NDArray[np.f
 
 
 def fog(pixels: Images, parameters: tuple[float, float], generators: Generators) -> NDArray[Any]:
-    """A height map laid over the image, then scaled back to the image's brightest value."""
+    """Add a height map to the image, and scale back to the image's brightest value."""
     thickness, decay = parameters
     brightest = pixels.max(axis=(1, 2, 3), keepdims=True)
     h, w = pixels.shape[2:]
@@ -70,10 +70,10 @@ def fog(pixels: Images, parameters: tuple[float, float], generators: Generators)
 
 
 def frost(pixels: Images, parameters: tuple[float, float], generators: Generators) -> NDArray[Any]:
-    """Image and ice, weighted and added. The ice is procedural: bright veins, coarse and fine, bluish white."""
+    """Add image and ice, both weighted. The ice is procedural: bright bluish veins, coarse and fine."""
     kept, ice = parameters
     h, w = pixels.shape[2:]
-    # The contour where a height map passes one half branches as ice does.
+    # The contour of a height map at one half branches like ice.
     coarse, fine = (1 - np.abs(2 * plasma(generators, h, w, decay) - 1) for decay in (1.9, 1.4))
     veins = (0.6 * coarse**3 + 0.4 * fine**2)[:, None]
     channels = pixels.shape[1]
@@ -81,7 +81,7 @@ def frost(pixels: Images, parameters: tuple[float, float], generators: Generator
 
 
 def snow(pixels: Images, parameters: tuple[float, ...], generators: Generators) -> NDArray[Any]:
-    """The image whitened, and flakes that fall in one direction and, turned by half, in the other."""
+    """Whiten the image, and add flakes blurred along one direction, and their copy rotated by 180 degrees."""
     mean, deviation, size, least, radius, blur, kept = parameters
     h, w = pixels.shape[2:]
     drawn = np.stack([generator.normal(mean, deviation, (1, h, w)) for generator in generators])
@@ -95,16 +95,16 @@ def snow(pixels: Images, parameters: tuple[float, ...], generators: Generators) 
 
 
 def brightness(pixels: Images, amount: float, generators: Generators) -> Images:
-    """The value of HSV raised by the amount, up to 1; hue and saturation stay."""
+    """Raise the HSV value by the amount, up to 1; hue and saturation stay."""
     value = pixels.max(axis=1, keepdims=True)
     raised = np.minimum(value + np.float32(amount), 1)
-    # With hue and saturation fixed, a colour is in proportion to its value. Black has no colour: it turns grey.
+    # With hue and saturation fixed, a colour is proportional to its value. Black has no hue and turns grey.
     scaled: Images = np.where(value > 0, pixels * (raised / np.maximum(value, 1e-12)), raised)
     return scaled
 
 
 def spatter(pixels: Images, parameters: tuple[float, ...], generators: Generators) -> NDArray[Any]:
-    """Drops of water, lit from one side, or opaque mud."""
+    """Add drops of water, lit from one side, or opaque mud."""
     mean, deviation, size, least, strength, muddy = parameters
     channels, h, w = pixels.shape[1:]
     drawn = np.stack([generator.normal(mean, deviation, (h, w)) for generator in generators])
@@ -119,7 +119,7 @@ def spatter(pixels: Images, parameters: tuple[float, ...], generators: Generator
 
 
 def _lit(liquid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much light a layer of drops throws back: (h, w) in 0..255 -> (h, w), its largest value 1."""
+    """Compute the light reflected by a layer of drops: (h, w) in 0..255 -> (h, w) with a maximum of 1."""
     inside = liquid > 0
     if not inside.any():
         return np.zeros_like(liquid)
@@ -135,7 +135,7 @@ def _lit(liquid: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _equalised(levels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Levels 0..255 spread so that their distribution function is straight; one level alone stays."""
+    """Equalise the histogram of levels 0..255; a single level stays."""
     counts = np.bincount(levels.ravel(), minlength=256)
     lowest = int(levels.min())
     others = levels.size - counts[lowest]

@@ -1,4 +1,4 @@
-"""Run by alembic for every migration; `leanfront.core.storage.database` hands the connection over."""
+"""Alembic's entry point for migrations; `leanfront.core.storage.schema` passes the connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ context.configure(
     target_metadata=Base.metadata,
     version_table=VERSION_TABLE,
     include_object=is_ours,
-    # SQLite cannot alter most things in place: alembic copies the table instead.
+    # SQLite cannot alter most things in place; alembic copies the table instead.
     render_as_batch=True,
 )
 with context.begin_transaction():

@@ -14,7 +14,6 @@ from leanfront.core.audit.corruption_errors import (
     relative_change,
     relative_corruption_errors,
     robustness,
-    robustness_of_rates,
 )
 from leanfront.core.objectives.robust import mean_corruption_error
 from leanfront.errors import UsageError
@@ -65,24 +64,6 @@ def test_the_dense_model_beside_itself() -> None:
     assert {row.excess_error for row in found.corruptions} == {0.0}
 
 
-def test_rates_alone_give_the_same_without_an_interval() -> None:
-    of_samples = robustness(
-        NAMES, SEVERITIES, outcomes(ERRORS), outcomes(DENSE), right(CLEAN), right(DENSE_CLEAN)
-    ).to_json()
-    of_rates = robustness_of_rates(
-        NAMES, SEVERITIES, torch.tensor(ERRORS) / 100, torch.tensor(DENSE) / 100, 0.15, 0.1
-    ).to_json()
-    assert (of_rates["mce_low"], of_rates["mce_high"], of_rates["n"]) == (None, None, None)
-    for one, two in zip(of_samples["corruptions"], of_rates["corruptions"], strict=True):
-        assert one.pop("name") == two.pop("name")
-        assert one.keys() == two.keys()
-        for key in one:
-            assert two[key] == (None if one[key] is None else pytest.approx(one[key], abs=1e-5)), key
-    assert of_rates["mce"] == pytest.approx(of_samples["mce"])
-    assert of_rates["relative_mce"] == pytest.approx(of_samples["relative_mce"], rel=1e-5)
-    assert of_rates["undefined"] == of_samples["undefined"] == ["jpeg"]
-
-
 def test_nothing_defined_is_null_in_json() -> None:
     none = outcomes([[0], [0]])
     found = robustness(NAMES[:2], (3,), outcomes([[1], [2]]), none, right(CLEAN), right(0)).to_json()
@@ -113,10 +94,3 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in (clean.int(), clean[:5], clean[:, None]):
         with pytest.raises(UsageError, match="which clean samples are right"):
             robustness(NAMES, SEVERITIES, correct, dense, clean, wrong)
-    rates = torch.tensor(ERRORS) / 100
-    for errors, clean_error in ((rates * 100, 0.1), (-rates, 0.1), (rates, 15.0), (rates * torch.nan, 0.1)):
-        with pytest.raises(UsageError, match=r"must lie in \[0, 1\]"):
-            robustness_of_rates(NAMES, SEVERITIES, errors, rates, clean_error, 0.1)
-    for errors in (rates[0], rates[:, :1], rates[:0]):
-        with pytest.raises(UsageError, match="two tensors"):
-            robustness_of_rates(NAMES, SEVERITIES, errors, rates, 0.1, 0.1)

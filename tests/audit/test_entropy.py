@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import struct
 
 import numpy as np
 import pytest
 import torch
 
 from leanfront.core.audit.entropy import artifact_entropy, binary_entropy, entropy, sparse_bound
-from leanfront.core.audit.entropy_coder import decode, encode, frequencies
+from leanfront.core.audit.entropy_coder import LOWEST, PRECISION, encode, frequencies
 from leanfront.core.compressors import Compressor, Configuration
 from leanfront.core.compressors.artifact.packed_file import Artifact, contents, read, write
 from leanfront.core.targets import Target
@@ -18,6 +19,28 @@ from leanfront.core.targets import Target
 def laplacian(count: int, scale: float, seed: int = 0) -> np.ndarray:
     values = np.random.default_rng(seed).laplace(0, scale, count)
     return np.clip(np.round(values), -128, 127).astype(np.int8)
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Undo `encode` by the textbook: the decoder of the range asymmetric numeral system."""
+    count, size = struct.unpack_from("<IH", data)
+    symbols = np.frombuffer(data, np.int8, size, 6)
+    shares = np.frombuffer(data, "<u2", size, 6 + size)
+    owner = np.repeat(np.arange(size), shares).tolist()
+    widths, starts = shares.tolist(), (np.cumsum(shares) - shares).tolist()
+    place = 6 + 3 * size
+    (state,) = struct.unpack_from("<I", data, place)
+    place += 4
+    found = np.empty(count, np.int8)
+    for number in range(count):
+        slot = state & ((1 << PRECISION) - 1)
+        symbol = owner[slot]
+        found[number] = symbols[symbol]
+        state = widths[symbol] * (state >> PRECISION) + slot - starts[symbol]
+        while state < LOWEST:
+            state = (state << 8) | data[place]
+            place += 1
+    return found
 
 
 def test_entropy_of_known_distributions() -> None:

@@ -238,7 +238,7 @@ def test_a_killed_worker_is_said_and_what_was_answered_is_kept(
     target = resolve(f"{tiny_file}:dies")
     own = population(target, structure, 2)
     with pytest.raises(
-        EvaluationError, match=r"was killed.*what was answered is kept; run it again, with fewer"
+        EvaluationError, match=r"was killed.*the answers so far are kept: run it again with fewer"
     ):
         own.votes(VERSIONS, answers, workers=2)
     kept = [

@@ -99,9 +99,9 @@ def test_what_does_not_fit_is_refused() -> None:
     drops = grouped()
     with pytest.raises(UsageError, match="need 3 of them or more, not 2"):
         redundancy(drops[:2], NAMES)
-    with pytest.raises(UsageError, match="with a name of its own"):
+    with pytest.raises(UsageError, match="with distinct names"):
         redundancy(drops, NAMES[:4])
-    with pytest.raises(UsageError, match="with a name of its own"):
+    with pytest.raises(UsageError, match="with distinct names"):
         redundancy(drops, (*NAMES[:4], "blur"))
     with pytest.raises(UsageError, match="unknown correlation 'kendall'; known: spearman, pearson"):
         redundancy(drops, NAMES, method="kendall")

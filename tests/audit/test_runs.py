@@ -43,7 +43,7 @@ def test_a_record_a_candidate_and_one_of_the_whole(
         assert [record.candidate for record in records] == [4, 9, None]
         assert {(record.search, record.release) for record in records} == {("mine", "1.2.3")}
         for record in records:
-            assert AuditOptions.from_json(json.loads(json.dumps(record.parameters))) == own.options
+            assert AuditOptions.read(json.loads(json.dumps(record.parameters))) == own.options
             json.dumps(record.document, allow_nan=False)
             assert record.document["split"] == "validation"
     first, second, whole = found[0]

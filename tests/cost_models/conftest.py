@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -12,9 +10,9 @@ import torch
 from torch import nn
 from torchvision.models import densenet, mobilenetv2, mobilenetv3, resnet, shufflenetv2, vision_transformer
 
-from leanfront.core.compressors import Compressor, Configuration, Structure
-from leanfront.core.cost_models import Profile
+from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.targets import Target
+from leanfront.testing.cost_models import Subject, draw, subject_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,26 +40,6 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "shufflenet": lambda: shufflenetv2.ShuffleNetV2([2, 2, 2], [24, 48, 48, 64, 96], 10),
     "vit": _vision_transformer,
 }
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A target with its compressor and profile."""
-
-    target: Target
-    compressor: Compressor
-    profile: Profile
-
-    @property
-    def structure(self) -> Structure:
-        return self.compressor.structure
-
-
-def subject_of(target: Target) -> Subject:
-    """Everything that costs are tested with."""
-    compressor = Compressor(target, samples=4)
-    profile = Profile(target.model, target.example_input, compressor.structure, target.name or "")
-    return Subject(target, compressor, profile)
 
 
 def as_target(model: nn.Module, shape: tuple[int, ...] = (3, 32, 32)) -> Target:
@@ -107,24 +85,6 @@ def make_subject() -> Callable[..., Subject]:
 def subject_for() -> Callable[[Target], Subject]:
     """Target -> subject."""
     return subject_of
-
-
-def draw(structure: Structure, seed: int) -> Configuration:
-    """A random configuration: most groups cut to any width, one included; bits and sparsity in some layers."""
-    choice = random.Random(seed)
-    channels = {
-        name: choice.choice([1, group.units, choice.randint(1, group.units)])
-        for name, group in structure.groups.items()
-        if choice.random() < 0.8
-    }
-    bits = {layer: choice.choice([2, 3, 4, 5, 6, 7, 8, 16, 32]) for layer in structure.layers}
-    sparsity = {
-        layer: choice.choice([0.1, 0.5, 0.95, "2:4"]) for layer in structure.layers if choice.random() < 0.3
-    }
-    configuration = Configuration(
-        channels=channels, weight_bits=bits, sparsity=sparsity, criterion="random", seed=seed
-    )
-    return structure.canonical(configuration)
 
 
 @pytest.fixture(scope="session")

@@ -49,8 +49,8 @@ def test_the_input_and_parameters_are_not_counted() -> None:
     assert sizes_and_peak(nn.Identity()) == ([], 0)
 
 
-def test_peaks_of_other_sizes() -> None:
+def test_peaks_by_hand() -> None:
     record = Allocations([1, 2, 4], [0, 1, -1, 2, -2, -3])
     assert peak(record) == 6
-    assert peak(record, [10, 2, 4]) == 12
+    assert peak(Allocations([10, 2, 4], record.events)) == 12
     assert peak(Allocations()) == 0

@@ -58,7 +58,7 @@ def test_a_stand_in_is_like_the_module(families: Any, name: str) -> None:
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 def test_a_run_is_of_the_batch(make_subject: Callable[..., Any], backend: str) -> None:
     profile: Profile = make_subject(Small(), (3, 8, 8)).profile
-    runner = BACKENDS[backend].make(profile, LatencyOptions(backend, batch=3))
+    runner = BACKENDS[backend].make(profile, LatencyOptions(backend=backend, batch=3))
     outputs: Any = runner.run(stand_in(profile, Configuration()))()
     found = outputs if isinstance(outputs, torch.Tensor) else torch.from_numpy(outputs[0])
     with torch.no_grad():

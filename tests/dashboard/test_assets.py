@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page as Shown
 from playwright.sync_api import expect
 
+from leanfront.core.search import ENDED, STATES
 from leanfront.http.pages import PAGES, POLICY, Page, assets, imported, modules, shell
 
 ROOT = Path(str(resources.files("leanfront.dashboard")))
@@ -121,6 +122,14 @@ def test_pages_hold_nothing_inline(page: Page) -> None:
     text = shell(page).plain.decode()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", text)
     assert 'lang="en"' in text
+
+
+def test_states_are_those_of_the_store() -> None:
+    text = (ROOT / "js" / "jobs.js").read_text()
+    listed = {
+        name: re.findall(r'[^\[\], "]+', found) for name, found in re.findall(r"(\w+) = (\[.*\]);", text)
+    }
+    assert listed == {"ENDED": [*ENDED], "STATES": [*STATES[: -len(ENDED)], "...ENDED"]}
 
 
 def test_the_bundle_is_its_makers() -> None:

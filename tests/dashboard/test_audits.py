@@ -24,7 +24,7 @@ from tests.leanfront.runners import working
 API = "/api/v1"
 PAGE = "/searches/digits/audits"
 ODD = "<b>odd & \"quoted\" 'name' %41?#é"
-WORKER = "No worker runs that takes audits"
+WORKER = "No worker for audits is running"
 
 
 def figures_of(url: str, kind: str, of: str = "searches/digits") -> Any:
@@ -133,7 +133,7 @@ def test_a_candidates_own_audits(page: Page, showcase: str, showcase_folder: Pat
     expect(page).to_have_url(f"{showcase}/candidates/{first}/audits/calibration")
     expect(page.locator("h1")).to_have_text(f"Calibration: candidate {first}")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
-    expect(page.get_by_role("link", name="The same of the whole search")).to_have_attribute(
+    expect(page.get_by_role("link", name="The same for the whole search")).to_have_attribute(
         "href", f"{PAGE}/calibration"
     )
 
@@ -183,7 +183,7 @@ def test_an_audit_that_is_refused_or_fails(browser: Browser, serve: Any, tmp_pat
     with serve(tmp_path) as url, opened(browser, url) as (page, watch):
         page.goto(f"/searches/{quote(ODD, safe='')}/audits")
         expect(page.locator("h1")).to_have_text(f"Audits of search {ODD}")
-        expect(page.get_by_role("button", name="Audit what is missing")).to_be_visible()
+        expect(page.get_by_role("button", name="Make the missing audits")).to_be_visible()
         page.locator(".kinds a", has_text="Calibration").click()
         expect(page.locator("h1")).to_have_text(f"Calibration: search {ODD}")
         page.get_by_text("Options").click()

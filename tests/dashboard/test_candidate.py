@@ -66,7 +66,7 @@ def test_what_it_is(page: Page, showcase: str) -> None:
     page.goto(f"/candidates/{own['id']}")
     expect(page.locator("h1")).to_have_text(f"Candidate {own['id']}")
     expect(page.locator(".trail a")).to_have_text(["Searches", "digits"])
-    expect(page.locator(".about")).to_contain_text("on it: nothing stored dominates it")
+    expect(page.locator(".about")).to_contain_text("on it: no stored candidate dominates it")
     expect(named(page, "Costs")).to_be_visible()
     search = get(showcase, "searches/digits")
     dense = {(each["name"], each["split"]): each["value"] for each in search["dense"]}
@@ -106,7 +106,11 @@ def test_layers(page: Page, showcase: str) -> None:
     kept = traces(page, "kept")[f"candidate {own['id']}"]["x"]
     assert kept == [each["outputs"] for each in found["layers"]]
     rows = cells(named(page, "Every layer"))
-    assert [row[0] for row in rows] == [*(each["name"] for each in found["layers"]), "in no layer", "all"]
+    assert [row[0] for row in rows] == [
+        *(each["name"] for each in found["layers"]),
+        "outside of layers",
+        "all",
+    ]
     assert [row[3] for row in rows[:-2]] == [
         f"{each['outputs']} of {each['dense_outputs']}" for each in found["layers"]
     ]
@@ -183,12 +187,12 @@ def test_work_is_queued_and_followed(
         page.get_by_role("button", name="Verify now").click()
         told = page.locator(".verification [role=status]")
         expect(told).to_contain_text("queued")
-        expect(told).to_contain_text("No worker runs that takes it")
+        expect(told).to_contain_text("No worker for this is running")
         with FrontierStore(f"sqlite:///{folder / DATABASE}") as store, working(store, Registry()):
             expect(page.locator(".verification")).to_contain_text("All", timeout=120_000)
             found = get(url, f"candidates/{own['id']}/verification")
             assert found["ok"]
-            words = f"✓ All {len(found['claims'])} claims were found again in its file."
+            words = f"✓ All {len(found['claims'])} claims hold in its file."
             expect(page.locator(".verification")).to_contain_text(words)
             marks = [row[-1] for row in cells(named(page, "Costs"))]
             assert "✓ found again" in marks

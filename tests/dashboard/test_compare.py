@@ -132,7 +132,7 @@ def test_choosing(page: Page, showcase: str) -> None:
     audited, others = members(showcase)
     ids = [*audited, *others][:5]
     page.goto("/compare")
-    expect(page.locator(".empty").first).to_contain_text("Name two candidates or more")
+    expect(page.locator(".empty").first).to_contain_text("Choose two or more candidates")
     field = page.get_by_label("Id of a candidate")
     for id in ids[:4]:
         field.fill(str(id))
@@ -144,17 +144,17 @@ def test_choosing(page: Page, showcase: str) -> None:
     expect(first.locator("td")).to_have_count(4)
     field.fill(str(ids[4]))
     field.press("Enter")
-    expect(page.locator("#said")).to_contain_text("4 candidates at most")
+    expect(page.locator("#said")).to_contain_text("At most 4 candidates")
     expect(chosen(page)).to_have_count(4)
     page.get_by_role("button", name=f"Remove candidate {ids[1]}").click()
     expect(chosen(page)).to_have_text([f"candidate {each}" for each in (ids[0], ids[2], ids[3])])
     page.go_back()
     expect(chosen(page)).to_have_count(4)
     page.goto(f"/compare?ids={','.join(map(str, ids))}")
-    expect(page.get_by_role("alert")).to_contain_text("5 candidates are named, and 4 at most are compared")
+    expect(page.get_by_role("alert")).to_contain_text("5 candidates are named, but at most 4 can be compared")
     expect(chosen(page)).to_have_text([f"candidate {each}" for each in ids[:4]])
     page.goto("/compare?ids=1,x")
-    expect(page.get_by_role("alert")).to_contain_text("“x” is no id of a candidate")
+    expect(page.get_by_role("alert")).to_contain_text("“x” is not a candidate id")
 
 
 def test_one_that_is_not_there(browser: Browser, showcase: str) -> None:
@@ -194,7 +194,7 @@ def test_of_several_searches(browser: Browser, serve: Any, tmp_path: Path) -> No
         page.goto("/compare?ids=1,4")
         expect(page.locator(".chosen li").nth(0)).to_contain_text("candidate 1 of plain")
         expect(page.locator(".chosen li").nth(1)).to_contain_text(f"candidate 4 of {ODD}")
-        expect(page.get_by_text("They are of searches of different targets")).to_be_visible()
+        expect(page.get_by_text("They belong to searches of different targets")).to_be_visible()
         assert not any(BEST in cell for row in rows(page, "Costs").values() for cell in row)
         assert page.locator("main b, main img").count() == 0
         page.goto("/compare?ids=1,2")

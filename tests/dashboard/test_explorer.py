@@ -117,7 +117,7 @@ def test_typed_budgets_caps_and_strategies(page: Page, showcase: str) -> None:
     expect(limit(page, 0)).to_have_value("4 KB")
     limit(page, 1).fill("sixty")
     limit(page, 1).press("Enter")
-    expect(page.get_by_text("Write a number")).to_be_visible()
+    expect(page.get_by_text("Enter a number")).to_be_visible()
     limit(page, 1).fill("60.6K")
     limit(page, 1).press("Enter")
     expect_answer(page, chosen(showcase, max_memory_bytes="4KB", max_macs="60.6K"))
@@ -228,7 +228,7 @@ def test_before_recovery_is_another_frontier(page: Page, showcase: str) -> None:
     ready(page)
     page.get_by_label("Stage").select_option("before")
     early = asked(showcase, f"searches/{NAME}/frontier", stage="before", limit=1000)["candidates"]
-    expect(page.get_by_text(f"{len(early)} of the frontier keep the limits")).to_be_visible()
+    expect(page.get_by_text(f"{len(early)} frontier members are within the limits")).to_be_visible()
     assert set(traces(page)["frontier"]) == {each["id"] for each in early}
 
     def answers(size: int) -> list[int]:
@@ -304,7 +304,7 @@ def test_a_running_search_grows_without_a_reload(tmp_path: Path, open_page: Open
                 expect(page.locator(".head .state")).to_have_text("done")
             rows = asked(url, "searches/mine/candidates")
             front = {id for id, on in zip(rows["ids"], rows["on_frontier"], strict=True) if on}
-            expect(page.get_by_text(f"{len(front)} of the frontier keep the limits")).to_be_visible()
+            expect(page.get_by_text(f"{len(front)} frontier members are within the limits")).to_be_visible()
             assert set(traces(page)["frontier"]) == front
             found = asked(url, "searches/mine/select")["candidate"]["id"]
             expect_answer(page, found)

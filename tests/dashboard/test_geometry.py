@@ -280,7 +280,7 @@ def test_a_search_without_the_audit_queues_it(open_page: Open, serve: Serve, tmp
         with page.expect_response(lambda answer: answer.request.method == "POST") as heard:
             page.get_by_role("button", name="Audit now").click()
         expect(page.get_by_text("The audit is queued")).to_be_visible()
-        expect(page.get_by_text("No worker runs")).to_be_visible()
+        expect(page.get_by_text("No worker for audits is running")).to_be_visible()
         job = httpx2.get(f"{url}/api/v1/jobs/{heard.value.json()['id']}").json()
         assert (job["kind"], job["search"], job["state"]) == ("audit", "new", "queued")
         assert heard.value.request.post_data_json == {"kinds": ["geometry"]}

@@ -104,9 +104,9 @@ def test_what_is_asked_for_is_in_the_address(big: str, open_page: Open) -> None:
         page.get_by_label("Name or target").fill("DIGI")
         expect(page.get_by_text("1 of 2 searches")).to_be_visible()
         page.get_by_label("State", exact=True).select_option("failed")
-        expect(page.get_by_text("No search is like this.")).to_be_visible()
+        expect(page.get_by_text("No search matches.")).to_be_visible()
         page.reload()
-        expect(page.get_by_text("No search is like this.")).to_be_visible()
+        expect(page.get_by_text("No search matches.")).to_be_visible()
         expect(page.get_by_label("Name or target")).to_have_value("DIGI")
         page.get_by_role("button", name="Show all").click()
         expect(page.locator(".search")).to_have_count(2)
@@ -121,13 +121,13 @@ def test_what_is_asked_for_is_in_the_address(big: str, open_page: Open) -> None:
 def test_a_search_from_the_keyboard_to_its_end(store: FrontierStore, open_page: Open) -> None:
     with served(store, TINY) as url, open_page(url) as (page, _):
         page.goto("/")
-        expect(page.get_by_text("No search is in this database yet.")).to_be_visible()
+        expect(page.get_by_text("There are no searches in this database yet.")).to_be_visible()
         expect(page.get_by_text("leanfront search digits")).to_be_visible()
         page.evaluate("window.before = true")
         press_to(page, "Start a search")
         page.keyboard.press("Enter")
         expect(page.get_by_label("Target", exact=True)).to_be_visible()
-        expect(page.get_by_text("No worker runs")).to_be_visible()
+        expect(page.get_by_text("No worker is running")).to_be_visible()
         press_to(page, "Name")
         page.keyboard.type("mine")
         press_to(page, "Trials")
@@ -143,11 +143,11 @@ def test_a_search_from_the_keyboard_to_its_end(store: FrontierStore, open_page: 
         expect(mine).to_contain_text(f"0 of {TRIALS} trials")
         found = asked(url, "searches/mine")
         assert (found["goal"], found["objectives"]) == (TRIALS, ["accuracy", "macs", "bops", "memory"])
-        expect(page.get_by_text("No worker runs")).to_be_visible()
+        expect(page.get_by_text("No worker is running")).to_be_visible()
         page.evaluate(WATCH)
         with working(store, TINY):
             expect(mine.locator(".state")).to_have_text("running")
-            expect(page.get_by_text("No worker runs")).to_have_count(0)
+            expect(page.get_by_text("No worker is running")).to_have_count(0)
             expect(mine.get_by_role("progressbar")).to_be_visible()
             expect(mine.locator(".state")).to_have_text("done")
             wait_in_queue(store, "long", 5000)
@@ -172,7 +172,7 @@ def test_a_search_from_the_keyboard_to_its_end(store: FrontierStore, open_page: 
         assert asked(url, "searches")
         mine.get_by_role("button", name="Delete").click()
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-        expect(page.get_by_text("No search is in this database yet.")).to_be_visible()
+        expect(page.get_by_text("There are no searches in this database yet.")).to_be_visible()
         assert asked(url, "searches") == []
 
 

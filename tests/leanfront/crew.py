@@ -330,7 +330,7 @@ class Freeze:
 
 
 class SmallDisk:
-    """A folder that can be filled: a file system of a few pages, or a limit on a process's files.
+    """A folder that can be filled: a file system for a hundred candidates, or a limit on a process's files.
 
     Args:
         folder: to make.
@@ -339,7 +339,7 @@ class SmallDisk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        mounting = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+        mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
         self._mounted = (
             shutil.which("mount") is not None
             and not subprocess.run(mounting, capture_output=True, check=False).returncode

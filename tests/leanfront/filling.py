@@ -33,7 +33,7 @@ class Fill:
             "fingerprint": "f" * 64,
             "objectives": names,
             "reference": {"accuracy": 0.1, "memory": 2e6, "macs": 2e7},
-            "settings": {"cheapest": {"memory_bytes": 1000.0, "macs": 2000.0}, "trials": 200},
+            "settings": {"cheapest": {"memory_bytes": 1000.0, "macs": 2000.0}, "options": {"trials": 200}},
             "dense": dense,
             "coverage": {"parameters": 10, "memory_bytes": 40, "macs": 5, "quantisable_bytes": 0.5}
             | {

@@ -13,7 +13,7 @@ import leanfront
 from leanfront.actions.shelved_files import ShelvedFiles
 from leanfront.core.objectives import normalised_hypervolume, objective_values
 from leanfront.core.objectives import resolve as resolve_objectives
-from leanfront.core.search import Progress, SearchOptions
+from leanfront.core.search import Place, Progress, Run, SearchOptions
 from leanfront.core.search import start as begin_search
 from leanfront.core.storage import FrontierStore, check
 from leanfront.core.targets import Target, resolve
@@ -39,7 +39,7 @@ def test_a_search_that_recovers(target: Target, tmp_path: Path, tiny: Target) ->
     tried = FrontierStore(url).recovered("a")
     assert 0 < len(tried) <= 8
     assert record.message is not None
-    assert f"{len(tried)} candidates trained on" in record.message
+    assert f"{len(tried)} candidates recovered" in record.message
     assert record.hypervolume == pytest.approx(_volume(result, "after"))
     assert record.hypervolume > _volume(result, "before")
     # More trials: the frontier still has what was recovered, and what was tried is not tried again.
@@ -124,10 +124,12 @@ def test_a_search_interrupted_while_it_recovers_goes_on(
             if told == 1:
                 signal.raise_signal(signal.SIGINT)
 
-    options = SearchOptions(trials=6, sampler="random", recover=6, device="cpu")
+    options = SearchOptions(trials=6, sampler="random", recover=6)
     monkeypatch.setattr("leanfront.core.search.lifecycle.TELL", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        begin_search(target, store, "mine", options, files=files, report=interrupts)
+        begin_search(
+            target, store, "mine", options, Run(place=Place(device="cpu"), files=files, report=interrupts)
+        )
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert store.search("mine").state == "cancelled"
     assert len(store.recovered("mine")) == told == 1

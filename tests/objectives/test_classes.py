@@ -12,7 +12,8 @@ from scipy.stats import norm
 from sklearn.metrics import confusion_matrix, recall_score
 from torch import Tensor
 
-from leanfront.core.objectives.classes import class_recall, class_support, group_recall, worst_class_drop
+from leanfront.core.compressors.statistics.outputs import correct
+from leanfront.core.objectives.classes import class_support, group_recall, worst_class_drop
 from leanfront.errors import EvaluationError, UsageError
 
 
@@ -32,7 +33,7 @@ def batch(n: int, classes: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_recall_equals_scikit_learn() -> None:
     logits, _, labels = batch(500, 6, 0)
-    found = class_recall(logits, labels)
+    found = group_recall(correct(logits, labels), labels, 6)
     assert found.dtype == torch.float64
     predicted = logits.argmax(1).numpy()
     assert found.numpy() == pytest.approx(recall_score(labels, predicted, average=None))
@@ -43,7 +44,7 @@ def test_recall_equals_scikit_learn() -> None:
 
 def test_a_class_without_samples_has_no_recall() -> None:
     labels = torch.tensor([0, 2, 2])
-    found = class_recall(answers([0, 2, 1], 4), labels)
+    found = group_recall(correct(answers([0, 2, 1], 4), labels), labels, 4)
     assert found[[0, 2]].tolist() == [1.0, 0.5]
     assert found[[1, 3]].isnan().all()
     assert class_support(labels, 4).tolist() == [1, 0, 2, 0]
@@ -51,10 +52,11 @@ def test_a_class_without_samples_has_no_recall() -> None:
 
 def test_groups_may_be_anything_and_leave_samples_out() -> None:
     labels, groups = torch.tensor([0, 1, 0, 1, 1]), torch.tensor([2, 2, 0, -1, 0])
-    found = class_recall(answers([0, 0, 0, 1, 1]), labels, groups)
+    hits = correct(answers([0, 0, 0, 1, 1]), labels)
+    found = group_recall(hits, groups, 3)
     assert found[[0, 2]].tolist() == [1.0, 0.5]
     assert found[1].isnan()
-    assert len(class_recall(answers([0, 0, 0, 1, 1]), labels, groups, count=5)) == 5
+    assert len(group_recall(hits, groups, 5)) == 5
     assert class_support(groups, 3).tolist() == [2, 0, 2]
 
 
@@ -115,7 +117,8 @@ def test_drops_of_attributes_use_the_same_function() -> None:
     logits, dense, labels = batch(200, 4, 2)
     groups = torch.arange(200) % 3 - 1
     found = worst_class_drop(logits, labels, dense, groups)
-    drops = class_recall(dense, labels, groups) - class_recall(logits, labels, groups)
+    before, after = (group_recall(correct(each, labels), groups, 2) for each in (dense, logits))
+    drops = before - after
     assert found.value == pytest.approx(float(drops.max()))
     assert found.group == int(drops.argmax())
     assert (found.groups, found.support) == (2, int((groups == found.group).sum()))
@@ -127,7 +130,8 @@ def test_order_and_names_do_not_matter(seed: int, n: int, classes: int) -> None:
     logits, dense, labels = batch(n, classes, seed)
     found = worst_class_drop(logits, labels, dense)
     assert found.low <= found.value <= found.high
-    drops = class_recall(dense, labels) - class_recall(logits, labels)
+    before, after = (group_recall(correct(each, labels), labels, classes) for each in (dense, logits))
+    drops = before - after
     assert found.value == pytest.approx(np.nanmax(drops.numpy()))
     order, names = (
         torch.randperm(size, generator=torch.Generator().manual_seed(seed)) for size in (n, classes)
@@ -182,7 +186,7 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
     with pytest.raises(EvaluationError, match="NaN or infinite"):
         worst_class_drop(logits, labels, dense * math.nan)
     with pytest.raises(UsageError, match="do not fit 10 samples"):
-        class_recall(logits, labels, torch.zeros(9).long())
+        worst_class_drop(logits, labels, dense, torch.zeros(9).long())
     with pytest.raises(UsageError, match="do not fit 7 samples"):
         group_recall(torch.zeros(7, dtype=torch.bool), labels, 3)
     with pytest.raises(UsageError, match=r"groups span 0\.\.2: they must lie in -1\.\.1"):

@@ -55,7 +55,7 @@ def test_without_accuracy_the_smallest_is_chosen_and_said(sample: Any) -> None:
     made = [sample(i, {"cross_entropy": 0.5 * i, "memory_bytes": 9.0 - i}) for i in range(3)]
     answer = select(made, None, resolve("cross_entropy,memory"))
     assert answer.candidate is made[2]
-    assert answer.note == "no candidate has accuracy measured: this is the one of fewest bytes"
+    assert answer.note == "accuracy is not measured on any candidate: this is the one with the fewest bytes"
 
 
 def test_knee_of_two_objectives_by_hand(sample: Any) -> None:

@@ -15,7 +15,7 @@ import pytest
 from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.objectives import minimisation, nondominated, resolve
-from leanfront.core.search import Progress, SearchOptions, start
+from leanfront.core.search import Place, Progress, Run, SearchOptions, start
 from leanfront.core.search.cluster import ClusterEvaluators, place
 from leanfront.core.search.driver import objective_values
 from leanfront.core.search.evaluator_spec import EvaluatorLostError, EvaluatorSpec, spec_of
@@ -101,8 +101,8 @@ def test_a_search_outlives_a_killed_worker(cluster: Cluster, tiny: Target, tmp_p
             cluster.workers[0].kill()
 
     with FrontierStore(f"sqlite:///{tmp_path}/search.db") as store:
-        options = SearchOptions(trials=40, sampler="random", cluster=cluster.address)
-        record = start(tiny, store, "a", options, report=report)
+        options = SearchOptions(trials=40, sampler="random")
+        record = start(tiny, store, "a", options, Run(place=Place(cluster=cluster.address), report=report))
         assert (record.state, record.trials) == ("done", 40)
         assert cluster.workers[0].wait() < 0
         assert kept.poll() is None

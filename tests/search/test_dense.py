@@ -157,7 +157,7 @@ def test_a_search_by_a_view(pictured: Target, store: FrontierStore) -> None:
 
 def test_metrics_beside_the_objectives(pictured: Target, store: FrontierStore) -> None:
     options = SearchOptions(trials=4, sampler="random", metrics=("flip_rate",))
-    assert SearchOptions.from_json(options.to_json()) == options
+    assert SearchOptions.read(options.to_json()) == options
     start(pictured, store, "a", options)
     assert all(each.value("flip_rate") is not None for each in store.candidates("a"))
     assert all(each.value("mce") is None for each in store.candidates("a"))

@@ -18,6 +18,7 @@ from leanfront.core.objectives import reference, resolve
 from leanfront.core.search import (
     Driver,
     Front,
+    Run,
     SamplerContext,
     SearchRecord,
     SpaceOptions,
@@ -57,7 +58,9 @@ def make(tiny: Target, store: FrontierStore) -> Make:
         if not store.searches():
             limits = reference(objectives, 4, values)
             store.create_search(
-                SearchRecord("a", "tiny", tiny.fingerprint, OBJECTIVES, limits, {"space": {}, "cheapest": {}})
+                SearchRecord(
+                    "a", "tiny", tiny.fingerprint, OBJECTIVES, limits, {"options": {}, "cheapest": {}}
+                )
             )
         context = SamplerContext(prepared.space, objectives, costs=prepared.costs)
         study = SearchStudy(context, sampler_name="random", seed=0)
@@ -68,15 +71,14 @@ def make(tiny: Target, store: FrontierStore) -> Make:
             if trial.values is not None and not trial.duplicate:
                 front.add(trial.values, trial.candidate)
         return Driver(
-            store=store,
-            search="a",
-            space=prepared.space,
-            study=study,
-            costs=prepared.costs,
-            objectives=objectives,
-            front=front,
-            evaluators=evaluators,
-            stored=len(trials),
+            store,
+            "a",
+            prepared,
+            study,
+            front,
+            evaluators,
+            trials=trials,
+            run=Run(**{name: options.pop(name) for name in ("report", "stop", "keep") if name in options}),
             **options,
         )
 

@@ -10,12 +10,12 @@ import pytest
 from optuna.trial import TrialState
 
 from leanfront.core import search as searching
-from leanfront.core.search import SearchOptions, SpaceOptions, export_study, start
+from leanfront.core.search import SearchOptions, export_study, start
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target
 from leanfront.errors import NameTakenError, StorageError, UsageError
 
-OPTIONS = SearchOptions(trials=30, sampler="random", space=SpaceOptions(criterion="l1", method="rounding"))
+OPTIONS = SearchOptions(trials=30, sampler="random", criterion="l1", method="rounding")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target
 from leanfront.errors import CompressionError
 
-TORCH = LatencyOptions("torch")
+TORCH = LatencyOptions(backend="torch")
 OBJECTIVES = ("accuracy", "memory", "latency")
 
 
@@ -51,7 +51,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(**changes: Any) -> SearchOptions:
-    return SearchOptions(**{"trials": 6, "objectives": OBJECTIVES, "latency": TORCH, **changes})
+    return SearchOptions(**{"trials": 6, "objectives": OBJECTIVES, "latency_backend": "torch", **changes})
 
 
 def own(candidate: Any) -> tuple[float, float, float]:
@@ -93,7 +93,7 @@ def test_every_sampler_can_have_it_as_an_objective(tiny: Target, store: Frontier
 
 
 def test_it_is_measured_where_it_is_asked_for(tiny: Target, store: FrontierStore) -> None:
-    start(tiny, store, "plain", options(latency=None, objectives=("accuracy", "memory")))
+    start(tiny, store, "plain", options(latency_backend=None, objectives=("accuracy", "memory")))
     assert store.search("plain").settings["latency"] is None
     assert all(c.measurement(LATENCY) is None for c in store.candidates("plain"))
     record = start(tiny, store, "a", options(objectives=("accuracy", "memory")))
@@ -182,12 +182,12 @@ def test_measuring_stops_when_it_should(
 
 
 def test_a_queued_search_says_it() -> None:
-    asked = options(latency=LatencyOptions("onnxruntime", 2, 8))
-    again = SearchOptions.from_json(asked.to_json())
+    asked = options(latency_backend=None, latency_threads=2, latency_batch=8)
+    again = SearchOptions.read(asked.to_json())
     assert again.latency == asked.latency
-    # Requests of before there was latency.
-    old = {key: value for key, value in asked.to_json().items() if key != "latency"}
-    assert SearchOptions.from_json(old).latency is None
+    assert asked.latency == LatencyOptions(backend="onnxruntime", threads=2, batch=8)
+    # Any of the three asks for latency, none does not.
+    assert options(latency_backend=None).latency is None
 
 
 def test_the_space_says_what_is_measured(tiny: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_the_space_says_what_is_measured(tiny: Target, monkeypatch: pytest.Monke
     module = sys.modules["leanfront.core.search.prepared_target"]  # the package has a function of that name
     monkeypatch.setattr(module, "measured_latency", lambda profile, plan: plans.append(plan) or _Known())
     for bits in ("float", "8", "search"):
-        prepare(tiny, SpaceOptions((4, 8), bits), OBJECTIVES)
+        prepare(tiny, SpaceOptions(bits=(4, 8), activation_bits=bits), OBJECTIVES)
     assert [plan.activation_bits for plan in plans] == [(32,), (8,), (4, 5, 6, 7, 8)]
     assert {plan.weight_bits for plan in plans} == {(4, 8)}
     assert {plan.options for plan in plans} == {LatencyOptions()}

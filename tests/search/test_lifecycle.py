@@ -17,7 +17,15 @@ import pytest
 from leanfront.core.compressors import Compressor, Configuration
 from leanfront.core.objectives import METRICS, minimisation, nondominated, resolve
 from leanfront.core.objectives.metrics import metrics_of
-from leanfront.core.search import Candidate, SearchOptions, SearchRecord, SpaceOptions, start
+from leanfront.core.search import (
+    Candidate,
+    Place,
+    Run,
+    SearchOptions,
+    SearchRecord,
+    SpaceOptions,
+    start,
+)
 from leanfront.core.search import resume as resume_search
 from leanfront.core.search.driver import objective_values
 from leanfront.core.search.evaluation import Evaluator
@@ -26,6 +34,7 @@ from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target
 from leanfront.core.targets import resolve as resolve_target
 from leanfront.errors import NameTakenError, NotFoundError, TargetError, UsageError
+from leanfront.options import divided
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def whole(tiny: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wh
     """A search of 40 trials with the default settings: others are compared with it."""
     with FrontierStore(f"sqlite:///{tmp_path_factory.mktemp('whole')}/search.db") as store:
         reports: list[Any] = []
-        record = start(tiny, store, "a", SearchOptions(trials=40), report=reports.append)
+        record = start(tiny, store, "a", SearchOptions(trials=40), Run(report=reports.append))
         yield Whole(store, record, reports)
 
 
@@ -86,7 +95,7 @@ def test_search_end_to_end(tiny: Target, whole: Whole) -> None:
 
 
 def test_stored_measurements_are_those_of_the_rebuilt_module(tiny: Target, store: FrontierStore) -> None:
-    start(tiny, store, "a", SearchOptions(trials=25, space=SpaceOptions(criterion="taylor")))
+    start(tiny, store, "a", SearchOptions(trials=25, criterion="taylor"))
     prepared = prepare(tiny, SpaceOptions())
     evaluator = Evaluator(tiny, prepared.structure)
     for candidate in itertools.islice(store.candidates("a"), 8):
@@ -125,7 +134,7 @@ def test_interrupted_search_resumes_like_an_uninterrupted_one(
     tiny: Target, store: FrontierStore, whole: Whole, stop: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        start(tiny, store, "parts", SearchOptions(trials=40, sampler="auto"), report=_StopAt(stop))
+        start(tiny, store, "parts", SearchOptions(trials=40, sampler="auto"), Run(report=_StopAt(stop)))
     assert store.search("parts").state == "cancelled"
     assert store.search("parts").trials == stop
     record = resume_search(tiny, store, "parts")
@@ -141,7 +150,7 @@ def test_resume_reaches_further(tiny: Target, store: FrontierStore) -> None:
 
 
 def test_duplicates_are_answered_from_the_store(tiny: Target, store: FrontierStore) -> None:
-    options = SearchOptions(trials=60, space=SpaceOptions(bits=(2, 8)), sampler="random")
+    options = SearchOptions(trials=60, bits=(2, 8), sampler="random")
     tight = dataclasses.replace(options)
     start(tiny, store, "a", tight)
     trials = store.trials("a")
@@ -171,7 +180,7 @@ def test_pool_gives_the_same_measurements(tiny: Target, store: FrontierStore) ->
     # Without races: whom a candidate races against depends on who came back first.
     options = SearchOptions(trials=30, sampler="random", false_elimination=0.0)
     start(tiny, store, "alone", options)
-    start(tiny, store, "pool", dataclasses.replace(options, workers=2))
+    start(tiny, store, "pool", options, Run(place=Place(workers=2)))
     alone = {c.configuration.digest: c for c in store.candidates("alone")}
     pool = {c.configuration.digest: c for c in store.candidates("pool")}
     # A random sampler draws by trial number alone, so both try the same configurations.
@@ -193,7 +202,11 @@ def test_dying_pool_processes_are_replaced(
     target = resolve_target(f"{tiny_file}:dies")
     # Without costs the search begins at the dense end of the space, where nothing is cut.
     record = start(
-        target, store, "a", SearchOptions(trials=4, workers=2, objectives=("accuracy", "cross_entropy"))
+        target,
+        store,
+        "a",
+        SearchOptions(trials=4, objectives=("accuracy", "cross_entropy")),
+        Run(place=Place(workers=2)),
     )
     assert record.state == "done"
     assert record.trials == 4
@@ -240,21 +253,24 @@ def test_resume_refuses_another_target(tiny: Target, store: FrontierStore) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trials": 0}, "trials must be at least 1"),
-        ({"minutes": 0.0}, "minutes must be positive"),
-        ({"workers": 0}, "workers must be at least 1"),
+        ({"trials": 0}, "trials must be a whole number from 1 to 10,000,000, not 0"),
+        ({"minutes": 0.0}, "minutes must be a finite number above 0"),
+        ({"workers": 0}, "workers must be a whole number from 1"),
         ({"sampler": "magic"}, "unknown sampler"),
         ({"objectives": ("accuracy", "beauty")}, "unknown objective 'beauty'"),
         ({"device": "abacus"}, "unknown device"),
         ({"device": "cuda:99"}, "not here"),
-        ({"samples": 1}, "calibration samples"),
-        ({"false_elimination": 1.0}, "false elimination must be at least 0 and less than 1, not 1.0"),
-        ({"false_elimination": float("nan")}, "false elimination"),
+        ({"samples": 1}, "samples must be a whole number from 2"),
+        (
+            {"false_elimination": 1.0},
+            "false_elimination must be a finite number of at least 0 and below 1, not 1.0",
+        ),
+        ({"false_elimination": float("nan")}, "false_elimination"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        SearchOptions(**options)  # type: ignore[arg-type]
+        divided(options, SearchOptions, Place)
 
 
 @pytest.mark.parametrize(
@@ -275,13 +291,13 @@ def test_other_objectives(tiny: Target, store: FrontierStore, objectives: tuple[
 @pytest.mark.parametrize(
     "space",
     [
-        SpaceOptions(sparsity="unstructured", criterion="fisher"),
-        SpaceOptions(sparsity="2:4", activation_bits="search"),
-        SpaceOptions(bits=(8, 16, 32), activation_bits="8", criterion="lamp"),
+        {"sparsity": "unstructured", "criterion": "fisher"},
+        {"sparsity": "2:4", "activation_bits": "search"},
+        {"bits": (8, 16, 32), "activation_bits": "8", "criterion": "lamp"},
     ],
 )
-def test_other_spaces(tiny: Target, store: FrontierStore, space: SpaceOptions) -> None:
-    start(tiny, store, "a", SearchOptions(trials=15, space=space))
+def test_other_spaces(tiny: Target, store: FrontierStore, space: dict[str, Any]) -> None:
+    start(tiny, store, "a", SearchOptions(trials=15, **space))
     candidates = list(store.candidates("a", failed=True))
     assert all(c.state != "failed" for c in candidates), [c.reason for c in candidates]
 
@@ -303,7 +319,7 @@ def test_target_is_never_touched(tiny: Target, store: FrontierStore) -> None:
     before = {name: tensor.clone() for name, tensor in tiny.model.state_dict().items()}
     compressor = Compressor(tiny)
     compressor.materialise(Configuration(channels={"conv1": 3}, weight_bits={"conv2": 2}))
-    start(tiny, store, "a", SearchOptions(trials=5, space=SpaceOptions(criterion="fisher")))
+    start(tiny, store, "a", SearchOptions(trials=5, criterion="fisher"))
     after = tiny.model.state_dict()
     assert all((after[name] == tensor).all() for name, tensor in before.items())
 

@@ -1,14 +1,13 @@
-"""What a queued search stores of how to search, and what is refused."""
+"""Options of a search: what is stored, and what is refused."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from leanfront.core.compressors import Recovery
-from leanfront.core.cost_models import LatencyOptions
-from leanfront.core.search import SearchOptions, SpaceOptions
+from leanfront.core.search import Place, SearchOptions
 from leanfront.errors import UsageError
 
 
@@ -19,20 +18,19 @@ def test_written_and_read_again() -> None:
         SearchOptions(
             trials=7,
             minutes=2.5,
-            space=SpaceOptions((2, 4), sparsity="2:4"),
+            bits=(2, 4),
+            sparsity="2:4",
             seed=5,
-            latency=LatencyOptions(threads=2),
+            latency_threads=2,
             recover=4,
             recover_minutes=1.5,
+            bounds={"a": {"bits": 4}},
         ),
     ):
-        assert SearchOptions.from_json(options.to_json()) == options
-    # Searches that were queued before there was recovery.
+        assert SearchOptions.read(options.to_json()) == options
+    # Options that a later release adds have their default in searches that were stored before.
     old = {key: value for key, value in SearchOptions().to_json().items() if not key.startswith("recover")}
-    assert SearchOptions.from_json(old) == SearchOptions()
-    # Where it runs is not the search's.
-    elsewhere = SearchOptions.from_json(SearchOptions(recover=2).to_json(), workers=2, device="cpu")
-    assert elsewhere == replace(SearchOptions(recover=2), workers=2, device="cpu")
+    assert SearchOptions.read(old) == SearchOptions()
 
 
 def test_a_search_trains_with_its_own_seed() -> None:
@@ -44,14 +42,36 @@ def test_a_search_trains_with_its_own_seed() -> None:
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"recover": 0}, "epochs of recovery must be at least 1, not 0"),
-        ({"recover": -1}, "epochs of recovery"),
+        ({"recover": 0}, "recover must be a whole number from 1 to 100,000, not 0"),
+        ({"recover": 3_000_000_000}, "recover must be a whole number from 1 to 100,000, not 3000000000"),
         ({"recover_minutes": 2.0}, "say how many"),
-        ({"recover": 1, "recover_minutes": 0.0}, "must be positive"),
-        ({"recover": 1, "recover_minutes": float("nan")}, "must be positive"),
-        ({"recover": 1, "recover_minutes": float("inf")}, "must be positive"),
+        ({"recover": 1, "recover_minutes": 0.0}, "a finite number above 0 and at most 100,000, not 0.0"),
+        ({"recover": 1, "recover_minutes": float("nan")}, "must be a finite number"),
+        ({"recover": 1, "recover_minutes": float("inf")}, "must be a finite number"),
+        ({"trials": True}, "trials must be a whole number"),
+        ({"minutes": 10**400}, "minutes must be a finite number"),
+        ({"trials": 10**400}, "trials must be a whole number"),
+        ({"trials": 2.5}, "not 2.5"),
+        ({"sampler": "magic"}, "unknown sampler 'magic'; choose from auto"),
+        ({"bits": ()}, "bits must be a sequence of 1 to 9 values, not of 0"),
+        ({"metrics": ("mce", "mce")}, "metrics names mce more than once"),
+        ({"objectives": ("memory", "memory_bytes")}, "objectives names memory more than once"),
+        ({"limits": ""}, "limits must be a text"),
+        ({"false_elimination": 1}, "false_elimination must be"),
     ],
 )
-def test_what_cannot_be(wanted: dict[str, float], words: str) -> None:
+def test_what_cannot_be(wanted: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        SearchOptions(**wanted)  # type: ignore[arg-type]
+        SearchOptions(**wanted)
+
+
+def test_names_that_are_no_options() -> None:
+    with pytest.raises(UsageError, match=r"unknown option 'trails'; did you mean 'trials'\?"):
+        SearchOptions.read({"trails": 3})
+    with pytest.raises(UsageError, match=r"device 'cuda:77' is not here"):
+        Place(device="cuda:77")
+
+
+def test_texts_are_read_as_lists() -> None:
+    assert SearchOptions(bits="8, 2,4").bits == (2, 4, 8)  # type: ignore[arg-type]
+    assert SearchOptions(objectives="accuracy,memory_bytes").objectives == ("accuracy", "memory")  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ import pytest
 from leanfront.core.compressors import Configuration
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.objectives import minimisation, nondominated, resolve
-from leanfront.core.search import Progress, SearchOptions, lifecycle, start
+from leanfront.core.search import Place, Progress, Run, SearchOptions, lifecycle, start
 from leanfront.core.search import pool as pools
 from leanfront.core.search.driver import objective_values
 from leanfront.core.search.evaluator_spec import EvaluatorLostError, spec_of
@@ -153,7 +153,11 @@ def test_a_search_outlives_processes_killed_at_random(
     try:
         with FrontierStore(f"sqlite:///{tmp_path}/search.db") as store:
             record = start(
-                tiny, store, "a", SearchOptions(trials=80, workers=2, sampler="random"), report=paced
+                tiny,
+                store,
+                "a",
+                SearchOptions(trials=80, sampler="random"),
+                Run(place=Place(workers=2), report=paced),
             )
             over.set()
             assert record.state == "done"

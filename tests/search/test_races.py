@@ -10,7 +10,7 @@ import pytest
 
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.objectives import minimisation, nondominated, resolve
-from leanfront.core.search import Front, Progress, SearchOptions, SpaceOptions, start
+from leanfront.core.search import Front, Place, Progress, Run, SearchOptions, start
 from leanfront.core.search import resume as resume_search
 from leanfront.core.search.driver import objective_values
 from leanfront.core.search.evaluation import Evaluator
@@ -18,7 +18,7 @@ from leanfront.core.storage import FrontierStore, check
 from leanfront.core.targets import Target
 
 # Plain rounding: a race needs candidates that are much worse than others.
-OPTIONS = SearchOptions(trials=60, sampler="random", space=SpaceOptions(criterion="l1", method="rounding"))
+OPTIONS = SearchOptions(trials=60, sampler="random", criterion="l1", method="rounding")
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +122,12 @@ def test_an_interrupted_search_races_on_alike(wide: Target, tmp_path: Path) -> N
     options = SearchOptions(trials=50, sampler="nsga2", false_elimination=0.1)
     with FrontierStore(f"sqlite:///{tmp_path}/search.db") as store:
         reports: list[Progress] = []
-        start(wide, store, "one", options, report=reports.append)
+        start(wide, store, "one", options, Run(report=reports.append))
         with pytest.raises(KeyboardInterrupt):
-            start(wide, store, "two", options, report=_StopAt(31))
+            start(wide, store, "two", options, Run(report=_StopAt(31)))
         assert sum(t.stopped for t in store.trials("two")) > 0
         record = resume_search(wide, store, "two")
-        assert record.settings["false_elimination"] == 0.1
+        assert record.options.false_elimination == 0.1
         assert _story(store, "two") == _story(store, "one")
         assert store.correctness("two").keys() == {c.id for c in store.frontier("two")}
         assert record.message == store.search("one").message
@@ -148,8 +148,8 @@ def test_no_races_where_more_than_accuracy_is_evaluated(wide: Target, tmp_path: 
 @pytest.mark.slow
 def test_races_in_a_pool(tiny_file: Path, tiny: Target, tmp_path: Path) -> None:
     with FrontierStore(f"sqlite:///{tmp_path}/search.db") as store:
-        options = SearchOptions(trials=40, sampler="random", workers=2, false_elimination=0.2)
-        start(tiny, store, "pool", options)
+        options = SearchOptions(trials=40, sampler="random", false_elimination=0.2)
+        start(tiny, store, "pool", options, Run(place=Place(workers=2)))
         stopped = [c for c in store.candidates("pool", failed=True) if c.state == "stopped"]
         assert stopped
         evaluator = Evaluator(tiny, derive(tiny.model, tiny.example_input))
@@ -178,13 +178,3 @@ def test_the_incumbent_is_the_most_accurate_that_costs_no_more() -> None:
     assert front.add((0.9, 10, 10), 6, b"e")
     assert len(front) == 1
     assert rival(30, 30) == 6
-
-
-def test_resumed_searches_of_before_do_not_race(tiny: Target, tmp_path: Path) -> None:
-    with FrontierStore(f"sqlite:///{tmp_path}/search.db") as store:
-        start(tiny, store, "new", SearchOptions(trials=3))
-        record = store.search("new")
-        settings = {name: value for name, value in record.settings.items() if name != "false_elimination"}
-        store.create_search(dataclasses.replace(record, name="old", settings=settings, created=""))
-        resume_search(tiny, store, "old", trials=25)
-        assert {c.state for c in store.candidates("old", failed=True)} == {"complete"}

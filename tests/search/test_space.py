@@ -94,6 +94,14 @@ def test_choices_out_of_range_are_refused(tiny: Target) -> None:
 
 
 def test_options_round_trip() -> None:
-    options = SpaceOptions((4, 2, 4), "search", "2:4", "taylor", "bank", "mse", 3)
+    options = SpaceOptions(
+        bits=(4, 2, 4),
+        activation_bits="search",
+        sparsity="2:4",
+        criterion="taylor",
+        method="bank",
+        activation_range="mse",
+        seed=3,
+    )
     assert options.bits == (2, 4)
-    assert SpaceOptions.from_json(options.to_json()) == options
+    assert SpaceOptions.read(options.to_json()) == options

@@ -5,76 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 
-from leanfront.core.compressors.configuration import Configuration
-from leanfront.core.objectives import METRICS, Measurement, resolve
-from leanfront.core.search.candidate import Candidate, SearchRecord, TrialRecord
 from leanfront.core.storage import FrontierStore, check
+from leanfront.testing import records
 
 NOBODY = 65534
 KINDS = ("sqlite", "postgresql")
 
 
-class Build:
-    """Makes records of few words."""
-
-    @staticmethod
-    def search(name: str = "mine", objectives: str = "accuracy,memory,macs", **changes: Any) -> SearchRecord:
-        names = tuple(objective.name for objective in resolve(objectives))
-        fields: dict[str, Any] = {
-            "target": "digits",
-            "fingerprint": "f" * 64,
-            "objectives": names,
-            "reference": dict.fromkeys(names, 1.0),
-            "settings": {"cheapest": {"memory_bytes": 1.0, "macs": 2.0}, "space": {"bits": [2, 4]}},
-        }
-        return SearchRecord(name=name, **{**fields, **changes})
-
-    @staticmethod
-    def configuration(key: int) -> Configuration:
-        """Equal keys give equal configurations."""
-        return Configuration(channels={"group": key + 1}, weight_bits={"layer": 4})
-
-    @staticmethod
-    def measurements(values: Mapping[str, float | None]) -> tuple[Measurement, ...]:
-        """Metrics on the validation split, the rest as costs; None is not measured."""
-        return tuple(
-            Measurement(name, value, "validation" if name in METRICS else "")
-            for name, value in values.items()
-            if value is not None
-        )
-
-    @classmethod
-    def candidate(cls, key: int, values: Mapping[str, float | None], **changes: Any) -> Candidate:
-        fields = {"configuration": cls.configuration(key), "measurements": cls.measurements(values)}
-        return Candidate(search="mine", number=key, **{**fields, **changes})
-
-    @staticmethod
-    def trial(number: int, **changes: Any) -> TrialRecord:
-        return TrialRecord(number, **{"parameters": {"bits": number}, "attributes": {}, **changes})
-
-    @classmethod
-    def point(cls, key: int, accuracy: float, memory: float, macs: float, **more: float) -> Candidate:
-        return cls.candidate(key, {"accuracy": accuracy, "memory_bytes": memory, "macs": macs, **more})
-
-    @classmethod
-    def fill(cls, store: FrontierStore, points: list[tuple[float, float, float]], name: str = "mine") -> None:
-        """A search with one candidate a triple of accuracy, bytes and MACs."""
-        store.create_search(cls.search(name))
-        for number, point in enumerate(points):
-            store.record(name, cls.trial(number), cls.point(number, *point))
-
-
 @pytest.fixture(scope="session")
-def build() -> type[Build]:
+def build() -> ModuleType:
     """The maker of records."""
-    return Build
+    return records
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from leanfront.core.storage import FrontierStore
 from leanfront.core.storage.frontier import decides
 from leanfront.core.storage.memory import Memory
 from leanfront.core.storage.tables import VECTOR, FrontierRow, SearchRow
+from leanfront.testing.stores import fronts
 from tests.statements import statements
 
 NAMES = "accuracy,memory,macs,cross_entropy"
@@ -37,22 +38,6 @@ def histories(draw: st.DrawFn) -> tuple[int, list[Insert]]:
     recovered = st.sampled_from([False, False, True]) if draw(st.booleans()) else st.just(False)
     insert = st.tuples(st.integers(0, 14), state, recovered, vector)
     return count, draw(st.lists(insert, max_size=14))
-
-
-def brute_force(vectors: dict[int, tuple[float, ...]]) -> tuple[set[int], set[int]]:
-    """Ids on the strict and on the weak front, by comparing all pairs."""
-
-    def beaten(own: tuple[float, ...], *, everywhere: bool) -> bool:
-        for other in vectors.values():
-            better = [a < b for a, b in zip(other, own, strict=True)]
-            no_worse = all(a <= b for a, b in zip(other, own, strict=True))
-            if all(better) if everywhere else (no_worse and any(better)):
-                return True
-        return False
-
-    strict = {key for key, own in vectors.items() if not beaten(own, everywhere=False)}
-    weak = {key for key, own in vectors.items() if not beaten(own, everywhere=True)}
-    return strict, weak
 
 
 def stored(store: FrontierStore, name: str, stage: str) -> tuple[set[int], set[int]]:
@@ -107,10 +92,10 @@ def test_the_stored_frontiers_equal_brute_force_after_every_insert(
                 trained.add(made.id)
         raw = {key: vector for key, vector in vectors.items() if key not in trained}
         for stage, among in (("before", raw), ("after", vectors)):
-            assert stored(shared, name, stage) == brute_force(among)
-        strict, weak = brute_force(vectors)
+            assert stored(shared, name, stage) == fronts(among)
+        strict, weak = fronts(vectors)
         assert all(made.on_frontier == (made.id in strict) for made in found)
-    (strict, weak), (strict_raw, weak_raw) = brute_force(vectors), brute_force(raw)
+    (strict, weak), (strict_raw, weak_raw) = fronts(vectors), fronts(raw)
     for _ in range(2):
         assert {each.id for each in shared.frontier(name)} == strict
         assert {each.id for each in shared.frontier(name, weak=True)} == weak
@@ -145,18 +130,6 @@ def test_two_fronts_are_written_as_one_while_they_are_the_same(store: FrontierSt
     # And go with what removes them.
     assert written(build.point(6, 0.99, 98, 3)) == ["DELETE", "DELETE", "UPDATE", *own]
     assert ids("before") == ids("after") == [(5, True), (7, True)]
-
-
-def test_every_order_of_the_same_vectors_gives_the_same_frontier(shared: FrontierStore, build: Any) -> None:
-    points = [(0.5, 2, 2), (0.9, 2, 2), (0.5, 1, 2), (0.4, 3, 3)]
-    for order in itertools.permutations(range(len(points))):
-        name = f"example {next(NUMBERS)}"
-        shared.create_search(build.search(name))
-        for number, index in enumerate(order):
-            shared.record(name, build.trial(number), build.point(index, *points[index]))
-        front = {each.configuration.channels["group"] - 1 for each in shared.frontier(name)}
-        weak = {each.configuration.channels["group"] - 1 for each in shared.frontier(name, weak=True)}
-        assert (front, weak) == ({1, 2}, {0, 1, 2})
 
 
 def test_a_failed_objective_is_named(build: Any) -> None:

@@ -15,9 +15,10 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, MetaData, inspect
+from sqlalchemy import Connection, MetaData, inspect, select
 
 from leanfront.core.objectives import resolve
+from leanfront.core.search import SearchOptions
 from leanfront.core.storage import Database, FrontierStore, check, open_database, schema, upgrade
 from leanfront.core.storage.records import search_row
 from leanfront.core.storage.tables import Base
@@ -120,6 +121,62 @@ def test_an_older_schema_is_refused_until_it_is_upgraded(
     assert check(bare_url).ok
 
 
+SPACE = {
+    "bits": [2, 4],
+    "activation_bits": "float",
+    "sparsity": "none",
+    "criterion": "l1",
+    "method": "bank",
+    "activation_range": "percentile",
+    "seed": 3,
+}
+REQUEST = {
+    "trials": 40,
+    "minutes": 2.5,
+    "objectives": ["accuracy", "memory", "macs"],
+    "space": SPACE,
+    "sampler": "random",
+    "seed": 3,
+    "samples": 64,
+    "population": None,
+    "false_elimination": 0.1,
+    "latency": {"backend": "torch", "threads": 2, "batch": 1},
+    "recover": 2,
+    "recover_minutes": 1.5,
+    "metrics": ["mce"],
+}
+"""Options of a queued search before schema 0008, and in `DESCRIBED` those of one that a runner has begun."""
+QUEUED = {"version": 1, "request": REQUEST, "trials": 40, "registered": "mine"}
+DESCRIBED = {
+    **QUEUED,
+    "sampler": "random",
+    "population": 11,
+    "samples": 64,
+    "false_elimination": 0.1,
+    "space": {**SPACE, "bounds": {"conv1": {"bits": 4}}},
+    "recover": 2,
+    "recover_minutes": 1.5,
+    "wanted_metrics": ["mce"],
+    "cheapest": {"memory_bytes": 1.0, "macs": 2.0},
+    "parameters": [["bits", 2]],
+}
+OPTIONS = SearchOptions(
+    trials=40,
+    minutes=2.5,
+    bits=(2, 4),
+    criterion="l1",
+    method="bank",
+    seed=3,
+    sampler="random",
+    samples=64,
+    false_elimination=0.1,
+    latency_backend="torch",
+    latency_threads=2,
+    latency_batch=1,
+    recover=2,
+    recover_minutes=1.5,
+    metrics=("mce",),
+)
 CREATED = datetime(2025, 3, 1, 12, tzinfo=UTC)
 POINTS = {1: (0.9, 10.0, 10.0), 2: (0.5, 5.0, 5.0), 3: (0.4, 6.0, 6.0)}
 
@@ -144,6 +201,8 @@ def made_by(url: str, version: str, build: Any) -> None:
         made = {"id", "created", "frontier_version", "measured_version"}
         names = {column.name for column in tables.tables["leanfront_searches"].c} - made
         search = {name: getattr(record, name) for name in names}
+        if version < "0008":
+            search["settings"] = DESCRIBED
         ended = {"state": "failed", "message": "late", "trials": 4, "frontier_size": 2}
         insert("searches", {**search, **ended, "id": 1})
         insert("searches", {**search, "id": 2, "name": "other", "state": "running"})
@@ -253,6 +312,69 @@ def test_an_upgrade_can_be_undone_and_done_again(bare_url: str, build: Any, vers
         with store.database.connection() as connection:
             assert differences(connection) == []
     assert check(bare_url).ok
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (QUEUED, OPTIONS),
+        (DESCRIBED, replace(OPTIONS, population=11, bounds={"conv1": {"bits": 4}})),
+        # Releases before there were races and methods evaluated all, and rounded.
+        (
+            {
+                "version": 1,
+                "trials": 40,
+                "sampler": "random",
+                "population": 10,
+                "samples": 64,
+                "space": {name: value for name, value in SPACE.items() if name != "method"},
+                "parameters": [["bits", 2]],
+            },
+            SearchOptions(
+                trials=40,
+                bits=(2, 4),
+                criterion="l1",
+                method="rounding",
+                seed=3,
+                sampler="random",
+                samples=64,
+                population=10,
+                false_elimination=0.0,
+            ),
+        ),
+    ],
+    ids=["queued", "described", "oldest"],
+)
+def test_options_of_before_are_stored_once(
+    bare_url: str, build: Any, settings: dict[str, Any], expected: SearchOptions
+) -> None:
+    with FrontierStore(bare_url) as store:
+        store.create_search(build.search(settings=settings, seed=3))
+        with store.database.connection(write=True) as connection:
+            config = schema.configuration()
+            config.attributes["connection"] = connection
+            # As if it had been written by that release: nothing but the settings is of another form.
+            command.stamp(config, "0007")
+    assert upgrade(bare_url) == ("0007", schema.head())
+    with FrontierStore(bare_url) as store:
+        record = store.search("mine")
+        assert record.options == expected
+        assert record.goal == 40
+        assert record.registered == settings.get("registered")
+        assert set(record.settings) & set(DESCRIBED) <= {"version", "registered", "cheapest", "parameters"}
+        with store.database.connection(write=True) as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0007")
+    with Database(bare_url).connection() as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        (before,) = connection.execute(select(tables.tables["leanfront_searches"].c.settings)).scalars()
+    if settings is DESCRIBED:
+        assert {**before, "request": None} == {**DESCRIBED, "request": None}
+    assert before["request"]["latency"] == settings.get("request", {}).get("latency")
+    assert upgrade(bare_url) == ("0007", schema.head())
+    with FrontierStore(bare_url) as store:
+        assert store.search("mine").options == expected
 
 
 def test_jobs_queued_before_are_not_queued_again(bare_url: str, build: Any) -> None:

@@ -1,1 +1,1 @@
-"""All of the audit ``bounds``: what it is, what it measures, its statistics, tables and figures."""
+"""The audit ``bounds``: specification, measurements, statistics, tables and figures."""

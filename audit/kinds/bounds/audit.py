@@ -1,4 +1,4 @@
-"""The audit ``bounds``: what theory says must be paid, beside what compression pays."""
+"""The audit ``bounds``: theoretical bounds on bits and errors, beside the actual ones."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from leanfront.errors import EvaluationError, LeanfrontError, StoppedError
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 METHODS = ("rounding", "bank")
 MISMATCH_WIDTHS = (4, 5, 6, 7, 8)
-"""Of weights and activations alike."""
+"""Widths of both weights and activations."""
 MISMATCH_SAMPLES = 200
 FEWEST_SAMPLES = 16
-"""Where inputs are so large that a batch has fewer."""
+"""Least number of samples, if inputs are so large that a batch has fewer."""
 SCALE_BITS = 16
 
 
 def audit_bounds(auditor: Auditor) -> Findings:
-    """Entropy, rate and distortion, description length and mismatch: of uniform widths, and of each version."""
+    """Compute entropy, rate and distortion, description length and mismatch for uniform widths and each version."""
     samples = training_samples(auditor)
     dense = stored(auditor, Dense())
     fitted = _sources(auditor, dense)
@@ -105,7 +105,7 @@ def _sources(auditor: Auditor, dense: Stored) -> dict[str, Sources | None]:
 def _uniform(
     auditor: Auditor, samples: TrainingSamples, fitted: dict[str, Sources | None]
 ) -> dict[str, dict[str, Any]]:
-    """Every width by every method, and the width of the shortest description of each."""
+    """Return the findings on every width by every method, and the width with the shortest description."""
     found: dict[str, dict[str, Any]] = {}
     for place, method in enumerate(METHODS):
         widths: list[dict[str, Any]] = []
@@ -122,7 +122,7 @@ def _uniform(
             costs = {key: value for key, value in _costs(own).items() if key != "entropy"}
             layers = _layers(auditor, own, fitted)
             if method != METHODS[0]:
-                layers.pop("layers")  # the bank makes outputs like, not weights
+                layers.pop("layers")  # the bank approximates outputs, not weights
             widths.append(
                 {
                     "bits": bits,
@@ -148,13 +148,13 @@ def _rounded(auditor: Auditor, bits: int, method: str, *, activations: bool = Fa
         method=method,
         activation_range="minmax",
     )
-    # Modules are held by name: no other kind's may have this one.
+    # Modules are held by name, so no other kind of audit may use this name.
     name = f"{method}, {bits} bits{' throughout' if activations else ''}"
     return Configured(name, auditor.structure.canonical(configuration))
 
 
 def _layers(auditor: Auditor, own: Stored, fitted: dict[str, Sources | None]) -> dict[str, Any]:
-    """Noise, rate and distortion layer by layer, and together."""
+    """Compute noise, rate and distortion of each layer and of all together."""
     structure = auditor.structure
     noises = layer_noise(own.compressed, structure, auditor.target.model)
     weights = {name: structure.parts[name].weights for name in noises}
@@ -178,7 +178,7 @@ def _layers(auditor: Auditor, own: Stored, fitted: dict[str, Sources | None]) ->
 def _points(
     own: Stored, noises: dict[str, LayerNoise], fitted: dict[str, Sources | None]
 ) -> dict[str, RatePoint]:
-    """Layers whose bits are coded, beside the bounds of their sources."""
+    """Compare coded layers with the bounds of their sources."""
     found = {}
     shapes = own.structure.shapes(own.compressed.configuration)
     for coded in own.entropy.layers:
@@ -186,7 +186,7 @@ def _points(
         if noise is None or source is None:
             continue
         scales = SCALE_BITS * shapes[coded.layer].outputs if coded.entropy is not None else 0
-        # What a decoder can read: the entropy of a few weights lacks the table, and lies below any bound.
+        # The size that a decoder can read: the entropy of few weights lacks the table and lies below any bound.
         bits = (8 * coded.best_bytes + scales) / coded.weights
         point = rate_point(coded.layer, bits, noise.mean_square, noise.mean_absolute, source)
         if point is not None:
@@ -195,7 +195,7 @@ def _points(
 
 
 def _pruning(noise: LayerNoise, sparse: bool) -> dict[str, float] | None:
-    """Distortion over the weights' power, measured, and of a Laplacian source whose smallest are zeroed."""
+    """Return the distortion over the weights' power, measured and of a Laplacian source with its smallest zeroed."""
     if not sparse or noise.signal == 0 or noise.zeros >= 1:
         return None
     return {
@@ -212,7 +212,7 @@ def _positions(auditor: Auditor) -> torch.Tensor:
 
 
 def _gains(auditor: Auditor) -> NoiseGains | str:
-    """Of the dense model, or why there are none."""
+    """Return the noise gains of the dense model, or why there are none."""
     _going(auditor, "gradients for the mismatch bound", 0, 1)
     inputs = auditor.data.subset(_positions(auditor)).tensors()[0].to(auditor.device)
     try:
@@ -222,7 +222,7 @@ def _gains(auditor: Auditor) -> NoiseGains | str:
 
 
 def _mismatches(auditor: Auditor, gains: NoiseGains | str) -> dict[str, Any]:
-    """Uniform widths of weights and activations, plainly rounded."""
+    """Return the mismatch of uniform widths of weights and activations under plain rounding."""
     widths: list[dict[str, Any]] = []
     for number, bits in enumerate(MISMATCH_WIDTHS):
         _going(auditor, "mismatch", number, len(MISMATCH_WIDTHS))
@@ -239,7 +239,7 @@ def _mismatches(auditor: Auditor, gains: NoiseGains | str) -> dict[str, Any]:
 
 
 def _mismatch(auditor: Auditor, own: Stored, gains: NoiseGains | str) -> dict[str, Any]:
-    """How often the answer changes: measured, on the bound's samples alone, and the bound."""
+    """Return how often the answer changes: measured, measured on the bound's samples, and the bound."""
     changed = auditor.logits(own)[0].argmax(1) != auditor.logits(Dense())[0].argmax(1)
     steps = steps_of(own.compressed, auditor.structure)
     reason = next((each for each in (gains, steps) if isinstance(each, str)), None)

@@ -1,4 +1,4 @@
-"""Figures of description length and noise bounds."""
+"""Figures of the audit ``bounds``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from leanfront.core.audit.drawing import (
 from leanfront.core.audit.pieces import Drawing, Piece
 
 HIGH_RATE = 0.254
-"""Bits that a uniform quantiser with an entropy coder pays over a Gaussian's R(D), at high rates."""
+"""Bits by which a uniform quantiser with an entropy coder exceeds a Gaussian's R(D), at high rates."""
 STEPS = 60
 BYTES = (
     ("memory_bytes", "file", BLUE),
@@ -35,7 +35,7 @@ BYTES = (
 
 
 def pieces(document: Document) -> list[Piece]:
-    """Description lengths, mismatch, rate and distortion, bytes beside their bound, and the noise of every layer."""
+    """Draw description lengths, mismatch, rate and distortion, bytes with their bound, and noise of each layer."""
     found: list[Piece] = [_described(document, method) for method in document["uniform"]]
     found += [descriptions(versions_of(document, dense=True)), _mismatch(document)]
     found += [*_rates(document), _bytes(document), *_pruned(document)]
@@ -50,7 +50,7 @@ def pieces(document: Document) -> list[Piece]:
 
 
 def _made(own: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Widths that could be made."""
+    """Return the widths that could be made."""
     return [width for width in own["widths"] if "reason" not in width]
 
 
@@ -58,7 +58,7 @@ def _described(document: Document, method: str) -> Drawing:
     own = document["uniform"][method]
     named = [(f"{width['bits']} bits", width) for width in _made(own)]
     shortest = own["shortest"]
-    told = f"The shortest description is that of {shortest} bits." if shortest else "No width could be made."
+    told = f"The shortest description has {shortest} bits." if shortest else "No width could be made."
     return Drawing(f"Description length by width: {method}", stacked(named), told, small=True)
 
 
@@ -75,7 +75,7 @@ def _mismatch(document: Document) -> Drawing:
     for name, values, colour, symbol in rows:
         figure.add_scatter(
             x=x,
-            # A logarithm has no place for nothing.
+            # Zero has no place on a logarithmic axis.
             y=[each or None for each in values],
             mode="lines+markers",
             name=name,
@@ -84,12 +84,12 @@ def _mismatch(document: Document) -> Drawing:
         )
     figure.update_xaxes(dtick=1)
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
-    told = f"Bound {reach(bounds)}, measured {reach(rows[1][1])}; what is 0 has no place on the axis."
+    told = f"Bound {reach(bounds)}, measured {reach(rows[1][1])}; values of 0 are not shown."
     return Drawing("Mismatch with the dense model, measured and bound", figure, told)
 
 
 def _points(document: Document) -> list[tuple[str, Mapping[str, Any]]]:
-    """(whose, the layers) of everything whose bits and distortion are known."""
+    """Return (name, layers) of everything with known bits and distortion."""
     found = [
         (f"uniform, {method}", width["layers"])
         for method, own in document["uniform"].items()
@@ -100,7 +100,7 @@ def _points(document: Document) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _rates(document: Document) -> list[Piece]:
-    """Bits against distortion over the source's own, so that one curve is the bound of all layers."""
+    """Draw bits against distortion relative to the source, so that one curve is the bound of all layers."""
 
     def square(layer: str, point: Mapping[str, Any]) -> float:
         return float(point["mean_square"] / document["sources"][layer]["variance"])
@@ -148,9 +148,9 @@ def _rates(document: Document) -> list[Piece]:
                 line={"color": GREY, "dash": dash, "width": 2},
             )
         least = min((row[1] for rows in series.values() for row in rows if row[1]), default=0.01)
-        # The curve goes on where no point is.
+        # The curve extends beyond the points.
         figure.update_yaxes(type="log", range=[math.log10(least) - 0.5, 0.3], exponentformat="power")
-        told = f"A point a layer; {below} lie below every bound of their fitted source."
+        told = f"One point per layer; {below} lie below the bound of their fitted source."
         found.append(Drawing(f"Rate and distortion: {title}", figure, told))
     return found
 
@@ -168,8 +168,8 @@ def _bytes(document: Document) -> Drawing:
     figure.update_layout(barmode="group")
     figure.update_yaxes(type="log", dtick="D2")
     shares = [each["bound_bytes"] / each["memory_bytes"] for _, each in named if each["memory_bytes"]]
-    told = f"The entropy of what is stored allows {reach(shares)} of the bytes."
-    return Drawing("Bytes of the file and what they could be coded to", figure, told)
+    told = f"The entropy bound is {reach(shares)} of the bytes."
+    return Drawing("Bytes of the file, and under entropy coding", figure, told)
 
 
 def _pruned(document: Document) -> list[Piece]:
@@ -207,7 +207,7 @@ def _pruned(document: Document) -> list[Piece]:
 
 
 def _noise(named: Mapping[str, Mapping[str, Any]], fold: str) -> list[Piece]:
-    """SQNR and gain of every layer, a colour a width."""
+    """Draw the SQNR and gain of every layer, one colour per width."""
     found: list[Piece] = []
     for key, title in (("sqnr", "SQNR, dB"), ("gain", "SQNR over that of plain rounding, dB")):
         figure = blank(y=title)

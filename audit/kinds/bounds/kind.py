@@ -1,4 +1,4 @@
-"""What the audit ``bounds`` is: its specification."""
+"""Specification of the audit ``bounds``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KIND = Kind(
         "Sakr et al., ICML 2017; Isik et al., AISTATS 2022; Grünwald, The minimum description length principle, 2007"
     ),
     reading=(
-        "What theory says must be paid, beside what is paid. A file cannot be coded below the entropy of its "
-        "numbers; no scheme lies below R(D) of a source that fits the weights; the best model in the sense of "
-        "description length is the one with the fewest bits of model and labels together. The mismatch bound holds "
-        "on the average, to first order, for rounding alone."
+        "The bits that theory requires, beside the bits that are used. A file cannot be coded below the entropy of "
+        "its numbers; no scheme lies below R(D) of a source that fits the weights; the best model by description "
+        "length needs the fewest bits for model and labels together. The mismatch bound holds on average, to first "
+        "order, and for rounding only."
     ),
     alone=True,
     run=Deferred("leanfront.core.audit.kinds.bounds.audit:audit_bounds"),

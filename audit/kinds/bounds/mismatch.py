@@ -1,4 +1,4 @@
-"""How often rounding may change an answer: the bound of Sakr et al. 2017, from gradients of the dense model."""
+"""Bound on how often rounding changes an answer (Sakr et al. 2017), from gradients of the dense model."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from leanfront.core.compressors.structure.modules import weight_of
 from leanfront.errors import EvaluationError
 
 MOST_CLASSES = 64
-"""Other classes that a sample is weighed against: the nearest. Of more classes the sum over all is larger."""
+"""Largest number of other classes in the sum, the nearest ones; with more classes the full sum is larger."""
 TOGETHER = 16
-"""Classes differentiated at once."""
+"""Number of classes differentiated at once."""
 WIDEST_INTEGER = 8
 
 
 @dataclass(frozen=True)
 class NoiseGains:
-    """How much rounding noise costs, sample by sample: E of the bound before its mean and its steps.
+    """Cost of rounding noise for each sample: E of the bound, before the mean over samples and without the steps.
 
-    For one tensor h: sum over i != f of |d(z_f - z_i) / dh|^2 / (24 (z_f - z_i)^2), f the dense answer.
+    For one tensor h it is the sum over i != f of |d(z_f - z_i) / dh|^2 / (24 (z_f - z_i)^2), with f the dense answer.
 
     Args:
-        weights: layer -> (n, output channels) float64, a channel's weights being rounded in one step.
-        activations: layer -> (n,), of what the layer reads.
-        classes: other classes that are summed over.
+        weights: layer -> (n, output channels) float64; the weights of a channel share one rounding step.
+        activations: layer -> (n,) gains of the layer's input.
+        classes: number of other classes in the sum.
     """
 
     weights: Mapping[str, Tensor]
@@ -47,7 +47,7 @@ class Steps:
     """Rounding steps of a compressed model.
 
     Args:
-        weights: layer -> (output channels,).
+        weights: layer -> (output channels,) steps.
         activations: layer -> step.
     """
 
@@ -57,14 +57,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class MismatchBound:
-    """The bound on P(the answer changes).
+    """The bound on the probability that the answer changes.
 
     Args:
         value: mean over the samples, each clipped at 1.
-        weights: the weights' part before clipping, median over the samples: the mean is some few samples'.
-        activations: the activations' part, likewise.
-        clipped: share of samples at 1.
-        n: samples.
+        weights: contribution of the weights before clipping, median over the samples; a few samples decide the mean.
+        activations: contribution of the activations, likewise.
+        clipped: share of samples clipped at 1.
+        n: number of samples.
     """
 
     value: float
@@ -75,11 +75,11 @@ class MismatchBound:
 
 
 def mismatch_bound(gains: NoiseGains, steps: Steps) -> MismatchBound:
-    """Sum of Delta^2 E over all rounded tensors.
+    """Compute the bound, the sum of Delta^2 E over all rounded tensors.
 
     Args:
-        gains: of the dense model.
-        steps: of the compressed one; tensors it does not round are not named.
+        gains: gains of the dense model.
+        steps: steps of the compressed model, without tensors that it does not round.
 
     Source: Sakr, Kim and Shanbhag, Analytical guarantees on numerical precision of deep neural networks, ICML 2017.
     """
@@ -101,17 +101,17 @@ def mismatch_bound(gains: NoiseGains, steps: Steps) -> MismatchBound:
 
 
 def steps_of(compressed: Compressed, structure: Structure) -> Steps | str:
-    """The steps of a compressed model, or why the bound says nothing of it."""
+    """Return the steps of a compressed model, or why the bound does not apply to it."""
     configuration = compressed.configuration
     if configuration.channels or configuration.sparsity:
         return "pruning is no zero-mean noise"
     if configuration.recovery:
-        return "it was trained since"
+        return "it was trained after compression"
     if configuration.activation_bits and configuration.activation_range == "dynamic":
-        return "activations are rounded in each batch's own steps"
+        return "activation steps differ from batch to batch"
     wide = [bits for bits in configuration.weight_bits.values() if bits > WIDEST_INTEGER]
     if wide:
-        return "float16 has no one step"
+        return "float16 has no single step"
     modules = dict(compressed.module.named_modules())
     activations = {}
     for layer in configuration.activation_bits:
@@ -123,15 +123,15 @@ def steps_of(compressed: Compressed, structure: Structure) -> Steps | str:
 
 
 def noise_gains(model: nn.Module, structure: Structure, inputs: Tensor) -> NoiseGains:
-    """Differentiate the gaps between a sample's answer and the other classes by all that may be rounded.
+    """Differentiate the gaps between a sample's answer and the other classes by everything that may be rounded.
 
     Args:
-        model: dense, in eval mode; it is copied.
-        structure: of it.
+        model: dense model in eval mode; it is copied.
+        structure: structure of the model.
         inputs: (n, ...) on the model's device.
 
     Raises:
-        EvaluationError: the model cannot be differentiated, or answers no finite numbers.
+        EvaluationError: the model cannot be differentiated, or its gradients are not finite.
     """
     model = copy.deepcopy(model).requires_grad_(False)
     modules = dict(model.named_modules())
@@ -171,12 +171,12 @@ def _add(
     points: Mapping[str, list[Tensor]],
     structure: Structure,
 ) -> None:
-    """One sample's gains."""
+    """Add the gains of one sample."""
     if not gaps.requires_grad:
         raise RuntimeError("no gradient passes through it")
     uses = [(layer, tensor) for layer, tensors in points.items() for tensor in tensors]
     wanted = [*weights.values(), *(tensor for _, tensor in uses)]
-    share = 1 / (24 * gaps.detach().square())  # infinite at a tie: its answer changes at the least noise
+    share = 1 / (24 * gaps.detach().square())  # infinite at a tie, where the least noise changes the answer
     total: dict[str, Tensor] = {}
     each_gap = torch.eye(len(gaps), dtype=gaps.dtype, device=gaps.device)
     for start in range(0, len(gaps), TOGETHER):
@@ -196,13 +196,13 @@ def _add(
 
 
 def _channelwise(gradient: Tensor | None, scale: Tensor, of: Tensor, axis: int) -> Tensor:
-    """Sum over classes of a tensor's squared gradients, channel by channel.
+    """Sum the squared gradients of a tensor over classes, channel by channel.
 
     Args:
-        gradient: (classes, ...), or None of what the answer does not depend on.
-        scale: (classes,).
+        gradient: (classes, ...), or None if the answer does not depend on the tensor.
+        scale: (classes,) factors.
         of: the tensor.
-        axis: of its channels.
+        axis: axis of its channels.
     """
     if gradient is None:
         return torch.zeros(of.shape[axis], dtype=torch.float64, device=of.device)
@@ -216,7 +216,7 @@ def _channelwise(gradient: Tensor | None, scale: Tensor, of: Tensor, axis: int) 
 def _reads(
     modules: Mapping[str, nn.Module], structure: Structure, points: dict[str, list[Tensor]]
 ) -> Iterator[None]:
-    """Gather what layers read, at each of their calls, as tensors of that use alone."""
+    """Collect the inputs of layers at each of their calls, as a separate tensor for each use."""
 
     def hook(name: str) -> Any:
         def look(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

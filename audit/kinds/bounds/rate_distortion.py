@@ -1,4 +1,4 @@
-"""What a weight must cost in bits for a given distortion: rate-distortion bounds of fitted sources."""
+"""Rate-distortion bounds of fitted sources: the least bits per weight at a given distortion."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ from scipy import stats
 
 from leanfront.core.objectives.documents import plain
 
-HIGH_RATE_GAP = 0.5 * math.log2(2 * math.pi * math.e / 12)
-"""Bits by which a uniform quantiser with an entropy coder exceeds the bound at high rate: 0.2546 (Gish and Pierce
-1968)."""
 MOST_VALUES = 1_000_000
-"""Weights that sources are fitted to; of larger layers as many, evenly spread."""
+"""Largest number of weights that sources are fitted to; larger layers are sampled evenly."""
 FEWEST_VALUES = 16
-"""Fewer weights show no distribution."""
+"""Least number of weights to fit a source to."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
 def gaussian_rate(variance: float, distortion: float) -> float:
-    """R(D) = max(0, 1/2 log2(variance / D)), bits, of a Gaussian source under squared error D > 0."""
+    """Compute R(D) = max(0, 1/2 log2(variance / D)), bits, of a Gaussian source under squared error D > 0."""
     return max(0.0, 0.5 * math.log2(variance / distortion))
 
 
 def laplacian_rate(rate: float, distortion: float) -> float:
-    """R(D) = -log2(rate D) up to D = 1 / rate, bits, of a Laplacian source under absolute error D > 0.
+    """Compute R(D) = -log2(rate D), at least 0, bits, of a Laplacian source under absolute error D > 0.
 
     Args:
         rate: lambda of the density lambda / 2 exp(-lambda |x|).
@@ -42,25 +39,20 @@ def laplacian_rate(rate: float, distortion: float) -> float:
 
 
 def shannon_bound(entropy: float, distortion: float) -> float:
-    """Shannon's lower bound h(X) - 1/2 log2(2 pi e D), at least 0, bits, under squared error D > 0.
+    """Compute Shannon's lower bound h(X) - 1/2 log2(2 pi e D), at least 0, bits, under squared error D > 0.
 
     Args:
-        entropy: differential, bits.
+        entropy: differential entropy, bits.
         distortion: mean squared error.
     """
     return max(0.0, entropy - 0.5 * math.log2(2 * math.pi * math.e * distortion))
 
 
-def pruned_share(threshold: float) -> float:
-    """Share of a Laplacian source below a threshold tau: 1 - exp(-u), u = lambda tau."""
-    return -math.expm1(-threshold)
-
-
 def pruning_distortion(share: float) -> float:
-    """Squared error over E[w^2] where the smallest weights of a Laplacian source are zeroed.
+    """Compute squared error over E[w^2] when the smallest weights of a Laplacian source are zeroed.
 
     Args:
-        share: of the weights that are zeroed, in [0, 1).
+        share: share of zeroed weights, in [0, 1).
 
     Returns:
         1 - exp(-u) (1 + u + u^2 / 2), u = -log(1 - share).
@@ -71,16 +63,16 @@ def pruning_distortion(share: float) -> float:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a layer's weights look like as a source.
+    """A layer's weights described as a source.
 
     Args:
-        values: weights fitted to.
-        mean: of them.
-        variance: around the mean.
+        values: number of weights fitted.
+        mean: mean of the weights.
+        variance: variance of the weights.
         gaussian_misfit: Kolmogorov-Smirnov distance to the fitted Gaussian.
         median: centre of the fitted Laplacian.
-        rate: lambda of it, 1 / mean distance from the median.
-        laplacian_misfit: Kolmogorov-Smirnov distance to it.
+        rate: lambda of the fitted Laplacian, 1 / mean distance from the median.
+        laplacian_misfit: Kolmogorov-Smirnov distance to the fitted Laplacian.
         entropy: empirical differential entropy, bits.
     """
 
@@ -95,15 +87,15 @@ class Sources:
 
     @property
     def fitted(self) -> str:
-        """The source that fits better."""
+        """Name of the source that fits better."""
         return "gaussian" if self.gaussian_misfit <= self.laplacian_misfit else "laplacian"
 
     def bounds(self, mean_square: float, mean_absolute: float) -> dict[str, float]:
-        """Bits a weight that a distortion costs at least, by source.
+        """Compute the least bits per weight at a distortion, by source.
 
-        ``gaussian`` is R(D), the most that any source of this variance needs; ``laplacian`` is R(D) of the
-        Laplacian, which is known under absolute error; ``shannon`` and ``laplacian_shannon`` are lower bounds
-        under squared error, of the empirical entropy and of the Laplacian's, log2(2 e / lambda).
+        ``gaussian`` is R(D) of the Gaussian, the largest of any source of this variance; ``laplacian`` is R(D) of the
+        Laplacian, which is known under absolute error; ``shannon`` and ``laplacian_shannon`` are lower bounds under
+        squared error from the empirical entropy and from the Laplacian's, log2(2 e / lambda).
         """
         return {
             "gaussian": gaussian_rate(self.variance, mean_square),
@@ -113,7 +105,7 @@ class Sources:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready dictionary."""
         return {**plain(self), "fitted": self.fitted}
 
 
@@ -124,7 +116,7 @@ def sources(weights: Floats) -> Sources | None:
         weights: any shape.
 
     Returns:
-        None where there are fewer than 16 weights, or all are equal.
+        The sources, or None if there are fewer than 16 weights or all are equal.
     """
     flat = np.asarray(weights, dtype=np.float64).reshape(-1)
     if len(flat) > MOST_VALUES:
@@ -147,16 +139,16 @@ def sources(weights: Floats) -> Sources | None:
 
 @dataclass(frozen=True)
 class RatePoint:
-    """What a layer's weights cost, and what they lost.
+    """Rate and distortion of a layer's weights.
 
     Args:
-        layer: its name.
-        bits: a weight, really coded, with masks, scales and the code's table.
-        mean_square: error a weight.
-        mean_absolute: error a weight.
-        bounds: `Sources.bounds` there.
+        layer: name of the layer.
+        bits: bits per weight as coded, with masks, scales and the code's table.
+        mean_square: mean squared error of a weight.
+        mean_absolute: mean absolute error of a weight.
+        bounds: `Sources.bounds` at this distortion.
         fitted: the source that fits the layer better.
-        misfit: its Kolmogorov-Smirnov distance.
+        misfit: Kolmogorov-Smirnov distance to that source.
     """
 
     layer: str
@@ -169,23 +161,23 @@ class RatePoint:
 
     @property
     def margins(self) -> dict[str, float]:
-        """Bits above each bound; negative below it."""
+        """Bits above each bound; negative if below."""
         return {name: self.bits - bound for name, bound in self.bounds.items()}
 
     @property
     def below(self) -> bool:
-        """Whether it lies below the bound of the source that fits better: the weights are not of that source."""
+        """Whether it lies below the bound of the better fit, so that the weights do not follow that source."""
         return self.margins[self.fitted] < 0
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready dictionary."""
         return {**plain(self), "margins": self.margins, "below": self.below}
 
 
 def rate_point(
     layer: str, bits: float, mean_square: float, mean_absolute: float, source: Sources
 ) -> RatePoint | None:
-    """A layer beside its bounds; None where nothing was lost."""
+    """Compare a layer with its bounds; None if there is no distortion."""
     if mean_square <= 0 or mean_absolute <= 0:
         return None
     fitted = source.fitted

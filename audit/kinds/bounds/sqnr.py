@@ -1,4 +1,4 @@
-"""How much of a layer's weights rounding leaves: signal-to-quantisation-noise ratios."""
+"""Signal-to-quantisation-noise ratios of layers' weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WIDEST_INTEGER = 8
 
 
 def sqnr(weight: Tensor, approximation: Tensor) -> float:
-    """10 log10(sum w^2 / sum (w - w')^2), in dB.
+    """Compute 10 log10(sum w^2 / sum (w - w')^2), in dB.
 
     Returns:
-        Infinity where nothing changed, NaN where there is no signal.
+        The ratio, infinity if nothing changed, or NaN if there is no signal.
     """
     exact, error = weight.detach().double(), (weight - approximation).detach().double()
     signal, noise = float(exact.square().sum()), float(error.square().sum())
@@ -29,12 +29,12 @@ def sqnr(weight: Tensor, approximation: Tensor) -> float:
 
 
 def absmax(weight: Tensor, bits: int, axis: int = 0) -> Tensor:
-    """Plain rounding to the 2^bits - 1 levels between plus and minus each output channel's largest weight.
+    """Round to the 2^bits - 1 levels between plus and minus the largest weight of each output channel.
 
     Args:
         weight: any shape.
         bits: 2 or more.
-        axis: of the output channels.
+        axis: axis of the output channels.
     """
     others = [each for each in range(weight.dim()) if each != axis]
     top = weight.abs().amax(dim=others, keepdim=True) if others else weight.abs()
@@ -45,18 +45,17 @@ def absmax(weight: Tensor, bits: int, axis: int = 0) -> Tensor:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """What compression did to one layer's weights.
+    """The change of one layer's weights by compression.
 
     Args:
-        layer: its name.
-        bits: of a weight: 32 where it is not rounded.
+        layer: name of the layer.
+        bits: bits of a weight; 32 if it is not rounded.
         zeros: share of weights that are 0.
-        sqnr: dB; infinite where nothing changed.
-        absmax: dB of plain rounding within each output channel's largest weight; None unless every weight is
-            rounded to an integer.
-        gain: by how much the layer's own rounding is better, dB.
-        mean_square: error a weight.
-        mean_absolute: error a weight.
+        sqnr: SQNR, dB; infinite if nothing changed.
+        absmax: SQNR of plain rounding by `absmax`, dB; None unless every weight is rounded to an integer.
+        gain: SQNR of the layer's own rounding above that of plain rounding, dB.
+        mean_square: mean squared error of a weight.
+        mean_absolute: mean absolute error of a weight.
         signal: mean square of the dense weights.
     """
 
@@ -72,12 +71,12 @@ class LayerNoise:
 
 
 def layer_noise(compressed: Compressed, structure: Structure, dense: nn.Module) -> dict[str, LayerNoise]:
-    """Of every layer that kept all of its channels: of others nothing says which weight is which.
+    """Measure the noise of every layer that kept all channels; in other layers weights cannot be matched.
 
     Args:
-        compressed: of the dense model.
-        structure: of it.
-        dense: the model itself.
+        compressed: compressed version of the dense model.
+        structure: structure of the dense model.
+        dense: the dense model.
     """
     configuration = compressed.configuration
     own, before = dict(compressed.module.named_modules()), dict(dense.named_modules())
@@ -110,11 +109,11 @@ def _noise(layer: str, weight: Tensor, rounded: Tensor, bits: int, axis: int | N
 
 
 def overall(noises: Mapping[str, LayerNoise], weights: Mapping[str, int]) -> float:
-    """SQNR of several layers together, dB.
+    """Compute the SQNR of several layers together, dB.
 
     Args:
-        noises: of each.
-        weights: how many each has.
+        noises: noise of each layer.
+        weights: number of weights of each layer.
     """
     signal = sum(each.signal * weights[name] for name, each in noises.items())
     noise = sum(each.mean_square * weights[name] for name, each in noises.items())

@@ -9,11 +9,11 @@ from leanfront.core.audit.document import Document
 from leanfront.core.audit.table import Table, kilobits, multiple, samples_title, significant
 
 TURNS = 3
-"""Widths that are told to be the shortest, the one without samples among them."""
+"""Number of widths that are listed as the shortest description, including the one without samples."""
 
 
 def tables(document: Document) -> list[Table]:
-    """What versions and uniform widths cost against their bounds, and how often rounding changes an answer."""
+    """Make tables of the sizes of versions and uniform widths beside their bounds, and of changed answers."""
     versions = [_versions(document)] if document["versions"] else []
     return [*versions, _widths(document), _mismatch(document)]
 
@@ -121,8 +121,8 @@ def _mismatch(document: Document) -> Table:
         for each in found["widths"]
     ]
     told = (
-        f"weights and activations rounded alike; the bound is a mean over {found['samples']} samples and holds on "
-        "averages, to first order"
+        f"weights and activations have the same width; the bound is a mean over {found['samples']} samples, which "
+        "holds on average, to first order"
     )
     return Table(
         "Answers that rounding changes",

@@ -1,1 +1,1 @@
-"""All of the audit ``calibration``: what it is, what it measures, its statistics, tables and figures."""
+"""The audit ``calibration``: specification, measurements, statistics, tables and figures."""

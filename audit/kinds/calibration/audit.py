@@ -1,4 +1,4 @@
-"""The audit ``calibration``: whether a model's confidence is its accuracy, before and after compression."""
+"""The audit ``calibration``: whether confidence matches accuracy, before and after compression."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from leanfront.core.audit.versions import Dense, Version
 from leanfront.core.objectives.calibration import calibration
 
 FITTED = "validation"
-"""The split that temperatures are fitted on where another one is audited."""
+"""The split on which temperatures are fitted, unless it is the audited one."""
 
 
 def audit_calibration(auditor: Auditor) -> Findings:
-    """ECE, negative log-likelihood, Brier score, reliability diagram and one temperature, of each version."""
+    """Compute ECE, negative log-likelihood, Brier score, reliability diagram and a temperature of each version."""
 
     def judged(version: Version) -> dict[str, object]:
         logits, labels = auditor.logits(version)

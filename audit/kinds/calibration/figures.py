@@ -1,4 +1,4 @@
-"""Figures of calibration."""
+"""Figures of the audit ``calibration``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCORES = {"ece": "ECE", "nll": "NLL, nat", "brier": "Brier score"}
 
 
 def pieces(document: Document) -> list[Piece]:
-    """ECE, NLL and Brier score by version, and reliability diagrams before and after the temperature."""
+    """Draw ECE, NLL and Brier score by version, and reliability diagrams before and after temperature scaling."""
     found: list[Piece] = [_score(document, key, title) for key, title in SCORES.items()]
     return found + [_reliability(name, each) for name, each in versions_of(document, dense=True)]
 
@@ -23,10 +23,10 @@ def _score(document: Document, key: str, title: str) -> Drawing:
     names = [name for name, _ in named]
     figure = blank(height=320, y=title)
     values = [each[key] for _, each in named]
-    by_version(figure, names, values, "as the model answers")
+    by_version(figure, names, values, "unscaled")
     if f"{key}_after" in document[DENSE]:
         after = [each[f"{key}_after"] for _, each in named]
-        by_version(figure, names, after, "after a temperature", colour=VERMILION, symbol="diamond")
+        by_version(figure, names, after, "temperature-scaled", colour=VERMILION, symbol="diamond")
     figure.update_yaxes(rangemode="tozero")
     return Drawing(title, figure, f"{title} of each version: {reach(values)}.", small=True)
 
@@ -34,11 +34,11 @@ def _score(document: Document, key: str, title: str) -> Drawing:
 def _reliability(name: str, version: Mapping[str, Any]) -> Drawing:
     figure = blank(height=320, x="confidence", y="accuracy")
     figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="as it should be", line={"color": GREY, "dash": "dot"}
+        x=[0, 1], y=[0, 1], mode="lines", name="perfect calibration", line={"color": GREY, "dash": "dot"}
     )
-    drawn = [("before", version["reliability"], BLUE, "circle")]
+    drawn = [("unscaled", version["reliability"], BLUE, "circle")]
     if version["reliability_after"] is not None:
-        drawn.append(("after a temperature", version["reliability_after"], VERMILION, "diamond"))
+        drawn.append(("temperature-scaled", version["reliability_after"], VERMILION, "diamond"))
     for said, diagram, colour, symbol in drawn:
         bins = [each for each in diagram["bins"] if each["count"]]
         most = max((each["count"] for each in bins), default=1)
@@ -48,7 +48,7 @@ def _reliability(name: str, version: Mapping[str, Any]) -> Drawing:
             mode="lines+markers",
             name=said,
             line={"color": colour, "width": 1.5},
-            # The area says how many samples a point rests on.
+            # The area is proportional to the number of samples.
             marker={"symbol": symbol, "size": [6 + 12 * (each["count"] / most) ** 0.5 for each in bins]},
             cliponaxis=False,
             customdata=[each["count"] for each in bins],

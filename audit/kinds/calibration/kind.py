@@ -1,4 +1,4 @@
-"""What the audit ``calibration`` is: its specification."""
+"""Specification of the audit ``calibration``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ KIND = Kind(
     title="Calibration",
     source="Guo et al., On calibration of modern neural networks, ICML 2017",
     reading=(
-        "Whether confidence is accuracy: ECE is their mean distance over 15 bins of confidence, 0 where a model can "
-        "be taken at its word. One temperature, fitted on other samples where there are any, often repairs it. In a "
-        "reliability diagram points under the diagonal are too confident."
+        "Whether confidence matches accuracy: ECE is their mean difference over 15 bins of confidence, 0 for a "
+        "perfectly calibrated model. A single temperature, fitted on other samples if there are any, often corrects "
+        "it. In a reliability diagram, points below the diagonal are overconfident."
     ),
     metrics=("ece",),
     run=Deferred("leanfront.core.audit.kinds.calibration.audit:audit_calibration"),

@@ -7,7 +7,7 @@ from leanfront.core.audit.table import Table, fixed, samples_title
 
 
 def tables(document: Document) -> list[Table]:
-    """Errors of confidence before and after a temperature, of the dense model and of each version."""
+    """Make a table of calibration errors before and after temperature scaling, the dense model first."""
     rows = []
     for name, each in versions_of(document, dense=True):
         temperature = each["temperature"]

@@ -1,1 +1,1 @@
-"""All of the audit ``capacity``: what it is, what it measures, its statistics, tables and figures."""
+"""The audit ``capacity``: specification, measurements, statistics, tables and figures."""

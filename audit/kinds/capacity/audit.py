@@ -1,4 +1,4 @@
-"""The audit ``capacity``: how much a model can hold, and how much of it is used."""
+"""The audit ``capacity``: how much a model can hold, and how much of that is used."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from leanfront.core.objectives.documents import plain
 from leanfront.errors import EvaluationError, StoppedError
 
 SAMPLES = 64
-"""Training samples behind a curvature, all in one graph."""
+"""Largest number of training samples for a curvature, all in one graph."""
 FEWEST_SAMPLES = 32
-"""Where inputs are so large that a batch has fewer."""
+"""Least number of samples, if inputs are so large that a batch has fewer."""
 CURVATURE = "ggn"
 
 
 def audit_capacity(auditor: Auditor) -> Findings:
-    """Non-zero parameters, effective dimension and description length, of the dense model and of each version."""
+    """Compute non-zero parameters, effective dimension and description length of the dense model and each version."""
     samples = training_samples(auditor)
     alpha = prior_alpha(auditor.target.model, auditor.structure, samples.total)
     inputs, labels = _batch(auditor, samples)
@@ -43,7 +43,7 @@ def audit_capacity(auditor: Auditor) -> Findings:
         "training": samples.to_json(),
         "curvature": CURVATURE,
         "alpha": alpha,
-        "alpha_text": "of a Gaussian prior as wide as the dense weights: P / (N sum w^2)",
+        "alpha_text": "the Gaussian prior as wide as the dense weights: P / (N sum w^2)",
         "multiples": list(WIDTHS),
         "seed": auditor.options.seed,
         "dense": found.pop(Dense().name),
@@ -52,7 +52,7 @@ def audit_capacity(auditor: Auditor) -> Findings:
 
 
 def _batch(auditor: Auditor, samples: TrainingSamples) -> tuple[Tensor, Tensor]:
-    """Some of the training samples, spread evenly, on the device."""
+    """Return some of the training samples, spread evenly, on the device."""
     most = min(SAMPLES, max(FEWEST_SAMPLES, batch_size(auditor.target.example_input)))
     count = min(most, len(samples.chosen))
     positions = torch.linspace(0, len(samples.chosen) - 1, count).round().long()
@@ -74,7 +74,7 @@ def _capacity(
 
 
 def _dimension(auditor: Auditor, own: Stored, inputs: Tensor, labels: Tensor, alpha: float) -> dict[str, Any]:
-    """Of a version, or why it has none."""
+    """Return the effective dimension of a version, or the reason why it has none."""
     try:
         found = effective_dimension(
             auditor.module(own),

@@ -1,4 +1,4 @@
-"""How many directions of its weights a model has learned: N_eff = sum lambda / (lambda + alpha)."""
+"""Effective dimension: the number of directions that training determined, N_eff = sum lambda / (lambda + alpha)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from leanfront.core.compressors.structure.modules import weight_of
 from leanfront.errors import EvaluationError
 
 EXACT = 64
-"""Up to so many weights the matrix itself is made."""
+"""Largest size at which the whole matrix is made."""
 LEADING = 16
-"""Largest eigenvalues that are found one by one."""
+"""Number of largest eigenvalues that are computed one by one."""
 PROBES = 4
-"""Random vectors, and `STEPS` of Lanczos from each, for all the others together."""
+"""Number of random vectors, with `STEPS` of Lanczos each, for all other eigenvalues together."""
 STEPS = 12
 TOLERANCE = 1e-2
 RESTARTS = 12
 WIDTHS = (0.1, 1.0, 10.0)
-"""Multiples of alpha that the dimension is given at."""
+"""Multiples of alpha at which the dimension is computed."""
 
 Vector = npt.NDArray[np.float64]
 Product = Callable[[Vector], Vector]
@@ -42,15 +42,15 @@ class EffectiveDimension:
 
     Args:
         curvature: ``ggn`` (the Gauss-Newton matrix of the cross-entropy, which is the Fisher matrix) or ``hessian``.
-        parameters: P, weights and biases of layers that are not 0.
-        samples: behind the mean of the curvature.
-        alpha: of the prior, in units of the curvature of the mean loss.
+        parameters: P, the number of weights and biases of layers that are not 0.
+        samples: number of samples in the mean curvature.
+        alpha: alpha of the prior, in units of the curvature of the mean loss.
         value: N_eff; eigenvalues below 0 (of a Hessian away from its minimum) count as 0.
-        error: its standard error by the random vectors; 0 where it is exact.
+        error: standard error by the random vectors; 0 if exact.
         at: multiple of alpha -> N_eff there.
         leading: largest eigenvalues, descending.
-        exact: whether all eigenvalues were found.
-        trace: of the curvature.
+        exact: whether all eigenvalues were computed.
+        trace: trace of the curvature.
     """
 
     curvature: str
@@ -67,12 +67,12 @@ class EffectiveDimension:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A symmetric matrix's eigenvalues: some one by one, the others by their density.
+    """Eigenvalues of a symmetric matrix: some one by one, the others by their density.
 
     Args:
         leading: largest eigenvalues, descending.
-        nodes: (probes, steps) eigenvalues that stand for the others.
-        weights: (probes, steps) how many each stands for.
+        nodes: (probes, steps) eigenvalues that represent the others.
+        weights: (probes, steps) number of eigenvalues that each node represents.
     """
 
     leading: Vector
@@ -80,7 +80,7 @@ class Spectrum:
     weights: Vector
 
     def trace(self, function: Callable[[Vector], Vector]) -> tuple[float, float]:
-        """Sum of a function of all eigenvalues, and its standard error."""
+        """Sum a function over all eigenvalues, and return the sum and its standard error."""
         own = float(function(self.leading).sum())
         if not self.nodes.size:
             return own, 0.0
@@ -90,7 +90,7 @@ class Spectrum:
 
 
 def learned(alpha: float) -> Callable[[Vector], Vector]:
-    """lambda / (lambda + alpha), 0 below 0."""
+    """Return the function lambda / (lambda + alpha), which is 0 below 0."""
     return lambda values: np.maximum(values, 0) / (np.maximum(values, 0) + alpha)
 
 
@@ -103,18 +103,18 @@ def spectrum(
     steps: int = STEPS,
     seed: int = 0,
 ) -> Spectrum:
-    """Eigenvalues of a symmetric matrix of which only products are known.
+    """Compute the eigenvalues of a symmetric matrix that is given by its products with vectors.
 
-    The largest are found by implicitly restarted Lanczos (ARPACK); the rest of the trace of a function by
-    stochastic Lanczos quadrature among what is orthogonal to their vectors.
+    The largest are found by implicitly restarted Lanczos (ARPACK), the others by stochastic Lanczos quadrature in the
+    subspace orthogonal to their vectors.
 
     Args:
-        product: with a vector (size,).
-        size: of the matrix; up to `EXACT` it is made whole.
-        leading: eigenvalues found one by one.
-        probes: random vectors.
-        steps: of Lanczos from each.
-        seed: of them.
+        product: product with a vector (size,).
+        size: size of the matrix; up to `EXACT` the whole matrix is made.
+        leading: number of eigenvalues computed one by one.
+        probes: number of random vectors.
+        steps: Lanczos steps from each random vector.
+        seed: seed of the random vectors.
 
     Source: Ubaru, Chen and Saad, Fast estimation of tr(f(A)) via stochastic Lanczos quadrature, 2017.
     """
@@ -143,13 +143,13 @@ def spectrum(
 
 
 def quadrature(product: Product, start: Vector, steps: int, outside: Vector) -> tuple[Vector, Vector]:
-    """Lanczos from a vector, with full reorthogonalisation: Gauss nodes and weights, which sum to 1.
+    """Run Lanczos from a vector with full reorthogonalisation, and return Gauss nodes and weights, which sum to 1.
 
     Args:
-        product: with a vector (size,).
-        start: (size,).
-        steps: at most.
-        outside: (size, k) orthonormal vectors that are left out of the matrix.
+        product: product with a vector (size,).
+        start: (size,) start vector.
+        steps: largest number of steps.
+        outside: (size, k) orthonormal vectors, whose subspace is left out.
     """
     vector = start - outside @ (outside.T @ start)
     known = [vector / np.linalg.norm(vector)]
@@ -159,7 +159,7 @@ def quadrature(product: Product, start: Vector, steps: int, outside: Vector) -> 
         image = product(known[-1])
         diagonal.append(float(known[-1] @ image))
         basis = np.stack([*known, *outside.T], axis=1)
-        for _ in range(2):  # once leaves what rounding left
+        for _ in range(2):  # twice, against rounding
             image = image - basis @ (basis.T @ image)
         length = float(np.linalg.norm(image))
         if length <= 1e-10 * max(1e-300, np.abs(diagonal).max()) or len(diagonal) == steps:
@@ -171,21 +171,21 @@ def quadrature(product: Product, start: Vector, steps: int, outside: Vector) -> 
 
 
 class Curvature:
-    """Products with a model's mean curvature over some samples, by the weights of its layers that are not 0.
+    """Products with the mean curvature of a model over some samples, by the nonzero weights of its layers.
 
-    What is pruned stays pruned. Activations are not rounded: rounding has no curvature. The graph of all samples
-    is held. A Gauss-Newton matrix A^T A is given as A A^T, by samples and classes: its eigenvalues are the same but
-    for zeros, of which there are far fewer, so that quadrature has not to tell small eigenvalues from many zeros.
+    Pruned weights stay zero. Activations are not rounded, since rounding has no curvature. The graph of all samples
+    is kept in memory. A Gauss-Newton matrix A^T A is used as A A^T, by samples and classes, which has the same
+    nonzero eigenvalues and far fewer zeros, so that quadrature need not separate small eigenvalues from zeros.
 
     Args:
-        model: in eval mode; it is copied.
-        structure: of the dense model.
+        model: model in eval mode; it is copied.
+        structure: structure of the dense model.
         inputs: (n, ...) on the model's device.
-        labels: (n,) there.
+        labels: (n,) on the same device.
         curvature: ``ggn`` or ``hessian``.
 
     Raises:
-        EvaluationError: the model cannot be differentiated, or once only.
+        EvaluationError: the model cannot be differentiated twice.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class Curvature:
             parameters += [weight_of(modules[layer]), *([bias] if isinstance(bias, Tensor) else [])]
         chosen = [parameter.detach() != 0 for parameter in parameters]
         self.parameters = sum(int(each.sum()) for each in chosen)
-        """P, weights that are not 0."""
+        """P, the number of weights that are not 0."""
         self._device = inputs.device
         try:
             with torch.inference_mode(False), torch.enable_grad():
@@ -217,10 +217,10 @@ class Curvature:
             ) from error
 
     def __call__(self, vector: Vector) -> Vector:
-        """The product with a vector (size,).
+        """Compute the product with a vector (size,).
 
         Raises:
-            EvaluationError: it is not finite.
+            EvaluationError: the product is not finite.
         """
         flat = torch.from_numpy(np.ascontiguousarray(vector).reshape(-1)).float().to(self._device)
         with torch.inference_mode(False), torch.enable_grad():
@@ -237,7 +237,7 @@ Flat = Callable[[Tensor], Tensor]
 def _gauss_newton(
     logits: Tensor, labels: Tensor, parameters: list[Tensor], chosen: list[Tensor]
 ) -> tuple[int, Flat]:
-    """B^T J J^T B / n, where B B^T = diag(p) - p p^T; forward products by differentiating backward ones."""
+    """Return B^T J J^T B / n, B B^T = diag(p) - p p^T; forward products come from differentiating backward ones."""
     shares = logits.detach().softmax(1)
     roots = shares.sqrt()
     outer = torch.zeros_like(logits, requires_grad=True)
@@ -258,7 +258,7 @@ def _gauss_newton(
 def _hessian(
     logits: Tensor, labels: Tensor, parameters: list[Tensor], chosen: list[Tensor]
 ) -> tuple[int, Flat]:
-    """Of the mean cross-entropy, by its gradient's gradient."""
+    """Return the Hessian of the mean cross-entropy, by the gradient of its gradient."""
     loss = functional.cross_entropy(logits, labels)
     first = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
     used = [place for place, image in enumerate(first) if image.requires_grad]
@@ -284,16 +284,16 @@ PRODUCTS: dict[str, Callable[[Tensor, Tensor, list[Tensor], list[Tensor]], tuple
     "ggn": _gauss_newton,
     "hessian": _hessian,
 }
-"""Curvatures of the mean cross-entropy by name: the matrix's size, and products with it."""
+"""Curvatures of the mean cross-entropy by name: functions that return the size of the matrix and its product."""
 
 
 def prior_alpha(model: nn.Module, structure: Structure, samples: int) -> float:
-    """The default alpha: a Gaussian prior as wide as the dense weights, against N samples: P / (N sum w^2).
+    """Compute the default alpha, P / (N sum w^2): a Gaussian prior as wide as the dense weights, for N samples.
 
     Args:
-        model: dense.
-        structure: of it.
-        samples: N, that the model was trained on.
+        model: dense model.
+        structure: structure of the model.
+        samples: N, the number of samples that the model was trained on.
     """
     modules = dict(model.named_modules())
     weights = [weight_of(modules[layer]).detach().double() for layer in structure.layers]
@@ -312,18 +312,19 @@ def effective_dimension(
     seed: int = 0,
     **effort: Any,
 ) -> EffectiveDimension:
-    """N_eff of a model.
+    """Compute N_eff of a model.
 
     Args:
-        model: in eval mode.
-        structure: of the dense model.
+        model: model in eval mode.
+        structure: structure of the dense model.
         inputs: (n, ...) on the model's device.
-        labels: (n,) there.
+        labels: (n,) on the same device.
         alpha: positive, in units of the curvature of the mean loss.
         curvature: ``ggn`` or ``hessian``.
-        seed: of random vectors.
-        effort: `spectrum`'s. A Hessian has eigenvalues on both sides of 0, where the function bends: its quadrature
-            takes many more steps (12 are a seventh too high on a network of 203 weights, 120 are right).
+        seed: seed of the random vectors.
+        effort: further arguments of `spectrum`. A Hessian has eigenvalues on both sides of 0, where the function
+            bends, so its quadrature needs many more steps: on a network of 203 weights, 12 steps give a seventh too
+            much, 120 are right.
 
     Raises:
         EvaluationError: the model cannot be differentiated.

@@ -1,4 +1,4 @@
-"""Figures of capacity."""
+"""Figures of the audit ``capacity``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leanfront.core.audit.pieces import Drawing, Piece
 
 
 def pieces(document: Document) -> list[Piece]:
-    """Parameters, effective dimension and description length by version."""
+    """Draw parameters, effective dimension and description length by version."""
     named = versions_of(document, dense=True)
     found: list[Piece] = [_parameters(document), _dimension(document), descriptions(named)]
     return [*found, _priors(document), _spectrum(document)]
@@ -32,7 +32,7 @@ def _dimension(document: Document) -> Drawing:
     errors = [each.get("error") for each in own]
     figure = blank(height=340, y="effective dimension")
     error = {"array": errors, "arrayminus": errors}
-    by_version(figure, [name for name, _ in named], values, "with its error", error=error)
+    by_version(figure, [name for name, _ in named], values, "with standard error", error=error)
     figure.update_yaxes(rangemode="tozero")
     told = f"Effective dimension at alpha = {document['alpha']:.3g}: {reach(values)}."
     why = [f"{name}: {each['effective_dimension']['reason']}" for name, each in named if _missing(each)]
@@ -44,7 +44,7 @@ def _missing(version: Document) -> bool:
 
 
 def _priors(document: Document) -> Drawing:
-    """How it depends on the width of the prior."""
+    """Draw the effective dimension against the width of the prior."""
     figure = blank(x="alpha over that of the prior", y="effective dimension")
     drawn: list[float | None] = []
     for place, (name, each) in enumerate(versions_of(document, dense=True)):

@@ -1,4 +1,4 @@
-"""What the audit ``capacity`` is: its specification."""
+"""Specification of the audit ``capacity``."""
 
 from __future__ import annotations
 

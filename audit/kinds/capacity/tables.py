@@ -7,7 +7,7 @@ from leanfront.core.audit.table import Table, fixed, kilobits, multiple, signifi
 
 
 def tables(document: Document) -> list[Table]:
-    """Parameters, effective dimension and description length, the dense model first."""
+    """Make a table of parameters, effective dimension and description length, the dense model first."""
     rows = []
     named = versions_of(document, dense=True)
     for name, each in named:
@@ -43,8 +43,8 @@ def tables(document: Document) -> list[Table]:
     }
     told = (
         f"N_eff: eigenvalues of the Gauss-Newton matrix on {document['samples']} {document['split']} samples above "
-        f"alpha = {document['alpha']:.3g}, {document['alpha_text']}; it grows with the samples: compare "
-        f"it among models on the same ones; {document['training']['text']}"
+        f"alpha = {document['alpha']:.3g}, {document['alpha_text']}; it grows with the number of samples, so compare "
+        f"it only on the same samples; {document['training']['text']}"
     )
     return [Table("Capacity", header, rows, "; ".join([told, *sorted(reasons)]))]
 

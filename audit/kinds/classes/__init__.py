@@ -1,1 +1,1 @@
-"""All of the audit ``classes``: what it is, what it measures, its statistics, tables and figures."""
+"""The audit ``classes``: specification, measurements, statistics, tables and figures."""

@@ -1,4 +1,4 @@
-"""The audit ``classes``: which classes, attributes and rare classes paid for compression."""
+"""The audit ``classes``: effects of compression on classes, attributes and rare classes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from leanfront.errors import UsageError
 
 
 def audit_classes(auditor: Auditor) -> Findings:
-    """Welch's test of every class's recall between the dense and each compressed population.
+    """Test the recall of every class between the dense and each compressed population by Welch's test.
 
     Raises:
-        UsageError: a population of one model, which has no variance.
+        UsageError: the population has one model, and so no variance.
     """
     if auditor.options.models < 2:
         raise UsageError("class impact compares populations: give at least 2 models")
@@ -26,7 +26,7 @@ def audit_classes(auditor: Auditor) -> Findings:
     votes = auditor.votes
     dense = votes["dense"]
     parts = [each.labels for each in (target.train, target.calibration) if each is not None]
-    # Where there are no training samples the split's own frequencies stand for them.
+    # Without training samples, the frequencies of the audited split are used.
     trained = torch.cat(parts).numpy() if target.train is not None else labels
     attributes = target.attributes.get(auditor.split, {})
     found = {}

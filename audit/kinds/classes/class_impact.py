@@ -1,7 +1,7 @@
-"""Which classes compression hurts or helps more than the rest: Welch's test for each class.
+"""Class impact: the effect of compression on each class beyond that on the model, by Welch's test.
 
-Two populations, dense and compressed, give each class two samples of recalls. What the whole model lost is taken
-off first; what remains says whether the class paid more or less than its part.
+Two populations, dense and compressed, give two samples of recalls for each class. The loss of the whole model is
+subtracted first, so the rest shows whether the class lost more or less than the model.
 
 Source: S. Hooker et al., "What do compressed deep neural networks forget?", arXiv 1911.05248, section 2.1, and
 the signs of their published code.
@@ -38,27 +38,27 @@ ALPHA = 0.05
 POWER = 0.8
 
 SAME = 1e-12
-"""Shares closer than this differ by rounding only: recalls are ratios of counts."""
+"""Shares closer than this differ only by rounding, since recalls are ratios of counts."""
 
 
 @dataclass(frozen=True)
 class GroupImpact:
-    """What compression did to one class, or one group of samples.
+    """The effect of compression on one class, or one group of samples.
 
     Args:
-        name: of the class or group.
-        support: its number of samples.
+        name: name of the class or group.
+        support: number of its samples.
         dense_recall, recall: means over the populations, shares; None without samples.
-        absolute_points: 100 (recall - dense recall), percentage points: below 0 where recall fell.
-        normalised_points: `absolute_points` less what top-1 changed by: below 0 where the class lost more, or
-            gained less, than the model as a whole.
-        t: Welch's statistic of dense against compressed: above 0 where the class lost, as in the published code;
+        absolute_points: 100 (recall - dense recall), percentage points; below 0 if recall fell.
+        normalised_points: `absolute_points` minus the change of top-1; below 0 if the class lost more, or gained
+            less, than the model as a whole.
+        t: Welch's statistic of dense against compressed, above 0 if the class lost, as in the published code;
             None unless the status is ``significant`` or ``not``.
-        p: two-sided; None like t.
-        q: Benjamini and Hochberg's, among the tested groups of this comparison; None like t.
+        p: two-sided p value; None like t.
+        q: q value by Benjamini and Hochberg, among the tested groups of this comparison; None like t.
         direction: ``up`` or ``down``, the sign of `normalised_points`; ``none`` at 0 or without samples.
         status: ``significant`` (p <= alpha), ``not``, ``undetermined`` (neither population varies, and they
-            agree), ``degenerate`` (neither varies, but they differ: no test can say how surely) or ``excluded``
+            agree), ``degenerate`` (neither varies, but they differ, so there is no test) or ``excluded``
             (no samples).
     """
 
@@ -82,15 +82,15 @@ class GroupImpact:
 
 @dataclass(frozen=True)
 class Impact:
-    """What compression did to every class, or group, at one level.
+    """The effect of compression on every class, or group.
 
     Args:
-        groups: one entry each, in order.
-        dense_members, members: K of each population.
+        groups: one entry per group, in order.
+        dense_members, members: number of models in each population.
         dense_top1, top1: mean accuracy of each population on all samples, shares.
-        alpha: what p, and q, are held against.
-        centre: what was taken off each recall, see `group_impact`.
-        detectable: the effect found with 80% power by the smaller K, in standard deviations between models.
+        alpha: level of p and q.
+        centre: value subtracted from each recall, see `group_impact`.
+        detectable: the effect found with 80% power by the smaller population, in standard deviations between models.
     """
 
     groups: tuple[GroupImpact, ...]
@@ -108,13 +108,13 @@ class Impact:
         return tuple(each.name for each in self.groups if each.status == "excluded")
 
     def found(self, *, corrected: bool = False) -> tuple[GroupImpact, ...]:
-        """The significant groups: those of p <= alpha, or, corrected, of q <= alpha."""
+        """Return the significant groups, with p <= alpha, or q <= alpha if corrected."""
         if corrected:
             return tuple(each for each in self.groups if each.q is not None and each.q <= self.alpha)
         return tuple(each for each in self.groups if each.status == "significant")
 
     def counts(self, *, corrected: bool = False) -> dict[str, Any]:
-        """Number of significant groups, of those that gained and lost, and by how many points on average."""
+        """Count the significant groups, those that gained and lost, with their mean points."""
         found = self.found(corrected=corrected)
         points = {
             way: [each.normalised_points or 0.0 for each in found if each.direction == way]
@@ -129,9 +129,9 @@ class Impact:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The document: summary, and one object a group.
+        """Return the document: a summary, and one object per group.
 
-        ``expected_by_chance`` is how many tests would be significant by p if compression treated all alike.
+        ``expected_by_chance`` is the number of tests that would be significant by p without any effect.
         """
         statuses = Counter(each.status for each in self.groups)
         tested = sum(each.tested for each in self.groups)
@@ -154,24 +154,6 @@ class Impact:
         }
 
 
-def recalls(predictions: ArrayLike, labels: ArrayLike, classes: int) -> Floats:
-    """Recall of each class by each model.
-
-    Args:
-        predictions: (K, N) integers.
-        labels: (N,) integers in 0..classes-1.
-        classes: number of classes C.
-
-    Returns:
-        (K, C); NaN for a class without samples.
-
-    Raises:
-        UsageError: arrays that do not fit, or labels out of range.
-    """
-    truth = np.asarray(labels)
-    return _shares(_right(predictions, truth), truth, classes)
-
-
 def class_impact(
     dense: ArrayLike,
     compressed: ArrayLike,
@@ -181,18 +163,18 @@ def class_impact(
     alpha: float = ALPHA,
     centre: Centre = "population",
 ) -> Impact:
-    """Test for each class whether compression changed its recall otherwise than the model's accuracy.
+    """Test for each class whether compression changed its recall differently from the model's accuracy.
 
     Args:
         dense: (K, N) integers, predictions of K >= 2 dense models.
         compressed: (L, N) integers, predictions of L >= 2 compressed ones.
         labels: (N,) integers in 0..C-1.
-        classes: C, or the classes' names.
+        classes: C, or the names of the classes.
         alpha: level of the tests, in (0, 1).
         centre: see `group_impact`.
 
     Raises:
-        UsageError: arrays that do not fit, fewer than two models, or labels out of range.
+        UsageError: arrays do not fit, there are fewer than two models, or labels are out of range.
     """
     names = [str(each) for each in (range(classes) if isinstance(classes, int) else classes)]
     truth = np.asarray(labels)
@@ -212,20 +194,20 @@ def group_impact(
     alpha: float = ALPHA,
     centre: Centre = "population",
 ) -> Impact:
-    """`class_impact` of any groups of samples.
+    """Test as `class_impact` does, for any groups of samples.
 
     Args:
         dense_hits: (K, N) bool, whether each of K >= 2 dense models is right.
-        hits: (L, N) bool, of L >= 2 compressed models.
-        groups: (N,) integers; -1 is a sample of no group, which still counts in top-1.
-        names: of the groups 0..len(names)-1.
+        hits: (L, N) bool, whether each of L >= 2 compressed models is right.
+        groups: (N,) integers; -1 for a sample of no group, which still counts in top-1.
+        names: names of the groups 0..len(names)-1.
         alpha: level of the tests, in (0, 1).
-        centre: what is taken off a model's recall before the test: ``population``, the mean top-1 of its
-            population, as in the published code; ``member``, the model's own top-1, which also takes off what
-            makes one seed better than another. Means, and so differences and directions, are the same.
+        centre: value subtracted from a model's recall before the test: ``population``, the mean top-1 of its
+            population, as in the published code; or ``member``, the model's own top-1, which also removes
+            differences between seeds. Means, and so differences and directions, are the same.
 
     Raises:
-        UsageError: arrays that do not fit, fewer than two models, or groups out of range.
+        UsageError: arrays do not fit, there are fewer than two models, or groups are out of range.
     """
     before, after, places = np.asarray(dense_hits), np.asarray(hits), np.asarray(groups)
     for name, found in (("dense", before), ("compressed", after)):
@@ -298,20 +280,20 @@ def group_impact(
 
 @lru_cache(maxsize=64)
 def detectable_effect(k: int, power: float = POWER, alpha: float = ALPHA) -> float:
-    """The difference of means that a two-sample t-test finds with the given probability.
+    """Compute the difference of means that a two-sample t-test finds with the given probability.
 
-    The d that solves P(|T| > t(1 - alpha/2, 2k - 2)) = power, with T noncentral t of d sqrt(k / 2).
+    It is the d that solves P(|T| > t(1 - alpha/2, 2k - 2)) = power, with T noncentral t of d sqrt(k / 2).
 
     Args:
         k: models in each of the two populations, at least 2.
-        power: in (alpha, 1).
+        power: probability in (alpha, 1).
         alpha: two-sided level, in (0, 1).
 
     Returns:
         d, in standard deviations between models.
 
     Raises:
-        UsageError: an argument out of range.
+        UsageError: an argument is out of range.
 
     Source: J. Cohen, "Statistical power analysis for the behavioral sciences", 1988, section 2.
     """
@@ -322,7 +304,7 @@ def detectable_effect(k: int, power: float = POWER, alpha: float = ALPHA) -> flo
 
     def excess(effect: float) -> float:
         centre = effect * math.sqrt(k / 2)
-        # The far tail adds nothing to be seen at such powers, and scipy's is NaN where it underflows.
+        # The far tail is negligible at such powers, and scipy's is NaN if it underflows.
         return float(nct.sf(critical, freedom, centre)) - power
 
     high = 1.0
@@ -332,7 +314,7 @@ def detectable_effect(k: int, power: float = POWER, alpha: float = ALPHA) -> flo
 
 
 def _welch(first: Floats, second: Floats) -> tuple[Floats, Floats, Floats, Booleans]:
-    """t, p, q of each column, and which were tested: those with samples in which a population varies."""
+    """Return t, p, q of each column, and which columns were tested: those in which a population varies."""
     varies = np.zeros(first.shape[1], dtype=np.bool_)
     for each in (first, second):
         varies |= np.ptp(each, axis=0) > SAME  # false for NaN
@@ -366,6 +348,6 @@ def _shares(hits: Booleans, groups: NDArray[Any], count: int) -> Floats:
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:
-    """A copy, as stored arrays may be read-only or of types that torch can hardly count with."""
+    """Copy an array, since stored ones may be read-only or of types that torch supports badly."""
     wide = np.int64 if np.issubdtype(values.dtype, np.integer) else values.dtype
     return torch.from_numpy(np.array(values, dtype=wide, order="C"))

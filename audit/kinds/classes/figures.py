@@ -1,4 +1,4 @@
-"""Figures of class impact."""
+"""Figures of the audit ``classes``."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from leanfront.core.audit.drawing import (
 from leanfront.core.audit.pieces import Drawing, Piece
 
 MOST_CLASSES = 60
-"""Classes drawn of one version: with more, those that lost and those that gained most."""
+"""Largest number of classes drawn for one version; of more, those that lost and gained most are drawn."""
 STATUS = (
     ("lost more than the mean, p <= .05", VERMILION, ""),
     ("lost less or gained, p <= .05", BLUE, ""),
     ("not significant", GREY, ""),
     ("not testable", GREY, "/"),
 )
-"""What Welch's test says of a class: name, colour and hatching."""
+"""Results of Welch's test for a class: name, colour and hatching."""
 
 
 def pieces(document: Document) -> list[Piece]:
-    """Significant classes by version, the long tail, attributes, and each version's classes."""
+    """Draw the significant classes by version, the long tail, attributes, and the classes of each version."""
     return [
         _counts(document),
         *_long_tail(document),
@@ -110,7 +110,7 @@ def _attributes(document: Document) -> list[Piece]:
 
 
 def _drawn(groups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Groups with samples, the worst first; of many the ends."""
+    """Return groups with samples, the worst first; of many, both ends."""
     ordered = sorted(
         (each for each in groups if each["absolute_points"] is not None), key=lambda g: g["absolute_points"]
     )

@@ -1,4 +1,4 @@
-"""Who else pays: class impact for the values of an attribute, and along the long tail of class frequencies.
+"""Class impact for the values of an attribute, and along the long tail of class frequencies.
 
 Source: S. Hooker et al., "Characterising bias in compressed models", arXiv 2010.03058 (attributes of CelebA), and
 "What do compressed deep neural networks forget?", arXiv 1911.05248 (the long tail).
@@ -22,7 +22,7 @@ from leanfront.errors import UsageError
 Integers = NDArray[np.int64]
 
 FEWEST = 3
-"""Classes that a correlation needs."""
+"""Least number of classes for a correlation."""
 
 PARTS = ("tail", "middle", "head")
 
@@ -32,30 +32,25 @@ class Groups:
     """Samples by the value of an attribute.
 
     Args:
-        ids: (N,) number of the value; -1 where there is none (None or NaN).
-        names: of the values, by number.
+        ids: (N,) number of the value; -1 if there is none (None or NaN).
+        names: names of the values, by number.
     """
 
     ids: Integers
     names: tuple[str, ...]
 
-    @property
-    def missing(self) -> int:
-        """Number of samples without a value."""
-        return int((self.ids < 0).sum())
-
 
 @dataclass(frozen=True)
 class Part:
-    """A third of the classes, by how frequent they are in the training data.
+    """A third of the classes, by their frequency in the training data.
 
     Args:
         name: ``tail``, the rarest third, ``middle`` or ``head``.
-        classes: their names.
-        share: of the training samples that they hold.
+        classes: names of the classes.
+        share: their share of the training samples.
         dense_recall, recall: means over the classes; None without classes.
         absolute_points, normalised_points: means over the classes, percentage points; None without classes.
-        n_significant, n_up, n_down: classes by p.
+        n_significant, n_up, n_down: number of classes significant by p, and of those that gained and lost.
     """
 
     name: str
@@ -77,10 +72,10 @@ class LongTail:
     Args:
         parts: tail, middle and head.
         spearman: rank correlation of log training frequency and normalised difference over the classes with
-            samples: above 0 where rare classes lose more. None where it is undefined.
-        p: two-sided, of Student's t approximation, which is rough below ten classes; None like `spearman`.
-        classes: number of classes behind it.
-        reason: why there is no correlation; None where there is one.
+            samples, above 0 if rare classes lose more; None if undefined.
+        p: two-sided p value by Student's t approximation, which is rough below ten classes; None like `spearman`.
+        classes: number of classes in the correlation.
+        reason: why there is no correlation, or None.
     """
 
     parts: tuple[Part, ...]
@@ -90,19 +85,19 @@ class LongTail:
     reason: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, plain."""
+        """Return a JSON-ready dictionary."""
         found: dict[str, Any] = plain(self)
         return found
 
 
 def group_by(values: Iterable[Hashable]) -> Groups:
-    """Number the values of an attribute, in their own order where they have one.
+    """Number the values of an attribute, in sorted order if they have one.
 
     Args:
-        values: (N,) of any hashable type; a tensor or an array too. None and NaN are no value.
+        values: (N,) values of any hashable type, also a tensor or an array. None and NaN count as missing.
 
     Raises:
-        UsageError: a value that is not hashable.
+        UsageError: a value is not hashable.
     """
     listed: list[Any] = values.tolist() if hasattr(values, "tolist") else list(values)
     cleaned = [None if isinstance(each, float) and math.isnan(each) else each for each in listed]
@@ -120,18 +115,18 @@ def group_by(values: Iterable[Hashable]) -> Groups:
 
 
 def crossed(groups: Groups, labels: ArrayLike, classes: Sequence[str]) -> Groups:
-    """Each group split by class.
+    """Split each group by class.
 
     Args:
-        groups: of N samples.
+        groups: groups of N samples.
         labels: (N,) integers in 0..C-1.
-        classes: C names.
+        classes: names of the C classes.
 
     Returns:
-        Groups named ``value / class``, those of a value next to each other; a sample without a value has none.
+        Groups named ``value / class``, in the order of the values; a sample without a value has no group.
 
     Raises:
-        UsageError: labels that do not fit.
+        UsageError: labels do not fit.
     """
     truth = np.asarray(labels)
     if truth.shape != groups.ids.shape or not np.issubdtype(truth.dtype, np.integer):
@@ -155,20 +150,20 @@ def subgroups(
     alpha: float = ALPHA,
     centre: Centre = "population",
 ) -> dict[str, Impact]:
-    """Class impact for each value of each attribute; q-values are among the values of one attribute.
+    """Test class impact for each value of each attribute; q-values are among the values of one attribute.
 
     Args:
         dense_hits: (K, N) bool, whether each of K >= 2 dense models is right.
-        hits: (L, N) bool, of L >= 2 compressed models.
+        hits: (L, N) bool, whether each of L >= 2 compressed models is right.
         attributes: name -> (N,) values.
-        labels: (N,) integers; with `classes`, every value is split by class besides: an entry
-            ``attribute x class`` each.
-        classes: names.
+        labels: (N,) integers; with `classes`, every attribute is also split by class, in an additional entry
+            ``attribute x class``.
+        classes: names of the classes.
         alpha: level of the tests.
         centre: see `group_impact`.
 
     Raises:
-        UsageError: arrays that do not fit, or fewer than two models.
+        UsageError: arrays do not fit, or there are fewer than two models.
     """
     if (labels is None) != (classes is None):
         raise UsageError("to split attributes by class, give both labels and the names of the classes")
@@ -187,17 +182,17 @@ def subgroups(
 
 
 def long_tail(impact: Impact, training_labels: ArrayLike) -> LongTail:
-    """Set what compression did to each class against how many training samples the class has.
+    """Relate the effect of compression on each class to the number of its training samples.
 
-    Classes without test samples are left out. Thirds are by rank, and classes of equal frequency are never parted:
-    they share their mean rank, so a third may be larger than another, or empty.
+    Classes without test samples are left out. Thirds are by rank, and classes of equal frequency stay together at
+    their mean rank, so a third may be larger than another, or empty.
 
     Args:
-        impact: of all C classes, in order.
+        impact: impact on all C classes, in order.
         training_labels: (M,) integers in 0..C-1.
 
     Raises:
-        UsageError: labels that do not fit.
+        UsageError: labels do not fit.
     """
     labels = np.asarray(training_labels)
     total = len(impact.groups)
@@ -213,7 +208,7 @@ def long_tail(impact: Impact, training_labels: ArrayLike) -> LongTail:
     places = [index for index, each in enumerate(impact.groups) if each.normalised_points is not None]
     frequency = counts[places]
     changes = np.array([impact.groups[index].normalised_points for index in places], dtype=np.float64)
-    # The middle of the ranks of equal ones, in (0, 1).
+    # Mean rank of classes of equal frequency, in (0, 1).
     position = (rankdata(frequency) - 0.5) / max(1, len(places))
     third = np.searchsorted([1 / 3, 2 / 3], position, side="right")
     parts = tuple(
@@ -233,7 +228,7 @@ def long_tail(impact: Impact, training_labels: ArrayLike) -> LongTail:
         reason = "all classes changed alike"
     if reason is not None:
         return LongTail(parts, None, None, len(places), reason)
-    # Ranks of logarithms are ranks of counts, and a class that training never saw has no logarithm.
+    # Ranks of counts are ranks of their logarithms, and exist for a class without training samples.
     found = spearmanr(frequency, changes)
     return LongTail(parts, float(found.statistic), float(found.pvalue), len(places), None)
 

@@ -7,7 +7,7 @@ from leanfront.core.audit.table import Table, fixed, samples_title
 
 
 def tables(document: Document) -> list[Table]:
-    """Accuracy, and the classes that changed, of each version."""
+    """Make a table of the accuracy and the changed classes of each version."""
     rows = []
     for each in document["versions"]:
         groups = [group for group in each["groups"] if group["normalised_points"] is not None]
@@ -26,7 +26,7 @@ def tables(document: Document) -> list[Table]:
     header = ["version", "top-1", "classes p <= .05", "q <= .05", "worst class, points", "not testable"]
     told = (
         f"dense top-1 {fixed(first['dense_top1'])}; {first['tested']} classes tested; with {first['members']} "
-        f"models an effect of {first['detectable_effect']:.2f} standard deviations is found in 80% of cases"
+        f"models, an effect of {first['detectable_effect']:.2f} standard deviations is found in 80% of cases"
     )
     return [Table(samples_title("Class impact", document), header, rows, told)]
 

@@ -1,1 +1,1 @@
-"""All of the audit ``exemplars``: what it is, what it measures, its statistics, tables and figures."""
+"""The audit ``exemplars``: specification, measurements, statistics, tables and figures."""

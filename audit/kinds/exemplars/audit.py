@@ -1,4 +1,4 @@
-"""The audit ``exemplars``: the samples that compressed populations answer otherwise than the dense one."""
+"""The audit ``exemplars``: samples that compressed populations answer differently from the dense one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from leanfront.core.targets.pictures import Pictures
 
 
 def audit_exemplars(auditor: Auditor) -> Findings:
-    """PIE rate, its noise floor, how hard exemplars are, and a gallery of them."""
+    """Compute the PIE rate, its noise floor, the accuracy on exemplars, and a gallery of them."""
     labels = auditor.data.labels.numpy()
     votes, classes = auditor.votes, auditor.target.classes
     dense = votes["dense"]
     found = {}
     for version in auditor.versions:
         own = votes[version.name]
-        # With no more classes than that every answer is among the first five.
+        # With five classes or fewer, every label is among the first five.
         both: dict[str, Any] = {"dense_top5": dense.top5, "top5": own.top5} if len(classes) > TOP else {}
         result = exemplars(dense.predictions, own.predictions, labels, seed=auditor.options.seed, **both)
         document = result.to_json(auditor.options.gallery)
@@ -39,7 +39,7 @@ def audit_exemplars(auditor: Auditor) -> Findings:
 
 
 def _images(auditor: Auditor, places: list[int]) -> list[str | None]:
-    """PNG images of samples as data addresses; None where inputs are no images."""
+    """Return PNG images of samples as data addresses; None if the inputs are no images."""
     pixels = auditor.target.pixels
     if pixels is None or not places:
         return [None] * len(places)

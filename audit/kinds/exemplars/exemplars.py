@@ -1,7 +1,7 @@
 """Exemplars: the samples on which compressed models disagree with dense ones (PIE).
 
-From the predictions of two populations, dense and compressed: modal labels, the samples on which they differ,
-how far that exceeds what two dense populations differ by, and how hard those samples are.
+From the predictions of two populations, dense and compressed, it computes modal labels, the samples on which they
+differ, the noise floor by two dense populations, and the accuracy on those samples.
 
 Source: S. Hooker et al., "What do compressed deep neural networks forget?", arXiv 1911.05248; the score without
 ties is the taxicab form of Hooker et al., "Characterising bias in compressed models", arXiv 2010.03058.
@@ -24,15 +24,15 @@ Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
 SPLITS = 20
-"""Random halves behind a noise floor."""
+"""Number of random halves for a noise floor."""
 
 GALLERY = 100
-"""Exemplars that a document lists."""
+"""Number of exemplars listed in a document."""
 
 
 @dataclass(frozen=True)
 class Modal:
-    """What a population of K models answers most.
+    """The most frequent answers of a population of K models.
 
     Args:
         labels: (N,) the most frequent prediction; of equally frequent ones the largest label.
@@ -47,17 +47,17 @@ class Modal:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """What two populations of the same dense models differ by.
+    """The difference between two populations of the same dense models.
 
     Args:
         rate: mean PIE rate between two random halves of the dense population, percent.
-        rate_low, rate_high: the smallest and the largest of the splits.
+        rate_low, rate_high: smallest and largest rate of the splits.
         score: mean score between the halves, in [0, 1].
-        matched_rate: mean PIE rate, percent, between one dense half and as many compressed models, made from
-            other dense models where both populations have the same size: to be compared with `rate`, as a
-            rate between whole populations rests on more votes.
-        matched_score: the mean score of those.
-        members: models in each half, K // 2; of an odd K another one is left out each time.
+        matched_rate: mean PIE rate, percent, between one dense half and as many compressed models, made from the
+            other half if both populations have the same size. Compare it with `rate`: a rate between whole
+            populations rests on more votes.
+        matched_score: mean score of the same comparison.
+        members: models in each half, K // 2; with an odd K, another model is left out each time.
         splits: number of random halves.
     """
 
@@ -73,12 +73,12 @@ class NoiseFloor:
 
 @dataclass(frozen=True)
 class Subset:
-    """Accuracy on some of the samples, mean over the models of a population, shares.
+    """Mean accuracy of the models of each population on some of the samples, as shares.
 
     Args:
         count: number of samples.
-        dense_top1, top1: None without samples.
-        dense_top5, top5: None without samples, or where no top-5 hits were given.
+        dense_top1, top1: top-1 accuracies; None without samples.
+        dense_top5, top5: top-5 accuracies; None without samples or without top-5 hits.
     """
 
     count: int
@@ -95,14 +95,14 @@ class Exemplars:
     Args:
         truth: (N,) labels.
         dense, compressed: modal labels.
-        dense_members, members: K of each population.
-        mask: (N,) whether the sample is an exemplar: the modal labels differ.
-        scores: (N,) taxicab distance between the shares of votes, halved: 0 where both populations vote
-            alike, 1 where they share no label. Ties do not matter to it.
-        ranking: exemplars, by score, then by the dense mode's share, both falling, then by number.
+        dense_members, members: number of models in each population.
+        mask: (N,) whether the sample is an exemplar, which means that the modal labels differ.
+        scores: (N,) halved taxicab distance between the shares of votes: 0 where both populations vote alike, 1
+            where they share no label. It does not depend on how ties are broken.
+        ranking: exemplars by descending score, then by descending share of the dense mode, then by number.
         subsets: accuracy on ``all`` samples, ``exemplars`` and ``others``.
-        dense_right, compressed_right: exemplars whose dense, compressed mode is the truth.
-        floor: None with fewer than two dense models.
+        dense_right, compressed_right: number of exemplars whose dense, compressed mode is the truth.
+        floor: noise floor; None with fewer than two dense models.
         floor_reason: why there is no floor.
     """
 
@@ -131,10 +131,10 @@ class Exemplars:
         return float(self.scores.mean())
 
     def to_json(self, gallery: int = GALLERY) -> dict[str, Any]:
-        """The document: all figures, and the first exemplars of the ranking one by one.
+        """Return the document: all numbers, and the first exemplars of the ranking.
 
         Args:
-            gallery: number of exemplars listed at most.
+            gallery: largest number of exemplars listed.
         """
         count = int(self.mask.sum())
         return {
@@ -170,13 +170,13 @@ class Exemplars:
 
 
 def modal(predictions: ArrayLike) -> Modal:
-    """The most frequent prediction for each sample; ties go to the largest label.
+    """Find the most frequent prediction for each sample; ties go to the largest label.
 
     Args:
         predictions: (K, N) integers.
 
     Raises:
-        UsageError: not such an array, or an empty one.
+        UsageError: the array has another shape or type, or is empty.
 
     Source: Hooker et al. 2019, and the tie rule of their published code.
     """
@@ -188,41 +188,45 @@ def modal(predictions: ArrayLike) -> Modal:
     return Modal(labels, most / len(found), tied)
 
 
-def taxicab(dense: ArrayLike, other: ArrayLike) -> Floats:
-    """How differently two populations vote on each sample: half the taxicab distance of their shares of votes.
+def taxicab(first: Integers, second: Integers) -> Floats:
+    """Return how differently two populations vote on each sample, as half the distance of their shares of votes.
 
-    Also called the total variation distance: 0 where the shares are equal, 1 where no label got votes of both.
+    This is the total variation distance: 0 if the shares are equal, 1 if no label got votes from both.
 
     Args:
-        dense: (K, N) integers, predictions.
-        other: (L, N) integers, predictions; L may differ from K.
+        first: (K, N) predictions.
+        second: (L, N) predictions; L may differ from K.
 
     Returns:
         (N,) float64 in [0, 1].
 
-    Raises:
-        UsageError: not such arrays, empty ones, or other numbers of samples.
-
-    Source: Hooker et al. 2020, taxicab exemplars; halved to have the range [0, 1].
+    Source: Hooker et al. 2020, taxicab exemplars; halved so that the range is [0, 1].
     """
-    first, second = _populations(dense, other)
-    return _taxicab(first, second)
+    k, n = len(first), len(second)
+    ordered = np.sort(first, axis=0)
+    fresh = np.ones(ordered.shape, dtype=np.bool_)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    # In units of 1 / (k n), so that the comparison of shares is exact.
+    gaps = np.abs(n * _votes(ordered, first) - k * _votes(ordered, second))
+    distance = (gaps * fresh).sum(axis=0) + k * (_votes(second, first) == 0).sum(axis=0)
+    halved: Floats = distance / (2 * k * n)
+    return halved
 
 
 def noise_floor(
     dense: ArrayLike, compressed: ArrayLike, *, splits: int = SPLITS, seed: int = 0
 ) -> NoiseFloor:
-    """What random halves of the dense population differ by, and what the compressed one does at that size.
+    """Measure how much random halves of the dense population differ, and the compressed population at that size.
 
     Args:
         dense: (K, N) integers, predictions; K at least 2.
         compressed: (L, N) integers, predictions. If L = K, member k must be made from dense member k, or be
             independent of all.
         splits: number of random halves, at least 1.
-        seed: of the halves.
+        seed: seed of the halves.
 
     Raises:
-        UsageError: fewer than two dense models, no splits, or arrays that do not fit.
+        UsageError: there are fewer than two dense models or no splits, or arrays do not fit.
     """
     first, second = _populations(dense, compressed)
     if len(first) < 2:
@@ -235,11 +239,11 @@ def noise_floor(
     for _ in range(splits):
         order = random.permutation(len(first))
         one, two = order[:half], order[half : 2 * half]
-        # A compressed model agrees with the dense model it was made from more than chance has it: take others.
+        # A compressed model agrees more with the dense model that it was made from: use the others.
         apart = two if len(second) == len(first) else random.permutation(len(second))[:half]
         rates.append(_rate(first[one], first[two]))
-        scores.append(_taxicab(first[one], first[two]).mean())
-        matched.append((_rate(first[one], second[apart]), _taxicab(first[one], second[apart]).mean()))
+        scores.append(taxicab(first[one], first[two]).mean())
+        matched.append((_rate(first[one], second[apart]), taxicab(first[one], second[apart]).mean()))
     matched_rate, matched_score = np.mean(matched, axis=0)
     return NoiseFloor(
         rate=float(np.mean(rates)),
@@ -263,9 +267,9 @@ def exemplars(
     splits: int = SPLITS,
     seed: int = 0,
 ) -> Exemplars:
-    """Find the samples on which a compressed population answers otherwise than the dense one.
+    """Find the samples that a compressed population answers differently from the dense one.
 
-    The truth plays no part in what an exemplar is, only in how hard exemplars are.
+    Exemplars do not depend on the truth, which only shows how hard they are.
 
     Args:
         dense: (K, N) integers, predictions of K dense models.
@@ -273,11 +277,11 @@ def exemplars(
         truth: (N,) integers, labels.
         dense_top5, top5: (K, N) and (L, N) bool, whether the truth is among a model's first five answers; both
             or neither.
-        splits: random halves behind the noise floor.
-        seed: of the halves.
+        splits: number of random halves for the noise floor.
+        seed: seed of the halves.
 
     Raises:
-        UsageError: arrays that do not fit each other, or empty ones.
+        UsageError: arrays do not fit each other, or are empty.
 
     Source: Hooker et al. 2019, section 2.2.
     """
@@ -285,7 +289,7 @@ def exemplars(
     labels = _integers("truth", truth)
     if labels.shape != first.shape[1:]:
         raise UsageError(
-            f"truth must have shape ({first.shape[1]},) as there are so many samples, not {labels.shape}"
+            f"truth must have shape ({first.shape[1]},), one label per sample, not {labels.shape}"
         )
     hits = {"dense_top1": first == labels, "top1": second == labels}
     if (dense_top5 is None) != (top5 is None):
@@ -294,7 +298,7 @@ def exemplars(
         hits |= {"dense_top5": _hits(dense_top5, first), "top5": _hits(top5, second)}
     before, after = modal(first), modal(second)
     mask = before.labels != after.labels
-    scores = _taxicab(first, second)
+    scores = taxicab(first, second)
     places = np.flatnonzero(mask)
     order = np.lexsort((places, -before.shares[places], -scores[places]))
     return Exemplars(
@@ -330,23 +334,11 @@ def _rate(dense: Integers, other: Integers) -> float:
 
 
 def _votes(answers: Integers, population: Integers) -> Integers:
-    """(L, N): how many of the population (K, N) give each of the answers (L, N). Needs no histogram over classes."""
+    """Count how many of the population (K, N) give each of the answers (L, N), without a histogram over classes."""
     votes = np.zeros(answers.shape, dtype=np.int64)
     for member in population:
         votes += answers == member
     return votes
-
-
-def _taxicab(first: Integers, second: Integers) -> Floats:
-    k, n = len(first), len(second)
-    ordered = np.sort(first, axis=0)
-    fresh = np.ones(ordered.shape, dtype=np.bool_)
-    fresh[1:] = ordered[1:] != ordered[:-1]
-    # In units of 1 / (k n), so that integers say exactly whether shares are equal.
-    gaps = np.abs(n * _votes(ordered, first) - k * _votes(ordered, second))
-    distance = (gaps * fresh).sum(axis=0) + k * (_votes(second, first) == 0).sum(axis=0)
-    halved: Floats = distance / (2 * k * n)
-    return halved
 
 
 def _populations(dense: ArrayLike, other: ArrayLike) -> tuple[Integers, Integers]:

@@ -24,7 +24,7 @@ SUBSETS = {"all": "all samples", "exemplars": "PIE", "others": "not PIE"}
 
 
 def pieces(document: Document) -> list[Piece]:
-    """PIE rate with its noise floor, accuracy on and off the exemplars, and the galleries."""
+    """Draw the PIE rate with its noise floor, the accuracy on exemplars and other samples, and the galleries."""
     found: list[Piece] = [_rates(document)]
     found += [_subsets(name, each) for name, each in versions_of(document)]
     for name, each in versions_of(document):
@@ -52,7 +52,9 @@ def _rates(document: Document) -> Drawing:
                 showlegend=fill is not None,
             )
         halves = [None if each["floor"] is None else each["floor"]["matched_rate"] for each in versions]
-        by_version(figure, names, halves, "PIE of halves, to compare with it", colour=ORANGE, symbol="square")
+        by_version(
+            figure, names, halves, "PIE of halves, to compare with the floor", colour=ORANGE, symbol="square"
+        )
         said = (
             f"the noise floor is {floor['rate']:.2f}% ({floor['rate_low']:.2f} to {floor['rate_high']:.2f})"
         )
@@ -79,7 +81,7 @@ def _subsets(name: str, version: Mapping[str, Any]) -> Drawing:
 
 
 def _gallery(name: str, version: Mapping[str, Any]) -> Gallery:
-    shown = f"{len(version['gallery'])} of {version['count']} exemplars, those that populations differ on most first"
+    shown = f"{len(version['gallery'])} of {version['count']} exemplars, the largest differences first"
     return Gallery(f"Gallery: {shown}", [_card(entry) for entry in version["gallery"]], fold=name)
 
 

@@ -1,4 +1,4 @@
-"""What the audit ``exemplars`` is: its specification."""
+"""Specification of the audit ``exemplars``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KIND = Kind(
     source="Hooker et al., What do compressed deep neural networks forget?, arXiv 1911.05248",
     reading=(
         "Exemplars (PIE) are the samples whose most frequent answer differs between the dense and the compressed "
-        "models. Two halves of one dense population differ too: what stands above that noise floor is due to "
+        "models. Two halves of one dense population differ, too: only a rate above that noise floor is due to "
         "compression. Exemplars tend to be hard, mislabelled or ambiguous samples."
     ),
     metrics=("pie_rate",),

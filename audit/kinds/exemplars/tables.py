@@ -7,7 +7,7 @@ from leanfront.core.audit.table import Table, fixed, samples_title
 
 
 def tables(document: Document) -> list[Table]:
-    """PIE rate beside its noise floor, and accuracy on exemplars, of each version."""
+    """Make a table of the PIE rate, its noise floor and the accuracy on exemplars of each version."""
     rows = []
     for each in document["versions"]:
         floor, subsets = each["floor"], each["subsets"]

@@ -1,1 +1,1 @@
-"""All of the audit ``geometry``: what it is, what it measures, its statistics, tables and figures."""
+"""The audit ``geometry``: specification, measurements, statistics, tables and figures."""

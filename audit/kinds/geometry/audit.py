@@ -1,4 +1,4 @@
-"""The audit ``geometry``: how pruning criteria change the space before the last layer (the robustness lottery)."""
+"""The audit ``geometry``: effects of pruning criteria on the space before the last layer (robustness lottery)."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ from leanfront.errors import StoppedError
 Array = NDArray[np.float64]
 
 MOST_SAMPLES = 300
-"""Images at most: what is stored of each under every model and corruption is kept."""
+"""Largest number of images, since measures of each under every model and corruption are stored."""
 CORRUPTIONS = ("gaussian_noise", "gaussian_blur", "zoom_blur", "contrast", "jpeg_compression")
 SHOWN_SEVERITIES = (3,)
-"""What is looked at where the options have their defaults, which are too many for every criterion at every ratio."""
+"""Severities used when the options have their defaults, which are too many for all criteria and ratios."""
 TOP = 20
-"""Classes that are told apart where there are more."""
+"""Largest number of classes shown."""
 LISTED = 24
-"""Samples of a list at most."""
+"""Largest number of samples in a list."""
 SMALL = 32
-"""Pixels of the longer side of a sample's image where it is not among those that the gallery shows."""
+"""Pixels of the longer side of an image that the gallery does not show."""
 COVERED = 6
-"""Samples whose images are covered patch by patch."""
+"""Number of samples whose images are covered patch by patch."""
 CONTROL = "random"
-"""The criterion that chooses nothing: lists of samples are also made without it, since it spares hardly any."""
+"""The criterion that prunes at random; lists of samples are also made without it, since it spares hardly any."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Scene:
 
     Args:
         split: the chosen samples.
-        positions: of them in their whole split.
-        ways: (corruption, severity); the first is no corruption, (None, None).
+        positions: positions of the samples in their whole split.
+        ways: (corruption, severity) pairs; the first is no corruption, (None, None).
         data: the images of each way.
     """
 
@@ -77,7 +77,7 @@ class Scene:
 
 
 def audit_geometry(auditor: Auditor) -> Findings:
-    """Angle, norm and margin of samples for every criterion, ratio, corruption and severity, and what they tell.
+    """Measure and compare angle, norm and margin of samples for every criterion, ratio, corruption and severity.
 
     Raises:
         UsageError: the model has no last linear layer.
@@ -163,7 +163,7 @@ def _scene(auditor: Auditor) -> Scene:
 
 
 def _corrupting(options: AuditOptions) -> AuditOptions:
-    """The options with corruptions and severities of this kind's own where nothing else was asked for."""
+    """Replace default corruptions and severities in the options by those of this kind."""
     asked = options.corruptions != tuple(MAIN)
     return replace(
         options,
@@ -173,7 +173,7 @@ def _corrupting(options: AuditOptions) -> AuditOptions:
 
 
 def _judged(auditor: Auditor, models: list[Contestant], scene: Scene) -> tuple[Geometries, list[int]]:
-    """Every model on every way, and how many of its weights are not zero."""
+    """Measure every model on every way, and count its nonzero weights."""
     labels = scene.split.labels
     measures = np.empty((len(models), len(scene.ways), len(MEASURES), len(labels)))
     predicted = np.empty((len(models), len(scene.ways), len(labels)), dtype=np.int64)
@@ -205,10 +205,10 @@ def _measure(auditor: Auditor, module: nn.Module) -> Callable[[Split | Pictures,
 
 
 def _similarity(apart: Array, models: int, scene: Scene, seed: int) -> dict[str, Any]:
-    """A map of the models for each way, and one of all together, way after way."""
+    """Make a map of the models for each way, and one of all models on all ways."""
 
     def told(found: Map, near: Array, embed: bool) -> dict[str, Any]:
-        # UMAP takes seconds: only where it is most looked at.
+        # UMAP takes seconds, so it is made only for the main maps.
         said: dict[str, Any] = plain(found)
         return said | {"umap": plain(umap_points(near, seed)) if embed else None}
 
@@ -220,7 +220,7 @@ def _similarity(apart: Array, models: int, scene: Scene, seed: int) -> dict[str,
 
 
 def _alike(apart: Array, models: list[Contestant], ways: int) -> dict[str, Any]:
-    """Mean distances between criteria at equal ratio, over all ways and on clean images alone."""
+    """Compute mean distances between criteria at equal ratio, over all ways and on clean images alone."""
     count = len(models)
     blocks = np.stack([apart[w * count : (w + 1) * count, w * count : (w + 1) * count] for w in range(ways)])
     ratios = [np.nan if each.ratio is None else each.ratio for each in models]
@@ -238,7 +238,7 @@ def _alike(apart: Array, models: list[Contestant], ways: int) -> dict[str, Any]:
 
 
 def _lists(models: list[Contestant], judged: Geometries) -> dict[str, Any]:
-    """Robust and fragile samples among clean ones, under several sets of pruned models."""
+    """List robust and fragile samples among the clean ones, under several sets of pruned models."""
     pruned = [place for place, each in enumerate(models) if each.pruned]
     chosen = [place for place in pruned if models[place].criterion != CONTROL]
     sets = {"all": pruned, f"without {CONTROL}": chosen}
@@ -271,14 +271,14 @@ def _lists(models: list[Contestant], judged: Geometries) -> dict[str, Any]:
 
 
 def _listed(lists: dict[str, Any]) -> list[int]:
-    """Samples of all lists, the first of each list first, each once."""
+    """Return the samples of all lists, in turn from each list, each once."""
     columns = [own[side] for own in lists.values() for side in ("fragile", "robust")]
     turns = [column[turn]["sample"] for turn in range(LISTED) for column in columns if turn < len(column)]
     return list(dict.fromkeys(turns))
 
 
 def _images(auditor: Auditor, scene: Scene, lists: dict[str, Any]) -> dict[str, str]:
-    """Sample -> its image, those that the gallery shows the largest; none where inputs are no images."""
+    """Return the image of each sample, larger if the gallery shows it; empty if inputs are no images."""
     clean = scene.data[0]
     if not isinstance(clean, Pictures):
         return {}
@@ -292,7 +292,7 @@ def _images(auditor: Auditor, scene: Scene, lists: dict[str, Any]) -> dict[str, 
 def _occlusion(
     auditor: Auditor, models: list[Contestant], scene: Scene, lists: dict[str, Any]
 ) -> dict[str, Any]:
-    """What each patch of a few images does to the measures, under each criterion at one ratio."""
+    """Measure the effect of each patch of a few images on the measures, under each criterion at one ratio."""
     if auditor.target.example_input.dim() != 4:
         return {"reason": "inputs are no images (n, c, h, w)"}
     ratios = sorted({each.ratio for each in models if each.ratio is not None})
@@ -326,7 +326,7 @@ def _occlusion(
 
 
 def _tickets(models: list[Contestant], judged: Geometries) -> dict[str, Any]:
-    """Whether tickets have smaller variance and larger mean of the angle than trained models, clean images."""
+    """Compare mean and variance of the angle between tickets and trained models, on clean images."""
     angle = judged.measures[:, 0, MEASURES.index("angle")]
     mean, variance = means(angle), deviations(angle) ** 2
     rows = []
@@ -353,7 +353,7 @@ def _tickets(models: list[Contestant], judged: Geometries) -> dict[str, Any]:
 
 
 def _parameters(models: list[Contestant], judged: Geometries) -> dict[str, Any]:
-    """How much of the accuracy under corruption the number of weights explains, at equal number who differs."""
+    """Compute the share of accuracy under corruption that the number of weights explains, and the extremes."""
     corrupted = judged.accuracy[:, 1:].mean(axis=1) if judged.accuracy.shape[1] > 1 else judged.accuracy[:, 0]
     places = [place for place, each in enumerate(models) if each.ratio is not None]
     chosen = [place for place in places if models[place].criterion != CONTROL]
@@ -377,9 +377,9 @@ def _parameters(models: list[Contestant], judged: Geometries) -> dict[str, Any]:
 
 
 def _redundancy(models: list[Contestant], judged: Geometries, scene: Scene) -> dict[str, Any]:
-    """Which corruptions tell the models apart in the same way."""
+    """Return which corruptions have similar effects on the models."""
     corruptions = tuple(dict.fromkeys(name for name, _ in scene.ways if name is not None))
     if len(models) < 4 or len(corruptions) < 2:
-        return {"reason": "needs 3 models beside the dense one and 2 corruptions"}
+        return {"reason": "needs 3 models besides the dense one and 2 corruptions"}
     table = judged.accuracy[1:, 1:].reshape(len(models) - 1, len(corruptions), -1)
     return redundancy(effects(table, judged.accuracy[1:, 0]), corruptions).to_json()

@@ -1,4 +1,4 @@
-"""The models whose geometry is compared: pruning criteria by ratios, of one cost at each ratio."""
+"""The models whose geometry is compared: every pruning criterion at every ratio, with one cost per ratio."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from leanfront.core.compressors.pruning.scores import weight_scores
 from leanfront.core.compressors.structure.modules import weight_of
 
 METHODS = {"reconstruction": "sequential"}
-"""Criterion -> how its kept weights are made: they are part of it. Those of all others stay as they are, with
-batch-norm statistics re-estimated, so that the choice of weights alone differs."""
+"""Criterion -> method that makes its kept weights, as part of the criterion. For all others the kept weights stay and
+batch-norm statistics are re-estimated, so that only the choice of weights differs."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model that is compared.
+    """A model in the comparison.
 
     Args:
-        version: makes it.
-        criterion: what its weights were chosen by; ``dense``, or the version's name where it is of the audit.
-        ratio: share of the weights that are zero, None where there is none.
-        method: how kept weights are made.
+        version: version that makes the model.
+        criterion: criterion of its weights, ``dense``, or the version's name for a version of the audit.
+        ratio: share of zero weights, or None if it is not pruned to a ratio.
+        method: method that makes kept weights.
     """
 
     version: Version
@@ -38,15 +38,15 @@ class Contestant:
 
     @property
     def pruned(self) -> bool:
-        """Whether it came of the dense model by pruning to a ratio."""
+        """Whether it was made from the dense model by pruning to a ratio."""
         return self.ratio is not None and self.criterion != TICKETS
 
 
 def contestants(auditor: Auditor) -> tuple[list[Contestant], dict[str, str]]:
-    """The dense model, criteria by ratios, the versions of the audit, and tickets last.
+    """List the dense model, the criteria by ratios, the versions of the audit, and tickets last.
 
     Returns:
-        (the models, criterion -> why it is left out).
+        The models, and for each criterion that is left out the reason.
     """
     options = auditor.options
     found = [Contestant(Dense(), Dense().name)]
@@ -86,13 +86,13 @@ def _shares(auditor: Auditor, criterion: str, ratio: float) -> dict[str, float]:
 
 
 def lamp_shares(saliency: Saliency, structure: Structure, ratio: float) -> dict[str, float]:
-    """Each layer's share of zeros when all layers are ranked together by LAMP.
+    """Compute each layer's share of zeros when all layers are ranked together by LAMP.
 
-    Within a layer LAMP ranks as magnitude does: what it chooses is the layers' shares. As many weights stay in all
-    as under the same share for each layer.
+    Within a layer LAMP ranks like magnitude, so it only decides the shares of the layers. In total, as many weights
+    stay as under the same share in each layer.
 
     Returns:
-        Layer -> share in (0, 1); without layers that stay whole.
+        Layer -> share in (0, 1), without layers that keep all weights.
 
     Source: Lee et al., arXiv 2010.07611.
     """
@@ -100,7 +100,7 @@ def lamp_shares(saliency: Saliency, structure: Structure, ratio: float) -> dict[
     scores = [weight_scores(saliency, layer, "lamp").flatten().cpu() for layer in counts]
     sizes = [len(each) for each in scores]
     owners = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    # In every layer the largest weight has the highest score there is, 1: none falls silent.
+    # The largest weight of every layer has the highest possible score, 1, so every layer keeps some.
     order = torch.argsort(torch.cat(scores), descending=True, stable=True)[: sum(counts.values())]
     kept = torch.bincount(owners[order], minlength=len(sizes)).tolist()
     return {
@@ -111,6 +111,6 @@ def lamp_shares(saliency: Saliency, structure: Structure, ratio: float) -> dict[
 
 
 def nonzero_weights(module: torch.nn.Module, layers: Sequence[str]) -> int:
-    """Weights of the layers that are not zero."""
+    """Count the nonzero weights of the layers."""
     modules: Mapping[str, torch.nn.Module] = dict(module.named_modules())
     return sum(int(weight_of(modules[layer]).count_nonzero()) for layer in layers)

@@ -1,4 +1,4 @@
-"""Figures of the geometry of pruning: the six views of the robustness lottery.
+"""Figures of the audit ``geometry``: the six views of the robustness lottery.
 
 Source: arXiv 2206.07918.
 """
@@ -21,11 +21,11 @@ from leanfront.core.audit.redundancy_figure import alike
 UNITS = {"angle": "degrees", "norm": "", "margin": ""}
 CLEAN = "clean"
 COVERED = 90
-"""Percentile of changes at which the colours of occlusion end: what broke altogether would hide the rest."""
+"""Percentile of changes at which the colours of occlusion end, so that broken models do not hide the rest."""
 
 
 def pieces(document: Document) -> list[Piece]:
-    """Evaluation, similarity, local and global geometry, attribution, samples; and what decides robustness."""
+    """Draw evaluation, similarity, global and local geometry, attribution, samples, and similar corruptions."""
     found: list[Piece] = [
         _evaluation(document),
         *_weights(document),
@@ -54,12 +54,12 @@ def _criteria_of(document: Document) -> list[str]:
 
 
 def _style(document: Document, model: Mapping[str, Any]) -> dict[str, str]:
-    """Colour and symbol of a model's criterion."""
+    """Return the colour and symbol of a model's criterion."""
     return marks(_criteria_of(document).index(str(model["criterion"])))
 
 
 def _middle(document: Document) -> list[int]:
-    """The dense model, the candidates, and every criterion at the ratio in the middle."""
+    """Return the positions of the dense model, the candidates, and every criterion at the middle ratio."""
     ratios = sorted({model["ratio"] for model in document["models"] if model["ratio"] is not None})
     middle = ratios[len(ratios) // 2] if ratios else None
     return [place for place, model in enumerate(document["models"]) if model["ratio"] in (None, middle)]
@@ -71,7 +71,7 @@ def _array(document: Document, name: str) -> NDArray[Any]:
 
 
 def _numbers(values: NDArray[Any]) -> list[Any]:
-    """Nested lists; what is no number is left out."""
+    """Return nested lists, with None for values that are not finite."""
     listed: list[Any] = np.where(np.isfinite(values), values, np.nan).astype(object).tolist()
 
     def cleaned(each: Any) -> Any:
@@ -84,7 +84,7 @@ def _numbers(values: NDArray[Any]) -> list[Any]:
 
 
 def _accuracy(document: Document) -> list[list[float]]:
-    """Of each model and way."""
+    """Compute the accuracy of each model on each way."""
     found: list[list[float]] = (
         (_array(document, "predicted") == _array(document, "labels")).mean(axis=-1).tolist()
     )
@@ -157,7 +157,7 @@ def _map(document: Document, points: Any, own: Mapping[str, Any], title: str, fo
             name=label(criterion),
             text=[label(model["name"]) for model in models],
             hovertemplate="%{text}<extra></extra>",
-            # The more is pruned, the smaller.
+            # Smaller where more is pruned.
             marker={
                 "size": [14 - 9 * (model["ratio"] or 0.0) for model in models],
                 **_style(document, models[0]),
@@ -165,9 +165,7 @@ def _map(document: Document, points: Any, own: Mapping[str, Any], title: str, fo
         )
     figure.update_xaxes(showticklabels=False)
     figure.update_yaxes(showticklabels=False, scaleanchor="x")
-    told = (
-        "A point a model, smaller where more is pruned; what is close is alike in angles, norms and margins."
-    )
+    told = "One point per model, smaller where more is pruned; close points have similar angles, norms and margins."
     if own.get("explained"):
         told += f" The two axes hold {sum(own['explained']):.0%} of the distances."
     return Drawing(title, figure, told, small=bool(fold), fold=fold)
@@ -183,7 +181,7 @@ def _criteria(document: Document) -> Drawing:
 
 
 def _measures(document: Document) -> list[Piece]:
-    """Global geometry: a line a model over the classes."""
+    """Draw the global geometry: one line per model over the classes."""
     table, classes = _array(document, "class_means"), [label(each["name"]) for each in document["classes"]]
     found: list[Piece] = []
     for number, measure in enumerate(document["measures"]):
@@ -209,7 +207,7 @@ def _measures(document: Document) -> list[Piece]:
 
 
 def _angles(document: Document) -> Drawing:
-    """Density of the angles."""
+    """Draw the distribution of the angles."""
     number = document["measures"].index("angle")
     counts, edges = _array(document, "histograms")[:, 0, number], document["edges"]["angle"]
     middles = [f"{(low + high) / 2:.0f}" for low, high in pairwise(edges)]
@@ -219,18 +217,18 @@ def _angles(document: Document) -> Drawing:
     told = (
         f"Share of the clean samples at each angle to their class, {edges[0]:.0f} to {edges[-1]:.0f} degrees."
     )
-    return Drawing("How angles are spread", drawn, told)
+    return Drawing("Distribution of angles", drawn, told)
 
 
 def _local(document: Document) -> list[Piece]:
-    """Angle against norm of each class, dense and pruned."""
+    """Draw angle against norm of each class, dense and pruned."""
     table, names = _array(document, "class_means"), [label(each["name"]) for each in document["classes"]]
     angle, norm = (document["measures"].index(name) for name in ("angle", "norm"))
     found: list[Piece] = []
     for place in _middle(document)[1:]:
         figure = blank(height=320, x="norm", y="angle, degrees")
         dense, own = _numbers(table[0, 0]), _numbers(table[place, 0])
-        # The gap keeps the lines of two classes apart.
+        # The gap separates the lines of two classes.
         ends = [point for pair in zip(dense, own, strict=True) for point in (*pair, None)]
         figure.add_scatter(
             x=[None if each is None else each[norm] for each in ends],

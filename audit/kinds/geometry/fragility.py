@@ -1,4 +1,4 @@
-"""Which samples keep their place whatever is pruned, and which lose it."""
+"""Robust and fragile samples: those that keep their class under pruning, and those that lose it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from leanfront.errors import UsageError
 
 FRAGILE = 0.5
-"""Share of the models under which a fragile sample is misclassified, at least."""
+"""Least share of the models that misclassify a fragile sample."""
 
 
 @dataclass(frozen=True)
 class Fragility:
-    """Samples told apart by their margins.
+    """Samples separated by their margins.
 
     Args:
         robust: numbers of the samples with a margin above 0 under every pruned model, the least drop first.
-        fragile: numbers of those with a margin above 0 under the dense model and of 0 or less under at least half
-            of the pruned ones, the largest drop first.
-        drop: (N,) dense margin minus the mean pruned one.
-        lost: (N,) share of the pruned models with a margin of 0 or less, or none.
+        fragile: numbers of the samples with a margin above 0 under the dense model, and of 0 or less under at least
+            half of the pruned models, the largest drop first.
+        drop: (N,) dense margin minus the mean pruned margin.
+        lost: (N,) share of the pruned models under which the margin is 0 or less, or undefined.
     """
 
     robust: tuple[int, ...]
@@ -32,14 +32,14 @@ class Fragility:
 
 
 def fragility(dense: ArrayLike, pruned: ArrayLike) -> Fragility:
-    """Tell samples apart by their margins.
+    """Separate robust and fragile samples by their margins.
 
     Args:
         dense: (N,) margins under the dense model.
-        pruned: (m, N) under each pruned model, at least one.
+        pruned: (m, N) margins under each pruned model, at least one.
 
     Raises:
-        UsageError: shapes that do not fit.
+        UsageError: the shapes do not fit.
     """
     before, after = np.asarray(dense, dtype=np.float64), np.asarray(pruned, dtype=np.float64)
     if after.ndim != 2 or not len(after) or before.shape != after.shape[1:]:

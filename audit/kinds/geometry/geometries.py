@@ -1,4 +1,4 @@
-"""The geometry of the same samples under many models and corruptions, and what is read off it."""
+"""Geometries of the same samples under many models and corruptions, and their summaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 BINS = 20
-"""Of a histogram."""
+"""Number of bins of a histogram."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Geometries:
     """Measures of N samples under M models and W ways (no corruption, or one at a severity).
 
     Args:
-        measures: (M, W, 3, N) angle, norm, margin; NaN where there is none.
-        predicted: (M, W, N) classes.
-        labels: (N,).
-        classes: C.
+        measures: (M, W, 3, N) angle, norm, margin; NaN where undefined.
+        predicted: (M, W, N) predicted classes.
+        labels: (N,) true classes.
+        classes: C, the number of classes.
     """
 
     measures: Array
@@ -33,19 +33,19 @@ class Geometries:
 
     @property
     def accuracy(self) -> Array:
-        """(M, W)."""
+        """Accuracies (M, W)."""
         found: Array = (self.predicted == self.labels).mean(axis=2)
         return found
 
     @property
     def extended(self) -> Array:
-        """(M, W, 4, N): the measures and margin / |x|."""
+        """The measures and margin / |x|, (M, W, 4, N)."""
         norm, margin = self.measures[:, :, 1], self.measures[:, :, 2]
         relative = np.divide(margin, norm, out=np.full_like(norm, np.nan), where=norm > 0)
         return np.concatenate([self.measures, relative[:, :, None]], axis=2)
 
     def edges(self) -> Array:
-        """(3, BINS + 1) edges of the histograms: of each measure from its least to its greatest value."""
+        """Return the edges of the histograms (3, BINS + 1), from the least to the largest value of each measure."""
         flat = np.moveaxis(self.measures, 2, 0).reshape(3, -1)
         ends = []
         for row in flat:
@@ -55,7 +55,7 @@ class Geometries:
         return np.stack(ends)
 
     def histograms(self) -> Integers:
-        """(M, W, 3, BINS) numbers of samples between `edges`; NaN is in no bin."""
+        """Count the samples between `edges`, (M, W, 3, BINS); NaN is in no bin."""
         models, ways = self.measures.shape[:2]
         edges = self.edges()
         found = np.zeros((models, ways, 3, BINS), dtype=np.int64)
@@ -65,11 +65,11 @@ class Geometries:
         return found
 
     def class_means(self, shown: list[int]) -> Array:
-        """(M, W, k, 3) mean measures of the samples of k classes; NaN for a class without samples."""
+        """Return the mean measures of k classes (M, W, k, 3); NaN for a class without samples."""
         return np.stack([_mean(self.measures[..., self.labels == label]) for label in shown], axis=2)
 
     def confusion(self, shown: list[int], way: int = 0) -> Integers:
-        """(M, k, k) numbers of samples of each of k classes (rows) that are taken for each of them."""
+        """Count the samples of each of k classes (rows) by predicted class, (M, k, k)."""
         found = np.zeros((len(self.measures), len(shown), len(shown)), dtype=np.int64)
         for model, predicted in enumerate(self.predicted[:, way]):
             for row, label in enumerate(shown):
@@ -78,7 +78,7 @@ class Geometries:
         return found
 
     def confused(self, most: int) -> list[int]:
-        """The classes that enter most mistakes on all models and ways, at most so many; by number."""
+        """Return at most `most` classes that take part in most mistakes of all models and ways, by number."""
         if self.classes <= most:
             return list(range(self.classes))
         wrong = self.predicted != self.labels
@@ -89,12 +89,12 @@ class Geometries:
 
 
 def means(values: Array) -> Array:
-    """Means over the last axis without NaN; NaN where all are."""
+    """Compute means over the last axis without NaN; NaN if all values are NaN."""
     return _mean(values)
 
 
 def deviations(values: Array) -> Array:
-    """Standard deviations over the last axis without NaN; NaN where all are."""
+    """Compute standard deviations over the last axis without NaN; NaN if all values are NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of no values
         found: Array = np.nanstd(values, axis=-1)
@@ -109,7 +109,7 @@ def _mean(values: Array) -> Array:
 
 
 def explained(values: Array, groups: list[float]) -> float:
-    """Share of the variance of values (n,) that lies between groups (eta squared); NaN without any variance."""
+    """Compute the share of the variance of values (n,) between groups (eta squared); NaN without any variance."""
     total = ((values - values.mean()) ** 2).sum()
     if not total > 0:
         return float("nan")

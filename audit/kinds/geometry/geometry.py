@@ -1,4 +1,4 @@
-"""Where a classifier puts samples before its last layer: the angle to their class, how far out, how far from an edge.
+"""Geometry of samples before a classifier's last layer: angle to the class vector, norm, and margin.
 
 Last-layer features x and class vectors W with z_i = |W_i| |x| cos theta_i + b_i (arXiv 2206.07918).
 """
@@ -17,7 +17,7 @@ from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.errors import EvaluationError, UsageError
 
 MEASURES = ("angle", "norm", "margin")
-"""The three measures of a sample, in this order wherever they are stacked."""
+"""The three measures of a sample, in the order in which they are stacked."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Geometry:
     """Measures of N samples, float64.
 
     Args:
-        angle: (N,) degrees in [0, 180] from the feature to its true class's vector; NaN where either is zero.
+        angle: (N,) degrees in [0, 180] from the feature to the vector of its true class; NaN if either is zero.
         norm: (N,) |x|.
-        margin: (N,) the distance to the nearest boundary with another class in feature space,
-            min over j != y of (z_y - z_j) / |W_y - W_j|; negative when misclassified. NaN where no other class has
-            another vector.
-        relative_margin: (N,) margin / |x|, which does not grow with the scale of features; NaN where x is zero.
-        predicted: (N,) int64, the first class of highest logit.
+        margin: (N,) distance to the nearest boundary with another class in feature space,
+            min over j != y of (z_y - z_j) / |W_y - W_j|; negative when misclassified. NaN if no other class has a
+            different vector.
+        relative_margin: (N,) margin / |x|, which does not depend on the scale of features; NaN if x is zero.
+        predicted: (N,) int64, the first class with the highest logit.
     """
 
     angle: Tensor
@@ -41,21 +41,21 @@ class Geometry:
     predicted: Tensor
 
     def stacked(self) -> Tensor:
-        """(3, N): `MEASURES`."""
+        """Stack the measures (3, N) in the order of `MEASURES`."""
         return torch.stack([self.angle, self.norm, self.margin])
 
 
 def geometry(features: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Geometry:
-    """Measure features against the layer that reads them.
+    """Measure features relative to the last layer.
 
     Args:
         features: (N, d) inputs of the last layer, as it receives them.
         weight: (C, d) class vectors.
-        bias: (C,), or None.
+        bias: (C,) biases, or None.
         labels: (N,) int64 in 0..C-1.
 
     Raises:
-        UsageError: shapes that do not fit.
+        UsageError: the shapes do not fit.
 
     Source: arXiv 2206.07918; the margin of a linear classifier, Elsayed et al. 2018 (arXiv 1803.05598), eq. 5.
     """
@@ -65,7 +65,9 @@ def geometry(features: Tensor, weight: Tensor, bias: Tensor | None, labels: Tens
             f"{tuple(features.shape)} and {tuple(weight.shape)}"
         )
     if labels.shape != features.shape[:1] or (bias is not None and bias.shape != weight.shape[:1]):
-        raise UsageError(f"geometry needs a label a feature and a bias a class, not {tuple(labels.shape)}")
+        raise UsageError(
+            f"geometry needs one label per feature and one bias per class, not {tuple(labels.shape)}"
+        )
     x, rows = features.double(), weight.double()
     logits = x @ rows.T
     if bias is not None:
@@ -84,7 +86,7 @@ def _margin(logits: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
     found = torch.full((len(labels),), torch.nan, dtype=torch.float64)
     for label in torch.unique(labels).tolist():
         chosen = labels == label
-        # By subtraction, not through products of rows: alike rows would drown in rounding.
+        # Subtracted, since products of similar rows would lose their difference to rounding.
         apart = torch.linalg.vector_norm(rows[label] - rows, dim=1)
         others = apart > 0  # also leaves the class itself out
         if bool(others.any()):
@@ -98,9 +100,9 @@ class Head:
     """The last layer of a classifier.
 
     Args:
-        name: of the module.
-        weight: (C, d) float32 on the CPU; of a quantised layer the dequantised values.
-        bias: (C,), or None.
+        name: name of the module.
+        weight: (C, d) float32 on the CPU; dequantised if the layer is quantised.
+        bias: (C,) biases, or None.
     """
 
     name: str
@@ -109,16 +111,16 @@ class Head:
 
 
 def head(module: nn.Module, example_input: Tensor) -> Head:
-    """The linear layer whose output is the logits, seen by running the module once.
+    """Find the linear layer whose output is the logits, by running the module once.
 
-    Between them there may be whatever leaves the values as they are: dropout, flattening, a change of name.
+    Operations that keep the values, such as dropout or flattening, may follow the layer.
 
     Args:
-        module: in eval mode.
+        module: module in eval mode.
         example_input: (n, ...) on its device.
 
     Raises:
-        UsageError: there is none: the logits are changed behind it, or come of another layer.
+        UsageError: there is no such layer: the logits are changed after it, or made by another layer.
     """
     outputs: dict[str, Tensor] = {}
     linear = {name: each for name, each in module.named_modules() if isinstance(each, nn.Linear)}
@@ -141,27 +143,27 @@ def head(module: nn.Module, example_input: Tensor) -> Head:
             return Head(name, layer.weight.detach().float().cpu(), bias)
     raise UsageError(
         f"geometry needs a last linear layer whose output is the logits, and {type(module).__name__} has none: "
-        f"{len(linear)} linear layers were looked at; its logits are made by another layer, or changed behind it"
+        f"{len(linear)} linear layers were checked; its logits are made by another layer, or changed after it"
     )
 
 
 def features(module: nn.Module, found: Head, batches: Iterable[Tensor]) -> Tensor:
-    """What the last layer receives: of quantised inputs the rounded ones.
+    """Compute the inputs of the last layer, rounded if they are quantised.
 
     Args:
-        module: in eval mode, on the batches' device.
+        module: module in eval mode, on the device of the batches.
         found: its last layer.
-        batches: inputs (n, ...).
+        batches: batches of inputs (n, ...).
 
     Returns:
         (N, d) float32 on the CPU.
 
     Raises:
-        EvaluationError: the layer is not called once a batch with one feature a sample.
+        EvaluationError: the layer is not called once per batch with one feature per sample.
     """
     seen: list[Tensor] = []
 
-    # Behind the hooks that round the input, which a forward hook is shown as the layer reads it.
+    # A forward hook sees the input after the hooks that round it, as the layer reads it.
     def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         seen.append(inputs[0].detach().float().cpu())
 

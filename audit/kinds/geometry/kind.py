@@ -1,4 +1,4 @@
-"""What the audit ``geometry`` is: its specification."""
+"""Specification of the audit ``geometry``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ KIND = Kind(
     title="Geometry of pruning",
     source="Understanding robustness lottery: a geometric comparison of pruning, arXiv 2206.07918",
     reading=(
-        "How criteria of pruning change the space before the last layer. Of each sample: the angle to the vector of "
-        "its class (smaller is better), the norm (which drives confidence) and the margin to the nearest border "
-        "(below 0 where the answer is wrong). Models that are close on the map see the samples alike. A robust "
-        "sample keeps its margin under every pruned model, a fragile one loses it under half of them."
+        "How pruning criteria change the feature space before the last layer. For each sample: the angle to the "
+        "vector of its class (smaller is better), the norm (which drives confidence) and the margin to the nearest "
+        "border (below 0 if the answer is wrong). Models close together on the map represent the samples alike. A "
+        "robust sample keeps its margin under every pruned model; a fragile one loses it under at least half of them."
     ),
     shared=("arrays", "images", "similarity"),
     alone=True,

@@ -1,4 +1,4 @@
-"""Attribution by occlusion: what a measure of a sample loses when a patch of its image is covered."""
+"""Attribution by occlusion: the change of a sample's measures when a patch of its image is covered."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from torch import Tensor
 from leanfront.errors import UsageError
 
 CELLS = 8
-"""Patches along an image's longer side, where patches are not smaller than `SMALLEST` for that."""
+"""Number of patches along the longer side of an image, unless they would be smaller than `SMALLEST`."""
 SMALLEST = 2
-"""Pixels of a patch's side at least."""
+"""Least pixels of a patch's side."""
 
 
 def patch_of(height: int, width: int) -> int:
-    """Pixels of a patch's side for images of this size."""
+    """Return the pixels of a patch's side for images of a size."""
     return max(SMALLEST, math.ceil(max(height, width) / CELLS))
 
 
 def occlusion(measure: Callable[[Tensor], Tensor], inputs: Tensor, patch: int, fill: Tensor) -> Tensor:
-    """How measures change as each patch of a grid is covered: negative where they fall.
+    """Compute the change of measures as each patch of a grid is covered; it is negative if they fall.
 
     Args:
-        measure: inputs (m, c, h, w) -> (m, k) measures, of samples that come one after another: all of the first
-            patch, then all of the second. It is called with n samples at a time.
-        inputs: (n, c, h, w).
-        patch: pixels of a patch's side; the last row and column have what is left.
-        fill: (c,) what covers, in the model's inputs.
+        measure: function of inputs (n, c, h, w) that returns measures (n, k); it is called once for the whole
+            images and once for each patch.
+        inputs: (n, c, h, w) images.
+        patch: pixels of a patch's side; patches of the last row and column may be smaller.
+        fill: (c,) values of the cover, on the scale of the model's inputs.
 
     Returns:
-        (n, k, rows, columns): measure of the covered image minus that of the whole one.
+        (n, k, rows, columns) measures of the covered images minus those of the whole images.
 
     Raises:
-        UsageError: inputs that are no images, or a patch of no pixels.
+        UsageError: inputs are no images, or the patch has no pixels.
 
     Source: Zeiler and Fergus, arXiv 1311.2901, section 4.2.
     """

@@ -1,4 +1,4 @@
-"""Which representations are alike: distances of their geometry, a map of them, and the tree that links them."""
+"""Similarity of representations: distances of their geometry, a map of them, and the tree that links them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from leanfront.errors import UsageError
 Array = NDArray[np.float64]
 
 NORMAL_RANGE = 1.349
-"""Interquartile range of a normal distribution, in its deviations."""
+"""Interquartile range of a normal distribution, in standard deviations."""
 CLIP = 5.0
-"""Deviations from the median that count at most."""
+"""Largest deviation from the median that counts."""
 NEIGHBOURS = 15
 """UMAP's default; fewer where there are fewer representations."""
 
@@ -31,11 +31,11 @@ class Map:
     """Representations as points in the plane.
 
     Args:
-        points: (n, 2).
-        explained: share of all squared distances from the centre that each of the two axes shows; NaN where all
-            representations are one.
-        links: (n - 1) pairs of a minimum spanning tree of the distances, each smaller number first.
-        lengths: of the links: distances, not those of the map.
+        points: (n, 2) points.
+        explained: share of all squared distances from the centre that each of the two axes shows; NaN if all
+            representations are equal.
+        links: (n - 1) pairs of a minimum spanning tree of the distances, the smaller number first.
+        lengths: lengths of the links: the original distances, not those of the map.
     """
 
     points: Array
@@ -45,20 +45,20 @@ class Map:
 
 
 def vectors(measures: ArrayLike) -> Array:
-    """One vector a representation: its measures over the samples, each measure standardised over everything.
+    """Make one vector per representation: its measures over the samples, each measure standardised over everything.
 
-    By median and interquartile range, in deviations of a normal distribution, cut off at `CLIP`: the features of a
-    network that fell apart may be a thousand times as long as all others, which would be one point then. A measure
-    whose middle half is one value is 0 there and `CLIP` elsewhere. NaN stays.
+    Measures are standardised by median and interquartile range, in standard deviations of a normal distribution, and
+    clipped at `CLIP`, since the features of a broken network may be a thousand times as long as all others. A measure
+    whose middle half is one value becomes 0 there and `CLIP` elsewhere. NaN stays.
 
     Args:
-        measures: (n, k, N): n representations, k measures, N samples.
+        measures: (n, k, N) for n representations, k measures and N samples.
 
     Returns:
-        (n, k N).
+        (n, k N) vectors.
 
     Raises:
-        UsageError: another shape.
+        UsageError: the shape differs.
     """
     table = np.asarray(measures, dtype=np.float64)
     if table.ndim != 3 or not table.size:
@@ -70,17 +70,17 @@ def vectors(measures: ArrayLike) -> Array:
         known = own[np.isfinite(own)]
         if known.size:
             low, middle, high = np.percentile(known, (25, 50, 75))
-            # Values that are equal but for rounding count as equal.
+            # Values that differ only by rounding count as equal.
             deviation = max((high - low) / NORMAL_RANGE, 1e-9 * abs(middle), np.finfo(np.float64).tiny)
             made[:, place] = ((own - middle) / deviation).clip(-CLIP, CLIP)
     return made.reshape(len(table), -1)
 
 
 def distances(found: ArrayLike) -> Array:
-    """Root mean square difference of each two vectors: (n, m) -> (n, n).
+    """Compute the root mean square difference of each two vectors: (n, m) -> (n, n).
 
-    It is in standard deviations, whatever the number of samples. Entries that are NaN in either are left out of the
-    mean; the distance of two that share no entry is that of the farthest two.
+    It is in standard deviations, whatever the number of samples. Entries that are NaN in either vector are left out
+    of the mean; two vectors that share no entry get the largest distance of all.
 
     Raises:
         UsageError: no two vectors share an entry.
@@ -96,12 +96,12 @@ def distances(found: ArrayLike) -> Array:
 
 
 def scaling(apart: ArrayLike) -> tuple[Array, tuple[float, float]]:
-    """Classical multidimensional scaling of distances (n, n) to the plane.
+    """Map distances (n, n) to the plane by classical multidimensional scaling.
 
-    Distances that no points have (of vectors with NaN) give negative eigenvalues, which are left out of the shares.
+    Distances that no points can have (from vectors with NaN) give negative eigenvalues, which are left out.
 
     Returns:
-        (points (n, 2), the share of the sum of positive eigenvalues that each axis has).
+        Points (n, 2), and the share of each axis in the sum of positive eigenvalues.
 
     Source: Torgerson, "Multidimensional scaling", 1952.
     """
@@ -114,7 +114,7 @@ def scaling(apart: ArrayLike) -> tuple[Array, tuple[float, float]]:
     points = np.zeros((len(squared), 2))
     shown = min(2, len(values))
     points[:, :shown] = axes[:, :shown] * np.sqrt(values[:shown])
-    # An axis has two directions: the one whose farthest point is positive.
+    # The sign of each axis is chosen so that its farthest point is positive.
     far = points[np.abs(points).argmax(0), [0, 1]]
     points *= np.where(far < 0, -1.0, 1.0)
     total = values.sum()
@@ -123,10 +123,10 @@ def scaling(apart: ArrayLike) -> tuple[Array, tuple[float, float]]:
 
 
 def tree(apart: ArrayLike) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
-    """A minimum spanning tree of distances (n, n): n - 1 pairs and their distances, by length."""
+    """Find a minimum spanning tree of distances (n, n): n - 1 pairs and their distances, by length."""
     table = np.asarray(apart, dtype=np.float64)
     above = np.triu_indices(len(table), 1)
-    # The tree depends on the order of the distances alone, and zero would be no link to SciPy: their ranks do.
+    # The tree depends only on the order of the distances; ranks are used because SciPy takes zero as no link.
     ranks = np.zeros_like(table)
     ranks[above] = rankdata(table[above], method="ordinal")
     found = minimum_spanning_tree(ranks).tocoo()
@@ -138,14 +138,14 @@ def tree(apart: ArrayLike) -> tuple[tuple[tuple[int, int], ...], tuple[float, ..
 
 
 def mapped(apart: ArrayLike) -> Map:
-    """Distances (n, n) as a map with the links of the minimum spanning tree."""
+    """Make a map of distances (n, n) with the links of the minimum spanning tree."""
     points, explained = scaling(apart)
     links, lengths = tree(apart)
     return Map(points, explained, links, lengths)
 
 
 def umap_points(apart: ArrayLike, seed: int) -> Array | None:
-    """A UMAP embedding of distances (n, n) in the plane, (n, 2); None where `umap` is not installed or n < 4.
+    """Embed distances (n, n) in the plane (n, 2) by UMAP; None if `umap` is not installed or n < 4.
 
     Source: McInnes et al., arXiv 1802.03426.
     """
@@ -153,7 +153,7 @@ def umap_points(apart: ArrayLike, seed: int) -> Array | None:
     if len(table) < 4 or importlib.util.find_spec("umap") is None:
         return None
     with warnings.catch_warnings():
-        # That distances cannot be turned back into vectors, and that a seed means one thread.
+        # Warnings that distances have no inverse transform, and that a seed means one thread.
         warnings.simplefilter("ignore")
         return _embedded(table, seed)
 
@@ -172,15 +172,15 @@ def _embedded(table: Array, seed: int) -> Array:
 
 
 def between(apart: ArrayLike, criteria: ArrayLike, ratios: ArrayLike) -> tuple[tuple[str, ...], Array]:
-    """How far criteria are from each other: the mean distance of their models at equal ratio.
+    """Compute the distance between criteria: the mean distance of their models at equal ratio.
 
     Args:
         apart: (m, m) distances of models.
-        criteria: (m,) names; a criterion has one model a ratio.
-        ratios: (m,) numbers; a model with NaN (the dense one) is at every ratio.
+        criteria: (m,) names; a criterion has one model per ratio.
+        ratios: (m,) numbers; a model with NaN (the dense one) counts at every ratio.
 
     Returns:
-        (k names in the order given, (k, k) means; NaN where two criteria share no ratio, and 0 on the diagonal).
+        The k names in the order given, and (k, k) means; NaN where two criteria share no ratio, 0 on the diagonal.
     """
     table, names = np.asarray(apart, dtype=np.float64), np.asarray(criteria)
     shares = np.asarray(ratios, dtype=np.float64)

@@ -9,11 +9,11 @@ from leanfront.core.audit.document import Document
 from leanfront.core.audit.table import Table, samples_title
 
 PAIRS = 6
-"""Most alike pairs of criteria that are named."""
+"""Number of most similar pairs of criteria that are listed."""
 
 
 def tables(document: Document) -> list[Table]:
-    """The models and what corruptions do to them, the criteria that are alike, and the lists of samples."""
+    """Make tables of the models under corruptions, of similar criteria, and of the lists of samples."""
     return [_models(document), _alike(document), _samples(document)]
 
 
@@ -53,7 +53,7 @@ def _alike(document: Document) -> Table:
     told = "root mean square difference of the measures at equal ratio, in standard deviations"
     if share is not None:
         told += f"; the number of weights explains {100 * share:.0f}% of the variance of accuracy under corruption"
-    return Table("Criteria that are most alike", ["pair", "distance"], rows, told)
+    return Table("Most similar criteria", ["pair", "distance"], rows, told)
 
 
 def _samples(document: Document) -> Table:
@@ -62,7 +62,7 @@ def _samples(document: Document) -> Table:
         for name, own in document["lists"].items()
     ]
     told = (
-        "robust: right under every one of the models; fragile: right under the dense one, wrong under half of "
-        "them or more"
+        "robust: right under all of the models; fragile: right under the dense model, wrong under at least half of "
+        "them"
     )
     return Table("Robust and fragile samples", ["pruned models", "count", "robust", "fragile"], rows, told)

@@ -2,9 +2,9 @@
 
 Edge-popup (Ramanujan et al., arXiv 1911.13299): every weight has a score; the layer runs with the k weights of
 highest |score| at their initial values, and gradients go straight through the choice to the scores. Nothing else is
-trained: biases stay 0 and norms have no scale and shift of their own. Initial weights are signed constants, of a
-deviation scaled by the share that stays; on these the scaling of multi-prize tickets (alpha sign(w), Diffenderfer and
-Kailkhura, arXiv 2103.09377) is the initial weight itself, so that tickets are binary, too.
+trained: biases stay 0, and norms keep their initial scale and shift. Initial weights are signed constants whose
+magnitude depends on the share that stays. The scaling of multi-prize tickets (alpha sign(w), Diffenderfer and
+Kailkhura, arXiv 2103.09377) leaves them unchanged, so the tickets are binary, too.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from leanfront.core.targets.weights_cache import (
 from leanfront.errors import UsageError
 
 VERSION = 1
-"""Raised whenever the same settings give other tickets."""
+"""Raised when the same settings give different tickets."""
 BATCH, RATE, DECAY = 64, 0.1, 1e-4
-"""Of the training of scores: SGD with momentum as in both papers, batches small for few steps to be enough."""
+"""Training of scores: SGD with momentum as in both papers, with small batches so that few samples suffice."""
 FOLDER = "tickets"
-"""Where tickets lie in the cache."""
+"""Folder of tickets in the cache."""
 RESETS = ("reset_parameters", "_reset_parameters")
-"""Methods by which modules give their own parameters anew, as PyTorch names them."""
+"""PyTorch's names for the methods with which modules initialise their own parameters."""
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """A version of a model that shares its architecture alone: a subnetwork of a random initialisation.
+    """A version that shares only the architecture of a model: a subnetwork of a random initialisation.
 
     Args:
-        share: of each layer's weights that are zero, in (0, 1).
-        seen: training samples that the search for it sees, repeats included.
-        seed: of initialisation, scores and order.
+        share: share of zero weights in each layer, in (0, 1).
+        seen: number of training samples used to find it, repeats included.
+        seed: seed of initialisation, scores and order.
     """
 
     share: float
@@ -69,19 +69,19 @@ class Ticket:
 
     @property
     def candidate(self) -> None:
-        """It is none."""
+        """None: it is not a candidate."""
         return None
 
     @property
     def key(self) -> str:
-        """All that decides its weights beside the member and its training split."""
+        """Everything that decides its weights, apart from the member and its training split."""
         return f"{self.name} {VERSION} {self.seen} {self.seed} {BATCH} {RATE:g} {DECAY:g}"
 
     def module(self, member: Member) -> nn.Module:
-        """The ticket of the member's architecture, from the cache where it was found before.
+        """Return the ticket of the member's architecture, from the cache if it was found before.
 
         Raises:
-            UsageError: there can be none: see `reason_against`.
+            UsageError: the target has no tickets: see `reason_against`.
         """
         target = member.target
         reason = reason_against(target)
@@ -102,13 +102,13 @@ class Ticket:
 
 
 def kept_weights(structure: Structure, share: float) -> dict[str, int]:
-    """How many weights each layer keeps when it is pruned to that share: as many as under any criterion."""
+    """Return how many weights each layer keeps at a share of zeros, as many as under any criterion."""
     shapes = structure.shapes(Configuration())
     return {name: nonzeros(structure.parts[name], shapes[name], share) for name in structure.layers}
 
 
 def reason_against(target: Target) -> str | None:
-    """Why there can be no tickets of a target; None where there can."""
+    """Return why a target cannot have tickets, or None if it can."""
     if target.train is None:
         return "the target has no train split to search for tickets on"
     for name, module in target.model.named_modules():
@@ -126,11 +126,11 @@ def found(
     """Search for a ticket: train scores, keep the weights of highest score.
 
     Args:
-        target: whose architecture and training split are used; `reason_against` it is None.
-        counts: layer -> weights that stay, all others of its are zero.
-        seen: training samples in all, at least 1. A split of more is sampled with all classes alike.
-        seed: of initialisation, scores and order.
-        device: where it is trained.
+        target: target with the architecture and training split; its `reason_against` must be None.
+        counts: layer -> number of weights that stay; the others are zero.
+        seen: number of training samples in all, at least 1. A larger split is sampled with balanced classes.
+        seed: seed of initialisation, scores and order.
+        device: device of the training.
 
     Returns:
         A copy in eval mode on the CPU. Its norms have the statistics of the last steps: re-estimate them.
@@ -159,11 +159,11 @@ def found(
 
 
 def initialised(model: nn.Module, counts: Mapping[str, int]) -> nn.Module:
-    """A copy with random weights of torch's global generator: signed constants, no biases, no gradients.
+    """Copy a model with random weights from torch's global generator: signed constants, no biases, no gradients.
 
     Args:
-        model: whose modules can all be reset.
-        counts: layer -> weights of it that will stay: the fewer, the larger they are.
+        model: model whose modules can all be reset.
+        counts: layer -> number of weights that will stay; the fewer, the larger the weights are.
     """
     fresh = copy.deepcopy(model).requires_grad_(False)
     with torch.no_grad():
@@ -174,7 +174,7 @@ def initialised(model: nn.Module, counts: Mapping[str, int]) -> nn.Module:
         for layer, kept in counts.items():
             module = fresh.get_submodule(layer)
             weight = weight_of(module)
-            # Kaiming's deviation for the inputs that a unit keeps.
+            # Kaiming's standard deviation for the inputs that a unit keeps.
             inputs = weight[0].numel() * kept / weight.numel()
             weight.copy_(torch.where(weight < 0, -1.0, 1.0) * (2 / inputs) ** 0.5)
             if isinstance(module.bias, Tensor):
@@ -183,7 +183,7 @@ def initialised(model: nn.Module, counts: Mapping[str, int]) -> nn.Module:
 
 
 def scored(model: nn.Module, counts: Mapping[str, int]) -> nn.Module:
-    """Give layers scores that choose their weights, in place."""
+    """Add scores to layers that choose their weights, in place."""
     for layer, kept in counts.items():
         module = model.get_submodule(layer)
         parametrize.register_parametrization(module, "weight", Popup(weight_of(module), kept))
@@ -191,11 +191,11 @@ def scored(model: nn.Module, counts: Mapping[str, int]) -> nn.Module:
 
 
 class Popup(nn.Module):
-    """The k weights of highest |score|; the others are zero.
+    """Parametrisation that keeps the k weights of highest |score| and zeroes the others.
 
     Args:
-        weight: what is chosen from.
-        kept: k.
+        weight: weights to choose from.
+        kept: k, the number of weights to keep.
     """
 
     def __init__(self, weight: Tensor, kept: int) -> None:
@@ -205,13 +205,13 @@ class Popup(nn.Module):
         nn.init.kaiming_uniform_(self.scores, a=5**0.5)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight, masked."""
+        """Return the masked weight."""
         chosen: Tensor = _Chosen.apply(self.scores.abs(), self.kept)
         return weight * chosen
 
 
 class _Chosen(torch.autograd.Function):
-    """1 at the k highest scores and 0 elsewhere; gradients pass as if it were the scores."""
+    """Mask with 1 at the k highest scores and 0 elsewhere; gradients pass straight through to the scores."""
 
     @staticmethod
     def forward(context: Any, scores: Tensor, kept: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""All of the audit ``limits``: what it is, what it measures, its statistics, tables and figures."""
+"""The audit ``limits``: specification, measurements, statistics, tables and figures."""

@@ -1,4 +1,4 @@
-"""The audit ``limits``: how much compression the model bears, along several axes, on clean and shifted data."""
+"""The audit ``limits``: how far the model can be compressed, along several axes, on clean and shifted data."""
 
 from __future__ import annotations
 
@@ -32,25 +32,26 @@ from leanfront.core.targets.sampling import balanced
 from leanfront.errors import CompressionError, ConfigurationError, EvaluationError
 
 SHIFTS = ("gaussian_noise", "defocus_blur", "fog", "contrast", "jpeg_compression")
-"""Corruptions where the options leave all main ones: one of noise, blur and weather each, and two digital ones."""
+"""Default corruptions of this audit: one each of noise, blur and weather, and two digital ones."""
 SEVERITY = 3
 NOISE = "gaussian_noise"
-"""Whose pictures flips are counted on."""
+"""Corruption on whose pictures flips are counted."""
 CLEAN = 2000
-"""Samples of the split without corruption, where fewer are corrupted."""
+"""Least number of samples without corruption, if the split has as many."""
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """What every version is asked about.
+    """The samples that every version answers.
 
     Args:
         clean: held-out samples.
-        seen: samples of the split that is named in `seen_name`.
-        chosen: places in `clean` of the samples that are corrupted.
-        shifted: corruption -> pictures of the chosen; empty where there are no pixels.
-        key: says which pictures they are, as the audit of robustness does, whose answers are kept under it.
-        reason: why there are none.
+        seen: samples that the model learned from, or was calibrated on.
+        seen_name: name of their split.
+        chosen: positions in `clean` of the samples to corrupt.
+        shifted: corruption -> corrupted pictures of these samples; empty if the target has no pixels.
+        key: cache key of the pictures, shared with the audit of robustness.
+        reason: why there are no pictures, or None.
     """
 
     clean: Split
@@ -64,7 +65,7 @@ class _Samples:
 
 @dataclass(frozen=True)
 class _Answered:
-    """What one version does on them, in terms of single samples."""
+    """Results of one version on each of the samples."""
 
     clean: Trace
     seen: Trace
@@ -74,7 +75,7 @@ class _Answered:
 
 
 def audit_limits(auditor: Auditor) -> Findings:
-    """Where accuracy breaks along sparsity, channels, bits and the frontier, and how much each layer bears alone.
+    """Find where accuracy breaks along sparsity, channels, bits and the frontier, and the limit of each layer alone.
 
     Raises:
         StoppedError: the auditor was asked to stop.
@@ -107,12 +108,12 @@ def audit_limits(auditor: Auditor) -> Findings:
 def _samples(auditor: Auditor) -> _Samples:
     options, data, target = auditor.options, auditor.data, auditor.target
     positions = _positions(data, max(CLEAN, options.samples), options.seed)
-    # The same seed takes the first of the same order: they are among those.
+    # The same seed gives the same order, so these samples are among the ones above.
     corrupted = _positions(data, options.samples, options.seed)
     clean, chosen = data.subset(positions), torch.searchsorted(positions, corrupted)
     learned = target.calibration if target.train is None else target.train
     seen = learned.subset(_positions(learned, options.samples, options.seed))
-    # A split of training data is read anew every time: it is read once here.
+    # Read once here, since a training split is read again at every use.
     seen = Split.of(seen.name, seen.tensors())
     if target.pixels is None:
         reason = "the target does not say how its inputs are made of pixels"
@@ -134,10 +135,10 @@ def _shifts(auditor: Auditor) -> tuple[str, ...]:
 
 
 def _answered(auditor: Auditor, version: Version, samples: _Samples) -> _Answered:
-    """Ask a version.
+    """Evaluate a version on the samples.
 
     Raises:
-        EvaluationError: what it answers is not finite.
+        EvaluationError: its outputs are not finite.
     """
 
     def ask(of: Version, data: Split | Pictures, *key: str | int) -> Tensor:
@@ -163,7 +164,7 @@ def _answered(auditor: Auditor, version: Version, samples: _Samples) -> _Answere
 
 
 def _axis(auditor: Auditor, sweep: Sweep, samples: _Samples, dense: _Answered) -> dict[str, Any]:
-    """Everything along one axis."""
+    """Return the findings along one axis."""
     kept, answered, failed = [], [], []
     for number, point in enumerate(sweep.points):
         auditor.report(f"limits along {sweep.axis}", number, len(sweep.points))
@@ -177,7 +178,7 @@ def _axis(auditor: Auditor, sweep: Sweep, samples: _Samples, dense: _Answered) -
         kept, answered = [kept[place] for place in chosen], [answered[place] for place in chosen]
     about = {"unit": sweep.unit, "failed": failed, "ratios": [point.ratio for point in kept]}
     if len(kept) < 2:
-        return {**about, "reason": "nothing but the dense model is left along this axis"}
+        return {**about, "reason": "only the dense model is left along this axis"}
     ratios, seed = [point.ratio for point in kept], auditor.options.seed
     clean = _limits(ratios, [each.clean.right for each in answered], seed)
     cliff = clean["cliff"]
@@ -203,7 +204,7 @@ def _axis(auditor: Auditor, sweep: Sweep, samples: _Samples, dense: _Answered) -
 
 
 def _upper(accuracies: Sequence[float]) -> list[int]:
-    """Places of the points that are more accurate than all further along; the first, the dense model, stays."""
+    """Return the positions of points more accurate than all later ones; the first, the dense model, is kept."""
     best, chosen = -1.0, []
     for place in reversed(range(len(accuracies))):
         if accuracies[place] > best or place == 0:
@@ -213,7 +214,7 @@ def _upper(accuracies: Sequence[float]) -> list[int]:
 
 
 def _limits(ratios: Sequence[float], right: Sequence[Floats], seed: int) -> dict[str, Any]:
-    """The thresholds of one distribution of samples, with intervals by bootstrap over them."""
+    """Compute the thresholds on one distribution of samples, with intervals by bootstrap over samples."""
     table = np.stack(list(right))
     draws = resamples(table.shape[1], seed=seed) @ table.T
     curve = Curve(
@@ -235,7 +236,7 @@ def _limits(ratios: Sequence[float], right: Sequence[Floats], seed: int) -> dict
 def _shift(
     answered: Sequence[_Answered], ratios: Sequence[float], names: Sequence[str], seed: int
 ) -> dict[str, Any] | None:
-    """The thresholds under each corruption, beside those of the same images without."""
+    """Compute the thresholds under each corruption, and on the same images without corruption."""
     if not names:
         return None
     clean = _limits(ratios, [each.chosen for each in answered], seed)
@@ -270,9 +271,9 @@ def _shift(
 
 
 def _layers(auditor: Auditor, samples: _Samples, dense: _Answered) -> dict[str, Any]:
-    """How far every layer and channel group goes alone, on the samples that are corrupted."""
+    """Find how far each layer and channel group can be compressed alone, on the clean versions of the samples."""
     options = auditor.options
-    # What comes before the one layer is dense, so its inputs are those that the bank was measured on.
+    # Everything before the layer is dense, so its inputs are those that the bank was measured on.
     method = "bank" if options.method == "sequential" else options.method
     make: Callable[..., Configuration] = partial(Configuration, criterion=options.criterion, method=method)
     found, left = layer_sweeps(auditor.structure, make)

@@ -1,4 +1,4 @@
-"""Where a curve begins to fall: regression on two lines that meet, whether there are two, how sure the place is."""
+"""Breakpoints of curves: regression on two lines that meet, a test for the second line, and an interval."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from scipy import stats
 from leanfront.core.audit.kinds.limits.curves import Curve, Floats
 
 FEWEST = 6
-"""Points: a line and a bend have four parameters."""
+"""Least number of points: a line and a bend have four parameters."""
 GRID = 201
-"""Places at which a bend is tried, beside the ratios themselves."""
+"""Number of positions at which a bend is tried, besides the ratios themselves."""
 DRAWS = 500
-"""Resamples behind an interval, and curves without a bend behind a p value."""
+"""Number of resamples for an interval; a p value uses twice as many curves without a bend."""
 LEVEL = 0.05
 TINY = 1e-12
-"""Of a curve's height: what is less is rounding."""
+"""Share of a curve's height below which a value is rounding."""
 COLLAPSED, FLOOR = 0.2, 0.05
-"""A curve that loses this much accuracy is cut after the first point from which on all are this close to its lowest,
-as a part of the loss: a model that cannot get worse says nothing of where it began to."""
+"""A curve that loses this much accuracy is cut after the first point from which on all points are within `FLOOR` of
+the lowest, as a share of the loss: its floor has no information about where the fall begins."""
 
 
 @dataclass(frozen=True)
 class Breakpoint:
-    """Two lines that meet, the second steeper downwards, beside one line.
+    """A fit of two lines that meet, the second falling more steeply, compared with one line.
 
     Args:
-        value: ratio at which they meet; None where there are too few points.
+        value: ratio at which they meet; None if there are too few points.
         low, high: its 95% bootstrap interval.
         exists: whether two lines are better than one: p <= `LEVEL`.
-        p: of the hypothesis of one line.
+        p: p value of the hypothesis of one line.
         before, after: slopes, accuracy by ratio.
-        slope_ratio: after / before, infinite where accuracy does not fall before; NaN without a value.
-        drop: how much the fit falls from its start to its lowest point.
-        slope: of the one line.
-        slope_p: two-sided p value of its being 0.
-        deviation: of the points from the better fit of the two, degrees of freedom allowed for.
-        points: used, from the first: a collapsed curve's floor is left out.
-        reason: why there is no value; empty otherwise.
+        slope_ratio: after / before, infinite if accuracy does not fall before; NaN without a value.
+        drop: fall of the fit from its start to its lowest point.
+        slope: slope of the one line.
+        slope_p: two-sided p value of slope 0.
+        deviation: standard deviation of the points from the better fit, corrected for degrees of freedom.
+        points: number of points used; the floor of a collapsed curve is left out.
+        reason: why there is no value; else empty.
     """
 
     value: float | None
@@ -66,12 +66,12 @@ def breakpoint_of(curve: Curve, *, seed: int = 0) -> Breakpoint:
     The p value compares the share of the line's squared error that the bend explains with that of straight lines
     under normal noise of one variance, drawn on the same ratios: the statistic does not depend on the line or the
     noise, so the Monte Carlo test is exact. The interval is a residual bootstrap: residuals, centred and widened for
-    the four fitted parameters and for how few they are (t quantile over normal quantile), are drawn with replacement
-    onto the fit, which is fitted again.
+    the four fitted parameters and for the small sample (t quantile over normal quantile), are drawn with replacement,
+    added to the fit, and fitted again.
 
     Args:
-        curve: at least `FEWEST` points.
-        seed: of all that is drawn.
+        curve: curve of at least `FEWEST` points; with fewer, the result has no value.
+        seed: seed of every random draw.
 
     Source: Davies, "Hypothesis testing when a nuisance parameter is present only under the alternative", Biometrika
     1987 (the supremum); Muggeo, "Estimating regression models with unknown break-points", Statistics in Medicine 2003
@@ -121,7 +121,7 @@ def breakpoint_of(curve: Curve, *, seed: int = 0) -> Breakpoint:
 
 
 class _Hinges:
-    """The bends max(0, x - s) for every s, what a line explains of them taken off."""
+    """The bends max(0, x - s) for every s, without the part that a line explains."""
 
     def __init__(self, x: Floats) -> None:
         self.places = np.unique(np.concatenate([np.linspace(x[1], x[-2], GRID), x[1:-1]]))
@@ -130,8 +130,12 @@ class _Hinges:
         self._norms = np.square(self._bends).sum(axis=1)
 
     def fit(self, curves: Floats) -> tuple[Floats, Floats, Floats]:
-        """(b, n) curves -> what a line leaves of them (b, n), what a bend at each place takes of its square, and
-        the bend's coefficient, both (b, places)."""
+        """Fit curves (b, n) by a line and a bend at each place.
+
+        Returns:
+            The residuals of the line (b, n), the reduction of their sum of squares by each bend (b, places), and
+            the coefficient of the bend (b, places).
+        """
         rest = self._rest(curves)
         coefficients = np.minimum(rest @ self._bends.T / self._norms, 0.0)
         return rest, np.square(coefficients) * self._norms, coefficients
@@ -143,7 +147,7 @@ class _Hinges:
 
 @lru_cache(maxsize=64)
 def _null(x: tuple[float, ...], seed: int) -> Floats:
-    """Shares that a bend explains where there is none."""
+    """Draw the share that a bend explains of curves without a bend."""
     drawn = np.random.default_rng([seed, 1]).standard_normal((2 * DRAWS, len(x)))
     rest, gains, _ = _Hinges(np.asarray(x)).fit(drawn)
     shares: Floats = gains.max(axis=1) / np.square(rest).sum(axis=1)
@@ -158,7 +162,7 @@ def _interval(hinges: _Hinges, fitted: Floats, residuals: Floats, seed: int) -> 
     _, gains, _ = hinges.fit(fitted + centred[picks])
     found = hinges.places[gains.argmax(axis=1)]
     low, high = np.quantile(found, [0.025, 0.975]).tolist()
-    # A place is only known up to the step of the grid.
+    # A position is known only up to the step of the grid.
     step = float(np.diff(hinges.places).max())
     return max(low - step, hinges.places[0]), min(high + step, hinges.places[-1])
 

@@ -1,11 +1,11 @@
-"""Accuracy along an axis of compression."""
+"""Curves of accuracy along an axis of compression."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from leanfront.errors import UsageError
 
@@ -14,15 +14,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve of accuracy against how much is compressed.
+    """A curve of accuracy against the compression ratio.
 
     Args:
         ratios: strictly ascending, 0 for the dense model.
-        accuracies: in [0, 1], one a ratio; the first is what losses are counted from.
-        deviations: standard deviation of each accuracy between seeds, or between resamples; None where unknown.
+        accuracies: accuracy in [0, 1] at each ratio; losses are relative to the first.
+        deviations: standard deviation of each accuracy between seeds or resamples; None if unknown.
 
     Raises:
-        UsageError: fewer than two points, ratios that do not ascend, or values that do not go with them.
+        UsageError: there are fewer than two points, ratios do not ascend, or values do not fit them.
     """
 
     ratios: tuple[float, ...]
@@ -37,7 +37,7 @@ class Curve:
             found = np.asarray(values, dtype=np.float64)
             if found.ndim != 1 or len(found) != len(self.ratios) or not np.isfinite(found).all():
                 raise UsageError(
-                    f"a curve has one finite number a ratio: {name} are {found.shape} for {len(self.ratios)} ratios"
+                    f"a curve needs one finite number per ratio: {name} are {found.shape} for {len(self.ratios)}"
                 )
             object.__setattr__(self, name, tuple(found.tolist()))
         if len(self.ratios) < 2 or (np.diff(self.ratios) <= 0).any():
@@ -45,44 +45,31 @@ class Curve:
         if self.deviations is not None and min(self.deviations) < 0:
             raise UsageError(f"a standard deviation is 0 or more, not {min(self.deviations)}")
 
-    @classmethod
-    def of_seeds(cls, ratios: ArrayLike, values: ArrayLike) -> Curve:
-        """The mean over seeds with its deviations.
-
-        Args:
-            ratios: (n,) strictly ascending.
-            values: (k, n) accuracies of k seeds; of one seed no deviation is known.
-        """
-        found = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        spread = tuple(found.std(axis=0, ddof=1).tolist()) if len(found) > 1 else None
-        own = tuple(np.asarray(ratios, dtype=np.float64).tolist())
-        return cls(own, tuple(found.mean(axis=0).tolist()), spread)
-
     def __len__(self) -> int:
         return len(self.ratios)
 
     @property
     def x(self) -> Floats:
-        """The ratios, (n,)."""
+        """The ratios (n,)."""
         return np.asarray(self.ratios, dtype=np.float64)
 
     @property
     def y(self) -> Floats:
-        """The accuracies, (n,)."""
+        """The accuracies (n,)."""
         return np.asarray(self.accuracies, dtype=np.float64)
 
     @property
     def noise(self) -> float | None:
-        """One seed's standard deviation: the root of the mean variance over the ratios; None where unknown."""
+        """Standard deviation of one accuracy: the root of the mean variance over the ratios; None if unknown."""
         return None if self.deviations is None else float(np.sqrt(np.mean(np.square(self.deviations))))
 
 
 def first_crossing(curve: Curve, delta: float) -> float:
-    """The ratio at which the line through the points first loses more than delta; the last one where it never does.
+    """Return the ratio at which the line through the points first loses more than delta, or else the last ratio.
 
     Args:
-        curve: its first point is the dense model.
-        delta: absolute, 0 or more.
+        curve: curve whose first point is the dense model.
+        delta: absolute loss, 0 or more.
     """
     margin = curve.y - curve.y[0] + delta
     bad = np.flatnonzero(margin < -1e-12)
@@ -90,6 +77,6 @@ def first_crossing(curve: Curve, delta: float) -> float:
 
 
 def crossing(x: Floats, margin: Floats, place: int) -> float:
-    """Where the line from a point within the loss to the next, which is not, crosses it."""
+    """Return where the line from a point within the loss to the next point, outside it, crosses the loss."""
     share = max(margin[place], 0.0) / (max(margin[place], 0.0) - margin[place + 1])
     return float(x[place] + share * (x[place + 1] - x[place]))

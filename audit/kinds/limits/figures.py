@@ -1,4 +1,4 @@
-"""Figures of limits: where accuracy breaks, on clean and shifted data, and what changes before it does."""
+"""Figures of the audit ``limits``: thresholds on clean and shifted data, and other indicators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKERS = (
     ("knee", "knee", ORANGE, "dot"),
     ("curvature", "curvature", PURPLE, "dashdot"),
 )
-"""Ways to find a threshold: where it stands in a document, its name, colour and dash."""
+"""Ways to find a threshold: key in a document, name, colour and dash."""
 INDICATORS = {
     "accuracy": "accuracy",
     "ece": "ECE",
@@ -37,16 +37,16 @@ INDICATORS = {
 BEFORE = {
     True: "it changes before the cliff",
     False: "it does not change before the cliff",
-    None: "there is no cliff, or no change, to compare with",
+    None: "there is no cliff or no change to compare",
 }
 TICKS = 14
-"""Labels that have room on an axis, about."""
+"""Approximate number of labels that fit on an axis."""
 LARGEST = 0.999
-"""Ratio drawn at most: at 1 nothing is left, which a logarithm has no place for."""
+"""Largest ratio drawn: a ratio of 1 has no place on a logarithmic axis."""
 
 
 def pieces(document: Document) -> list[Piece]:
-    """Accuracy along each axis with its thresholds, under shift, other indicators, and every layer alone."""
+    """Draw accuracy along each axis with its thresholds, under shift, other indicators, and every layer alone."""
     found: list[Piece] = []
     axes = {name: axis for name, axis in document["axes"].items() if "limits" in axis}
     for name, axis in axes.items():
@@ -59,12 +59,12 @@ def pieces(document: Document) -> list[Piece]:
 
 
 def _places(ratios: Sequence[float]) -> list[float]:
-    """Compression 1 / (1 - ratio): on a logarithmic axis the ends of strong compression stay apart."""
+    """Return compression 1 / (1 - ratio), which separates strong compressions on a logarithmic axis."""
     return [1 / (1 - min(ratio, LARGEST)) for ratio in ratios]
 
 
 def _axis(figure: Any, axis: Mapping[str, Any]) -> None:
-    """A logarithmic axis that is read as ratios; where they are close not all are written."""
+    """Label a logarithmic axis with ratios, leaving out those that are too close."""
     ratios = sorted(axis["ratios"])
     places = _places(ratios)
     apart = (places[-1] / places[0]) ** (1 / TICKS)
@@ -83,7 +83,7 @@ def _axis(figure: Any, axis: Mapping[str, Any]) -> None:
 
 
 def _breaks(own: Mapping[str, Any]) -> bool:
-    """Whether there is a breakpoint, and a fall."""
+    """Whether there are a breakpoint and a fall."""
     return bool(own["segmented"]["exists"]) and own["cliff"] is not None
 
 
@@ -233,6 +233,6 @@ def _layers(document: Mapping[str, Any]) -> list[Piece]:
         )
         figure.update_xaxes(range=[0, 1])
         figure.update_yaxes(type="category", autorange="reversed")
-        told = f"The largest ratio that each bears alone, {axis}: {reach(values)}."
+        told = f"The largest ratio of each alone within the allowed loss, {axis}: {reach(values)}."
         found.append(Drawing(f"Layers alone: {axis}", figure, told, small=True))
     return found

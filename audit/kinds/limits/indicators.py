@@ -1,4 +1,4 @@
-"""What changes along an axis of compression beside accuracy, and which change shows first."""
+"""Indicators that change along an axis of compression besides accuracy, and which changes first."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from leanfront.core.objectives.calibration import BINS
 from leanfront.core.objectives.robust import first_answers
 
 DRAWS = 200
-"""Resamples of the samples."""
+"""Number of resamples of the samples."""
 DEVIATIONS = 2.0
-"""Standard deviations of the difference to the dense model beyond which a value has left it."""
+"""Standard deviations beyond which a value differs from the dense model's."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What one model does on each of some samples.
+    """Results of one model on each of some samples.
 
     Args:
         right: (n,) 1 where its answer is the label, else 0.
         loss: (n,) cross-entropy, nats.
-        bins: (n,) which of the `BINS` bins the confidence lies in.
+        bins: (n,) index of the confidence bin, of `BINS`.
         gaps: (n,) right - confidence.
         agrees: (n,) 1 where its answer is the dense model's, else 0.
     """
@@ -40,7 +40,7 @@ class Trace:
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor, dense: Tensor) -> Trace:
-        """Of logits (n, C), and the dense model's."""
+        """Make a trace from logits (n, C) of a model and of the dense model."""
         exact = logits.double()
         right = correct(exact, labels).double().numpy()
         confidence = exact.softmax(dim=1).amax(dim=1).numpy()
@@ -56,15 +56,15 @@ class Trace:
 
 @dataclass(frozen=True)
 class Indicator:
-    """A number along an axis.
+    """A measure along an axis.
 
     Args:
-        name: of the number.
-        values: at each ratio, the dense model's first.
+        name: name of the measure.
+        values: value at each ratio, the dense model's first.
         deviations: standard deviations of the differences to the dense model, by bootstrap over samples.
-        leaves: the first ratio from which it differs by more than `DEVIATIONS` of them, there and at the next ratio
-            (or at the last); None where it never does.
-        before_cliff: whether that is before accuracy breaks; None where either never happens.
+        leaves: the first ratio at which it differs by more than `DEVIATIONS` of them, there and at the next ratio
+            (or at the last ratio alone); None if it never does.
+        before_cliff: whether that ratio is before the one at which accuracy breaks; None if either is unknown.
     """
 
     name: str
@@ -75,20 +75,20 @@ class Indicator:
 
 
 def resamples(count: int, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """(draws, count) weights of samples that are drawn with replacement; each row sums to 1."""
+    """Draw weights (draws, count) of samples taken with replacement; each row sums to 1."""
     random = np.random.default_rng([seed, count])
     found: Floats = random.multinomial(count, np.full(count, 1 / count), size=draws) / count
     return found
 
 
 def mean_of(field: str, traces: Sequence[Trace]) -> Callable[[Floats], Floats]:
-    """(draws, n) weights -> (draws, versions) means of a field."""
+    """Return a function of weights (draws, n) that computes the means of a field (draws, versions)."""
     values = np.stack([getattr(trace, field) for trace in traces])
     return lambda weights: weights @ values.T
 
 
 def ece_of(traces: Sequence[Trace]) -> Callable[[Floats], Floats]:
-    """(draws, n) weights -> (draws, versions) expected calibration errors, as `objectives/calibration.py`."""
+    """Return a function of weights (draws, n) that computes expected calibration errors (draws, versions)."""
 
     def errors(weights: Floats) -> Floats:
         columns = []
@@ -103,18 +103,18 @@ def ece_of(traces: Sequence[Trace]) -> Callable[[Floats], Floats]:
 def indicator(
     name: str, values: Floats, draws: Floats, ratios: Sequence[float], cliff: float | None
 ) -> Indicator:
-    """Judge a number along an axis.
+    """Find the first ratio at which a measure differs from the dense model's.
 
     Args:
-        name: of the number.
-        values: (versions,) the dense model's first.
-        draws: (draws, versions) of the same resamples for all versions.
-        ratios: (versions,).
-        cliff: where accuracy breaks, if it does.
+        name: name of the measure.
+        values: (versions,) values, the dense model's first.
+        draws: (draws, versions) values on the same resamples for all versions.
+        ratios: (versions,) ratios.
+        cliff: ratio at which accuracy breaks, or None.
     """
     spread = (draws - draws[:, :1]).std(axis=0, ddof=1)
     out = np.abs(values - values[0]) > DEVIATIONS * spread + 1e-12
-    # One in twenty leaves by chance: it must be out at two ratios in a row.
+    # One in twenty differs by chance, so two ratios in a row are required.
     stays = out & np.append(out[1:], True)
     places = np.flatnonzero(stays)
     leaves = ratios[int(places[0])] if len(places) else None
@@ -130,15 +130,15 @@ def indicators(
     cliff: float | None,
     seed: int = 0,
 ) -> Mapping[str, Indicator]:
-    """Accuracy, generalisation gap, ECE, agreement with the dense model, and flips under noise.
+    """Compute accuracy, generalisation gap, ECE, agreement with the dense model, and flips under noise.
 
     Args:
-        traces: of every version on held-out samples, the dense model's first.
-        seen: likewise on samples that the model learned from or was compressed on.
-        flips: (k,) of every version, whether noise changed its answer; None where there are no images.
-        ratios: one a version.
-        cliff: where accuracy breaks, if it does.
-        seed: of resampling.
+        traces: trace of every version on held-out samples, the dense model's first.
+        seen: trace of every version on samples that the model learned from or was compressed on.
+        flips: (k,) for every version, whether noise changed its answer; None if there are no images.
+        ratios: ratio of each version.
+        cliff: ratio at which accuracy breaks, or None.
+        seed: seed of resampling.
     """
     own, other = (resamples(len(each[0].right), seed=seed) for each in (traces, seen))
     found: dict[str, tuple[Floats, Floats]] = {}

@@ -1,4 +1,4 @@
-"""What the audit ``limits`` is: its specification."""
+"""Specification of the audit ``limits``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KIND = Kind(
     source="Liebenwein et al., Lost in pruning, MLSys 2021",
     reading=(
         "How far the model can be compressed, along each axis. The prune potential is the largest ratio that costs "
-        "no more accuracy than the tolerance; the breakpoint is where one straight line becomes another; the knee "
-        "and the curvature say where a curve bends. A limit is abrupt where accuracy falls at least five times as "
-        "fast after the breakpoint. It tends to come earlier under shift, and other measures to change before "
-        "accuracy does."
+        "no more accuracy than the tolerance; the breakpoint is where the slope of the curve changes; the knee and "
+        "the curvature show where it bends. A limit is abrupt if accuracy falls at least five times as fast after "
+        "the breakpoint as before. Limits tend to come earlier under shift, and other measures tend to change "
+        "before accuracy does."
     ),
     alone=True,
     run=Deferred("leanfront.core.audit.kinds.limits.audit:audit_limits"),

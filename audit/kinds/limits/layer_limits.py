@@ -1,4 +1,4 @@
-"""How much each layer alone bears."""
+"""Limits of single layers and channel groups, compressed alone."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ SPARSITIES = (0.5, 0.75, 0.9)
 WIDTHS = (4, 3, 2)
 REMOVED = (0.25, 0.5, 0.75)
 MOST_LAYERS = 32
-"""Layers that are swept at most, those of most weights; and as many channel groups."""
-SWEPT = {"sparsity": "share zeroed", "bits": "1 - weight bits / 32", "channels": "share removed"}
+"""Largest number of layers swept, those with most weights, and of channel groups."""
 
 
 @dataclass(frozen=True)
 class LayerSweep:
-    """One layer, or channel group, compressed step by step, the rest left dense.
+    """One layer or channel group compressed step by step, with the rest left dense.
 
     Args:
-        subject: its name.
-        axis: in `SWEPT`.
-        ratios: of the steps, ascending; the dense model, at 0, is not among them.
-        values: the same in the axis' unit: share zeroed, bits, units kept.
+        subject: name of the layer or group.
+        axis: ``sparsity``, ``bits`` or ``channels``.
+        ratios: share zeroed, 1 - bits / 32 or share removed at each step, ascending; without the dense model at 0.
+        values: the same steps as share zeroed, bits or units kept.
         versions: the models.
     """
 
@@ -40,13 +39,13 @@ class LayerSweep:
 
 @dataclass(frozen=True)
 class LayerLimit:
-    """What came of it.
+    """The result of a sweep.
 
     Args:
-        subject, axis, ratios, values: of the sweep.
-        accuracies: at each step.
+        subject, axis, ratios, values: as in the sweep.
+        accuracies: accuracy at each step.
         dense: accuracy of the dense model on the same samples.
-        potential: how far the layer goes alone.
+        potential: how far the layer can be compressed alone.
     """
 
     subject: str
@@ -64,12 +63,12 @@ Make = Callable[..., Configuration]
 def layer_sweeps(
     structure: Structure, make: Make, most: int = MOST_LAYERS
 ) -> tuple[list[LayerSweep], list[str]]:
-    """The sweeps of every layer and channel group, and the names of those beyond the cap.
+    """Return the sweeps of layers and channel groups, and the names of those left out.
 
     Args:
-        structure: of the model.
-        make: of configurations of one criterion and method.
-        most: layers, and groups.
+        structure: structure of the model.
+        make: function that makes configurations of one criterion and method.
+        most: largest number of layers, and of groups.
     """
     weights = {name: structure.parts[name].weights for name in structure.layers}
     layers = _largest(weights, most)
@@ -93,7 +92,7 @@ def layer_sweeps(
 def layer_limit(
     sweep: LayerSweep, accuracies: Sequence[float], dense: float, delta: float = DELTA
 ) -> LayerLimit:
-    """The limit of a sweep's layer, of the accuracy at each of its steps and of the dense model."""
+    """Compute the limit of a layer from the accuracy at each step of its sweep and of the dense model."""
     curve = Curve((0.0, *sweep.ratios), (dense, *accuracies))
     return LayerLimit(
         sweep.subject,
@@ -109,7 +108,7 @@ def layer_limit(
 def _sweep(
     structure: Structure, subject: str, axis: str, steps: Sequence[tuple[float, float, Configuration]]
 ) -> LayerSweep:
-    """The steps that change anything."""
+    """Make a sweep of the steps that change the model."""
     kept = [
         (ratio, value, Configured(f"{subject} {axis}-{value:g}", canonical))
         for ratio, value, wanted in steps
@@ -120,6 +119,6 @@ def _sweep(
 
 
 def _largest(sizes: Mapping[str, int], most: int) -> list[str]:
-    """The names of the largest, in their own order."""
+    """Return the names of the largest, in their original order."""
     chosen = set(sorted(sizes, key=lambda name: -sizes[name])[:most])
     return [name for name in sizes if name in chosen]

@@ -1,4 +1,4 @@
-"""The bounds of a search space that follow from how much each layer alone bears."""
+"""Bounds of a search space from the limits of each layer alone."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from leanfront.core.audit.kinds.limits.curves import Curve, first_crossing
+from leanfront.core.search.options import DROP
 from leanfront.errors import UsageError
-
-DROP = 0.02
-"""Accuracy that a choice may cost on its layer alone before it is left out of a search space."""
 
 
 def bounds_of(document: Mapping[str, Any], *, accuracy_drop: float = DROP) -> dict[str, dict[str, float]]:
-    """The bounds of a search space from an audit of limits: what costs a layer more than that alone is left out.
+    """Derive the bounds of a search space from an audit of limits, leaving out choices that cost too much alone.
 
     Args:
-        document: of an audit ``limits``.
+        document: document of an audit ``limits``.
         accuracy_drop: largest loss of accuracy, a share of samples, of one layer or channel group compressed alone.
 
     Returns:
         Layer, or channel group -> ``bits``, the lowest width allowed (one above the widest that lost more),
         ``sparsity``, the highest share of zeroed weights, and ``keep``, the lowest share of units kept, both where
-        the line between measured steps crosses the loss; `leanfront.core.search.SpaceOptions` takes it as
-        ``bounds``. What was never seen to lose more has no bound.
+        the line between measured steps crosses the loss. Layers and groups that never lost more have no bound.
+        `leanfront.core.search.SpaceOptions` takes the result as ``bounds``.
 
     Raises:
-        UsageError: no such document, or a drop outside [0, 1).
+        UsageError: the document is not of an audit ``limits``, or the drop is outside [0, 1).
     """
     if not 0 <= accuracy_drop < 1:
         raise UsageError(f"accuracy_drop is a share of samples in [0, 1), not {accuracy_drop}")

@@ -1,4 +1,4 @@
-"""A model compressed step by step along one axis."""
+"""Sweeps: a model compressed step by step along one axis."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WIDTHS = (16, 8, 7, 6, 5, 4, 3, 2)
 
 @dataclass(frozen=True)
 class Point:
-    """One step.
+    """One step of a sweep.
 
     Args:
-        ratio: how much is compressed, 0 for the dense model.
-        value: the same in the axis' own unit (share, bits, candidate).
-        version: the model.
+        ratio: compression ratio, 0 for the dense model.
+        value: the step in the axis's own unit (share, bits, candidate).
+        version: the compressed version.
     """
 
     ratio: float
@@ -34,11 +34,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
-    """An axis with its steps, the dense model first, ratios strictly ascending.
+    """The steps along an axis, the dense model first, with strictly ascending ratios.
 
     Args:
-        axis: its name in `AXES`.
-        unit: what ratios are, for people.
+        axis: name in `AXES`, or `FRONTIER`.
+        unit: meaning of the ratios, for readers.
         points: the steps.
     """
 
@@ -48,28 +48,28 @@ class Sweep:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Of the points."""
+        """Ratios of the points."""
         return tuple(point.ratio for point in self.points)
 
 
 Make = Callable[..., Configuration]
-"""Makes configurations of one criterion and method."""
+"""Function that makes configurations of one criterion and method."""
 
 
 def sparsity(structure: Structure, make: Make) -> Sweep:
-    """The same share of zeroed weights in every layer."""
+    """Sweep the share of zeroed weights, the same in every layer."""
     steps = [(share, share, make(sparsity=dict.fromkeys(structure.layers, share))) for share in SPARSITIES]
     return _configured("sparsity", "share of every layer's weights that is zeroed", structure, steps)
 
 
 def channels(structure: Structure, make: Make) -> Sweep:
-    """The same share of units removed from every channel group, one unit at least left."""
+    """Sweep the share of units removed from every channel group, leaving at least one unit."""
     steps = [(share, share, make(channels=kept_units(structure, share))) for share in REMOVED]
     return _configured("channels", "share of every channel group that is removed", structure, steps)
 
 
 def bits(structure: Structure, make: Make) -> Sweep:
-    """Every layer's weights at one width; the ratio is 1 - bits / 32."""
+    """Sweep the weight width, the same in every layer; the ratio is 1 - bits / 32."""
     steps = [
         (
             1 - width / FLOAT_BITS,
@@ -91,11 +91,11 @@ FRONTIER = "frontier"
 
 
 def frontier(structure: Structure, versions: Sequence[Version]) -> Sweep:
-    """Candidates by the memory that they save; of those that save the same, the first.
+    """Order candidates by the memory that they save; of equal ones, the first is used.
 
     Args:
-        structure: of the model.
-        versions: those that are no candidates are left out.
+        structure: structure of the model.
+        versions: versions; those that are not candidates are left out.
     """
     dense = memory_bytes(structure, Configuration())
     points: dict[float, Point] = {0.0: Point(0.0, 0, Dense())}
@@ -109,7 +109,7 @@ def frontier(structure: Structure, versions: Sequence[Version]) -> Sweep:
 
 
 def sweeps(auditor: Auditor) -> list[Sweep]:
-    """Every axis along which there is more than the dense model."""
+    """Return the sweeps that have more than the dense model."""
     make = partial(Configuration, criterion=auditor.options.criterion, method=auditor.options.method)
     found = [axis(auditor.structure, make) for axis in AXES.values()]
     found.append(frontier(auditor.structure, auditor.versions))
@@ -117,14 +117,14 @@ def sweeps(auditor: Auditor) -> list[Sweep]:
 
 
 def kept_units(structure: Structure, removed: float) -> dict[str, int]:
-    """Units of every channel group that stay when a share is removed."""
+    """Return the units of every channel group that stay when a share is removed."""
     return {name: max(1, round(group.units * (1 - removed))) for name, group in structure.groups.items()}
 
 
 def _configured(
     axis: str, unit: str, structure: Structure, steps: Sequence[tuple[float, float, Configuration]]
 ) -> Sweep:
-    """The steps that differ from the one before: of narrow groups and small layers some do not."""
+    """Make a sweep of the steps that differ from the one before; in narrow groups and small layers, some do not."""
     points, before = [Point(0.0, 0.0 if axis != "bits" else FLOAT_BITS, Dense())], Configuration()
     for ratio, value, wanted in steps:
         configuration = structure.canonical(wanted)

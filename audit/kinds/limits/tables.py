@@ -12,7 +12,7 @@ INDICATORS = ("accuracy", "ece", "generalisation_gap", "agreement", "flip_rate")
 
 
 def tables(document: Document) -> list[Table]:
-    """Thresholds by axis, under shift, what changes before accuracy breaks, and what each layer bears."""
+    """Make tables of thresholds by axis, under shift, of other indicators, and of each layer alone."""
     axes = {name: axis for name, axis in document["axes"].items() if "limits" in axis}
     return [
         _thresholds(document, axes),
@@ -70,7 +70,7 @@ def _shift(document: Document, axes: Mapping[str, Any]) -> Table:
     title = (
         f"Prune potential under shift: {document['shifted_samples']} images, severity {document['severity']}"
     )
-    told = "a loss is counted from the dense model's accuracy under the same corruption"
+    told = "losses are relative to the dense model's accuracy under the same corruption"
     return Table(title, ["axis", "clean", *names], rows, told)
 
 
@@ -89,7 +89,7 @@ def _indicators(axes: Mapping[str, Any]) -> Table:
     header = ["axis", *(each.replace("_", " ") for each in INDICATORS), "cliff"]
     told = "cliff: the breakpoint, or else the prune potential"
     return Table(
-        "Ratio at which a number leaves the dense model's by more than its noise", header, rows, told
+        "Ratio at which a measure first differs from the dense model's by more than noise", header, rows, told
     )
 
 
@@ -104,10 +104,10 @@ def _layers(layers: Mapping[str, Any]) -> Table:
     told = [f"method {layers['method']}"]
     if layers["limits"]:
         delta = layers["limits"][0]["potential"]["delta"]
-        told += [f"the loss of {delta:g} that is allowed is {delta * layers['samples']:.1f} samples"]
-    told += [f"{len(layers['left_out'])} smaller ones were not swept"] if layers["left_out"] else []
+        told += [f"the allowed loss of {delta:g} is {delta * layers['samples']:.1f} samples"]
+    told += [f"{len(layers['left_out'])} smaller ones are left out"] if layers["left_out"] else []
     told += [f"{each['subject']} left out: {each['reason']}" for each in layers["failed"]]
-    title = f"What each layer bears alone: prune potential, {layers['samples']} samples"
+    title = f"Each layer compressed alone: prune potential, {layers['samples']} samples"
     return Table(title, ["layer or group", "sparsity", "bits", "channels removed"], rows, "; ".join(told))
 
 
@@ -120,7 +120,7 @@ def _alone(row: Mapping[str, Any]) -> str:
 
 
 def _breakpoint(found: Mapping[str, Any]) -> str:
-    """Where there is one, and a fall."""
+    """Format the breakpoint, if there are one and a fall."""
     own = found["segmented"]
     return _interval(own) if own["exists"] and found["cliff"] is not None else "-"
 

@@ -1,4 +1,4 @@
-"""How much compression a model bears: four ways to say where its accuracy breaks, each with its evidence."""
+"""Thresholds of compression: four ways to find where accuracy breaks, each with its evidence."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from leanfront.core.audit.kinds.limits.breakpoints import LEVEL, Breakpoint, bre
 from leanfront.core.audit.kinds.limits.curves import Curve, Floats, crossing, first_crossing
 
 DELTA = 0.005
-"""Accuracy that may be lost."""
+"""Allowed loss of accuracy."""
 SENSITIVITY = 1.0
 """Kneedle's S."""
 FEWEST = 6
-"""Points of a knee and of a curvature."""
+"""Least number of points for a knee and for a curvature."""
 STEEPER, DEVIATIONS = 5.0, 2.0
-"""A fall is abrupt from this ratio of slopes on, and real beyond this many standard deviations."""
+"""Ratio of slopes from which a fall is abrupt, and standard deviations beyond which it is real."""
 FINE = 401
-"""Places at which a smooth curve's curvature is taken."""
+"""Number of positions at which the curvature of a smooth curve is computed."""
 ABRUPT, GRADUAL, NOT_REACHED = "abrupt", "gradual", "not reached"
 
 
 @dataclass(frozen=True)
 class Potential:
-    """Prune potential: how far one may go without losing more than delta.
+    """Prune potential: the largest ratio that loses at most delta.
 
     Args:
-        value: largest ratio with a loss of at most delta, accuracy interpolated linearly; 0 where the first step
-            loses more and none after it less.
-        unbroken: largest ratio up to which no loss is larger: less than `value` where accuracy recovers.
-        delta: the loss, a share of samples.
+        value: largest ratio with a loss of at most delta, with accuracy interpolated linearly; 0 if every step
+            loses more.
+        unbroken: largest ratio up to which every loss is within delta; less than `value` if accuracy recovers.
+        delta: the allowed loss, a share of samples.
         reached: whether any ratio of the curve loses more than delta.
-        text: what to know of it, for people; empty where there is nothing.
+        text: remark for readers, or ``""``.
     """
 
     value: float
@@ -49,9 +49,9 @@ class Knee:
     """The knee of a curve.
 
     Args:
-        value: its ratio, one of the curve's; None where there is none.
-        distance: by how much the normalised curve lies above its chord there.
-        reason: why there is none.
+        value: ratio of the knee, one of the curve's; None if there is none.
+        distance: distance of the normalised curve above its chord there.
+        reason: why there is no knee.
     """
 
     value: float | None
@@ -61,12 +61,12 @@ class Knee:
 
 @dataclass(frozen=True)
 class Bend:
-    """Where a curve bends most downwards.
+    """The strongest downward bend of a curve.
 
     Args:
-        value: its ratio; None where there is none.
-        curvature: of the normalised, smoothed curve there, 1 / unit.
-        reason: why there is none.
+        value: ratio of the bend; None if there is none.
+        curvature: curvature of the normalised, smoothed curve there, 1 / unit.
+        reason: why there is no bend.
     """
 
     value: float | None
@@ -76,14 +76,14 @@ class Bend:
 
 @dataclass(frozen=True)
 class Limits:
-    """All that is said of one curve.
+    """The thresholds of one curve.
 
     Args:
         verdict: ``abrupt``, ``gradual`` or ``not reached``.
-        reason: what decided.
-        drop: how much accuracy is lost along the curve, by the regression.
-        noise: standard deviation that the drop is compared with: between seeds, or around the regression.
-        potential, knee, segmented, curvature: the four ways.
+        reason: reason of the verdict.
+        drop: loss of accuracy along the curve, by the regression.
+        noise: standard deviation to compare the drop with: between seeds, or around the regression.
+        potential, knee, segmented, curvature: results of the four ways.
     """
 
     verdict: str
@@ -97,24 +97,23 @@ class Limits:
 
     @property
     def cliff(self) -> float | None:
-        """The ratio where accuracy breaks: the breakpoint, where there is one, or else the prune potential; None
-        where it never does."""
+        """Ratio at which accuracy breaks: the breakpoint, or else the prune potential; None if it never breaks."""
         if self.verdict == NOT_REACHED:
             return None
         return self.segmented.value if self.segmented.exists else self.potential.value
 
 
 def limits(curve: Curve, *, delta: float = DELTA, seed: int = 0) -> Limits:
-    """Locate the threshold of a curve by every way, and say of what kind it is.
+    """Find the thresholds of a curve by all four ways, and judge how abrupt the fall is.
 
     The accuracy falls at all (else ``not reached``) where the regression finds a breakpoint or a falling line, both
     at the level .05, and falls by more than two standard deviations of a seed. The fall is ``abrupt`` where after a
     breakpoint accuracy falls at least five times as fast as before it, and ``gradual`` otherwise.
 
     Args:
-        curve: of accuracy; with fewer than `FEWEST` points only the prune potential is known.
-        delta: loss that the prune potential allows.
-        seed: of resampling.
+        curve: curve of accuracy; with fewer than `FEWEST` points only the prune potential is known.
+        delta: allowed loss of the prune potential.
+        seed: seed of resampling.
     """
     segmented = breakpoint_of(curve, seed=seed)
     noise = curve.noise if curve.noise is not None else segmented.deviation
@@ -147,11 +146,11 @@ def _verdict(found: Breakpoint, noise: float, points: int) -> tuple[str, str]:
 
 
 def potential(curve: Curve, *, delta: float = DELTA) -> Potential:
-    """The largest ratio whose accuracy is at most delta below the first point's.
+    """Find the largest ratio whose accuracy is at most delta below that of the first point.
 
     Args:
-        curve: its first point is the dense model.
-        delta: absolute.
+        curve: curve whose first point is the dense model.
+        delta: allowed absolute loss.
 
     Source: Liebenwein et al., "Lost in pruning", MLSys 2021, definition 1, on ratios between the measured ones too.
     """
@@ -165,7 +164,7 @@ def potential(curve: Curve, *, delta: float = DELTA) -> Potential:
     good = int(np.flatnonzero(margin >= -1e-12)[-1])
     value = float(x[-1]) if good == len(x) - 1 else crossing(x, margin, good)
     if good == 0:
-        # Within the first step nothing was measured: a line through it is no evidence.
+        # Nothing was measured within the first step, so a line through it is no evidence.
         return Potential(0.0, 0.0, delta, True, f"the first step, to {x[1]:g}, loses more already")
     if int(bad[0]) == 1:
         unbroken = 0.0
@@ -174,28 +173,25 @@ def potential(curve: Curve, *, delta: float = DELTA) -> Potential:
 
 
 def potentials(ratios: ArrayLike, draws: Floats, *, delta: float = DELTA) -> Floats:
-    """The prune potential of each of many curves on the same ratios.
+    """Compute the prune potentials (b,) of many curves on the same ratios.
 
     Args:
-        ratios: (n,).
+        ratios: (n,) ratios.
         draws: (b, n) accuracies.
-        delta: absolute.
-
-    Returns:
-        (b,).
+        delta: allowed absolute loss.
     """
     own = tuple(np.asarray(ratios, dtype=np.float64).tolist())
     return np.asarray([potential(Curve(own, tuple(row.tolist())), delta=delta).value for row in draws])
 
 
 def knee(curve: Curve, *, sensitivity: float = SENSITIVITY) -> Knee:
-    """Kneedle for a falling concave curve, not smoothed: the last point that is a knee.
+    """Find the last knee of a falling concave curve by Kneedle, without smoothing.
 
-    Both axes are normalised to [0, 1] and the ratios mirrored, so that the curve rises. A local maximum of
-    what it lies above its chord is a knee once that falls by S times the mean step before the next maximum.
+    Both axes are normalised to [0, 1] and the ratios mirrored, so that the curve rises. A local maximum of its
+    distance above the chord is a knee if the distance falls by S times the mean step before the next maximum.
 
     Args:
-        curve: at least `FEWEST` points.
+        curve: curve of at least `FEWEST` points; with fewer, there is no knee.
         sensitivity: S.
 
     Source: Satopaa et al., "Finding a kneedle in a haystack", ICDCS workshops 2011.
@@ -214,7 +210,7 @@ def knee(curve: Curve, *, sensitivity: float = SENSITIVITY) -> Knee:
         if not last and above[place - 1] <= above[place] >= above[place + 1]:
             top = place
         elif top is not None and not last and above[place - 1] >= above[place] <= above[place + 1]:
-            # A minimum before the fall was deep enough: the maximum was none.
+            # A minimum before the fall was deep enough: the maximum is no knee.
             if above[place] < above[top] - allowed:
                 break
             top = None
@@ -228,12 +224,12 @@ def knee(curve: Curve, *, sensitivity: float = SENSITIVITY) -> Knee:
 
 
 def curvature(curve: Curve) -> Bend:
-    """The place of the largest downward curvature -y'' / (1 + y'^2)^1.5 with both axes normalised to [0, 1].
+    """Find the largest downward curvature -y'' / (1 + y'^2)^1.5, with both axes normalised to [0, 1].
 
-    The curve is a cubic smoothing spline through the points; how smooth is chosen by generalised cross-validation.
+    The curve is a cubic smoothing spline through the points, with smoothness by generalised cross-validation.
 
     Args:
-        curve: at least `FEWEST` points.
+        curve: curve of at least `FEWEST` points; with fewer, there is no bend.
 
     Source: Wahba, "Spline models for observational data", 1990, for the spline.
     """

@@ -1,1 +1,1 @@
-"""All of the audit ``robustness``: what it is, what it measures, its statistics, tables and figures."""
+"""The audit ``robustness``: specification, measurements, statistics, tables and figures."""

@@ -1,4 +1,4 @@
-"""Adversarial attacks in the largest norm: on a module itself, and made on another and transferred to it."""
+"""Adversarial attacks in the maximum norm, made on a module itself or on another one and transferred to it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Attack:
     """Steps along the sign of the loss's gradient, within eps of every pixel.
 
     Args:
-        name: as reported.
+        name: name in documents.
         eps: largest change of a pixel on [0, 1].
         step: change of a pixel in one step.
-        steps: how many; the last point counts, not the worst.
-        start: whether it starts anywhere within eps instead of at the image.
-        seed: of the starts, beside each sample's own.
+        steps: number of steps; the last point counts, not the worst.
+        start: whether it starts at a random point within eps instead of at the image.
+        seed: seed of the starts, combined with the seed of each sample.
 
     Raises:
-        UsageError: eps or step not in (0, 1], or no step.
+        UsageError: eps or step is not in (0, 1], or there is no step.
 
     Source: fgsm: Goodfellow et al., "Explaining and harnessing adversarial examples", ICLR 2015; pgd: Madry et
     al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
@@ -56,7 +56,7 @@ ATTACKS: dict[str, Attack] = {
     "fgsm": Attack("fgsm", step=EPS, steps=1, start=False),
     "pgd": Attack("pgd"),
 }
-"""Attacks by name, with the usual settings of 32 x 32 colour images; `dataclasses.replace` gives others."""
+"""Attacks by name, with the usual settings for 32 x 32 colour images; use `dataclasses.replace` for others."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Perturbed:
     """Attacked images.
 
     Args:
-        attack: what made them.
+        attack: the attack that made them.
         images: (n, c, h, w) pixels in [0, 1], at most eps from the probe's.
-        masked: bool (n,): the gradient was all zero where the attack began, so that it never moved on.
+        masked: bool (n,), whether the gradient was zero at the start, so that the attack never moved.
     """
 
     attack: Attack
@@ -76,17 +76,17 @@ class Perturbed:
 
 @dataclass(frozen=True)
 class Attacked:
-    """A module's accuracy under an attack.
+    """The accuracy of a module under an attack.
 
     Args:
-        attack: what was done.
+        attack: the attack.
         transferred: whether the images were made on another model.
-        accuracy: share of attacked images that are classified right; those that were wrong before count, too.
+        accuracy: share of attacked images that are classified correctly; images wrong before count, too.
         low: lower end of the 95% Wilson interval.
         high: upper end.
         n: number of samples.
-        masked: share of samples for which the model that the attack was made on gave an all-zero gradient. Where
-            it is not small, a high accuracy is no sign of robustness: read the transferred attack.
+        masked: share of samples with a zero gradient in the model that the attack was made on. If it is not small,
+            high accuracy is no sign of robustness: use the transferred attack.
     """
 
     attack: Attack
@@ -98,26 +98,26 @@ class Attacked:
     masked: float
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         found: dict[str, Any] = plain(self)
         return found
 
 
 def perturb(module: nn.Module, probe: Probe, labels: Tensor, attack: Attack) -> Perturbed:
-    """Attack a module's answers.
+    """Attack a module.
 
-    x_0 is the image, or for `start` the image + U(-eps, eps); x_t+1 = clip(x_t + step sign(gradient)), to within
-    eps of the image and to [0, 1]. The loss is log sum_{j != y} e^z_j - z_y: its gradient is the cross-entropy's
-    over 1 - p_y, so it has the same sign, and is not lost in the rounding of a p_y close to 1.
+    x_0 is the image, or with `start` the image + U(-eps, eps); x_t+1 = clip(x_t + step sign(gradient)), to within
+    eps of the image and to [0, 1]. The loss is log sum_{j != y} e^z_j - z_y. Its gradient is that of the
+    cross-entropy over 1 - p_y, so it has the same sign but is not lost by rounding if p_y is close to 1.
 
     Args:
-        module: in eval mode, on the probe's device.
+        module: module in eval mode, on the probe's device.
         probe: n images.
         labels: int64 (n,) true classes.
-        attack: an entry of `ATTACKS`, or one like it.
+        attack: an entry of `ATTACKS`, or another one.
 
     Raises:
-        UsageError: labels do not fit, or the module trains.
+        UsageError: labels do not fit, or the module is in training mode.
         EvaluationError: the module cannot be differentiated, or its outputs are not finite.
     """
     truth = labels.detach().cpu()
@@ -144,17 +144,17 @@ def perturb(module: nn.Module, probe: Probe, labels: Tensor, attack: Attack) -> 
 
 
 def attacked(module: nn.Module, probe: Probe, labels: Tensor, how: Attack | Perturbed) -> Attacked:
-    """A module's accuracy under an attack on itself, or on the images that fooled another model.
+    """Measure the accuracy of a module under an attack on itself, or on images attacked on another model.
 
     Args:
-        module: in eval mode, on the probe's device.
+        module: module in eval mode, on the probe's device.
         probe: n images.
         labels: int64 (n,) true classes.
-        how: an attack, made on the module (white box); or what `perturb` made on another one, as a rule the
-            dense model (transferred).
+        how: an attack to make on the module (white box), or images that `perturb` made on another module, usually
+            the dense model (transferred).
 
     Raises:
-        UsageError: labels or images do not fit, or the module trains.
+        UsageError: labels or images do not fit, or the module is in training mode.
         EvaluationError: the module cannot be differentiated, or its outputs are not finite.
     """
     transferred = isinstance(how, Perturbed)

@@ -1,4 +1,4 @@
-"""The audit ``robustness``: corruptions, noise, attacks and other data, always beside the dense model."""
+"""The audit ``robustness``: corruptions, noise, attacks and other data, compared with the dense model."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from leanfront.core.targets.sampling import balanced
 from leanfront.errors import StoppedError
 
 FEWEST = 3
-"""Versions from which on corruptions can be compared by what they do to them."""
+"""Least number of versions for comparing the effects of corruptions."""
 
 
 def audit_robustness(auditor: Auditor) -> Findings:
-    """Accuracy under corruptions, flips under noise, attacks, and other data where they are given.
+    """Measure accuracy under corruptions, flips under noise, attacks, and accuracy on other data if given.
 
     Raises:
         UsageError: the target does not say how its inputs are made of pixels.
-        TargetError: data that cannot be read.
+        TargetError: data cannot be read.
     """
     options = auditor.options
     pixels = require_pixels(auditor.target, "robustness")
@@ -59,7 +59,7 @@ def audit_robustness(auditor: Auditor) -> Findings:
 
 
 def check_robustness(auditor: Auditor) -> None:
-    """Refuse images that cannot be made or read."""
+    """Check that all images can be made or read, before the audit starts."""
     target, options = auditor.target, auditor.options
     pixels = require_pixels(target, "robustness")
     if options.corrupted is not None:
@@ -69,7 +69,7 @@ def check_robustness(auditor: Auditor) -> None:
 
 
 def _suite(auditor: Auditor, suite: Suite) -> tuple[dict[str, Robustness], dict[str, Any]]:
-    """Every version on every image of a suite: one kind of image after another, each made once."""
+    """Evaluate every version on every image of a suite, making the images of each corruption and severity once."""
     right: dict[str, list[Tensor]] = {version.name: [] for version in auditor.every}
     total = len(suite.corruptions) * len(suite.severities)
     for number, (corruption, severity) in enumerate(suite.ways()):
@@ -112,7 +112,7 @@ def _suite(auditor: Auditor, suite: Suite) -> tuple[dict[str, Robustness], dict[
 def _redundancy(
     suite: Suite, versions: Sequence[Version], right: Mapping[str, Tensor], clean: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """Which corruptions tell versions apart in the same way."""
+    """Return which corruptions have similar effects on the versions."""
     if len(versions) < FEWEST or len(suite.corruptions) < 2:
         return {
             "reason": f"needs {FEWEST} versions and 2 corruptions, there are {len(versions)} and "
@@ -124,7 +124,7 @@ def _redundancy(
 
 
 def _shift(auditor: Auditor, source: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Accuracy on another data set with the same classes; of fewer classes the answers are among those alone."""
+    """Measure accuracy on another data set; if it has only some of the classes, answers are among these."""
     target = auditor.target
     pixels = require_pixels(target, "shift")
     shift = data_shift(source, pixels=pixels, example_input=target.example_input, classes=target.classes)
@@ -154,7 +154,7 @@ def _shift(auditor: Auditor, source: str, found: dict[str, dict[str, Any]]) -> d
 
 
 def _probed(auditor: Auditor, chosen: Split, positions: Tensor, found: dict[str, dict[str, Any]]) -> None:
-    """Noise and attacks, which need a module rather than its answers."""
+    """Measure noise and attacks, which need the modules rather than their answers."""
     inputs, labels = chosen.tensors()
     pixels = require_pixels(auditor.target, "robustness")
     probe = Probe.of(inputs, pixels, seeds=positions.tolist(), device=auditor.device)

@@ -1,4 +1,4 @@
-"""Figures of robustness."""
+"""Figures of the audit ``robustness``."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from leanfront.core.audit.redundancy_figure import alike
 
 SUITES = {"c_like": "C-like corruptions", "published": "published corruptions"}
 MOST_LINES = 12
-"""Versions drawn as lines of their own; of more those spread over the list."""
+"""Largest number of versions drawn as lines; from a longer list, evenly spread ones are drawn."""
 
 
 def pieces(document: Document) -> list[Piece]:
-    """Corruptions, noise and attacks by version, heat maps of each, and which corruptions are alike."""
+    """Draw corruptions, noise and attacks by version, heat maps of each version, and similar corruptions."""
     found: list[Piece] = [*_accuracies(document), *_attacks(document), *_noise(document)]
     for suite in (name for name in SUITES if name in document[DENSE]):
         found += _suite(document, suite)
@@ -196,6 +196,6 @@ def _heat_maps(name: str, own: Mapping[str, Any], corruptions: Sequence[str], ti
 
 
 def _redundancy(document: Document, suite: str) -> list[Piece]:
-    # A candidate's own document says how it fared; which corruptions are alike is known of all versions together.
+    # The similarity of corruptions is known only for all versions together, not in a candidate's own document.
     found = document.get(suite, {}).get("redundancy")
     return [] if found is None else [alike(found, f"Which corruptions are alike: {SUITES[suite]}")]

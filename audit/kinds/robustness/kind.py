@@ -1,4 +1,4 @@
-"""What the audit ``robustness`` is: its specification."""
+"""Specification of the audit ``robustness``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ KIND = Kind(
     title="Robustness",
     source="Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
     reading=(
-        "What clean accuracy does not show. The corruption error (CE) divides a version's errors by those of the "
-        "dense model, so that 1 is as robust as dense and more is worse; mCE is its mean over corruptions. Flips are "
-        "answers that noise changes. Where rounding hides gradients, go by the attack made on the dense model."
+        "Accuracy under corruptions, noise and attacks. The corruption error (CE) divides the errors of a version by "
+        "those of the dense model: 1 is as robust as the dense model, more is worse; mCE is its mean over "
+        "corruptions. Flips are answers that noise changes. If rounding hides gradients, use the attack made on the "
+        "dense model."
     ),
     metrics=("mce", "flip_rate"),
     check=Deferred("leanfront.core.audit.kinds.robustness.audit:check_robustness"),

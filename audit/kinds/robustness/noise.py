@@ -1,4 +1,4 @@
-"""Seeded noise, a sample's own: it depends neither on the batch nor on the neighbours nor on the device."""
+"""Seeded noise for each sample, independent of its batch, its neighbours and the device."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def gaussian(shape: Sequence[int], seeds: Sequence[int], purpose: str, draw: int = 0) -> Tensor:
-    """Standard normal noise.
+    """Draw standard normal noise.
 
     Args:
-        shape: of one sample.
-        seeds: one a sample, not negative.
-        purpose: what it is for: other words give other noise.
+        shape: shape of one sample.
+        seeds: seed of each sample, not negative.
+        purpose: name of the use; different names give different noise.
         draw: number of the draw.
 
     Returns:
@@ -26,7 +26,7 @@ def gaussian(shape: Sequence[int], seeds: Sequence[int], purpose: str, draw: int
 
 
 def uniform(shape: Sequence[int], seeds: Sequence[int], purpose: str, draw: int = 0) -> Tensor:
-    """Noise uniform on [0, 1); see `gaussian`."""
+    """Draw noise uniform on [0, 1); see `gaussian`."""
     return _drawn(lambda rng: rng.random(shape, dtype=np.float32), shape, seeds, purpose, draw)
 
 

@@ -1,4 +1,4 @@
-"""The images on which models are probed: pixels, a seed a sample, and how a module is run on them."""
+"""Probes: images with a seed for each sample, and the evaluation of modules on them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from leanfront.core.targets import Pixels
 from leanfront.errors import EvaluationError, UsageError
 
 ROUNDING = 1e-3
-"""How far pixels may lie outside [0, 1] before their mean and deviation must be wrong."""
+"""Distance outside [0, 1] from which pixels show that their mean and deviation are wrong."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Images that modules are asked about as they are, under noise and under attack.
+    """Images on which modules are evaluated as they are, under noise and under attack.
 
-    A module that rounds activations in ranges of each batch's own (``dynamic``) answers by its neighbours, too:
-    one batch size and one order are then part of the result.
+    With ``dynamic`` activation ranges, the answer to a sample also depends on its batch, so the batch size and the
+    order are part of the result.
 
     Args:
         images: (n, c, h, w) float pixels in [0, 1]; kept on the CPU in float32.
-        pixels: how the model's inputs are made of them.
-        seeds: one a sample, not negative: all that is random about it.
-        size: samples a batch.
-        device: where modules are and run.
+        pixels: how the model's inputs are made from them.
+        seeds: seed of each sample, not negative, for everything random about it.
+        size: number of samples in a batch.
+        device: device of the modules.
 
     Raises:
-        UsageError: no images or of another shape or scale, seeds of another number or negative, or no batch.
+        UsageError: images are missing or have another shape or scale, seeds are negative or of another number, or
+            the batch is empty.
     """
 
     images: Tensor
@@ -68,7 +69,7 @@ class Probe:
         size: int | None = None,
         device: torch.device | str = "cpu",
     ) -> Probe:
-        """Of a model's inputs (n, c, h, w); seeds 0..n-1 and the usual batch size unless others are given."""
+        """Make a probe from a model's inputs (n, c, h, w); the default seeds are 0..n-1."""
         _require_images(inputs, pixels)
         return cls(
             pixels.of(inputs.detach().cpu().float()),
@@ -82,24 +83,24 @@ class Probe:
         return len(self.images)
 
     def parts(self) -> Iterator[Probe]:
-        """Its batches, a probe each."""
+        """Yield its batches, one probe each."""
         for start in range(0, len(self), self.size):
             part = slice(start, start + self.size)
             yield replace(self, images=self.images[part], seeds=self.seeds[part])
 
     def logits(self, module: nn.Module, images: Tensor | None = None) -> Tensor:
-        """What a module answers, batch by batch.
+        """Compute the logits of a module, batch by batch.
 
         Args:
-            module: a classifier in eval mode, on the device.
+            module: classifier in eval mode, on the device.
             images: (n, c, h, w) pixels in place of the probe's own.
 
         Returns:
             (n, C) float32 on the CPU.
 
         Raises:
-            UsageError: the module trains.
-            EvaluationError: its outputs are no finite (n, C) with C of 2 or more.
+            UsageError: the module is in training mode.
+            EvaluationError: its outputs are not finite, or not (n, C) with C of 2 or more.
         """
         require_eval(module)
         shown = self.images if images is None else images
@@ -111,21 +112,21 @@ class Probe:
     def gradient(
         self, module: nn.Module, score: Callable[[Tensor], Tensor], images: Tensor | None = None
     ) -> Tensor:
-        """What a score of each sample's logits gains by a change of its pixels.
+        """Compute the gradient of a score of each sample's logits by its pixels.
 
-        Neither parameters' gradients nor their flags are touched. A module that lets no gradient through
-        (no_grad in its forward, true rounding) has gradient 0.
+        Gradients and flags of parameters are not changed. A module that blocks gradients (by no_grad in its forward,
+        or true rounding) has gradient 0.
 
         Args:
-            module: in eval mode, on the device.
-            score: (m, C) float64 logits of a batch, on the device -> (m,), each of its own sample alone.
+            module: module in eval mode, on the device.
+            score: function of a batch's float64 logits (m, C) that returns scores (m,), each of its own sample.
             images: (n, c, h, w) pixels in place of the probe's own.
 
         Returns:
             (n, c, h, w) float32 on the CPU.
 
         Raises:
-            UsageError: the module trains.
+            UsageError: the module is in training mode.
             EvaluationError: the module cannot be differentiated, or its gradient is not finite.
         """
         require_eval(module)
@@ -179,20 +180,20 @@ def _require_images(images: Tensor, pixels: Pixels) -> None:
 
 
 def require_eval(module: nn.Module) -> None:
-    """Refuse a module that would learn from being looked at.
+    """Refuse a module that is in training mode, since evaluation would change it.
 
     Raises:
-        UsageError: it is in training mode.
+        UsageError: the module is in training mode.
     """
     if module.training:
         raise UsageError(f"the {type(module).__name__} is in training mode: call eval() first")
 
 
 def require_labels(labels: Tensor, probe: Probe, classes: int) -> None:
-    """Refuse labels that are not the probe's.
+    """Refuse labels that do not fit the probe.
 
     Raises:
-        UsageError: not one integer in 0..classes-1 a sample.
+        UsageError: there is not one integer in 0..classes-1 for each sample.
     """
     if labels.shape != (len(probe),) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise UsageError(f"labels must be integers ({len(probe)},), not {labels.dtype} {tuple(labels.shape)}")

@@ -1,4 +1,4 @@
-"""How firmly a model holds its answers: flips under noise, agreement with the dense model, margin, Lipschitz."""
+"""Stability of answers: flips under noise, agreement with the dense model, margins and Lipschitz bounds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from leanfront.core.objectives.robust import flip_rate
 from leanfront.errors import UsageError
 
 SIGMAS = (0.04, 0.06, 0.08, 0.09, 0.10)
-"""Deviations of the Gaussian noise: the five severities of CIFAR-10-C."""
+"""Standard deviations of the Gaussian noise: the five severities of CIFAR-10-C."""
 AMPLITUDES = (0.05, 0.1, 0.2)
 """Half widths of the uniform noise."""
 DIRECTIONS = 8
 RADIUS = 1 / 255
-"""Root mean square change of a pixel within which the Lipschitz bound is looked for: one level of an image file."""
+"""Root mean square change of a pixel for the Lipschitz bound: one level of an image file."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Rate:
     """A share of samples, or of noisy pictures of them, with its 95% interval (`objectives/robust.py`).
 
     Args:
-        level: sigma or half width of the noise on [0, 1] pixels; None for images of nothing but noise.
+        level: sigma or half width of the noise on [0, 1] pixels; None for images of pure noise.
         value: the share.
-        low: lower end.
-        high: upper end.
-        n: samples.
-        draws: pictures a sample.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: number of samples.
+        draws: number of pictures of each sample.
     """
 
     level: float | None
@@ -49,15 +49,15 @@ class Rate:
 
 @dataclass(frozen=True)
 class Summary:
-    """How a number is spread over the samples where it is defined; all NaN where there are none.
+    """Distribution of a number over the samples where it is defined; all NaN if there are none.
 
     Args:
-        mean: of the n values.
+        mean: mean of the n values.
         lower: first quartile, interpolated linearly.
         median: second quartile.
         upper: third quartile.
-        n: samples with a value.
-        undefined: samples without one.
+        n: number of samples with a value.
+        undefined: number of samples without a value.
     """
 
     mean: float
@@ -70,14 +70,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Stability:
-    """What `stability` measures on one module.
+    """The result of `stability` for one module.
 
     Args:
-        flips: a rate a sigma.
-        noise_agreement: agreement with the dense model on images of uniform noise alone.
-        noisy_agreement: agreement with the dense model on samples under uniform noise, a rate an amplitude.
+        flips: flip rate for each sigma.
+        noise_agreement: agreement with the dense model on images of pure uniform noise.
+        noisy_agreement: agreement with the dense model on samples under uniform noise, for each amplitude.
         margin: local margins, in units of pixels (2-norm over an image).
-        lipschitz: local Lipschitz lower bounds, logits (2-norm) a unit of pixels (2-norm).
+        lipschitz: local Lipschitz lower bounds, logits (2-norm) per unit of pixels (2-norm).
     """
 
     flips: tuple[Rate, ...]
@@ -87,7 +87,7 @@ class Stability:
     lipschitz: Summary
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
+        """Return a JSON-ready dictionary."""
         found: dict[str, Any] = plain(self)
         return found
 
@@ -103,20 +103,20 @@ def stability(
     directions: int = DIRECTIONS,
     radius: float = RADIUS,
 ) -> Stability:
-    """All of this file on one module.
+    """Measure the stability of one module.
 
     Args:
-        module: in eval mode, on the probe's device.
-        dense: the model it was made of, likewise.
+        module: module in eval mode, on the probe's device.
+        dense: the dense model, likewise.
         probe: n images.
-        sigmas: of the Gaussian noise.
-        amplitudes: of the uniform noise.
-        draws: noisy pictures a sample and level.
-        directions: random ones of the Lipschitz bound.
-        radius: of the Lipschitz bound.
+        sigmas: standard deviations of the Gaussian noise.
+        amplitudes: half widths of the uniform noise.
+        draws: number of noisy pictures for each sample and level.
+        directions: number of random directions for the Lipschitz bound.
+        radius: radius of the Lipschitz bound.
 
     Raises:
-        UsageError: a module trains, or a setting is out of range.
+        UsageError: a module is in training mode, or a setting is out of range.
         EvaluationError: a module cannot be run or differentiated.
     """
     return Stability(
@@ -129,31 +129,31 @@ def stability(
 
 
 def with_gaussian_noise(probe: Probe, sigma: float, draw: int = 0) -> Tensor:
-    """clip(x + sigma n, 0, 1) with n standard normal: (n, c, h, w) pixels. One n serves all sigmas."""
+    """Return pixels (n, c, h, w) clip(x + sigma n, 0, 1) with n standard normal, the same n for all sigmas."""
     _positive("sigma", sigma)
     noise = gaussian(probe.images.shape[1:], probe.seeds, "gaussian noise", draw)
     return (probe.images + sigma * noise).clamp(0, 1)
 
 
 def with_uniform_noise(probe: Probe, amplitude: float, draw: int = 0) -> Tensor:
-    """clip(x + u, 0, 1) with u uniform on [-amplitude, amplitude]: (n, c, h, w) pixels."""
+    """Return pixels (n, c, h, w) clip(x + u, 0, 1) with u uniform on [-amplitude, amplitude]."""
     _positive("amplitude", amplitude)
     noise = uniform(probe.images.shape[1:], probe.seeds, "uniform noise", draw)
     return (probe.images + amplitude * (2 * noise - 1)).clamp(0, 1)
 
 
 def noise_images(probe: Probe, draw: int = 0) -> Tensor:
-    """Images (n, c, h, w) that show nothing: every pixel uniform on [0, 1]."""
+    """Return images (n, c, h, w) of pure noise, with every pixel uniform on [0, 1]."""
     return uniform(probe.images.shape[1:], probe.seeds, "noise image", draw)
 
 
 def flips(
     module: nn.Module, probe: Probe, sigmas: Sequence[float] = SIGMAS, draws: int = 1
 ) -> tuple[Rate, ...]:
-    """P[argmax f(clip(x + sigma n)) != argmax f(x)] for each sigma, n standard normal.
+    """Estimate P[argmax f(clip(x + sigma n)) != argmax f(x)] for each sigma, with n standard normal.
 
     Raises:
-        UsageError: a sigma or the draws are not positive, or the module trains.
+        UsageError: a sigma or `draws` is not positive, or the module is in training mode.
         EvaluationError: the module's outputs are not finite.
     """
     _positive("draws", draws)
@@ -165,10 +165,10 @@ def flips(
 
 
 def noise_agreement(module: nn.Module, dense: nn.Module, probe: Probe) -> Rate:
-    """P[argmax f(u) = argmax f_0(u)] with the dense f_0, on one image u of uniform noise a sample.
+    """Estimate P[argmax f(u) = argmax f_0(u)] with the dense f_0, on one image u of uniform noise per sample.
 
     Raises:
-        UsageError: a module trains, or they have other classes.
+        UsageError: a module is in training mode, or the modules have different classes.
         EvaluationError: outputs are not finite.
     """
     return _agreement(None, module, dense, probe, noise_images, 1)
@@ -181,10 +181,11 @@ def noisy_agreement(
     amplitudes: Sequence[float] = AMPLITUDES,
     draws: int = 1,
 ) -> tuple[Rate, ...]:
-    """P[argmax f(clip(x + u)) = argmax f_0(clip(x + u))] for each amplitude e, u uniform on [-e, e].
+    """Estimate P[argmax f(clip(x + u)) = argmax f_0(clip(x + u))] for each amplitude e, with u uniform on [-e, e].
 
     Raises:
-        UsageError: an amplitude or the draws are not positive, a module trains, or they have other classes.
+        UsageError: an amplitude or `draws` is not positive, a module is in training mode, or the modules have
+            different classes.
         EvaluationError: outputs are not finite.
     """
     _positive("draws", draws)
@@ -195,16 +196,16 @@ def noisy_agreement(
 
 
 def margins(module: nn.Module, probe: Probe) -> Tensor:
-    """(z_1 - z_2) / |grad (z_1 - z_2)|_2: how far to first order the nearest other answer is.
+    """Compute (z_1 - z_2) / |grad (z_1 - z_2)|_2, the distance to the nearest other answer to first order.
 
-    z_1 and z_2 are the largest and second largest logit, whatever is true; the gradient is by the pixels.
+    z_1 and z_2 are the largest and second largest logit, whatever the label; the gradient is by the pixels.
 
     Returns:
         (n,) float64; NaN where the gradient is zero.
 
     Raises:
-        UsageError: the module trains.
-        EvaluationError: it cannot be run or differentiated.
+        UsageError: the module is in training mode.
+        EvaluationError: the module cannot be run or differentiated.
 
     Source: Moosavi-Dezfooli et al., "DeepFool", CVPR 2016, its first step; Elsayed et al., "Large margin deep
     networks for classification", NeurIPS 2018.
@@ -217,24 +218,24 @@ def margins(module: nn.Module, probe: Probe) -> Tensor:
 def lipschitz(
     module: nn.Module, probe: Probe, directions: int = DIRECTIONS, radius: float = RADIUS
 ) -> Tensor:
-    """max over d of |f(x + d) - f(x)|_2 / |d|_2: no Lipschitz constant of the logits around x is smaller.
+    """Compute max over d of |f(x + d) - f(x)|_2 / |d|_2, a lower bound of the local Lipschitz constant of the logits.
 
-    d runs over random directions and the gradient of z_1 - z_2 there and back, all of one length; x + d is clipped
-    to [0, 1] and d is what is left of it. A model that rounds activations has no finite constant: its steps count
-    as much as this radius shows of them.
+    d runs over random directions and plus and minus the gradient of z_1 - z_2, all of one length; x + d is clipped to
+    [0, 1], and d is the remaining change. A model that rounds activations has no finite constant, and its result
+    depends on the radius.
 
     Args:
-        module: in eval mode, on the probe's device.
+        module: module in eval mode, on the probe's device.
         probe: n images.
-        directions: random ones, 0 or more.
+        directions: number of random directions, 0 or more.
         radius: |d|_2 over the root of the number of pixel values.
 
     Returns:
-        (n,) float64; NaN where no direction leads anywhere.
+        (n,) float64; NaN where no direction changes the image.
 
     Raises:
-        UsageError: directions or radius out of range, or the module trains.
-        EvaluationError: it cannot be run or differentiated.
+        UsageError: directions or radius is out of range, or the module is in training mode.
+        EvaluationError: the module cannot be run or differentiated.
 
     Source: Weng et al., "Evaluating the robustness of neural networks: an extreme value theory approach", ICLR 2018.
     """
@@ -260,7 +261,7 @@ def _lipschitz(module: nn.Module, probe: Probe, directions: int, radius: float) 
 
 
 def summary(values: Tensor) -> Summary:
-    """Of values (n,), NaN where there is none."""
+    """Summarise values (n,), with NaN for samples without a value."""
     known = values.double()[~values.isnan()]
     missing = len(values) - len(known)
     if not len(known):
@@ -271,19 +272,19 @@ def summary(values: Tensor) -> Summary:
 
 
 def _lead(logits: Tensor) -> Tensor:
-    """z_1 - z_2."""
+    """Compute z_1 - z_2, the lead of the largest logit."""
     top = logits.topk(2, dim=1).values
     return top[:, 0] - top[:, 1]
 
 
 def _lengths(images: Tensor) -> Tensor:
-    """2-norms in float64, whose squares a small gradient's do not underflow."""
+    """Compute 2-norms in float64, where the squares of small gradients do not underflow."""
     found: Tensor = images.double().flatten(1).norm(dim=1)
     return found
 
 
 def _drawn(module: nn.Module, probe: Probe, noisy: Callable[..., Tensor], draws: int) -> Tensor:
-    """Logits (draws, n, C) on noisy images, which are made batch by batch."""
+    """Compute logits (draws, n, C) on noisy images, which are made batch by batch."""
     return torch.stack(
         [
             torch.cat([part.logits(module, noisy(part, draw=draw)) for part in probe.parts()])

@@ -7,7 +7,7 @@ from leanfront.core.audit.table import Table, fixed, samples_title
 
 
 def tables(document: Document) -> list[Table]:
-    """Corruption errors, flips and accuracy under attacks, of the dense model and of each version."""
+    """Make a table of corruption errors, flips and accuracy under attacks of the dense model and each version."""
     rows = []
     named = versions_of(document, dense=True)
     for name, each in named:
@@ -31,7 +31,7 @@ def tables(document: Document) -> list[Table]:
     header = ["version", "clean", "mCE", "relative", "flips", "FGSM", "PGD", "PGD from dense"]
     if "shift" in document:
         header.append(f"on {document['shift'].get('name', 'other data')}")
-    # A candidate's own document says how it fared under them in that place.
+    # A candidate's own document has its results in that place, without a text.
     said = document["c_like"].get("text", "C-like corruptions")
     told = (
         f"{said}; mCE is relative to the dense model; flips under Gaussian noise of "
@@ -43,5 +43,5 @@ def tables(document: Document) -> list[Table]:
         if any(a["masked"] > 0.5 and not a["transferred"] for a in each["attacks"])
     ]
     if masked:
-        told += f"; the gradients of {', '.join(masked)} are masked by rounding: go by the attack from dense"
+        told += f"; the gradients of {', '.join(masked)} are masked by rounding: use the attack from dense"
     return [Table(samples_title("Robustness", document), header, rows, told)]

@@ -1,11 +1,11 @@
-/** The HTTP API: the only source of what the dashboard shows. */
+/** Client of the HTTP API, the dashboard's only source of data. */
 
 import { askForKey } from "./key.js";
 
 const ROOT = "/api/v1";
 const STORED = "leanfront-key";
 
-/** What the API answers a request that it refuses (RFC 9457), or why none arrived (status 0). */
+/** A refusal by the API (RFC 9457), or the reason why there is no answer (status 0). */
 export class Problem extends Error {
   constructor({ status = 0, title = "The request failed", detail = "", errors = [], type = "" }) {
     super(detail || title);
@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-/** The path of something with a user's name in it: `path("searches", name, "frontier")`. */
+/** A path with encoded parts: `path("searches", name, "frontier")`. */
 export function path(...parts) {
   return parts.map((part) => encodeURIComponent(part)).join("/");
 }
@@ -22,7 +22,7 @@ function key() {
   return sessionStorage.getItem(STORED) ?? localStorage.getItem(STORED);
 }
 
-/** Keep a key for this tab, or for this browser. */
+/** Store a key for this tab, or for this browser. */
 function keep(found) {
   sessionStorage.setItem(STORED, found.key);
   if (found.remember) localStorage.setItem(STORED, found.key);
@@ -48,8 +48,8 @@ function address(where, parameters) {
 }
 
 /**
- * Ask for something below /api/v1; a key is asked for when the server wants one.
- * @returns {Promise<Response>} an answer of status 2xx or 3xx
+ * Request something below /api/v1; ask the user for a key if the server needs one.
+ * @returns {Promise<Response>} an answer with status 2xx or 3xx
  * @throws {Problem} any other answer, or none
  */
 export async function ask(where, { method = "GET", parameters, body, signal, headers = {} } = {}) {
@@ -95,7 +95,7 @@ export async function get(where, parameters, { signal } = {}) {
   return (await ask(where, { parameters, signal })).json();
 }
 
-/** Read a JSON document, or null where there is none (404). */
+/** Read a JSON document, or null if there is none (404). */
 export async function find(where, parameters, options) {
   try {
     return await get(where, parameters, options);
@@ -105,7 +105,14 @@ export async function find(where, parameters, options) {
   }
 }
 
-/** Send a JSON document; its answer, or null where that is empty. */
+/** The document that describes the API: its parameters and bodies, with their bounds, defaults and choices. */
+export async function openapi() {
+  const answer = await fetch("/openapi.json");
+  if (!answer.ok) throw await problemOf(answer);
+  return answer.json();
+}
+
+/** Send a JSON document; return the answer, or null if it is empty. */
 export async function post(where, body, { parameters, method = "POST" } = {}) {
   const answer = await ask(where, { method, parameters, body });
   return answer.status === 204 ? null : answer.json();
@@ -117,8 +124,8 @@ export async function remove(where) {
 }
 
 /**
- * All pages of a list, one after another.
- * @yields {object} the pages, each with `next` where another follows
+ * Iterate over the pages of a list.
+ * @yields {object} the pages, each with `next` if another follows
  */
 export async function* pages(where, parameters, { signal } = {}) {
   let cursor;
@@ -129,7 +136,7 @@ export async function* pages(where, parameters, { signal } = {}) {
   } while (cursor);
 }
 
-/** A file as it is downloaded: its bytes, its name, and the SHA-256 that the server tells, in hexadecimal digits. */
+/** Download a file: its content, name, and the SHA-256 given by the server in hexadecimal digits. */
 export async function file(where, parameters) {
   const answer = await ask(where, { parameters });
   const named = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "");

@@ -1,36 +1,36 @@
-/** Audits that are queued or running: they are followed until they end, over a reload of the page, too. */
+/** Queued and running audits, followed until they end, also across a reload of the page. */
 
 import { get, path, post, Problem } from "./api.js";
 import { ENDED, worked } from "./jobs.js";
 
 const PERIOD = 2000;
 
-/** The audits under way of a search or a candidate. */
+/** The unfinished audits of a search or candidate. */
 export class Jobs {
   /**
-   * @param {string} where the audits' address below /api/v1
-   * @param {function(): void} changed called when one is queued, goes on or ends
-   * @param {function(string, string): void} ended called with the kind and the state of one that has ended
+   * @param {string} where address of the audits below /api/v1
+   * @param {function(): void} changed called when an audit is queued, progresses or ends
+   * @param {function(string, string): void} ended called with the kind and state of an ended audit
    */
   constructor(where, changed, ended) {
     Object.assign(this, { where, changed, ended });
-    /** Kind -> {id, state, message}; those that failed stay until they are queued again. */
+    /** Kind -> {id, state, message}; failed ones stay until they are queued again. */
     this.known = new Map();
-    /** Whether a worker runs that takes audits; null where it is not known. */
+    /** Whether a worker takes audits; null if unknown. */
     this.worked = null;
     this.stored = `leanfront-jobs:${where}`;
     for (const [kind, id] of this.#kept()) this.known.set(kind, { id, state: "queued", message: null });
     if (this.known.size) this.#follow();
   }
 
-  /** Whether audits are under way. */
+  /** Whether audits are unfinished. */
   get busy() {
     return this.#open().length > 0;
   }
 
   /**
-   * Queue an audit for each of some kinds: one that fails stops no other.
-   * @throws {Problem} the server refuses one
+   * Queue one audit per kind, so that a failure affects no other kind.
+   * @throws {Problem} if the server refuses one
    */
   async queue(kinds, options) {
     try {
@@ -67,7 +67,7 @@ export class Jobs {
       const waits = this.#open().some(([, job]) => job.state === "queued");
       this.worked = waits ? await worked("audit") : null;
     } catch (error) {
-      // The server may be away for a while: what is queued there stays.
+      // The server may be away for a while; queued jobs are kept.
       if (!(error instanceof Problem)) throw error;
     }
   }
@@ -78,7 +78,7 @@ export class Jobs {
       Object.assign(job, { state, message });
     } catch (error) {
       if (error.status !== 404) throw error;
-      Object.assign(job, { state: "cancelled", message: "its job is gone" });
+      Object.assign(job, { state: "cancelled", message: "its job was deleted" });
     }
     if (!ENDED.includes(job.state)) return;
     if (job.state === "done") this.known.delete(kind);

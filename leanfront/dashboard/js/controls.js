@@ -1,28 +1,28 @@
-/** Controls for the fields of a request, made of what the API's own document says: they cannot drift from it. */
+/** Form controls for request fields, built from the OpenAPI document so that they always agree with it. */
 
 import { add, fill, h, unique } from "./dom.js";
 import { label } from "./format.js";
 import { field, select } from "./ui.js";
 
 /**
- * The control for one field of a request.
- * @param {string} name of the field
- * @param {object} schema of the OpenAPI document
+ * The control of a request field.
+ * @param {string} name name of the field
+ * @param {object} schema schema from the OpenAPI document
  * @param {object} [options]
- * @param {string} [options.title] what it is called here
- * @param {function(*): string} [options.text] what a choice is called
+ * @param {string} [options.title] label
+ * @param {function(*): string} [options.text] label of a choice
  * @param {boolean} [options.required]
  * @returns {{element: Element, value: function(): *, refuse: function(string): void, focus: function(): void}}
- *   `value` is null where nothing was given; `refuse` says what is wrong with it, "" nothing
+ *   `value` returns null if nothing was entered; `refuse` shows an error, or clears it with ""
  */
-export function control(name, schema, { title = named(name), text = String, required = false } = {}) {
+export function control(name, schema, { title = schema.title ?? named(name), text = String, required = false } = {}) {
   const whole = { ...schema, ...schema.anyOf?.find(({ type }) => type !== "null") };
   const kind = KINDS.find(({ fits }) => fits(whole));
   // The document is written in Markdown.
   return kind.make(title, { ...whole, description: (schema.description ?? "").replaceAll("`", "") }, text, required);
 }
 
-/** Whether a value is what the server takes by itself. */
+/** Whether a value is the server's default. */
 export function isDefault(value, schema) {
   return JSON.stringify(value) === JSON.stringify(schema.default ?? null);
 }
@@ -32,7 +32,7 @@ function named(name) {
   return said[0].toUpperCase() + said.slice(1);
 }
 
-/** What a schema looks like, and the control for it; the first that fits is taken. */
+/** Schema predicates and their controls; the first match is used. */
 const KINDS = [
   { fits: ({ items }) => items?.enum !== undefined, make: several },
   { fits: ({ type }) => type === "array", make: numbers },
@@ -60,21 +60,22 @@ function several(title, schema, text) {
 }
 
 function numbers(title, schema, _text, required) {
+  const number = schema.items.type === "integer" ? "\\d+" : "\\d*\\.?\\d+";
   const input = h("input", {
     type: "text",
-    inputmode: "numeric",
-    placeholder: "17, 23",
-    pattern: "\\s*(\\d+\\s*(,\\s*\\d+\\s*)*)?",
+    inputmode: schema.items.type === "integer" ? "numeric" : "decimal",
+    placeholder: schema.examples?.[0]?.join(", "),
+    pattern: `\\s*(${number}\\s*(,\\s*${number}\\s*)*)?`,
     title: "numbers, with commas between them",
     value: (schema.default ?? []).join(", "),
     required,
   });
   const element = field(title, input, schema.description);
-  return { element, value: () => (input.value.match(/\d+/g) ?? []).map(Number), ...refusable(element, input) };
+  return { element, value: () => (input.value.match(/[\d.]+/g) ?? []).map(Number), ...refusable(element, input) };
 }
 
 function one(title, schema, text, required) {
-  // A choice of nothing leaves it to the server.
+  // An empty choice means the server's default.
   const options = schema.enum.map((each, place) => [String(place), each === null ? "by itself" : text(each)]);
   const first = Math.max(schema.enum.indexOf(schema.default ?? null), 0);
   const made = select(options, String(first), () => {}, { required });
@@ -102,7 +103,7 @@ function line(title, schema, _text, required) {
   return { element, value: () => input.value || null, ...refusable(element, input) };
 }
 
-/** How a control shows that the server refused it. */
+/** Shows in a control that the server refused its value. */
 function refusable(element, control, focus = () => control.focus()) {
   const said = h("small", { id: unique("refusal"), class: "wrong" });
   const before = control.getAttribute("aria-describedby");

@@ -1,19 +1,19 @@
-/** Elements from code. What users named arrives here as strings, and strings become text, never markup. */
+/** Creation of elements. Texts from users become text nodes, never markup. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * An HTML element.
+ * Create an HTML element.
  * @param {string} tag its name
- * @param {object} [properties] attributes; `class`, `style` (an object), `dataset` (an object), `on` (event -> handler)
- *   and properties that are no attributes (`value`, `checked`) are set as such; false and null leave one out
+ * @param {object} properties attributes; `class`, `style` (an object), `dataset` (an object), `on` (event -> handler)
+ *   and DOM properties (`value`, `checked`) are set as such; false and null are left out
  * @param {...(Node|string|number|null|Array)} children null and false are left out, lists are flattened
  */
 export function h(tag, properties = {}, ...children) {
   return build(document.createElement(tag), properties, children);
 }
 
-/** An SVG element, as `h` makes HTML ones. */
+/** Create an SVG element, like `h` for HTML. */
 export function svg(tag, properties = {}, ...children) {
   return build(document.createElementNS(SVG, tag), properties, children);
 }
@@ -30,7 +30,7 @@ function build(element, properties, children) {
   return add(element, ...children);
 }
 
-/** Add children to an element, as `h` takes them. */
+/** Append children to an element, as `h` takes them. */
 export function add(element, ...children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
@@ -39,7 +39,7 @@ export function add(element, ...children) {
   return element;
 }
 
-/** Put children in the place of what an element holds. */
+/** Replace the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren();
   return add(element, ...children);

@@ -1,4 +1,4 @@
-/** Server-sent events through fetch: unlike EventSource it can send a key. */
+/** Server-sent events through fetch, which can send a key, unlike EventSource. */
 
 import { ask, Problem } from "./api.js";
 
@@ -6,13 +6,13 @@ const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
 
 /**
- * Follow an event stream until it ends, taking it up again where it breaks off.
+ * Follow an event stream until it ends, reconnecting when it breaks.
  * @param {string} where below /api/v1
  * @param {function({event: string, id: string, data: object}): void} heard called for every event
  * @param {object} [options]
  * @param {AbortSignal} [options.signal] ends it
- * @param {function(boolean): void} [options.connected] told whether the stream stands
- * @param {boolean} [options.endless] whether a stream that ends is to be opened again
+ * @param {function(boolean): void} [options.connected] called with whether the stream is connected
+ * @param {boolean} [options.endless] whether to reconnect when the stream ends
  */
 export async function follow(where, heard, { signal, connected = () => {}, endless = false } = {}) {
   let last = null;
@@ -29,7 +29,7 @@ export async function follow(where, heard, { signal, connected = () => {}, endle
         heard(event);
       }
       if (!endless) {
-        // The server says with 204 whether anything is left to hear.
+        // With 204, the server says that no events are left.
         if (last === null) return;
       }
     } catch (error) {
@@ -42,7 +42,7 @@ export async function follow(where, heard, { signal, connected = () => {}, endle
   }
 }
 
-/** The events in a stream of bytes. */
+/** Parse the events in a stream of bytes. */
 async function* read(body) {
   let rest = "";
   for await (const part of parts(body.pipeThrough(new TextDecoderStream()))) {

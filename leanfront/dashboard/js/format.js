@@ -1,4 +1,4 @@
-/** Numbers as people read them, and what measurements are called. */
+/** Formatting of numbers, and names of measurements. */
 
 const LABELS = {
   accuracy: "accuracy",
@@ -19,18 +19,18 @@ const LABELS = {
 };
 const UNITS = { byte: "bytes", MAC: "MACs", "bit operation": "bit operations", 1: "" };
 
-/** Costs: what a search wants little of. Of metrics it wants much, but for these. */
+/** Costs, of which less is better; also metrics of which less is better. */
 const SMALLER_IS_BETTER = /^(cross_entropy|brier|nll|ece|mce|pie_rate|flip_rate|worst_class_drop)$/;
 
-/** Of the training that recovered a candidate, not of the model. */
+/** Measurements of the recovery training, not of the model. */
 const RECOVERY = /^recovery_|_before$/;
 
-/** What a measurement is called. */
+/** Label of a measurement. */
 export function label(name) {
   return LABELS[name] ?? String(name).replaceAll("_", " ");
 }
 
-/** Its unit in words, "" for shares. */
+/** Unit in words, "" for shares. */
 function unitName(unit) {
   return UNITS[unit] ?? unit ?? "";
 }
@@ -41,17 +41,17 @@ export function axisTitle(name, unit) {
   return said && said !== label(name) ? `${label(name)}, ${said}` : label(name);
 }
 
-/** Whether less of it is better. */
+/** Whether less is better. */
 export function smallerIsBetter(name, split) {
   return !split || SMALLER_IS_BETTER.test(name);
 }
 
-/** Whether a measurement tells how a candidate was recovered. */
+/** Whether a measurement describes how a candidate was recovered. */
 export function isOfRecovery(name) {
   return RECOVERY.test(name);
 }
 
-/** A number with as many digits as its unit deserves; "–" where there is none. */
+/** A number with a suitable number of digits for its unit; "–" if missing. */
 export function number(value, unit = "") {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (unit === "byte") return bytes(value);
@@ -80,7 +80,7 @@ export function significant(value, digits = 3) {
   return String(Number(value.toPrecision(digits)));
 }
 
-/** Bytes in powers of 1000, as the command line writes them: 41.2 KB. */
+/** Bytes in powers of 1000, as on the command line: 41.2 KB. */
 export function bytes(value) {
   return scaled(value, [" B", " KB", " MB", " GB", " TB"]);
 }
@@ -122,14 +122,14 @@ export function ratio(value, dense) {
   return value <= dense ? `${significant(dense / value)}× less` : `${significant(value / dense)}× more`;
 }
 
-/** A moment in the reader's zone. */
+/** A time in the user's time zone. */
 export function moment(text) {
   return text ? new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "–";
 }
 
 /**
- * A size or count with units, as the command line takes it: "64KB", "64 KiB", "20M", "20000000".
- * @returns {number|null} null where it is none
+ * Parse a size or count with units, as on the command line: "64KB", "64 KiB", "20M", "20000000".
+ * @returns {number|null} null if it is not one
  */
 export function parse(text) {
   const match = /^\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([KMGT])?(i)?(B)?\s*$/i.exec(text ?? "");

@@ -1,11 +1,13 @@
-/** Work that a worker does: when it is over, and whether anybody does it. */
+/** States of jobs, and whether a worker takes them. */
 
 import { get, Problem } from "./api.js";
 
-/** States in which nothing more happens to a job. */
+/** States in which a search or job has ended. */
 export const ENDED = ["done", "failed", "cancelled"];
+/** All states of a search or job. */
+export const STATES = ["queued", "running", ...ENDED];
 
-/** Whether a worker runs that takes such jobs; true where that is not told, or cannot be asked for the moment. */
+/** Whether a worker takes such jobs; true if unknown or temporarily not available. */
 export async function worked(kind) {
   try {
     const { workers } = await get("health");

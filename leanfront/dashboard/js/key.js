@@ -1,4 +1,4 @@
-/** Asking for an API key, once for however many requests wait for it. */
+/** Dialog for an API key, shown once for all requests that wait for it. */
 
 import { h, unique } from "./dom.js";
 
@@ -6,8 +6,8 @@ let asking = null;
 
 /**
  * Ask for a key in a dialog.
- * @param {string} wrong what is wrong with the one before
- * @returns {Promise<{key: string, remember: boolean}|null>} null where none was given
+ * @param {string} wrong what was wrong with the previous key
+ * @returns {Promise<{key: string, remember: boolean}|null>} null if the user gave none
  */
 export function askForKey(wrong) {
   asking ??= ask(wrong).finally(() => {

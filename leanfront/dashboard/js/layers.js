@@ -1,4 +1,4 @@
-/** Candidates layer by layer: what is kept of each, its bits, its costs, what that is predicted to lose. */
+/** Candidates by layer: remaining channels, bits, costs, and predicted loss. */
 
 import { h } from "./dom.js";
 import { axisTitle, bytes, count, significant } from "./format.js";
@@ -6,7 +6,7 @@ import { GREY, canvas, drawSeen, filling, plain } from "./plot.js";
 
 const FLOAT = 32;
 
-/** What is drawn of layers: a value each, and that of the dense model where there is one. */
+/** Measures of a layer: its value, and the dense model's if there is one. */
 const MEASURES = [
   {
     key: "kept",
@@ -19,7 +19,7 @@ const MEASURES = [
   {
     key: "bits",
     title: "Weight bits",
-    axis: "bits a weight",
+    axis: "bits per weight",
     of: (row) => row.weight_bits ?? FLOAT,
     dense: () => FLOAT,
     long: false,
@@ -35,23 +35,23 @@ const MEASURES = [
   {
     key: "macs",
     title: "MACs",
-    axis: "MACs of one input",
+    axis: "MACs per input",
     of: (row) => row.macs,
     dense: (row) => row.dense_macs,
     long: true,
   },
-  { key: "loss", title: "Predicted loss", axis: "nats an image", of: (row) => row.loss, dense: null, long: true },
+  { key: "loss", title: "Predicted loss", axis: "nats per image", of: (row) => row.loss, dense: null, long: true },
 ];
 const ROW = 22;
 const FRAME = 110;
 
 /**
- * Bars by layer, a chart a measure, a layer a row; the dense model as an outline behind them.
- * @param {Array<{name: string, layers: Array<object>, colour: string, hatch: string}>} sets of one candidate each
+ * Bar charts, one per measure and one row per layer, with the dense model as an outline behind.
+ * @param {Array<{name: string, layers: Array<object>, colour: string, hatch: string}>} sets one per candidate
  * @param {object} options
  * @param {boolean} options.log whether long axes are logarithmic
- * @param {Array<string>} [options.keys] of the measures
- * @param {boolean} [options.share] whether kept channels are shares of the dense ones
+ * @param {Array<string>} [options.keys] keys of the measures
+ * @param {boolean} [options.share] whether to show kept channels relative to the dense model
  * @returns {Element}
  */
 export function bars(sets, { log, keys = MEASURES.map((each) => each.key), share = false }) {
@@ -71,7 +71,7 @@ const SHARE = {
   long: false,
 };
 
-/** All layers' names, in the order of the models. */
+/** Names of all layers, in the order of the models. */
 export function namesOf(sets) {
   return [...new Set(sets.flatMap((set) => set.layers.map((row) => row.name)))];
 }
@@ -128,7 +128,7 @@ function chart(measure, sets, names, log) {
   };
   const told = sets.map((set, index) => `${set.name}: ${sum(values[index], measure)}`).join("; ");
   drawSeen(place, traces, layout, {
-    alt: `${measure.title} of ${names.length} layers. ${told}. The table below tells all.`,
+    alt: `${measure.title} of ${names.length} layers. ${told}. The table below has all values.`,
   });
   return h("figure", { dataset: { measure: measure.key } }, h("figcaption", {}, measure.title), place);
 }
@@ -147,7 +147,7 @@ function valuesOf(of, layers, names) {
   return names.map((name) => (rows.has(name) ? (of(rows.get(name)) ?? null) : null));
 }
 
-/** "5 of 16"; "–" where it is not known. */
+/** "5 of 16"; "–" if unknown. */
 export function keptOf(kept, dense) {
   return kept === null || dense === null ? "–" : `${kept} of ${dense}`;
 }

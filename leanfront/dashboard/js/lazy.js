@@ -1,4 +1,4 @@
-/** Work that waits until somebody can see its place, a few pieces at once. */
+/** Work that waits until its place is visible, a few pieces at a time. */
 
 const AT_ONCE = 3;
 const works = new WeakMap();
@@ -18,7 +18,7 @@ const observer = new IntersectionObserver(
 );
 
 /**
- * Do something when an element comes into sight; what was to be done there before is left out.
+ * Run work when an element becomes visible, replacing earlier work for it.
  * @param {Element} element
  * @param {function(): Promise<void>} work
  */
@@ -32,7 +32,7 @@ function next() {
   while (running < AT_ONCE && queue.length) {
     const target = queue.shift();
     if (!target.isConnected) {
-      // It may come back.
+      // It may become visible again.
       observer.observe(target);
       continue;
     }

@@ -1,40 +1,40 @@
-/** Charts: plotly, in the colours of the page, drawn under a policy that forbids inline styles and eval. */
+/** Charts: plotly in the colours of the page, under a policy that forbids inline styles and eval. */
 
 import { h } from "./dom.js";
 import { whenSeen } from "./lazy.js";
 import { failure } from "./ui.js";
 
 const BUNDLE = "/assets/vendor/plotly-strict-4.1.1.min.js";
-/** The id of the style sheet for maps, which the bundle would write into the page if nothing had it. */
+/** Id of the style sheet for maps; the bundle writes it into the page if it is missing. */
 const MAPS = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
 
-/** Of Okabe and Ito's palette, told apart with any colour vision, and a grey; as in audit/drawing.py. */
+/** Okabe and Ito's palette, distinguishable with any colour vision, and a grey; as in audit/drawing.py. */
 export const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#9aa5b1"];
 export const [BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY] = COLOURS;
-/** Beside the colours, so that nothing is told by colour alone. */
+/** Used with the colours, so that colour alone distinguishes nothing. */
 export const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "star", "cross"];
 
 const drawn = new Map();
 let loaded = null;
 
-/** Colour and symbol of one of several; they repeat together only after 49. */
+/** Colour and symbol of an item in a series; the pair repeats only after 49. */
 export function marks(place) {
   const turn = Math.floor(place / COLOURS.length);
   const colour = place % COLOURS.length;
   return { color: COLOURS[colour], symbol: SYMBOLS[(colour + turn) % SYMBOLS.length] };
 }
 
-/** What users named, as plotly shows it: it reads tags and entities. */
+/** Escape a text for plotly, which reads tags and entities. */
 export function plain(text) {
   return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-/** A colour of the page's style, by the name of its variable. */
+/** Value of a colour variable of the page's style. */
 export function shade(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-/** Whether the browser has WebGL: without it, points are drawn one by one. */
+/** Whether the browser has WebGL; without it, points are drawn one by one. */
 export function hasWebGL() {
   hasWebGL.known ??= document.createElement("canvas").getContext("webgl") !== null;
   return hasWebGL.known;
@@ -48,14 +48,14 @@ export function plotly() {
       h("meta", { id: MAPS }),
       h("script", {
         src: BUNDLE,
-        on: { load: () => resolve(window.Plotly), error: () => reject(new Error("the charts' code did not arrive")) },
+        on: { load: () => resolve(window.Plotly), error: () => reject(new Error("the chart library did not load")) },
       }),
     );
   });
   return loaded;
 }
 
-/** A style attribute that a script writes is an inline style to the policy; the same text as properties is not. */
+/** Set a style through properties: the policy forbids style attributes written by a script. */
 function obey() {
   const write = Element.prototype.setAttribute;
   Element.prototype.setAttribute = function setAttribute(name, value) {
@@ -71,19 +71,19 @@ export function canvas(height = 380, properties = {}) {
 }
 
 /**
- * Draw a chart, or draw it anew with other content.
+ * Draw a chart, or redraw it with other content.
  * @param {Element} place from `canvas`
- * @param {Array<object>} traces plotly's; texts in them are `plain`
- * @param {object} layout plotly's; its colours are the page's
+ * @param {Array<object>} traces plotly's traces; texts in them must be `plain`
+ * @param {object} layout plotly's layout; the page sets its colours
  * @param {object} [options]
- * @param {string} [options.alt] what it shows, in words
- * @param {object} [options.config] plotly's
- * @returns {Promise<Element>} the place, which has plotly's `on`
+ * @param {string} [options.alt] description of the chart
+ * @param {object} [options.config] plotly's configuration
+ * @returns {Promise<Element>} the place, with plotly's `on`
  */
 export async function draw(place, traces, layout, { alt = "", config = {} } = {}) {
   const library = await plotly();
   if (alt) {
-    // Not an image: it holds buttons.
+    // Not role "img": it contains buttons.
     place.setAttribute("role", "figure");
     place.setAttribute("aria-label", alt);
   }
@@ -104,25 +104,25 @@ export async function draw(place, traces, layout, { alt = "", config = {} } = {}
   return place;
 }
 
-/** Draw a chart, as `draw` does, once its place is about to be seen: before, it may have no width. */
+/** Draw a chart like `draw`, once its place is about to become visible; before, it may have no width. */
 export function drawSeen(place, traces, layout, options) {
   whenSeen(place, () => draw(place, traces, layout, options).catch((error) => place.replaceChildren(failure(error))));
   return place;
 }
 
-/** The filling of one candidate's bars: its colour, and hatching so that nothing is told by colour alone. */
+/** Fill of a candidate's bars: colour and hatching, so that colour alone distinguishes nothing. */
 export function filling({ colour, hatch }) {
   return { color: colour, pattern: { shape: hatch, fillmode: "overlay", fgcolor: "rgba(255,255,255,0.75)", size: 6 } };
 }
 
-/** Change a drawn chart's layout alone: nothing else is drawn anew. */
+/** Change only the layout of a drawn chart, without redrawing the rest. */
 export async function relayout(place, changes) {
   if (!drawn.has(place)) return;
   Object.assign(drawn.get(place).layout, changes);
   await (await plotly()).relayout(place, changes);
 }
 
-/** Take a chart away. */
+/** Remove a chart. */
 export async function clear(place) {
   drawn.delete(place);
   (await plotly()).purge(place);

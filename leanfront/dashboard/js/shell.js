@@ -1,4 +1,4 @@
-/** What all pages have around them: the header, the theme's switch, and what is shown when a page fails. */
+/** The frame of all pages: header, theme switch, and error display. */
 
 import { forgetKey, hasKey } from "./api.js";
 import { add, fill, h } from "./dom.js";
@@ -13,12 +13,12 @@ const THEMES = [
 
 /**
  * Start a page.
- * @param {string} title of the document
+ * @param {string} title title of the document
  * @param {function(Element): (void|Promise<void>)} work fills the main part
  */
 export async function start(title, work) {
   document.title = `${title} · leanfront`;
-  document.body.prepend(h("a", { class: "skip", href: "#main" }, "To the content"), header());
+  document.body.prepend(h("a", { class: "skip", href: "#main" }, "Skip to content"), header());
   const main = document.getElementById("main");
   try {
     await work(main);
@@ -27,7 +27,7 @@ export async function start(title, work) {
   }
 }
 
-/** The line under the header that says where one is: pairs of text and address, the last without. */
+/** Breadcrumb navigation from pairs of text and address; the last has no address. */
 export function trail(...steps) {
   const parts = steps.map(([text, address]) =>
     h("li", {}, address ? h("a", { href: address }, text) : h("span", { "aria-current": "page" }, text)),

@@ -1,11 +1,11 @@
-/** The state of a page in its address: a view can be shared, kept and gone back to. */
+/** State of a page in its address, which can be shared, bookmarked and navigated. */
 
 /** A parameter of the address, or `otherwise`. */
 export function read(name, otherwise = null) {
   return new URLSearchParams(location.search).get(name) ?? otherwise;
 }
 
-/** All parameters whose name starts so, without that start: `family("max_")` -> {memory_bytes: "64000"}. */
+/** All parameters with a prefix, without it: `family("max_")` -> {memory_bytes: "64000"}. */
 export function family(start) {
   const found = {};
   for (const [name, value] of new URLSearchParams(location.search)) {
@@ -15,10 +15,10 @@ export function family(start) {
 }
 
 /**
- * Put values into the address; null and "" take one out.
+ * Put values into the address; null and "" remove one.
  * @param {object} changes name -> value
  * @param {object} [options]
- * @param {boolean} [options.push] whether the browser's back button undoes it
+ * @param {boolean} [options.push] whether to add an entry to the browser's history
  */
 export function write(changes, { push = false } = {}) {
   const query = new URLSearchParams(location.search);
@@ -36,7 +36,7 @@ export function place() {
   return location.pathname.split("/").filter(Boolean).map(decodeURIComponent);
 }
 
-/** Call something when the user goes back or forth. */
+/** Call a function when the user navigates back or forward. */
 export function onReturn(work) {
   addEventListener("popstate", work);
 }

@@ -1,4 +1,4 @@
-/** The candidates that are to be compared: up to four, kept for as long as the tab is open. */
+/** The candidates chosen for comparison: up to four, kept while the tab is open. */
 
 const STORED = "leanfront-compared";
 export const MOST_COMPARED = 4;
@@ -12,7 +12,7 @@ export function chosen() {
   }
 }
 
-/** Take a candidate in, or out. @returns {boolean} false where there are four already */
+/** Add or remove a candidate. @returns {boolean} false if there are already four */
 export function toggle(id) {
   const before = chosen();
   const after = before.includes(id) ? before.filter((each) => each !== id) : [...before, id];
@@ -22,12 +22,12 @@ export function toggle(id) {
   return true;
 }
 
-/** Where they are compared. */
+/** Address of the comparison. */
 export function address(ids = chosen()) {
   return `/compare${ids.length ? `?ids=${ids.join(",")}` : ""}`;
 }
 
-/** Call something when another candidate is chosen. */
+/** Call a function when the choice changes. */
 export function onChange(work) {
   addEventListener("leanfront-compared", work);
 }

@@ -1,4 +1,4 @@
-/** What pages are made of: panels, tables, buttons, fields, and what they show while they wait or when they fail. */
+/** Building blocks of pages: panels, tables, buttons, fields, and waiting and error displays. */
 
 import { Problem } from "./api.js";
 import { add, fill, h, unique } from "./dom.js";
@@ -8,7 +8,7 @@ export function button(text, click, properties = {}) {
   return h("button", { type: "button", on: { click }, ...properties }, text);
 }
 
-/** A labelled control; `help` is said with it. */
+/** A labelled control with an optional help text. */
 export function field(text, control, help = "") {
   control.id ||= unique("field");
   const said = help ? h("small", { id: unique("help") }, help) : null;
@@ -16,7 +16,7 @@ export function field(text, control, help = "") {
   return h("div", { class: "field" }, h("label", { for: control.id }, text), control, said);
 }
 
-/** A check box with its label behind it. */
+/** A check box followed by its label. */
 export function check(text, checked, change) {
   const box = h("input", { type: "checkbox", id: unique("check"), checked });
   box.addEventListener("change", () => change(box.checked));
@@ -39,24 +39,24 @@ export function select(options, value, change, properties = {}) {
   return control;
 }
 
-/** A titled part of a page; `id` is one to link to. */
+/** A titled part of a page; `id` is its link target. */
 export function panel(title, properties = {}, ...children) {
   const heading = h("h2", { id: unique("title") }, title);
   const { class: kind = "", ...rest } = properties;
   return h("section", { class: `panel ${kind}`.trim(), "aria-labelledby": heading.id, ...rest }, heading, children);
 }
 
-/** What is shown while something is asked for. */
+/** Placeholder while loading. */
 export function loading(text = "Loading") {
   return h("p", { class: "loading", role: "status", "aria-busy": "true" }, text, "…");
 }
 
-/** What is shown where there is nothing yet, and what to do about it. */
+/** Placeholder for missing content, with what to do about it. */
 export function empty(text, ...more) {
   return h("div", { class: "empty" }, h("p", {}, text), more);
 }
 
-/** What is shown where something failed; `again` tries once more. */
+/** Error display; `again` retries. */
 export function failure(error, again = null) {
   const known = error instanceof Problem;
   if (!known) console.error(error);
@@ -70,8 +70,8 @@ export function failure(error, again = null) {
 }
 
 /**
- * Show what some work finds: a sign of waiting first, then its elements, or why there are none.
- * @param {Element} place what is filled
+ * Show the result of asynchronous work: a loading sign first, then its elements or the error.
+ * @param {Element} place element to fill
  * @param {function(): Promise<Node|Array>} work
  */
 export async function show(place, work, text = "Loading") {
@@ -93,7 +93,7 @@ export async function show(place, work, text = "Loading") {
  * @param {Array<string|{text: string, number: boolean}>} content.header
  * @param {Array<Array<string|Node|{text: string, sort: number}>>} content.rows the first cell names the row
  * @param {string} [content.note]
- * @param {boolean} [content.sortable] whether the heads sort it
+ * @param {boolean} [content.sortable] whether its headers sort it
  */
 export function table({ caption, header, rows, note = "", sortable = false, properties = {} }) {
   const body = h("tbody", {}, rows.map(rowOf));
@@ -106,7 +106,7 @@ export function table({ caption, header, rows, note = "", sortable = false, prop
     body,
   );
   let sorted = null;
-  // The focus lets keys scroll a table that is wider than the page.
+  // With focus, keys scroll a table that is wider than the page.
   return add(
     h("div", { class: "table", tabindex: 0, role: "region", "aria-label": caption }, made),
     note ? h("p", { class: "note" }, note) : null,
@@ -146,13 +146,13 @@ function compare(a, b) {
   return String(a ?? "").localeCompare(String(b ?? ""), undefined, { numeric: true });
 }
 
-/** Pairs of a term and what there is to say of it; pairs with null are left out. */
+/** A list of terms and descriptions; null descriptions are left out. */
 export function facts(pairs) {
   const shown = pairs.filter(([, value]) => value !== null && value !== undefined);
   return h("dl", { class: "facts" }, shown.map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]));
 }
 
-/** Say something to those who hear the page, and show it for a while. */
+/** Announce a message to screen readers, and show it for a while. */
 export function say(text) {
   let place = document.getElementById("said");
   if (!place) {
@@ -165,7 +165,7 @@ export function say(text) {
 }
 
 /**
- * Ask before something that cannot be undone.
+ * Ask for confirmation of something that cannot be undone.
  * @returns {Promise<boolean>}
  */
 export function confirm(title, text, action) {
@@ -196,7 +196,7 @@ export function confirm(title, text, action) {
   });
 }
 
-/** Have the browser save something. */
+/** Have the browser save a file. */
 export function save(blob, name) {
   const address = URL.createObjectURL(blob);
   const link = h("a", { href: address, download: name });
@@ -206,7 +206,7 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
-/** Run work behind a button that is out of use meanwhile; a failure is said. */
+/** Run work behind a button that is disabled meanwhile; announce a failure. */
 export async function behind(control, work) {
   const focused = document.activeElement === control;
   control.disabled = true;
@@ -218,7 +218,7 @@ export async function behind(control, work) {
     return null;
   } finally {
     control.disabled = false;
-    // A browser takes the focus from what is out of use.
+    // Browsers take the focus from a disabled button.
     if (focused && document.activeElement === document.body) control.focus();
   }
 }

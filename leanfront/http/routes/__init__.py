@@ -1,1 +1,1 @@
-"""The addresses of the API, a router a noun."""
+"""Routes of the API, one router per noun."""

@@ -1,4 +1,4 @@
-"""The address of the arrays in what an audit of a search found, a page at a time."""
+"""Route for the arrays of a search's audits, paginated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leanfront.http.service import Ours, SearchName, Service
 router = APIRouter(prefix="/api/v1/searches/{name}", tags=["audits"])
 MOST_ROWS = 1000
 MOST_VALUES = 200_000
-"""Of one page: rows of a large array are fewer."""
+"""Largest number of values on one page; large arrays get fewer rows."""
 
 
 @router.get("/audits/{kind}/arrays/{array}", response_model=Rows, responses=reading())
@@ -28,11 +28,11 @@ async def rows(
     service: Ours,
     name: SearchName,
     kind: KindName,
-    array: Annotated[str, Path(description="A name in the document's `arrays`.", max_length=100)],
-    offset: Annotated[int, Query(description="Place of the first row.", ge=0, le=10**9)] = 0,
-    limit: Annotated[int, Query(description="How many rows at most.", ge=1, le=MOST_ROWS)] = 100,
+    array: Annotated[str, Path(description="A name in `arrays` of the audit's document.", max_length=100)],
+    offset: Annotated[int, Query(description="Index of the first row.", ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(description="Largest number of rows.", ge=1, le=MOST_ROWS)] = 100,
 ) -> Response:
-    """Rows of an array in what an audit of a search found."""
+    """Return rows of an array of a search's audit."""
     return (await service.read(_rows, service, name, kind, array, offset, limit)).response(request)
 
 

@@ -1,4 +1,4 @@
-"""The addresses of what pages show of audits: the kinds, and what one found as tables, figures and galleries."""
+"""Routes for showing audits: the kinds, and an audit as tables, figures and galleries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TOLD = ("search", "candidate", "release", "created", "parameters")
 
 @router.get("/audits/kinds", response_model=list[AuditKind], responses={**problems(), **UNCHANGED})
 async def kinds(request: Request, service: Ours) -> Response:
-    """The kinds of audits, in the order that they are best read in."""
+    """List the kinds of audit, in the best order to read them."""
     return (await service.read(_kinds)).response(request)
 
 
@@ -38,20 +38,20 @@ def _kinds() -> Answer:
 
 @router.get("/candidates/{id}/audits/{kind}/figures", response_model=AuditFigures, responses=reading())
 async def figures_of_candidate(request: Request, service: Ours, id: CandidateId, kind: KindName) -> Response:
-    """What the last audit of a kind found of a candidate, as tables, plotly figures and galleries; 404 where none."""
+    """Return a candidate's latest audit of a kind as tables, plotly figures and galleries; 404 if there is none."""
     return (await service.read(_figures, service, None, id, kind)).response(request)
 
 
 @router.get("/searches/{name}/audits/{kind}/figures", response_model=AuditFigures, responses=reading())
 async def figures_of_search(request: Request, service: Ours, name: SearchName, kind: KindName) -> Response:
-    """What the last audit of a kind found of a search, as tables, plotly figures and galleries; 404 where none."""
+    """Return a search's latest audit of a kind as tables, plotly figures and galleries; 404 if there is none."""
     return (await service.read(_figures, service, name, None, kind)).response(request)
 
 
 def _figures(service: Service, name: str | None, candidate: int | None, kind: str) -> Answer:
     require_kind(kind)
     search = name or service.store.candidate(candidate or 0).search
-    # The rows that the answer is made of, and perhaps more.
+    # The audits that the answer uses, and perhaps more.
     made = service.store.marks.audits(service.store.marks.of(search).id, kind, candidate)
     key = ("figures", kind, candidate, made)
     known = service.answers.get(key)
@@ -62,13 +62,13 @@ def _figures(service: Service, name: str | None, candidate: int | None, kind: st
         chapter_of(kind, [record, *_fill(service, record)]).to_json()
         | {name: value for name, value in shown(record).items() if name in _TOLD}
     )
-    # The audits may be later ones than those of the key: ids that are gone do not come again.
+    # The audits read may be newer than the key. This is harmless: their old ids are never used again.
     service.answers.put(key, answer)
     return answer
 
 
 def _fill(service: Service, record: AuditRecord) -> list[AuditRecord]:
-    """The audits of single candidates that have what a search's own leaves out of them."""
+    """Return the audits of single candidates that fill the gaps of a search's audit."""
     if record.candidate is not None or not KINDS[record.kind].heavy:
         return []
     versions: list[dict[str, Any]] = record.document.get("versions", [])

@@ -1,4 +1,4 @@
-"""The addresses of audits, of candidates and of searches: queue one, and what the last ones found."""
+"""Routes for audits of candidates and searches: queue one, and read the latest results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/api/v1", tags=["audits"])
 KindName = Annotated[
     str,
     Path(
-        description="Of the audit.",
+        description="Kind of audit.",
         max_length=100,
         json_schema_extra={"enum": list(KINDS)},
         examples=["classes"],
@@ -37,7 +37,7 @@ KindName = Annotated[
 
 @router.post("/candidates/{id}/audits", **queueing("unsupported-media-type"))
 async def audit_candidate(service: Ours, id: CandidateId, wanted: AuditRequest) -> Response:
-    """Have a worker say what compression did to a candidate beside the loss of accuracy, against the dense model."""
+    """Have a worker audit a candidate: how it differs from the dense model beyond its loss of accuracy."""
     return accepted(await service.write(_queue_one, service, id, wanted))
 
 
@@ -51,17 +51,18 @@ def _queue_one(service: Service, identifier: int, wanted: AuditRequest) -> Job:
 
 @router.post("/searches/{name}/audits", **queueing("unsupported-media-type"))
 async def audit_search(service: Ours, name: SearchName, wanted: SearchAuditRequest) -> Response:
-    """Have a worker audit candidates of a search together: those named, or some that are spread over its frontier."""
+    """Have a worker audit several candidates of a search: the given ones, or some spread over its frontier."""
     return accepted(await service.write(_queue_many, service, name, wanted))
 
 
 def _queue_many(service: Service, name: str, wanted: SearchAuditRequest) -> Job:
     record = service.store.search(name)
     require_auditable([_named(service, number, each) for number, each in enumerate(wanted.candidates)], name)
+    parameters = wanted.parameters()
     alone = all(KINDS[kind].alone for kind in wanted.kinds)
-    if not (alone or wanted.candidates or wanted.levels or record.frontier_size):
-        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has, or name levels")
-    return service.store.jobs.queue(AUDIT, name, parameters=wanted.parameters())
+    if not (alone or wanted.candidates or parameters["options"]["levels"] or record.frontier_size):
+        raise UsageError(f"search '{name}' has no candidate yet: audit it when it has one, or give levels")
+    return service.store.jobs.queue(AUDIT, name, parameters=parameters)
 
 
 def _named(service: Service, number: int, identifier: int) -> Candidate:
@@ -74,13 +75,13 @@ def _named(service: Service, number: int, identifier: int) -> Candidate:
 
 @router.get("/candidates/{id}/audits", response_model=list[AuditRow], responses=reading())
 async def audits_of_candidate(request: Request, service: Ours, id: CandidateId) -> Response:
-    """What a candidate was audited for, without what was found."""
+    """List a candidate's audits without their documents."""
     return (await service.read(_rows, service, None, id)).response(request)
 
 
 @router.get("/searches/{name}/audits", response_model=list[AuditRow], responses=reading())
 async def audits_of_search(request: Request, service: Ours, name: SearchName) -> Response:
-    """What a search was audited for as a whole, without what was found."""
+    """List the audits of a whole search without their documents."""
     return (await service.read(_rows, service, name, None)).response(request)
 
 
@@ -95,32 +96,32 @@ def _rows(service: Service, name: str | None, candidate: int | None) -> Answer:
 
 @router.get("/candidates/{id}/audits/{kind}", response_model=Audit, responses=reading())
 async def audit_of_candidate(request: Request, service: Ours, id: CandidateId, kind: KindName) -> Response:
-    """What the last audit of a kind found of a candidate; 404 where there was none."""
+    """Return a candidate's latest audit of a kind; 404 if there is none."""
     return (await service.read(_one_audit, service, None, id, kind)).response(request)
 
 
 @router.get("/searches/{name}/audits/{kind}", response_model=Audit, responses=reading())
 async def audit_of_search(request: Request, service: Ours, name: SearchName, kind: KindName) -> Response:
-    """What the last audit of a kind found of a search's candidates together; 404 where there was none."""
+    """Return a search's latest audit of a kind; 404 if there is none."""
     return (await service.read(_one_audit, service, name, None, kind)).response(request)
 
 
 @router.get("/searches/{name}/limits", response_model=Audit, responses=reading())
 async def limits(request: Request, service: Ours, name: SearchName) -> Response:
-    """How far the search's model can be compressed before it breaks: its audit of the kind `limits`."""
+    """Return how far the search's model can be compressed before it breaks: its latest audit of kind `limits`."""
     return (await service.read(_one_audit, service, name, None, "limits")).response(request)
 
 
 def _one_audit(service: Service, name: str | None, candidate: int | None, kind: str) -> Answer:
-    """What the last audit of a kind found, of arrays their shapes alone."""
+    """Return the latest audit of a kind, with only the shapes of arrays."""
     return Answer.of(shown(stored_audit(service, name, candidate, kind)))
 
 
 def stored_audit(service: Service, name: str | None, candidate: int | None, kind: str) -> AuditRecord:
-    """The last audit of a kind.
+    """Return the latest audit of a kind.
 
     Raises:
-        NotFoundError: no such search, candidate or kind, or there was none.
+        NotFoundError: the search, candidate, kind or audit does not exist.
     """
     require_kind(kind)
     search = name or service.store.candidate(candidate or 0).search
@@ -137,15 +138,15 @@ def stored_audit(service: Service, name: str | None, candidate: int | None, kind
 
 
 def require_kind(kind: str) -> None:
-    """Refuse what is no kind of audit: no database need be asked for it. Raises `NotFoundError`."""
+    """Refuse an unknown kind of audit without asking the database. Raises `NotFoundError`."""
     if kind not in KINDS:
         raise NotFoundError(f"there is no kind of audit {kind!r}; there are: {', '.join(KINDS)}")
 
 
 def shown(record: AuditRecord) -> dict[str, Any]:
-    """An AUDIT object as it is told over the network: not where files lie on the worker's machine, and no arrays.
+    """Return an AUDIT object for the network, without folders on the worker's machine and without arrays.
 
-    Those have addresses of their own.
+    Arrays have their own routes.
     """
     document = dict(record.document)
     if "arrays" in document:
@@ -158,6 +159,6 @@ def shown(record: AuditRecord) -> dict[str, Any]:
 
 def _without_folders(parameters: Mapping[str, Any]) -> dict[str, Any]:
     named = {path: parameters[path] for path in PATHS if parameters.get(path) is not None}
-    # A path that somebody typed on Windows is one of there.
+    # The audit may have been made on Windows.
     last = {path: PurePath(str(value).replace("\\", "/")).name for path, value in named.items()}
     return {**parameters, **{path: name or True for path, name in last.items()}}

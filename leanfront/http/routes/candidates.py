@@ -1,4 +1,4 @@
-"""The addresses of a candidate."""
+"""Routes for candidates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
 
 @router.get("", response_model=Candidate, responses=reading())
 async def candidate(request: Request, service: Ours, id: CandidateId) -> Response:
-    """A candidate with all that is measured on it."""
+    """Return a candidate with all its measurements."""
     return (await service.read(_candidate, service, id)).response(request)
 
 
@@ -24,7 +24,7 @@ def _candidate(service: Service, identifier: int) -> Answer:
 
 @router.get("/configuration", response_model=Configuration, responses=reading())
 async def configuration(request: Request, service: Ours, id: CandidateId) -> Response:
-    """What was done to the model: enough to do it again."""
+    """Return the candidate's configuration: everything needed to make it again."""
     return (await service.read(_configuration, service, id)).response(request)
 
 

@@ -1,4 +1,4 @@
-"""The address of all candidates of a search, in columns."""
+"""Route for all candidates of a search, as columns."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ async def candidates(
     columns: Annotated[
         str | None,
         Query(
-            description=f"Measurements, comma-separated, {MOST_COLUMNS} at most: each a `name` (of the validation "
-            "split, or a cost) or `name:split`; the search's objectives unless given.",
+            description=f"Up to {MOST_COLUMNS} measurements, comma-separated, each a `name` (a cost, or a value on "
+            "the validation split) or `name:split`; the search's objectives by default.",
             max_length=2_000,
             examples=["accuracy,memory_bytes,macs"],
         ),
     ] = None,
-    limit: Annotated[int, Query(description="Candidates of the page at most.", ge=1, le=LONGEST_PAGE)] = PAGE,
+    limit: Annotated[int, Query(description="Largest number of candidates.", ge=1, le=LONGEST_PAGE)] = PAGE,
     cursor: Cursor = None,
 ) -> Response:
-    """All candidates, failed and stopped ones too, in columns: what a chart needs of thousands of them."""
+    """Return all candidates as columns, including failed and stopped ones: data for charts of thousands of them."""
     answer = await service.read(_candidates, service, name, _asked(columns), limit, cursor)
     return answer.response(request)
 
@@ -64,7 +64,7 @@ def _candidates(
     mark = service.store.marks.of(name)
     about = ("candidates", mark.id, asked)
     place = read_cursor(cursor, *about)
-    # A candidate that is dominated leaves the frontier as it is: what is there besides, its id tells.
+    # A dominated candidate does not change the frontier's version; the largest id tells what else is stored.
     key: Hashable = (*about, mark.frontier, service.store.marks.last_candidate(mark.id), limit, cursor)
     known = service.answers.get(key)
     if known is not None:
@@ -77,6 +77,6 @@ def _candidates(
         path = f"/api/v1/searches/{quote(name, safe='')}/candidates"
         headers["Link"] = next_link(path, query, found["next"])
     answer = Answer.of(found, headers)
-    # The page may be of a later moment than the key: a state that has passed does not come again.
+    # The page may be newer than the key. This is harmless: an old version never comes again.
     service.answers.put(key, answer)
     return answer

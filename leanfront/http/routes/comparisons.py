@@ -1,4 +1,4 @@
-"""The address of candidates side by side."""
+"""Route for comparing candidates."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ async def compare(
         ),
     ],
 ) -> Response:
-    """Candidates side by side, of one search or several."""
+    """Compare candidates of one search or several, side by side."""
     wanted = [int(part) for part in ids.split(",")]
     if len(set(wanted)) < len(wanted) or not all(1 <= each <= LARGEST_ID for each in wanted):
         raise Problem(
             "invalid",
-            "ids name a candidate twice, or one that cannot be",
-            [{"parameter": "ids", "detail": "each is a positive number, and there once"}],
+            "an id is given twice or is not a valid one",
+            [{"parameter": "ids", "detail": "positive numbers, each given once"}],
         )
     return (await service.read(_compare, service, wanted)).response(request)
 

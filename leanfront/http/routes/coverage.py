@@ -1,4 +1,4 @@
-"""The address of what of a search's model can be compressed."""
+"""Route for the coverage report of a search's model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/v1/searches/{name}", tags=["frontier"])
 
 @router.get("/coverage", response_model=Coverage, responses=reading())
 async def coverage(request: Request, service: Ours, name: SearchName) -> Response:
-    """What of the model the search can compress; 404 until a worker has looked at the target."""
+    """Return which parts of the model the search can compress; 404 until a worker has loaded the target."""
     return (await service.read(_coverage, service, name)).response(request)
 
 

@@ -1,4 +1,4 @@
-"""The addresses of server-sent events: of a search, and of all of them."""
+"""Routes for server-sent events of one search and of all searches."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ router = APIRouter(prefix="/api/v1", tags=["searches"])
                 }
             },
         },
-        204: {
-            "description": "The search has ended and the client knows all of it: there is nothing to wait for"
-        },
+        204: {"description": "The search has ended and the client has received all of its events"},
     },
 )
 async def of_search(
@@ -41,14 +39,14 @@ async def of_search(
     service: Ours,
     name: SearchName,
     after: Annotated[
-        str | None, Query(description="As `Last-Event-ID`, for clients that cannot send it.", max_length=40)
+        str | None, Query(description="Like `Last-Event-ID`, for clients that cannot send it.", max_length=40)
     ] = None,
     last_event_id: Annotated[
         str | None,
-        Header(description="Id of the last event seen: the stream goes on behind it.", max_length=40),
+        Header(description="Id of the last event received; the stream continues after it.", max_length=40),
     ] = None,
 ) -> Response:
-    """Follow a search. A stream that breaks off is taken up again where it was, with `Last-Event-ID`."""
+    """Follow a search. A broken stream can be continued from its last event with `Last-Event-ID`."""
     position = StreamPosition(last_event_id or after)
     mark = await service.read(service.store.marks.of, name)
     if position.is_end(mark):
@@ -66,8 +64,8 @@ async def of_search(
     responses={
         **problems("storage"),
         200: {
-            "description": f"Events without end: `search` (as `GET /searches` lists it) for each of the {NEWEST} "
-            "newest, then for each that is made or changes; `removed` for one that is deleted",
+            "description": f"Endless events: `search` (as `GET /searches` lists it) for each of the {NEWEST} newest "
+            "searches, then for each new or changed one; `removed` for each deleted one",
             "content": {
                 "text/event-stream": {
                     "schema": {"type": "string"},
@@ -78,7 +76,7 @@ async def of_search(
     },
 )
 async def of_all(request: Request, service: Ours) -> Response:
-    """Follow all searches. A stream that breaks off begins anew, with how they are by then."""
+    """Follow all searches. A stream cannot be continued: a new one begins with the current state."""
     first = await service.read(snapshot, service.store)
     if request.scope["state"].get("head"):
         return Response(media_type=EventStream.media_type)

@@ -1,4 +1,4 @@
-"""The addresses of candidates' files."""
+"""Routes for candidates' files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FORMATS = list(FORMATS)
 _RANGE = re.compile(r"bytes=(?:(?P<first>\d{1,18})-(?P<last>\d{0,18})|-(?P<suffix>\d{1,18}))")
 
 Format = Annotated[
-    str, Query(description="Of the file.", max_length=20, json_schema_extra={"enum": _FORMATS})
+    str, Query(description="Format of the file.", max_length=20, json_schema_extra={"enum": _FORMATS})
 ]
 
 
@@ -38,20 +38,20 @@ Format = Annotated[
         200: {
             **ok(
                 "The file",
-                ETag="SHA-256 of the file in hexadecimal digits, in quotes: send it as `If-None-Match`.",
+                ETag="SHA-256 of the file in hexadecimal digits, quoted: send it as `If-None-Match`.",
                 Repr_Digest="SHA-256 of the file (RFC 9530).",
-                Content_Disposition="A name for it.",
-                Accept_Ranges="bytes: a part can be asked for with `Range`.",
+                Content_Disposition="Suggested file name.",
+                Accept_Ranges="bytes: part of the file can be requested with `Range`.",
             ),
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         },
-        206: {"description": "The part asked for with `Range`"},
+        206: {"description": "The part requested with `Range`"},
     },
 )
 async def artifact(request: Request, service: Ours, id: CandidateId, format: Format = PACKED) -> Response:
-    """A candidate's file. 404 where none has been made: `POST` here has a worker make it.
+    """Download a candidate's file. 404 if it has not been made; `POST` to this address has a worker make it.
 
-    Searches keep the packed files (`safetensors`) of the candidates that come onto their frontier.
+    Searches keep the packed files (`safetensors`) of candidates that enter the frontier.
     """
     _require_format(format)
     found = await service.read(_found, service, id, format)
@@ -89,7 +89,7 @@ def _name(service: Service, identifier: int, format: str) -> str:
 
 
 def _read_range(request: Request, size: int) -> None:
-    """Ignore a part that cannot be read, as HTTP wants it; refuse one that is not there."""
+    """Check a `Range` header: ignore one that cannot be parsed, as HTTP requires; refuse one beyond the file."""
     asked = request.headers.get("range")
     match = None if asked is None else _RANGE.fullmatch(asked)
     backwards = bool(match and match["last"] and int(match["last"]) < int(match["first"]))
@@ -105,7 +105,7 @@ def _read_range(request: Request, size: int) -> None:
 
 @router.get("/artifacts", response_model=list[File], responses=reading())
 async def artifacts(request: Request, service: Ours, id: CandidateId) -> Response:
-    """Which of a candidate's files there are, in each format that can be made."""
+    """List a candidate's files, in each available format."""
     return (await service.read(_artifacts, service, id)).response(request)
 
 
@@ -127,7 +127,7 @@ def _file(service: Service, identifier: int, format: str) -> dict[str, Any]:
 
 @router.post("/artifact", **queueing())
 async def make(service: Ours, id: CandidateId, format: Format = PACKED) -> Response:
-    """Have a worker make a candidate's file, if there is none that is whole, and verify the candidate."""
+    """Have a worker make a candidate's file, unless there is an undamaged one, and verify the candidate."""
     _require_format(format)
     return accepted(await service.write(queue_on, service, id, EXPORT, {"format": format}))
 

@@ -1,4 +1,4 @@
-"""The addresses of a search's frontier: its members, and how good it is as a whole."""
+"""Routes for a search's frontier: its members, and its hypervolume."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ async def frontier(
     service: Ours,
     name: SearchName,
     limits: Limits,
-    weak: Annotated[bool, Query(description="Also those that no other beats in every objective.")] = False,
+    weak: Annotated[bool, Query(description="Also return weakly nondominated candidates.")] = False,
     stage: Stage = "after",
     order_by: Annotated[
         str,
         Query(
-            description="An objective of the search, or something measured on its frontier: best first.",
+            description="An objective or another measurement of the frontier, best first.",
             max_length=100,
             examples=["memory"],
         ),
@@ -47,7 +47,7 @@ async def frontier(
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
-    """The nondominated candidates within limits, a page at a time."""
+    """Return the nondominated candidates within limits, paginated."""
     answer = await service.read(_frontier, service, name, limits, weak, stage, order_by, limit, cursor)
     return answer.response(request)
 
@@ -79,11 +79,11 @@ def _frontier(
         headers["Link"] = next_link(_address(name, "frontier"), query, rest["next"])
     whole = shapes.frontier_json(page.search, (), stage) | rest
     version = page.search.id, page.search.frontier_version
-    # Candidates are most of the page: each is rendered once for every version of the frontier.
+    # Candidates make up most of a page: each is rendered once per version of the frontier.
     parts = [_rendered(service, version, candidate) for candidate in page.candidates]
     body = rendered(whole).replace(b'"candidates":[]', b'"candidates":[' + b",".join(parts) + b"]", 1)
     answer = Answer.of(body, headers)
-    # The page may be of a later moment than the mark: a version that has passed does not come again.
+    # The page may be newer than the mark. This is harmless: an old version never comes again.
     service.answers.put(key, answer)
     return answer
 
@@ -99,7 +99,7 @@ def _rendered(service: Service, version: tuple[int | None, int], candidate: Cand
 
 @router.get("/hypervolume", response_model=Hypervolume, responses=reading())
 async def hypervolume(request: Request, service: Ours, name: SearchName) -> Response:
-    """How good the frontier is as a whole."""
+    """Return the quality of the frontier as a whole: its hypervolume."""
     return (await service.read(_hypervolume, service, name)).response(request)
 
 

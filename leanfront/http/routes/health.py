@@ -1,4 +1,4 @@
-"""The address that says how the service is."""
+"""Route for the health of the service."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ router = APIRouter(prefix="/api/v1", tags=["service"])
     responses=problems("storage"),
 )
 async def health(request: Request, service: Ours) -> Response:
-    """Whether the server and its database answer; 503 when the database does not.
+    """Report whether the server and its database work; 503 if the database does not answer.
 
-    Needs no key. Without one, where keys are needed, it tells nothing but that.
+    Needs no key. If the server has keys and none is given, only `status` is returned.
     """
     found = await service.read(_health, service)
     return answered(found if request.scope["state"]["known"] else {"status": found["status"]})

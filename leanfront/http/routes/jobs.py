@@ -1,4 +1,4 @@
-"""The address of jobs, and what addresses share that queue one."""
+"""Route for jobs, and helpers of the routes that queue them."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ router = APIRouter(prefix="/api/v1", tags=["service"])
 async def job(
     service: Ours, id: Annotated[int, Path(description="Id of the job.", ge=1, le=LARGEST_ID, examples=[3])]
 ) -> Response:
-    """A piece of work for a worker, and where it is."""
+    """Return a job and its state."""
     found = await service.read(service.store.jobs.job, id)
     return answered(found.to_json())
 
 
 def queueing(*slugs: str) -> dict[str, Any]:
-    """What an address that queues a job says of itself, as keywords of its route.
+    """Return the route keywords of an address that queues a job.
 
     Args:
-        slugs: kinds of refusals besides those of every such address.
+        slugs: its kinds of problem, besides those of every such address.
     """
     return {
         "status_code": 202,
         "response_model": jobs.Job,
         "responses": {
             **problems("not-found", *slugs, "storage", body=True),
-            202: ok("Queued, or waiting already", Location="Address of the job."),
+            202: ok("Queued, or already queued or running", Location="Address of the job."),
         },
     }
 
 
 def accepted(job: Job) -> Response:
-    """The answer of an address that queues a job."""
+    """Return the response of a route that queued a job."""
     return answered(job.to_json(), 202, {"Location": f"/api/v1/jobs/{job.id}"})
 
 
 def queue_on(service: Service, candidate: int, kind: str, parameters: Mapping[str, Any]) -> Job:
-    """Queue work on a candidate's files, unless the same waits or runs already.
+    """Queue work on a candidate's files, unless an equal job is queued or running.
 
     Raises:
-        NotFoundError: no such candidate.
-        UsageError: it failed.
+        NotFoundError: the candidate does not exist.
+        UsageError: the candidate has failed.
     """
     found = service.store.candidate(candidate)
     if found.state == "failed":

@@ -1,4 +1,4 @@
-"""The address of a candidate's layers."""
+"""Route for a candidate's layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/v1", tags=["candidates"])
 
 @router.get("/candidates/{id}/layers", response_model=Layers, responses=reading())
 async def layers(request: Request, service: Ours, id: CandidateId) -> Response:
-    """What is left of each layer and channel group, what it costs, and what that is predicted to lose."""
+    """Return the remaining size, cost and predicted loss of each layer and channel group."""
     return (await service.read(_layers, service, id)).response(request)
 
 

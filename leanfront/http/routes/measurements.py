@@ -1,4 +1,4 @@
-"""The address that has a worker measure what a budget query needs."""
+"""Route for measuring what a budget query needs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ router = APIRouter(prefix="/api/v1/searches/{name}", tags=["frontier"])
 
 @router.post("/measure", **queueing("unsupported-media-type"))
 async def measure(service: Ours, name: SearchName, wanted: MeasureRequest) -> Response:
-    """Have a worker measure the candidates that `select` names as unmeasured, until none could be a better answer.
+    """Have a worker measure the candidates that `select` lists as unmeasured, until none could be a better answer.
 
-    The job's message says what the answer is then; `select` gives it.
+    The message of the job tells the new answer; `select` returns it.
     """
     return accepted(await service.write(_queue, service, name, wanted))
 
 
 def _queue(service: Service, name: str, wanted: MeasureRequest) -> Job:
     budget = wanted.budget()
-    # What the worker would refuse is refused here.
+    # Refuse here what the worker would refuse.
     service.store.select(name, budget, strategy=wanted.strategy, stage=wanted.stage)
     parameters = {
         **budget.to_json(),

@@ -1,4 +1,4 @@
-"""The address of measurements of the server and its database."""
+"""Route for metrics of the server and its database."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ router = APIRouter(tags=["service"])
     responses={**problems(), 200: {"content": {"text/plain": {}}}},
 )
 async def metrics(service: Ours) -> Response:
-    """Measurements in Prometheus's text format."""
+    """Return metrics in Prometheus's text format."""
     text = await service.read(service.metrics.text)
     return Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""The address of a candidate's neighbours on the frontier."""
+"""Route for a candidate's neighbours on the frontier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
 
 @router.get("/neighbours", response_model=Neighbours, responses=reading())
 async def neighbours(request: Request, service: Ours, id: CandidateId, stage: Stage = "after") -> Response:
-    """What a little more or less of each cost would change: the frontier members next to a candidate."""
+    """Return the frontier members next to a candidate: what slightly more or less of each cost would change."""
     return (await service.read(_neighbours, service, id, stage)).response(request)
 
 

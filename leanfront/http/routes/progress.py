@@ -1,4 +1,4 @@
-"""The address of how a search's frontier grew."""
+"""Route for the growth of a search's frontier."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ async def progress(
     service: Ours,
     name: SearchName,
     points: Annotated[
-        int, Query(description="Places along the trials at most.", ge=2, le=MOST_POINTS)
+        int, Query(description="Largest number of places along the trials.", ge=2, le=MOST_POINTS)
     ] = POINTS,
 ) -> Response:
-    """How the frontier of all candidates, recovered ones too, grew with the trials in the order they were stored."""
+    """Return how the frontier of all candidates grew with the trials, in the order they were stored."""
     return (await service.read(_progress, service, name, points)).response(request)
 
 

@@ -1,4 +1,4 @@
-"""The addresses of recoveries: queue one, and what came of those of a candidate."""
+"""Routes for recoveries of a candidate: queue one, and list the results."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
 
 @router.post("/recover", **queueing("unsupported-media-type"))
 async def recover(service: Ours, id: CandidateId, wanted: RecoveryRequest | None = None) -> Response:
-    """Have a worker train a candidate on; what comes of it is stored as a new candidate, with this one as its parent.
+    """Have a worker recover a candidate by training; the result is stored as a new candidate with this one as parent.
 
-    A recovery that was done before is found, not done again. Without a body it is one of the default settings.
+    A recovery that was done before is returned, not repeated. Without a body, the default settings are used.
     """
     job = await service.write(_queue, service, id, wanted or RecoveryRequest())
     return accepted(job)
@@ -39,7 +39,7 @@ def _queue(service: Service, identifier: int, wanted: RecoveryRequest) -> Job:
 
 @router.get("/recoveries", response_model=list[Candidate], responses=reading())
 async def recoveries(request: Request, service: Ours, id: CandidateId) -> Response:
-    """The candidates that were recovered from one, oldest first; a failed one says that nothing was gained."""
+    """List the candidates recovered from this one, oldest first; a failed one means that nothing was gained."""
     return (await service.read(_recoveries, service, id)).response(request)
 
 

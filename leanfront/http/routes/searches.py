@@ -1,4 +1,4 @@
-"""The addresses of searches: queue, list, look, cancel, delete."""
+"""Routes for searches: queue, list, read, cancel, resume, delete."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from leanfront.core.search import SearchRecord, queued
+from leanfront.actions.space_bounds import bounded
+from leanfront.core.search import SearchOptions, SearchRecord, queued
 from leanfront.core.storage import FrontierStore, require_name
 from leanfront.core.storage.jobs import SEARCH
 from leanfront.core.targets.registry import Registry
-from leanfront.errors import NameTakenError, StorageError, UsageError
+from leanfront.errors import NameTakenError, NotFoundError, StorageError, UsageError
 from leanfront.http.answers import answered
 from leanfront.http.openapi import ok, problems
 from leanfront.http.paging import PAGE, Cursor, Limit, next_link, read_cursor, write_cursor
@@ -27,7 +28,7 @@ router = APIRouter(prefix="/api/v1/searches", tags=["searches"])
 log = logging.getLogger("leanfront.http")
 
 MOST_NUMBERS = 1_000
-"""Numbers that are tried behind a name that is taken."""
+"""Largest number appended to make a name unique."""
 
 
 @router.post(
@@ -40,14 +41,14 @@ MOST_NUMBERS = 1_000
     },
 )
 async def create(request: Request, service: Ours, wanted: SearchRequest) -> Response:
-    """Queue a search on a registered target; a worker takes it when one is free."""
+    """Queue a search on a registered target; a worker runs it when one is free."""
     name, found = await service.write(_create, service.store, service.registry, wanted)
     return answered(found, 201, {"Location": f"/api/v1/searches/{quote(name, safe='')}"})
 
 
 def _create(store: FrontierStore, registry: Registry, wanted: SearchRequest) -> tuple[str, dict[str, Any]]:
     reference = _reference(registry, wanted.target)
-    options = wanted.options()
+    options = _bounded(store, wanted)
     if wanted.name is not None:
         _require_name(wanted.name)
         record = store.create_search(queued(wanted.name, reference, options, registered=wanted.target))
@@ -60,9 +61,16 @@ def _create(store: FrontierStore, registry: Registry, wanted: SearchRequest) -> 
         try:
             record = store.create_search(queued(name, reference, options, registered=wanted.target))
         except NameTakenError:
-            continue  # by another request, meanwhile
+            continue  # taken by another request meanwhile
         return name, _status(store, record)
     raise NameTakenError(f"there are {MOST_NUMBERS} searches named after '{wanted.target}': choose a name")
+
+
+def _bounded(store: FrontierStore, wanted: SearchRequest) -> SearchOptions:
+    try:
+        return bounded(store, wanted.options(), files=False)
+    except NotFoundError as error:
+        raise Problem("invalid", str(error), [{"pointer": "#/limits", "detail": str(error)}]) from None
 
 
 def _reference(registry: Registry, target: str) -> str:
@@ -76,7 +84,7 @@ def _require_name(name: str) -> None:
     try:
         require_name(name)
         if name in (".", ".."):
-            raise UsageError(f"a search cannot be named {name!r}: no address could hold that")
+            raise UsageError(f"a search cannot be named {name!r}: the name cannot be part of a URL")
     except UsageError as error:
         raise Problem("invalid", str(error), [{"pointer": "#/name", "detail": str(error)}]) from None
 
@@ -101,7 +109,7 @@ def _status(store: FrontierStore, record: SearchRecord) -> dict[str, Any]:
     responses={**problems("storage"), 200: ok("Oldest first", Link='Address of the next page, rel="next".')},
 )
 async def listed(request: Request, service: Ours, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
-    """The searches of the database, oldest first, a page at a time."""
+    """List the searches of the database, oldest first, paginated."""
     place = read_cursor(cursor, "searches")
     after = 0 if place is None else int(place[0])
     found = await service.read(service.store.searches, after=after, limit=limit + 1)
@@ -115,7 +123,7 @@ async def listed(request: Request, service: Ours, limit: Limit = PAGE, cursor: C
 
 @router.get("/{name}", response_model=Search, responses=problems("not-found", "storage"))
 async def one(service: Ours, name: SearchName) -> Response:
-    """A search: its state, its progress, and the job that drives it."""
+    """Return a search: its state, its progress, and the job that drives it."""
     return answered(await service.read(_one, service, name))
 
 
@@ -130,7 +138,7 @@ def _one(service: Service, name: str) -> dict[str, Any]:
     responses=problems("not-found", "storage", body=True),
 )
 async def cancel(service: Ours, name: SearchName) -> Response:
-    """Ask a search to stop: at once while it waits, else when its worker hears of it. Its trials stay."""
+    """Ask a search to stop: at once if it is queued, otherwise when its worker next checks. Its trials are kept."""
     found = await service.write(service.store.jobs.cancel_search, name)
     return answered(found.to_json(), 202)
 
@@ -142,7 +150,7 @@ async def cancel(service: Ours, name: SearchName) -> Response:
     responses=problems("not-found", "busy", "storage", body=True),
 )
 async def resume(service: Ours, name: SearchName) -> Response:
-    """Queue a search again that was cancelled or has failed; it goes on from its trials. 409 while it is driven."""
+    """Queue a cancelled or failed search again; it continues from its trials. 409 while it is running."""
     found = await service.write(service.store.jobs.queue, SEARCH, name)
     return answered(found.to_json(), 202)
 
@@ -154,7 +162,7 @@ async def resume(service: Ours, name: SearchName) -> Response:
     responses=problems("not-found", "busy", "storage", body=True),
 )
 async def delete(service: Ours, name: SearchName) -> Response:
-    """Delete a search with all that hangs on it, files too; 409 while a process drives it: cancel it first."""
+    """Delete a search with everything that belongs to it, including files. 409 while a process drives it."""
     await service.write(_delete, service, name)
     return Response(status_code=204)
 
@@ -164,5 +172,5 @@ def _delete(service: Service, name: str) -> None:
     try:
         service.shelf.discard(files)
     except StorageError as error:
-        # The search is gone all the same: nothing needs them, and a check finds them.
+        # The search is deleted all the same; its files are unneeded, and a check finds them.
         log.warning("files of search %r stay: %s", name, error)

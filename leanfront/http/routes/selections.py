@@ -1,4 +1,4 @@
-"""The addresses of budget queries: which candidate of a search to ship."""
+"""Routes for budget queries: which candidate of a search to ship."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from leanfront.core.objectives import STRATEGIES
+from leanfront.actions.selection_options import SelectionOptions
 from leanfront.core.storage.memory import Version
 from leanfront.core.storage.selection import is_of_front
 from leanfront.http.answers import Answer
@@ -15,6 +15,9 @@ from leanfront.http.openapi import TAG, ok, reading
 from leanfront.http.queries import Asked, Limits, Stage, limit_parameters, strategy_parameters
 from leanfront.http.schemas.selections import Feasible, Infeasible
 from leanfront.http.service import Ours, SearchName, Service
+from leanfront.options import options_of
+
+_OPTIONS = options_of(SelectionOptions)
 
 router = APIRouter(prefix="/api/v1/searches/{name}", tags=["frontier"])
 
@@ -33,30 +36,30 @@ async def select(
     strategy: Annotated[
         str,
         Query(
-            description="How to choose among those within the limits.",
-            max_length=100,
-            json_schema_extra={"enum": list(STRATEGIES)},
+            description=_OPTIONS["strategy"].help,
+            max_length=_OPTIONS["strategy"].longest,
+            json_schema_extra={"enum": list(_OPTIONS["strategy"].choices or ())},
         ),
-    ] = "accuracy",
+    ] = _OPTIONS["strategy"].default,
     stage: Stage = "after",
     order: Annotated[
         str | None,
         Query(
-            description="lexicographic: objectives, most important first, comma-separated.",
+            description=f"{_OPTIONS['order'].help} Comma-separated.",
             max_length=500,
-            examples=["memory,accuracy"],
+            examples=list(_OPTIONS["order"].examples),
         ),
     ] = None,
     tolerance: Annotated[
         float | None,
         Query(
-            description="lexicographic: a difference, in each objective's unit, that counts as equal.",
-            ge=0,
+            description=_OPTIONS["tolerance"].help,
+            ge=_OPTIONS["tolerance"].least,
             allow_inf_nan=False,
         ),
     ] = None,
 ) -> Response:
-    """Which candidate to ship within a budget; `feasible: false` with the nearest where none holds it."""
+    """Return the candidate to ship within a budget, or `feasible: false` with the nearest one."""
     options = {
         "order": None if order is None else tuple(part.strip() for part in order.split(",")),
         "tolerance": limits.tolerances or tolerance,
@@ -75,7 +78,7 @@ async def select(
 async def knee(
     request: Request, service: Ours, name: SearchName, limits: Limits, stage: Stage = "after"
 ) -> Response:
-    """The candidate beyond which more cost buys little: `select` with the strategy `knee`."""
+    """Return the candidate beyond which more cost gains little: `select` with the strategy `knee`."""
     answer = await service.read(_select, service, name, limits, "knee", {}, stage)
     return answer.response(request)
 

@@ -1,4 +1,4 @@
-"""The address of the targets that the operator registered."""
+"""Route for the registered targets."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ router = APIRouter(prefix="/api/v1", tags=["service"])
 
 @router.get("/targets", response_model=list[Target], responses=problems())
 async def targets(service: Ours) -> Response:
-    """The targets that the operator registered: what a search can be queued on."""
+    """List the targets registered by the operator, on which searches can be queued."""
     return answered([{"name": each.name, "description": each.description} for each in service.registry])

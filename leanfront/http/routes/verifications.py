@@ -1,4 +1,4 @@
-"""The addresses of what came of verifying candidates: have one verified, and what was found."""
+"""Routes for verifying candidates: queue a verification, and read the latest result."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ router = APIRouter(prefix="/api/v1/candidates/{id}", tags=["candidates"])
 
 @router.post("/verify", **queueing())
 async def verify(service: Ours, id: CandidateId) -> Response:
-    """Have a worker find everything that is claimed of a candidate again, in its packed file alone."""
+    """Have a worker check every claim about a candidate against its packed file alone."""
     return accepted(await service.write(queue_on, service, id, VERIFY, {}))
 
 
 @router.get("/verification", response_model=Verification, responses=reading())
 async def verification(request: Request, service: Ours, id: CandidateId) -> Response:
-    """What came of verifying a candidate last; 404 where nobody has."""
+    """Return the candidate's latest verification; 404 if there is none."""
     return (await service.read(_verification, service, id)).response(request)
 
 

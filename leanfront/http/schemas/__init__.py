@@ -1,1 +1,1 @@
-"""The JSON of requests and answers, as the OpenAPI document tells it; a file a noun."""
+"""Pydantic models of requests and answers, one file per noun."""

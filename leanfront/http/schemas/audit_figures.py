@@ -1,4 +1,4 @@
-"""The JSON of audits as tables, figures and galleries, as the OpenAPI document tells it."""
+"""Pydantic models of audits as tables, figures and galleries."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ class AuditKind(BaseModel):
 
     kind: str = Field(description="Its name.", examples=["classes"])
     title: str = Field(description="For people.", examples=["Class impact"])
-    reading: str = Field(description="What it is for and how to read it; nothing of a kind without figures.")
-    source: str = Field(description="Where it comes from.")
+    reading: str = Field(description="What it is for and how to read it; empty for a kind without figures.")
+    source: str = Field(description="Literature source.")
 
 
 class Table(BaseModel):
     """A table of texts."""
 
     title: str
-    header: list[str] = Field(description="Of the columns; the first column names the rows.")
-    rows: list[list[str]] = Field(description="As many cells each.")
-    note: str = Field(description="What to keep in mind, or nothing.")
+    header: list[str] = Field(description="Column headers; the first column names the rows.")
+    rows: list[list[str]] = Field(description="Cells, one list per row.")
+    note: str = Field(description="Remark on the table, or empty.")
 
 
 class Plotly(BaseModel):
-    """A plotly figure without a template: whoever draws it brings the colours of text and background."""
+    """A plotly figure without a template: the client sets the colours of text and background."""
 
     data: list[dict[str, Any]]
     layout: dict[str, Any]
 
 
 class Figure(BaseModel):
-    """A plotly figure. In its texts, as plotly reads tags there, `&`, `<` and `>` are escaped."""
+    """A plotly figure. `&`, `<` and `>` in its texts are escaped, since plotly reads tags there."""
 
     type: Literal["figure"]
     title: str
-    alt: str = Field(description="What it shows, in words.")
-    small: bool = Field(description="Whether several of its like may stand side by side.")
+    alt: str = Field(description="Description of the figure.")
+    small: bool = Field(description="Whether several such figures may stand side by side.")
     fold: str = Field(
-        description="Pieces of the same fold are opened together; nothing of those always shown."
+        description="Pieces with the same fold are opened together; empty for pieces that are always shown."
     )
     figure: Plotly
 
@@ -50,9 +50,9 @@ class Figure(BaseModel):
 class Card(BaseModel):
     """A sample in a gallery."""
 
-    image: str | None = Field(description="A data URI of a PNG; null where there is no image.")
-    alt: str = Field(description="What the image shows.")
-    rows: list[tuple[str, str]] = Field(description="(what, value) of the sample.")
+    image: str | None = Field(description="Data URI of a PNG; null without an image.")
+    alt: str = Field(description="Description of the image.")
+    rows: list[tuple[str, str]] = Field(description="(name, value) pairs of the sample.")
 
 
 class Gallery(BaseModel):
@@ -60,23 +60,23 @@ class Gallery(BaseModel):
 
     type: Literal["gallery"]
     title: str
-    fold: str = Field(description="As of a figure.")
-    note: str = Field(description="What there is to say, for one why there are no cards; or nothing.")
+    fold: str = Field(description="As in a figure.")
+    note: str = Field(description="Remark, such as why there are no cards; or empty.")
     cards: list[Card]
 
 
 class Section(BaseModel):
-    """What was found of the search, or of a candidate that is not in that."""
+    """Results for the search, or for a candidate that the search's audit does not include."""
 
-    heading: str = Field(description="Nothing of the search's own.")
+    heading: str = Field(description="Heading; empty for the search's own section.")
     tables: list[Table]
     pieces: list[Annotated[Figure | Gallery, Field(discriminator="type")]]
 
 
 class AuditFigures(AuditRow):
-    """What the last audit of a kind found, ready to be shown. All texts are plain ones, but those in figures."""
+    """The latest audit of a kind, ready to be shown. All texts are plain, except those in figures."""
 
-    title: str = Field(description="Of the kind.", examples=["Calibration"])
-    reading: str = Field(description="How to read it, a sentence or two.")
-    source: str = Field(description="Where the kind comes from.")
+    title: str = Field(description="Title of the kind.", examples=["Calibration"])
+    reading: str = Field(description="How to read it, in a sentence or two.")
+    source: str = Field(description="Literature source of the kind.")
     parts: list[Section]

@@ -1,4 +1,4 @@
-"""The JSON of candidates in columns, as the OpenAPI document tells it."""
+"""Pydantic models of candidates as columns."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Column(BaseModel):
 
     name: str = Field(examples=["accuracy"])
     split: str | None = Field(description="Data it was measured on; null for costs.", examples=["validation"])
-    unit: str = Field(description="Of value, low and high; '1' for shares.", examples=["1"])
-    value: list[float | None] = Field(description="Null where it was not measured.", examples=[[0.87, 0.91]])
+    unit: str = Field(description="Unit of value, low and high; '1' for shares.", examples=["1"])
+    value: list[float | None] = Field(description="Values; null where not measured.", examples=[[0.87, 0.91]])
     low: list[float | None] = Field(
         description="Lower ends of the 95% intervals; null without sampling error.", examples=[[0.85, 0.89]]
     )
@@ -22,7 +22,7 @@ class Column(BaseModel):
 
 
 class Columns(BaseModel):
-    """Candidates in order of id; every list has one entry a candidate."""
+    """Candidates in order of id; every list has one entry per candidate."""
 
     search: str = Field(examples=["mine"])
     frontier_version: int = FRONTIER_VERSION
@@ -33,10 +33,10 @@ class Columns(BaseModel):
         examples=[["complete", "stopped"]],
     )
     on_frontier: list[bool] = Field(
-        description="Whether nothing stored, recovered or not, dominates them.", examples=[[True, False]]
+        description="Whether no stored candidate, recovered or not, dominates it.", examples=[[True, False]]
     )
     parents: list[int | None] = Field(
-        description="Candidates they were recovered from, or null.", examples=[[None, 4]]
+        description="Candidates from which they were recovered, or null.", examples=[[None, 4]]
     )
-    columns: dict[str, Column] = Field(description="Column as it was asked for -> its numbers.")
+    columns: dict[str, Column] = Field(description="Requested column -> its values.")
     next: str | None = NEXT

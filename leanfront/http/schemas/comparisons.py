@@ -1,4 +1,4 @@
-"""The JSON of candidates side by side, as the OpenAPI document tells it."""
+"""Pydantic models of compared candidates."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Compared(BaseModel):
 
 
 class Choice(BaseModel):
-    """Something in which the configurations differ."""
+    """A difference between the configurations."""
 
     choice: str = Field(examples=["weight_bits"])
     of: str | None = Field(description="Layer or channel group.", examples=["conv1"])
-    values: list[Any] = Field(description="Null where it is left as it is.", examples=[[4, 8]])
+    values: list[Any] = Field(description="Values; null where unchanged.", examples=[[4, 8]])
 
 
 class Comparison(BaseModel):
-    """Candidates side by side; every list has one entry a candidate."""
+    """Candidates side by side; every list has one entry per candidate."""
 
     ids: list[int] = Field(examples=[[17, 23]])
     searches: list[str]

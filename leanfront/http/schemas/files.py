@@ -1,4 +1,4 @@
-"""The JSON of a candidate's files, as the OpenAPI document tells it."""
+"""Pydantic models of candidates' files."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ class File(BaseModel):
     """A candidate's file in one format."""
 
     format: str = Field(examples=["safetensors"])
-    bytes: int | None = Field(description="Of the file; null where none has been made.", examples=[43210])
-    sha256: str | None = Field(description="Of the file, in hexadecimal digits; null where none was made.")
+    bytes: int | None = Field(description="Size of the file; null if it has not been made.", examples=[43210])
+    sha256: str | None = Field(description="SHA-256 of the file in hexadecimal digits; null if not made.")

@@ -1,18 +1,17 @@
-"""The JSON of a search's frontier, as the OpenAPI document tells it."""
+"""Pydantic models of a search's frontier."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
+from leanfront.core.search.candidate import Stage
 from leanfront.http.schemas.candidates import Candidate
 from leanfront.http.schemas.fields import NEXT
 from leanfront.http.schemas.measurements import Measurement
 
 
 class Dense(BaseModel):
-    """The uncompressed model: its measurements, and each cost and validation metric under its name."""
+    """The dense model: its measurements, and each cost and validation metric under its name."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float | None]
@@ -24,25 +23,27 @@ class Frontier(BaseModel):
     """Nondominated candidates within limits."""
 
     search: str = Field(examples=["mine"])
-    stage: Literal["before", "after"] = Field(description="Before recovery, or after.", examples=["after"])
+    stage: Stage = Field(description="Before recovery, or after.", examples=["after"])
     dense: Dense
     reference: dict[str, float] = Field(
-        description="Hypervolume reference by objective.", examples=[{"accuracy": 0.1, "memory": 305000.0}]
+        description="Reference point of the hypervolume.", examples=[{"accuracy": 0.1, "memory": 305000.0}]
     )
     hypervolume: float = Field(
-        description="Of the whole frontier after recovery, costs divided by the reference."
+        description="Hypervolume of the whole frontier after recovery, costs divided by the reference."
     )
     hypervolume_log2: float = Field(description="The same with costs as log2(reference / cost).")
-    candidates: list[Candidate] = Field(description="In the order asked for.")
+    candidates: list[Candidate] = Field(description="Candidates in the requested order.")
     next: str | None = NEXT
 
 
 class Hypervolume(BaseModel):
-    """How good the frontier is."""
+    """Quality of the frontier."""
 
     search: str = Field(examples=["mine"])
-    hypervolume: float = Field(description="Costs divided by the reference.", examples=[0.71])
-    hypervolume_log2: float = Field(description="Costs as log2(reference / cost).", examples=[3.2])
-    reference: dict[str, float] = Field(description="By objective.")
+    hypervolume: float = Field(description="Hypervolume, costs divided by the reference.", examples=[0.71])
+    hypervolume_log2: float = Field(
+        description="The same with costs as log2(reference / cost).", examples=[3.2]
+    )
+    reference: dict[str, float] = Field(description="Reference point of the hypervolume by objective.")
     frontier_size: int
     frontier_version: int

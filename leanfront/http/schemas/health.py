@@ -1,4 +1,4 @@
-"""The JSON of how the service is, as the OpenAPI document tells it."""
+"""Pydantic models of the service's health."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pydantic import BaseModel, Field
 
 
 class Worker(BaseModel):
-    """A process that takes jobs."""
+    """A process that runs jobs."""
 
-    name: str = Field(description="Host, process, and something random.")
+    name: str = Field(description="Host, process and random digits.")
     version: str
-    kinds: list[str] = Field(description="Of jobs that it takes.")
-    started: str = Field(description="ISO 8601, UTC.")
-    seen: str = Field(description="Its last sign of life, ISO 8601, UTC.")
+    kinds: list[str] = Field(description="Kinds of job that it runs.")
+    started: str = Field(description="Start time, ISO 8601, UTC.")
+    seen: str = Field(description="Time of its last report, ISO 8601, UTC.")
 
 
 class Health(BaseModel):
-    """Whether the service works. Without a valid key, where keys are needed, only `status` is told."""
+    """Health of the service. If the server has keys and none is given, only `status` is returned."""
 
     status: Literal["ok"]
     version: str | None = Field(default=None, examples=["0.1.0"])
     database: str | None = Field(default=None, description="sqlite or postgresql.", examples=["postgresql"])
-    workers: list[Worker] | None = Field(default=None, description="Seen within the time of a lease.")
+    workers: list[Worker] | None = Field(default=None, description="Workers seen within the time of a lease.")

@@ -1,4 +1,4 @@
-"""The JSON of jobs, as the OpenAPI document tells it."""
+"""Pydantic model of jobs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ class Job(BaseModel):
     id: int = Field(examples=[3])
     kind: str = Field(examples=["search"])
     search: str = Field(examples=["mine"])
-    candidate: int | None = Field(description="Candidate it is about, if it is about one.")
+    candidate: int | None = Field(description="Id of its candidate, if it has one.")
     state: str = Field(
-        json_schema_extra={"enum": [*STATES, "cancelling"]}, description="Where it is.", examples=["running"]
+        json_schema_extra={"enum": [*STATES, "cancelling"]},
+        description="State of the job.",
+        examples=["running"],
     )
-    message: str | None = Field(description="How it ended, for people.")
-    created: str | None = Field(description="ISO 8601, UTC.")
-    ended: str | None = Field(description="ISO 8601, UTC; null until it has ended.")
+    message: str | None = Field(description="How it ended, as text.")
+    created: str | None = Field(description="Time of creation, ISO 8601, UTC.")
+    ended: str | None = Field(description="Time of the end, ISO 8601, UTC; null until it has ended.")

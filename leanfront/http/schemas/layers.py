@@ -1,35 +1,37 @@
-"""The JSON of a candidate's layers, as the OpenAPI document tells it."""
+"""Pydantic models of a candidate's layers."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-_EARLIER = "null where an earlier release stored the search."
+_EARLIER = "null if an older release stored the search."
 
 
 class Layer(BaseModel):
-    """A layer: what is left of it, what it costs, what that is predicted to lose."""
+    """A layer: its remaining size, its cost, and its predicted loss."""
 
     name: str = Field(examples=["conv1"])
     kind: str = Field(description="conv, depthwise or linear.", examples=["conv"])
-    inputs: int | None = Field(description=f"Channels that are left; {_EARLIER}")
-    dense_inputs: int | None = Field(description=f"Channels of the dense model; {_EARLIER}")
-    outputs: int | None = Field(description=f"Channels that are left; {_EARLIER}")
-    dense_outputs: int | None = Field(description=f"Channels of the dense model; {_EARLIER}")
-    weight_bits: int | None = Field(description="Bits a weight; null for the model's own float.")
+    inputs: int | None = Field(description=f"Remaining input channels; {_EARLIER}")
+    dense_inputs: int | None = Field(description=f"Input channels of the dense model; {_EARLIER}")
+    outputs: int | None = Field(description=f"Remaining output channels; {_EARLIER}")
+    dense_outputs: int | None = Field(description=f"Output channels of the dense model; {_EARLIER}")
+    weight_bits: int | None = Field(description="Bits per weight; null for the model's own float.")
     activation_bits: int | None = Field(description="Bits of its input; null for float.")
     sparsity: float | str | None = Field(
-        description="Share of zeroed weights, or '2:4'; null where all are stored."
+        description="Share of zeroed weights, or '2:4'; null if all weights are stored."
     )
-    bytes: int | None = Field(description=f"In the packed file; {_EARLIER}")
-    dense_bytes: int | None = Field(description=f"Of the dense model; {_EARLIER}")
+    bytes: int | None = Field(description=f"Bytes in the packed file; {_EARLIER}")
+    dense_bytes: int | None = Field(description=f"Bytes in the dense model; {_EARLIER}")
     macs: float | None = Field(
-        description=f"Multiply-adds of one input; null where they cannot be counted; {_EARLIER}"
+        description=f"Multiply-adds per input; null if they cannot be counted; {_EARLIER}"
     )
-    dense_macs: float | None = Field(description="Of the dense model; null where they cannot be counted.")
+    dense_macs: float | None = Field(
+        description="The same of the dense model; null if they cannot be counted."
+    )
     loss: float | None = Field(
-        description="Predicted rise of the cross-entropy, nats an image, by its weights' and input's bits and its "
-        "sparsity, before any recovery; null where nobody predicted it."
+        description="Predicted increase of the cross-entropy in nats per image from the layer's weight "
+        "bits, input bits and sparsity, before any recovery; null if there is no prediction."
     )
 
 
@@ -37,23 +39,25 @@ class LayerGroup(BaseModel):
     """Channels that are cut together."""
 
     name: str = Field(examples=["conv1"])
-    units: int = Field(description="In the dense model.")
-    kept: int = Field(description="That are left.")
-    members: list[str] = Field(description="Sides of modules that it cuts.", examples=[["conv1 (out)"]])
+    units: int = Field(description="Channels in the dense model.")
+    kept: int = Field(description="Remaining channels.")
+    members: list[str] = Field(description="Sides of modules that are cut.", examples=[["conv1 (out)"]])
     loss: float | None = Field(
-        description="Predicted rise of the cross-entropy, nats an image, by cutting it, before any recovery; null "
-        "where nobody predicted it."
+        description="Predicted increase of the cross-entropy in nats per image from cutting the group, before any "
+        "recovery; null if there is no prediction."
     )
 
 
 class Layers(BaseModel):
-    """A candidate by layers and channel groups."""
+    """Layers and channel groups of a candidate."""
 
     candidate: int = Field(examples=[17])
     search: str = Field(examples=["mine"])
-    memory_bytes: float | None = Field(description="Of the candidate.")
-    macs: float | None = Field(description="Of the candidate.")
-    other_bytes: float | None = Field(description="Not in layers: norms and other parameters.")
-    other_macs: float | None = Field(description="Not in layers: norms, products of attention.")
-    layers: list[Layer] = Field(description="In the model's order.")
-    groups: list[LayerGroup] = Field(description="In the model's order.")
+    memory_bytes: float | None = Field(description="Bytes of the candidate.")
+    macs: float | None = Field(description="Multiply-adds of the candidate.")
+    other_bytes: float | None = Field(description="Bytes outside of layers: norms and other parameters.")
+    other_macs: float | None = Field(
+        description="Multiply-adds outside of layers: norms, attention products."
+    )
+    layers: list[Layer] = Field(description="Layers in the model's order.")
+    groups: list[LayerGroup] = Field(description="Channel groups in the model's order.")

@@ -1,4 +1,4 @@
-"""The JSON of a candidate's neighbours on the frontier, as the OpenAPI document tells it."""
+"""Pydantic models of a candidate's neighbours on the frontier."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from leanfront.http.schemas.candidates import Candidate
 
 
 class Step(BaseModel):
-    """From a candidate to a frontier member beside it."""
+    """The step from a candidate to a neighbouring frontier member."""
 
     candidate: Candidate
-    accuracy: float = Field(description="The member's accuracy less the candidate's.")
-    cost: float = Field(description="The member's cost less the candidate's, in its unit.")
+    accuracy: float = Field(description="Accuracy of the member minus that of the candidate.")
+    cost: float = Field(description="Cost of the member minus that of the candidate, in the cost's unit.")
     rate: float | None = Field(description="Accuracy per 1,000 bytes or million multiply-adds.")
 
 
@@ -20,5 +20,5 @@ class Neighbours(BaseModel):
     """The frontier members next to a candidate, by cost."""
 
     candidate: int
-    cheaper: dict[str, Step | None] = Field(description="The dearest member that costs less.")
-    better: dict[str, Step | None] = Field(description="The cheapest member that is more accurate.")
+    cheaper: dict[str, Step | None] = Field(description="Most expensive member that costs less.")
+    better: dict[str, Step | None] = Field(description="Cheapest member that is more accurate.")

@@ -1,30 +1,19 @@
-"""The JSON of searches, as the OpenAPI document tells it."""
+"""Pydantic models of searches."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from leanfront.core.compressors import CRITERIA
-from leanfront.core.compressors.configuration import METHODS, WEIGHT_BITS
-from leanfront.core.cost_models import BACKENDS, LatencyOptions
-from leanfront.core.cost_models.latency_options import LARGEST_BATCH, LARGEST_THREADS
-from leanfront.core.objectives import METRICS, known_objectives
-from leanfront.core.objectives.objective import FEWEST_OBJECTIVES, MOST_OBJECTIVES
-from leanfront.core.search import SAMPLERS, STATES, SearchOptions, SpaceOptions
-from leanfront.core.search.options import MOST_RECOVERED
-from leanfront.core.search.space_options import ACTIVATION_MODES, SPARSITY_MODES
+from leanfront.core.search import STATES, SearchOptions
 from leanfront.core.storage.searches import LONGEST_NAME
-from leanfront.http.schemas.fields import LARGEST_EPOCHS, each_once, names_of, one_of
+from leanfront.http.schemas.fields import options_in, with_options
 from leanfront.http.schemas.jobs import Job
 from leanfront.http.schemas.measurements import Measurement
 
-_DEFAULT = SearchOptions()
-_SPACE = _DEFAULT.space
-_LATENCY = LatencyOptions()
 
-
+@with_options(SearchOptions)
 class SearchRequest(BaseModel):
-    """A search to queue. What is left out is chosen as the command line does."""
+    """A search to queue. Defaults are those of the command line."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -33,108 +22,15 @@ class SearchRequest(BaseModel):
     )
     name: str | None = Field(
         default=None,
-        description="Unique name; made from the target's when absent. Without '/' and control characters.",
+        description="Unique name, without '/' and control characters; by default made from the target's name.",
         min_length=1,
         max_length=LONGEST_NAME,
         examples=["mine"],
     )
-    trials: int = Field(_DEFAULT.trials, description="Trials to reach.", ge=1, le=1_000_000, examples=[200])
-    minutes: float | None = Field(
-        default=None, description="Wall-clock limit in minutes.", gt=0, le=100_000, allow_inf_nan=False
-    )
-    objectives: list[str] = Field(
-        default=list(_DEFAULT.objectives),
-        description="Costs and metrics, each once.",
-        min_length=FEWEST_OBJECTIVES,
-        max_length=MOST_OBJECTIVES,
-        json_schema_extra=names_of(known_objectives()),
-    )
-    bits: list[int] = Field(
-        default=list(_SPACE.bits),
-        description="Weight bit-widths to choose from.",
-        min_length=1,
-        max_length=len(WEIGHT_BITS) + 1,
-        json_schema_extra={"items": {"type": "integer", "enum": [*WEIGHT_BITS, 32]}},
-    )
-    criterion: str = one_of(CRITERIA, "Ranks channels and weights.", _SPACE.criterion)
-    method: str = one_of(METHODS, "Makes the kept weights.", _SPACE.method)
-    sparsity: str = one_of(SPARSITY_MODES, "Zeroed weights.", _SPACE.sparsity)
-    activation_bits: str = one_of(ACTIVATION_MODES, "Bits of activations.", _SPACE.activation_bits)
-    sampler: str = one_of(SAMPLERS, "Proposes configurations.", _DEFAULT.sampler)
-    seed: int = Field(_DEFAULT.seed, description="The same seed gives the same trials.", ge=0, lt=2**32)
-    samples: int = Field(_DEFAULT.samples, description="Calibration samples.", ge=2, le=1_000_000)
-    false_elimination: float = Field(
-        _DEFAULT.false_elimination,
-        description="Largest share of better candidates that may be stopped early, in [0, 1); 0 stops none.",
-        ge=0,
-        lt=1,
-        allow_inf_nan=False,
-    )
-    latency_backend: str | None = Field(
-        default=None,
-        description="What latency is measured in, on the runner's machine. Given any of these three, or latency as "
-        f"an objective, every candidate has a predicted latency; {_LATENCY.backend} by default.",
-        max_length=100,
-        json_schema_extra={"enum": [*BACKENDS, None]},
-    )
-    latency_threads: int | None = Field(
-        default=None, description="Threads of one run; 1 by default.", ge=1, le=LARGEST_THREADS
-    )
-    latency_batch: int | None = Field(
-        default=None, description="Inputs of one run; 1 by default.", ge=1, le=LARGEST_BATCH
-    )
-
-    recover: int | None = Field(
-        default=None,
-        description="Epochs that the frontier's most promising members are trained for when the trials are done.",
-        ge=1,
-        le=LARGEST_EPOCHS,
-    )
-    recover_minutes: float | None = Field(
-        default=None,
-        description=f"Time for that, on top of `minutes`; without, {MOST_RECOVERED} are trained. Only with "
-        "`recover`.",
-        gt=0,
-        le=100_000,
-        allow_inf_nan=False,
-    )
-    metrics: list[str] = Field(
-        default=list(_DEFAULT.metrics),
-        description="That every candidate is measured by which is evaluated to its end, each once; the objectives "
-        "and what costs no evaluation of its own are always measured.",
-        max_length=100,
-        json_schema_extra=names_of(METRICS),
-        examples=[["mce"]],
-    )
-
-    @field_validator("metrics")
-    @classmethod
-    def _metrics(cls, value: list[str]) -> list[str]:
-        return each_once(value, METRICS)
 
     def options(self) -> SearchOptions:
-        """As the search takes them. Raises `UsageError`."""
-        return SearchOptions(
-            trials=self.trials,
-            minutes=self.minutes,
-            objectives=tuple(self.objectives),
-            space=SpaceOptions(
-                tuple(self.bits),
-                self.activation_bits,
-                self.sparsity,
-                self.criterion,
-                self.method,
-                seed=self.seed,
-            ),
-            sampler=self.sampler,
-            seed=self.seed,
-            samples=self.samples,
-            false_elimination=self.false_elimination,
-            latency=LatencyOptions.of(self.latency_backend, self.latency_threads, self.latency_batch),
-            recover=self.recover,
-            recover_minutes=self.recover_minutes,
-            metrics=tuple(self.metrics),
-        )
+        """Return the options of the search. Raises `UsageError`."""
+        return options_in(self, SearchOptions)
 
 
 class SearchRow(BaseModel):
@@ -143,27 +39,33 @@ class SearchRow(BaseModel):
     name: str = Field(examples=["mine"])
     target: str = Field(examples=["digits"])
     state: str = Field(
-        description="Where the search is.", json_schema_extra={"enum": list(STATES)}, examples=["running"]
+        description="State of the search.", json_schema_extra={"enum": list(STATES)}, examples=["running"]
     )
-    message: str | None = Field(description="Why it ended, for people.")
+    message: str | None = Field(description="Reason of its end, as text.")
     objectives: list[str] = Field(examples=[["accuracy", "memory", "macs"]])
-    trials: int = Field(description="Trials stored so far.", examples=[120])
-    frontier_size: int = Field(description="Members of the frontier.", examples=[23])
+    trials: int = Field(description="Number of stored trials.", examples=[120])
+    frontier_size: int = Field(description="Number of members of the frontier.", examples=[23])
     hypervolume: float = Field(
-        description="Of the frontier, costs divided by the reference.", examples=[0.71]
+        description="Hypervolume of the frontier, costs divided by the reference.", examples=[0.71]
     )
     hypervolume_log2: float = Field(description="The same with costs as log2(reference / cost).")
-    created: str = Field(description="ISO 8601, UTC.", examples=["2026-05-04T12:00:00+00:00"])
+    created: str = Field(
+        description="Time of creation, ISO 8601, UTC.", examples=["2026-05-04T12:00:00+00:00"]
+    )
 
 
 class Search(SearchRow):
     """A search with its progress."""
 
-    goal: int = Field(description="Trials wanted.", examples=[200])
+    goal: int = Field(description="Number of trials to reach.", examples=[200])
     seed: int
-    reference: dict[str, float] = Field(description="Hypervolume reference by objective; empty while queued.")
-    fingerprint: str = Field(description="Of the target: weights, splits, source; empty while queued.")
+    reference: dict[str, float] = Field(
+        description="Reference point of the hypervolume by objective; empty while queued."
+    )
+    fingerprint: str = Field(
+        description="Fingerprint of the target: weights, splits, source; empty while queued."
+    )
     frontier_version: int = Field(description="Grows with every change of the frontier.")
-    registered: str | None = Field(description="The operator's name of the target.")
-    dense: list[Measurement] = Field(description="Of the uncompressed model; empty while queued.")
+    registered: str | None = Field(description="Registered name of the target.")
+    dense: list[Measurement] = Field(description="Measurements of the dense model; empty while queued.")
     job: Job

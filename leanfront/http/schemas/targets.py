@@ -1,4 +1,4 @@
-"""The JSON of targets, as the OpenAPI document tells it."""
+"""Pydantic model of targets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class Target(BaseModel):
-    """A target that the operator offers."""
+    """A target registered by the operator."""
 
     name: str = Field(examples=["digits"])
     description: str

@@ -1,4 +1,4 @@
-"""The JSON of what came of verifying candidates, as the OpenAPI document tells it."""
+"""Pydantic models of verifications."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ from pydantic import BaseModel, Field
 
 
 class Claim(BaseModel):
-    """One thing that is claimed of a candidate, and what was found."""
+    """A claim about a candidate, and the value found."""
 
     name: str = Field(
-        description="Of the measurement, or sha256, configuration, artifact.", examples=["macs"]
+        description="Name of the measurement, or sha256, configuration, artifact.", examples=["macs"]
     )
-    split: str | None = Field(description="Data it was measured on; null where that does not matter.")
-    claimed: float | str = Field(description="As it is stored.", examples=[20100000])
-    found: float | str | None = Field(description="Null where it could not be found.", examples=[20100000])
-    tolerance: float = Field(description="By how much they may differ; 0 where they are exact.")
+    split: str | None = Field(description="Data it was measured on; null if that does not apply.")
+    claimed: float | str = Field(description="Stored value.", examples=[20100000])
+    found: float | str | None = Field(
+        description="Value found; null if it could not be found.", examples=[20100000]
+    )
+    tolerance: float = Field(description="Allowed difference; 0 if the value is exact.")
     unit: str
-    ok: bool = Field(description="Whether it holds.")
+    ok: bool = Field(description="Whether the claim holds.")
 
 
 class Verification(BaseModel):
-    """What was found of a candidate's claims in its packed file alone."""
+    """Result of checking a candidate's claims against its packed file alone."""
 
     candidate: int = Field(examples=[17])
     ok: bool = Field(description="Whether every claim holds.")
     claims: list[Claim]
-    unchecked: dict[str, str] = Field(description="What a file cannot tell -> why.")
-    release: str = Field(description="Of leanfront that verified.", examples=["0.1.0"])
-    created: str = Field(description="ISO 8601, UTC.")
+    unchecked: dict[str, str] = Field(description="Claim that a file cannot prove or refute -> reason.")
+    release: str = Field(description="Release of leanfront that verified it.", examples=["0.1.0"])
+    created: str = Field(description="Time of the verification, ISO 8601, UTC.")

@@ -1,1 +1,1 @@
-"""Server-sent events: what they are told from, and the answers that go on."""
+"""Server-sent events: polling of the database, and the endless responses."""

@@ -1,31 +1,33 @@
-"""What happens to all searches: the newest as they are, and then what changes."""
+"""Event stream of all searches: first their current state, then every change."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field
+
+from fastapi.sse import KEEPALIVE_COMMENT
 
 from leanfront.core.search import SearchRecord
 from leanfront.core.storage import About, FrontierStore, Mark
-from leanfront.http.streams.event_stream import event
+from leanfront.http.streams.event_stream import RETRY, event
 from leanfront.http.streams.hub import Hub, Watch
 
 NEWEST = 100
-"""Searches that a follower hears of first."""
+"""Number of newest searches that a stream begins with."""
 MOST_SEARCHES = 200
-"""That are looked at: when more have been made meanwhile, the newest again."""
+"""Largest number of searches polled; if more are created, only the newest ones are kept."""
 KEY = 0
-"""Of the board among all that is watched: searches have their ids, from 1."""
+"""Key of the board in the hub; searches use their ids, which start at 1."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The searches at a moment.
+    """State of the searches at one moment.
 
     Args:
-        floor: id of the first one that is looked at.
-        marks: id -> how far it is.
-        about: id -> what never changes.
+        floor: smallest id that is polled.
+        marks: id -> progress of the search.
+        about: id -> what never changes about the search.
     """
 
     floor: int = 0
@@ -33,7 +35,7 @@ class Snapshot:
     about: Mapping[int, About] = field(default_factory=dict)
 
     def event(self, identifier: int) -> bytes:
-        """The event that tells how a search is: data as `GET /searches` has it."""
+        """Return the event with the state of a search, as `GET /searches` lists it."""
         mark, about = self.marks[identifier], self.about[identifier]
         record = SearchRecord(
             name=mark.name,
@@ -54,14 +56,14 @@ class Snapshot:
 
 
 class Board(Watch):
-    """All searches, looked at by one poller for all that follow them."""
+    """All searches, polled once for all followers."""
 
     def __init__(self, hub: Hub, first: Snapshot) -> None:
         super().__init__(hub, KEY, "all searches")
         self.now = first
 
     async def look(self) -> bool:
-        """Look at the searches; whether one has come, changed or gone."""
+        """Poll the searches; return whether one was created, changed or deleted."""
         before = self.now
         found = await self.hub.ask(snapshot, before)
         if found.marks == before.marks:
@@ -71,7 +73,7 @@ class Board(Watch):
 
 
 def snapshot(store: FrontierStore, before: Snapshot | None = None) -> Snapshot:
-    """The searches now: the newest, or those that were looked at before and all made since."""
+    """Return the current searches: the newest ones, or those of an earlier snapshot and all created since."""
     found = store.marks.newest(NEWEST)[::-1] if before is None else store.marks.since(before.floor)
     floor = 0 if before is None else before.floor
     if len(found) > MOST_SEARCHES or (before is None and len(found) == NEWEST):
@@ -79,35 +81,35 @@ def snapshot(store: FrontierStore, before: Snapshot | None = None) -> Snapshot:
         floor = found[0].id
     known = {} if before is None else before.about
     fresh = store.marks.about([each.id for each in found if each.id not in known])
-    # One that was deleted between the two is not there any more.
+    # A search deleted between the two queries is missing here.
     all_of = {each.id: fresh.get(each.id) or known.get(each.id) for each in found}
     about = {identifier: each for identifier, each in all_of.items() if each is not None}
     return Snapshot(floor, {each.id: each for each in found if each.id in about}, about)
 
 
-async def follow_all(hub: Hub, first: Snapshot) -> AsyncIterator[bytes]:
-    """How all searches are, and what changes, for as long as the client stays."""
+async def follow_all(hub: Hub, first: Snapshot) -> AsyncGenerator[bytes]:
+    """Yield the state of all searches and then their changes, until the client leaves."""
     board = hub.watch(KEY, lambda: Board(hub, first))
     assert isinstance(board, Board)
     told = Snapshot()
     try:
-        yield b"retry: 2000\n\n"
+        yield RETRY
         while not hub.closing.is_set():
             now = board.now
             for each in _changes(told, now):
                 yield each
             told = now
-            # What the poller has found while this was sent is not waited for.
+            # If the poller found news while this was sent, do not wait.
             if board.now is now and not await board.wait(hub.settings.heartbeat_seconds):
-                yield b": still here\n\n"
+                yield KEEPALIVE_COMMENT
     finally:
         hub.part(board)
 
 
 def _changes(told: Snapshot, now: Snapshot) -> Iterator[bytes]:
-    """What a follower who was told of one moment has to hear of another one."""
+    """Yield the events that lead from one snapshot to another."""
     for identifier, mark in told.marks.items():
-        # Those below the floor are not looked at any more.
+        # Searches below the floor are no longer polled.
         if identifier not in now.marks and identifier >= now.floor:
             yield event("removed", {"name": mark.name})
     for identifier, mark in now.marks.items():

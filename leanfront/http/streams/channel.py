@@ -1,35 +1,37 @@
-"""What happens to one search, from any trial on."""
+"""Event stream of one search, from any trial on."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
+
+from fastapi.sse import KEEPALIVE_COMMENT
 
 from leanfront.core.storage import FrontierStore, Mark, TrialEvent
 from leanfront.errors import NotFoundError, StorageError
 from leanfront.http.problems import Problem
 from leanfront.http.settings import LARGEST_ID
-from leanfront.http.streams.event_stream import event
+from leanfront.http.streams.event_stream import RETRY, event
 from leanfront.http.streams.hub import Hub, Watch
 
 TRIALS_AT_ONCE = 200
-"""That are read from the database."""
+"""Largest number of trials read from the database at once."""
 REMEMBERED = 1_000
-"""Trials that a poller keeps: followers that are less behind than this need not ask the database."""
+"""Number of latest trials that a poller keeps; only followers further behind read from the database."""
 _POSITION = re.compile(r"(\d{1,19})(?:-([a-z]+))?")
 
 log = logging.getLogger("leanfront.http")
 
 
 class Channel(Watch):
-    """A search that is followed.
+    """A followed search, polled once for all followers.
 
     Args:
-        hub: asks the database.
-        mark: how far the search is.
+        hub: hub that reads from the database.
+        mark: progress of the search.
     """
 
     def __init__(self, hub: Hub, mark: Mark) -> None:
@@ -41,17 +43,17 @@ class Channel(Watch):
 
     @property
     def ended(self) -> bool:
-        """Whether it has been deleted."""
+        """Whether the search was deleted."""
         return self.mark is None
 
     async def trials(self, after: int) -> list[TrialEvent]:
-        """The next trials behind one, in order."""
+        """Return the next trials after a sequence number, in order."""
         if self._latest and self._latest[0].sequence <= after + 1:
             return [event for event in self._latest if event.sequence > after]
         return await self.hub.ask(_trials, self._name, after)
 
     async def look(self) -> bool:
-        """Look at the search and its new trials; whether there are news."""
+        """Poll the search and its new trials; return whether there is news."""
         mark: Mark | None
         try:
             mark = await self.hub.ask(_mark, self._name)
@@ -64,7 +66,7 @@ class Channel(Watch):
         except NotFoundError:
             mark = None
         if mark is not None and mark.id != self.id:
-            mark = None  # deleted, and another made under its name
+            mark = None  # deleted, and another one created under its name
         news = mark != self.mark
         self.mark = mark
         return news
@@ -79,13 +81,13 @@ def _trials(store: FrontierStore, name: str, after: int) -> list[TrialEvent]:
 
 
 class StreamPosition:
-    """How far a follower is.
+    """Position of a follower in a stream.
 
     Args:
-        text: the ``Last-Event-ID``: the last trial's sequence, and behind a ``-`` the final state it was told.
+        text: the ``Last-Event-ID``: sequence of the last trial and, after a ``-``, the final state if it was sent.
 
     Raises:
-        Problem: 422: no such position.
+        Problem: 422: the position is invalid.
     """
 
     def __init__(self, text: str | None) -> None:
@@ -100,21 +102,21 @@ class StreamPosition:
         self.ended = match[2]
 
     def is_end(self, mark: Mark) -> bool:
-        """Whether the follower knows all, and nothing more will come."""
+        """Whether the follower has received everything and nothing more will come."""
         return mark.ended and self.ended == mark.state and self.sequence == mark.trials
 
 
-async def follow_search(hub: Hub, mark: Mark, position: StreamPosition) -> AsyncIterator[bytes]:
-    """The events of a search from a position on, until its end."""
+async def follow_search(hub: Hub, mark: Mark, position: StreamPosition) -> AsyncGenerator[bytes]:
+    """Yield the events of a search from a position until its end."""
     channel = hub.watch(mark.id, lambda: Channel(hub, mark))
     assert isinstance(channel, Channel)
-    # One beyond the end is of another search, deleted since, that had the same name.
+    # A position beyond the end belongs to a deleted search of the same name.
     sequence = position.sequence if position.sequence <= mark.trials else 0
     frontier: dict[str, Any] | None = None
     state: dict[str, Any] | None = None
     names = [objective.name for objective in mark.objectives]
     try:
-        yield b"retry: 2000\n\n"
+        yield RETRY
         while not hub.closing.is_set():
             now = channel.mark
             if now is None:
@@ -135,18 +137,18 @@ async def follow_search(hub: Hub, mark: Mark, position: StreamPosition) -> Async
                 yield event("state", state, f"{sequence}-{now.state}" if now.ended else None)
             if now.ended:
                 return
-            # What the poller has found while this was sent is not waited for.
+            # If the poller found news while this was sent, do not wait.
             if channel.mark is now and not await channel.wait(hub.settings.heartbeat_seconds):
-                yield b": still here\n\n"
+                yield KEEPALIVE_COMMENT
     except StorageError as error:
-        # The client comes back to where it was.
+        # The client reconnects at its position.
         log.warning("an event stream of search %s ended: %s", mark.name, error)
     finally:
         hub.part(channel)
 
 
 def trial_json(trial: TrialEvent, objectives: list[str]) -> dict[str, Any]:
-    """Data of a ``trial`` event."""
+    """Return the data of a ``trial`` event."""
     values = None if trial.values is None else dict(zip(objectives, trial.values, strict=False))
     return {
         "sequence": trial.sequence,

@@ -1,37 +1,43 @@
-"""Events as they are sent, and the answer that sends them; a client that accepts nothing is disconnected."""
+"""Encoding of server-sent events, and the response that sends them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing
 from typing import Any
 
-from fastapi import Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+from starlette.requests import ClientDisconnect
 
 from leanfront.http.streams.hub import Hub
 
+RETRY = format_sse_event(retry=2000)
+"""First event of a stream: milliseconds after which a client that lost the stream reconnects."""
+
 
 def event(kind: str, data: dict[str, Any], identifier: str | None = None) -> bytes:
-    """An event as it is sent. Who comes back sends the identifier of the last one that had any."""
-    head = "" if identifier is None else f"id: {identifier}\n"
-    return f"{head}event: {kind}\ndata: {json.dumps(data, allow_nan=False)}\n\n".encode()
+    """Encode an event. A client that reconnects sends the last identifier that it received."""
+    return format_sse_event(event=kind, data_str=json.dumps(data, allow_nan=False), id=identifier)
 
 
-class EventStream(Response):
-    """An answer that goes on until the search ends, the client leaves, or the server stops.
+class EventStream(StreamingResponse):
+    """A response that continues until the search ends, the client leaves, or the server stops.
+
+    FastAPI's `EventSourceResponse` does not serve here: it marks routes that are generators, which wait for a slow
+    client without limit, fix the interval of keep-alives and the ``Cache-Control`` header, and cannot answer 204.
 
     Args:
         hub: the server's streams.
-        events: what to send.
+        events: encoded events to send.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, hub: Hub, events: AsyncIterator[bytes]) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        # The length is not known.
-        del self.headers["content-length"]
+    def __init__(self, hub: Hub, events: AsyncGenerator[bytes]) -> None:
+        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._hub = hub
         self._events = events
 
@@ -41,35 +47,15 @@ class EventStream(Response):
         receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
         send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
     ) -> None:
+        async def send_in_time(message: MutableMapping[str, Any]) -> None:
+            async with asyncio.timeout(self._hub.settings.send_seconds):
+                await send(message)
+
         self._hub.enter()
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            sending = asyncio.ensure_future(self._send(send))
-            leaving = asyncio.ensure_future(_left(receive))
-            try:
-                await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (sending, leaving):
-                    task.cancel()
-                outcome = await asyncio.gather(sending, leaving, return_exceptions=True)
-            if isinstance(outcome[0], Exception) and not isinstance(outcome[0], OSError):
-                raise outcome[0]
+            async with aclosing(self._events):
+                await super().__call__(scope, receive, send_in_time)
+        except (OSError, ClientDisconnect):
+            pass  # The client has left or accepts nothing (`TimeoutError`); the server closes the connection.
         finally:
             self._hub.leave()
-
-    async def _send(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) -> None:
-        events = self._events
-        try:
-            async for chunk in events:
-                async with asyncio.timeout(self._hub.settings.send_seconds):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except TimeoutError:
-            raise OSError("the client accepts nothing") from None
-        finally:
-            await events.aclose()  # type: ignore[attr-defined]
-
-
-async def _left(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

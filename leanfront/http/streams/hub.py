@@ -1,7 +1,7 @@
-"""What is looked at for those who follow it, by one poller each; and the places of all open streams.
+"""Hub of event streams: one poller per followed thing, and a limit on open streams.
 
-Nothing is queued for a follower: each knows how far it is and takes what comes next from what the poller has found
-last, or from the database where it is further behind. A slow one costs no memory.
+Nothing is queued per follower. Each follower knows its position and takes the next events from the poller's latest
+result, or from the database if it is further behind; so a slow follower takes no memory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from leanfront.http.problems import Problem
 from leanfront.http.settings import Settings
 
 PATIENCE = 1.0
-"""Seconds between two looks at a database that does not answer."""
+"""Seconds between two polls of a database that does not answer."""
 
 T = TypeVar("T")
 Run = Callable[..., Awaitable[Any]]
-"""Calls a function with arguments in a thread."""
+"""Function that calls another one with arguments in a thread."""
 
 log = logging.getLogger("leanfront.http")
 
@@ -32,10 +32,10 @@ class Hub:
     """All event streams of a server.
 
     Args:
-        store: the database.
-        settings: how many streams, how often to look.
-        metrics: where open streams are counted.
-        run: calls what reads the database.
+        store: store that is polled.
+        settings: limit on streams, and interval of polls.
+        metrics: metrics that count open streams.
+        run: calls functions that read from the database.
     """
 
     def __init__(self, store: FrontierStore, settings: Settings, metrics: Metrics, run: Run) -> None:
@@ -48,25 +48,25 @@ class Hub:
         self.closing = asyncio.Event()
 
     def enter(self) -> None:
-        """Take a place among the open streams. Raises `Problem`: there is none."""
+        """Count one more open stream. Raises `Problem` if there are too many."""
         if self.closing.is_set():
-            raise Problem("overloaded", "the server is about to stop")
+            raise Problem("overloaded", "the server is stopping")
         if self._open >= self.settings.streams:
             raise Problem(
                 "overloaded",
-                f"{self._open} event streams are open, which is all there may be",
+                f"{self._open} event streams are open, which is the limit",
                 headers={"Retry-After": "10"},
             )
         self._open += 1
         self._metrics.streams.set(self._open)
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Count one open stream less."""
         self._open -= 1
         self._metrics.streams.set(self._open)
 
     def watch(self, key: int, make: Callable[[], Watch]) -> Watch:
-        """What is looked at under a key, with one more follower; made where nobody followed it."""
+        """Return the watch with a key and add a follower to it; create the watch if there is none."""
         found = self._watches.get(key)
         if found is None:
             found = self._watches[key] = make()
@@ -74,7 +74,7 @@ class Hub:
         return found
 
     def part(self, watch: Watch) -> None:
-        """One follower less; the last one ends the poller."""
+        """Remove a follower; the last one ends the poller."""
         watch.followers -= 1
         if not watch.followers:
             watch.stop()
@@ -82,24 +82,24 @@ class Hub:
                 del self._watches[watch.id]
 
     async def ask(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Call something that reads from the database, in a poller's thread."""
+        """Run a function that reads from the database in a thread of the pollers."""
         found: T = await self._run(work, self._store, *arguments)
         return found
 
     def close(self) -> None:
-        """End all streams, now."""
+        """End all streams at once."""
         self.closing.set()
         for watch in self._watches.values():
             watch.stop()
 
 
 class Watch(ABC):
-    """Something in the database that one poller looks at, however many follow it.
+    """Something in the database that is polled once for all of its followers.
 
     Args:
-        hub: asks the database.
-        key: of what is looked at.
-        what: the same in words.
+        hub: hub that reads from the database.
+        key: key of the watch in the hub.
+        what: name of the watched thing for the log.
     """
 
     def __init__(self, hub: Hub, key: int, what: str) -> None:
@@ -112,15 +112,15 @@ class Watch(ABC):
 
     @abstractmethod
     async def look(self) -> bool:
-        """Look at the database; whether there are news. Raises `StorageError`."""
+        """Poll the database; return whether there is news. Raises `StorageError`."""
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing to look at any more."""
+        """Whether there is nothing left to poll."""
         return False
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for news; False when there is none for so long."""
+        """Wait for news; return False if none came in time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
@@ -129,12 +129,12 @@ class Watch(ABC):
         return True
 
     def stop(self) -> None:
-        """End the poller, and wake everyone."""
+        """End the poller, and wake all followers."""
         self._poller.cancel()
         self._tell()
 
     def _tell(self) -> None:
-        # Everyone who waits is woken; whoever comes later waits for the next news.
+        # This wakes all who wait; later ones wait for the next news.
         self._news.set()
         self._news = asyncio.Event()
 

@@ -1,1 +1,1 @@
-"""One module a schema version."""
+"""One module per schema version."""

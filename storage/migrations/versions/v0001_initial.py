@@ -1,4 +1,4 @@
-"""The first schema."""
+"""The initial schema."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Written out, not taken from `leanfront.core.storage.tables`: those go on changing, this version does not.
+# Not taken from `leanfront.core.storage.tables`, which keeps changing; this version does not.
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """From an empty database."""
+    """Create the tables in an empty database."""
     op.create_table(
         "leanfront_searches",
         sa.Column("id", NUMBER, nullable=False),
@@ -165,6 +165,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to an empty database."""
+    """Drop all tables."""
     for table in ("artifacts", "frontier", "trials", "measurements", "candidates", "searches"):
         op.drop_table(f"leanfront_{table}")

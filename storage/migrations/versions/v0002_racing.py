@@ -1,4 +1,4 @@
-"""Frontier members keep which validation samples they get right, for candidates to race against."""
+"""Store which validation samples frontier members classify correctly, for candidates to race against."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Members stored before have none: nobody races against them."""
+    """Add the column; existing members have no correctness, so nobody races against them."""
     op.add_column("leanfront_frontier", sa.Column("correct", sa.LargeBinary(), nullable=True))
 
 
 def downgrade() -> None:
-    """Stopped candidates stay: the release before reads them as neither complete nor on the frontier."""
+    """Drop the column; stopped candidates stay and are neither complete nor on the frontier for older releases."""
     with op.batch_alter_table("leanfront_frontier") as table:
         table.drop_column("correct")

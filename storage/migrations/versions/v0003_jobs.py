@@ -1,4 +1,4 @@
-"""Jobs with leases, runners, the frontier's version, and the order in which trials were stored."""
+"""Add jobs with leases, runners, the frontier's version, and the order in which trials were stored."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Trials stored before are taken as stored in their numbers' order."""
-    # The default stays: to take it away SQLite would drop the table, and every row that hangs on it.
+    """Add the tables and columns; existing trials count as stored in the order of their numbers."""
+    # The default stays: to remove it, SQLite would drop the table and all rows that refer to it.
     for name in ("frontier_version", "measured_version"):
         column = sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
         op.add_column("leanfront_searches", column)
@@ -77,7 +77,7 @@ def upgrade() -> None:
 
 
 def _add_jobs() -> None:
-    """Every search has a job; those of before are local ones, so that no worker takes them up by itself."""
+    """Add a job to every search; jobs of existing searches are local, so no worker takes them."""
     searches = sa.table("leanfront_searches", *map(sa.column, ("id", "state", "message", "created")))
     jobs = sa.table(
         "leanfront_jobs",
@@ -117,7 +117,7 @@ def _number_trials() -> None:
     members = sa.table("leanfront_frontier", sa.column("candidate_id"), sa.column("strict", sa.Boolean))
     order = sa.func.row_number().over(partition_by=trials.c.search_id, order_by=trials.c.number)
     ranked = sa.select(trials.c.search_id, trials.c.number, order.label("rank")).subquery()
-    # Whether a trial's candidate was on the frontier once is not known; whether it is now, is.
+    # Whether a trial's candidate was ever on the frontier is unknown; whether it is on it now is known.
     on_front = sa.exists().where(members.c.candidate_id == trials.c.candidate_id, members.c.strict)
     op.execute(
         trials.update()
@@ -127,7 +127,7 @@ def _number_trials() -> None:
 
 
 def downgrade() -> None:
-    """Queued and running jobs are forgotten; their searches can be resumed by name."""
+    """Drop jobs and runners; searches that were queued or running can be resumed by name."""
     op.drop_table("leanfront_runners")
     op.drop_table("leanfront_jobs")
     with op.batch_alter_table("leanfront_trials") as table:

@@ -1,4 +1,4 @@
-"""Candidates' files, and what came of verifying candidates."""
+"""Add candidates' files and the results of verifications."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _candidate(table: str) -> sa.ForeignKeyConstraint:
 
 
 def upgrade() -> None:
-    """Nothing is known of candidates' files from before: none was kept."""
+    """Add the tables, empty: older releases kept no files of candidates."""
     op.create_table(
         "leanfront_candidate_artifacts",
         sa.Column("candidate_id", NUMBER, autoincrement=False, nullable=False),
@@ -54,6 +54,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Files in the artifact folder stay; nothing says any more what they are."""
+    """Drop the tables; files in the artifact folder stay, without a record."""
     op.drop_table("leanfront_verifications")
     op.drop_table("leanfront_candidate_artifacts")

@@ -1,4 +1,4 @@
-"""Frontiers before and after recovery, and whether a file was made anew."""
+"""Add frontiers before and after recovery, and whether a file was made again."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RECOVERED = "ix_leanfront_candidates_search_id_parent"
 
 
 def upgrade() -> None:
-    """No release before stored recovered candidates: both frontiers are the one that there was."""
+    """Split the frontier's mark; older releases stored no recovered candidates, so both frontiers are equal."""
     op.drop_index(op.f(OLD), TABLE)
     sqlite = op.get_bind().dialect.name == "sqlite"
-    # SQLite copies the table for this, and reads a row from its start: so not behind its long column.
+    # SQLite copies the table for this, and reads rows from their start: so the columns precede the long one.
     place: Any = {"insert_before": "strict"} if sqlite else {}
     with op.batch_alter_table(TABLE, recreate="always" if sqlite else "never") as table:
         table.add_column(sa.Column("strict_before", sa.Boolean(), nullable=True), **place)
@@ -41,7 +41,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The frontier of all candidates stays; the one before recovery is forgotten where it is another."""
+    """Keep only the frontier of all candidates."""
     with op.batch_alter_table(FILES) as table:
         table.drop_column("remade")
     op.drop_index(op.f(RECOVERED), "leanfront_candidates")

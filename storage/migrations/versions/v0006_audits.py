@@ -1,4 +1,4 @@
-"""What audits found."""
+"""Add the results of audits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """No release before audited."""
+    """Add the table, empty: older releases made no audits."""
     op.create_table(
         TABLE,
         sa.Column("id", NUMBER, nullable=False),
@@ -47,5 +47,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """What audits found is forgotten: they can be made again."""
+    """Drop the table; audits can be made again."""
     op.drop_table(TABLE)

@@ -1,4 +1,4 @@
-"""Of equal jobs at most one waits or runs."""
+"""Allow at most one queued or running job among equal ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INDEX = "ix_leanfront_jobs_digest"
 
 
 def upgrade() -> None:
-    """Jobs that were queued twice are both done; the older one of them is what is asked for again."""
+    """Add the digest of jobs; of equal jobs that are already queued both are done, and new requests get the older."""
     op.add_column(TABLE, sa.Column("digest", sa.String(64), nullable=True))
     pending = sa.text("state IN ('queued', 'running') AND NOT cancelling")
     jobs = sa.table(
@@ -40,6 +40,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The release before looks for equal jobs itself."""
+    """Drop the digest; older releases look for equal jobs themselves."""
     op.drop_index(op.f(INDEX), TABLE)
     op.drop_column(TABLE, "digest")

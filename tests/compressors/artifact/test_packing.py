@@ -84,7 +84,7 @@ def test_pairs_come_back(outputs: int, inputs: int, kernel: int, axis: int, seed
 def test_pairs_by_hand() -> None:
     mask = torch.tensor([[True, False, False, True, True], [False, True, True, False, True]])
     assert pairs_of(mask).tolist() == [0 + 4 * 3, 1 + 4 * 2]
-    with pytest.raises(ValueError, match="another number than two"):
+    with pytest.raises(ValueError, match="must keep exactly two"):
         pairs_of(torch.tensor([[True, True, True, False]]))
     for pair in (0b0000, 0b0001):
         with pytest.raises(ValueError, match="not in order"):

@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from leanfront.core.compressors import Compressed, Compressor, Configuration
 from leanfront.core.compressors.exchange import onnx_file
-from leanfront.core.compressors.exchange.onnx_file import onnx_model, onnx_session
+from leanfront.core.compressors.exchange.onnx_file import onnx_model
+from leanfront.core.compressors.exchange.onnx_outputs import onnx_session
 from leanfront.core.targets import Target
 from leanfront.errors import CompressionError
 

@@ -56,8 +56,8 @@ def plain(weight: Tensor, scale: Tensor, limits: tuple[int, int]) -> Tensor:
 def test_damping_adds_a_share_of_the_mean_variance() -> None:
     moments = gram(inputs(6))
     moments[1] = 0
-    damped = linear_algebra.damp(moments, 0.25)
-    expected = moments[0] + 0.25 * moments[0].trace() / 6 * torch.eye(6)
+    damped = linear_algebra.damp(moments)
+    expected = moments[0] + linear_algebra.RIDGE * moments[0].trace() / 6 * torch.eye(6)
     assert torch.allclose(damped[0], expected)
     assert torch.equal(damped[1], torch.eye(6, dtype=torch.float64))
 

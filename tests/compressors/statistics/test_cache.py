@@ -119,9 +119,9 @@ def test_a_key_has_one_file_and_the_last_tensors(cache: BankCache) -> None:
 
 @pytest.mark.parametrize("key", ["", "../../x", "a" * 63, "A" * 64, "a" * 64 + "\n"])
 def test_only_content_keys_name_files(cache: BankCache, key: str) -> None:
-    with pytest.raises(ValueError, match="is no key"):
+    with pytest.raises(ValueError, match="is not a key"):
         cache.get(key)
-    with pytest.raises(ValueError, match="is no key"):
+    with pytest.raises(ValueError, match="is not a key"):
         cache.put(key, {})
 
 
@@ -311,9 +311,7 @@ def test_a_read_only_folder_is_read_and_warned_of_once() -> None:
         cache = BankCache(folder)
         with nobody(folder):
             assert same(cache.get(content_key(1)), entry(1))
-            with pytest.warns(
-                RuntimeWarning, match=r"cannot write to the cache .*going on without"
-            ) as caught:
+            with pytest.warns(RuntimeWarning, match=r"cannot write to the cache .*are not kept") as caught:
                 cache.put(content_key(3), entry(3))
             assert caught[0].filename == __file__
             cache.put(content_key(4), entry(4))  # a second warning would be an error here

@@ -57,7 +57,7 @@ def test_what_is_found_is_stored(own: str, pictured: Target) -> None:
     for each in result.audits(first):
         assert each.release == leanfront.__version__
         assert each.document["version"] == f"candidate {first}"
-        assert AuditOptions.from_json(each.parameters).models == 2
+        assert AuditOptions.read(each.parameters).models == 2
         assert each.document in [record.document for record in found]
     # And the metrics that belong to it are measured, beside what it had.
     for candidate in (result.candidate(first), result.candidate(second)):
@@ -256,7 +256,7 @@ def test_an_audit_of_no_candidates(tiny_file: Path, tmp_path: Path, pictured: Ta
         session.execute(text("DELETE FROM leanfront_candidates"))
     refused = run("audit", "a", "--database", url)
     assert refused.exit_code == 2
-    assert "has no candidate yet: audit it when it has, or name --levels" in refused.stderr
+    assert "has no candidate yet: audit it when it has one, or give --levels" in refused.stderr
 
 
 def test_an_interrupted_audit_says_how_to_go_on(own: str, monkeypatch: pytest.MonkeyPatch) -> None:

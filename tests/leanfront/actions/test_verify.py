@@ -174,7 +174,7 @@ def test_a_spoiled_file_is_refused(own: str, tiny: Target, evaluator: Evaluator,
         assert says in str(found.broken[1].found)
         # Of bytes that nobody has a digest of, the artifact says it itself.
         assert broken(verify(best, evaluator, spoiled)) == {"artifact"}
-    with pytest.raises(ArtifactError, match=r"is not written: what is claimed of candidate .* sha256"):
+    with pytest.raises(ArtifactError, match=r"is not written: claims about candidate .* sha256"):
         best.export("model.safetensors")
     assert not Path("model.safetensors").exists()
 
@@ -303,7 +303,7 @@ def test_metrics_of_a_file_made_anew_may_differ_by_their_interval(
 def test_the_command(own: str, tiny_file: Path) -> None:
     everything = run("verify", "done", "--database", own)
     assert everything.exit_code == 0, everything.output
-    assert "hold what is claimed of them" in everything.stdout
+    assert "candidates pass verification" in everything.stdout
     best = json.loads(run("frontier", "done", "--json", "--database", own).stdout)["candidates"][0]
     assert best["verified"] is True
     one = run("verify", str(best["id"]), "--database", own)

@@ -134,7 +134,7 @@ def test_false_elimination_is_chosen_and_kept(tiny_file: Path) -> None:
     assert report["raced"]["stopped"] + report["raced"]["candidates"] == report["whole"]["candidates"]
     wrong = run(*search, "--false-elimination", "1.5")
     assert wrong.exit_code == 2
-    assert "false elimination must be at least 0 and less than 1, not 1.5" in wrong.stderr
+    assert "false_elimination must be a finite number of at least 0 and below 1, not 1.5" in wrong.stderr
 
 
 def test_search_names_itself(tiny_file: Path) -> None:
@@ -286,14 +286,14 @@ def test_wrong_input(finished: str, arguments: list[str], code: int, message: st
         (["nothing"], 2, "nothing"),
         (["missing.py:target"], 1, "missing.py"),
         (["{tiny}:gone"], 1, "gone"),
-        (["{tiny}:target", "--bits", "two"], 2, "--bits takes whole numbers"),
-        (["{tiny}:target", "--bits", "1"], 2, "unknown weight bits: 1"),
+        (["{tiny}:target", "--bits", "two"], 2, "bits must be a sequence of 1 to 9 values"),
+        (["{tiny}:target", "--bits", "1"], 2, "unknown bits 1; choose from 2"),
         (["{tiny}:target", "--objectives", "accuracy"], 2, "2 to 6"),
         (["{tiny}:target", "--objectives", "accuracy,beauty"], 2, "beauty"),
         (["{tiny}:target", "--sampler", "magic"], 2, "unknown sampler 'magic'"),
         (["{tiny}:target", "--criterion", "magic"], 2, "unknown criterion 'magic'"),
         (["{tiny}:target", "--device", "abacus"], 2, "unknown device"),
-        (["{tiny}:target", "--trials", "0"], 2, "trials must be at least 1"),
+        (["{tiny}:target", "--trials", "0"], 2, "trials must be a whole number from 1 to"),
         (["{tiny}:target", "--name", "a/b"], 2, "a/b"),
     ],
 )
@@ -360,7 +360,7 @@ def test_a_search_is_exported_to_optuna(finished: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--lease", "0.5"], "1 to 3600 seconds"),
+        (["--lease", "0.5"], "lease must be a finite number from 1 to 3,600, not 0.5"),
         (["--workers", "0"], "workers"),
         (["--device", "abacus"], "device"),
         (["--target", "nameless"], "NAME=TARGET"),

@@ -209,11 +209,8 @@ AUDITS, MEASURES = ("/candidates/1/audits", "/searches/mine/audits"), "/searches
         ("/searches/none/audits", {"kinds": ["classes"]}, 404, "mine"),
         *((path, {}, 422, "#/kinds") for path in AUDITS),
         *((path, {"kinds": []}, 422, "#/kinds") for path in AUDITS),
-        *(
-            (path, {"kinds": ["beauty"]}, 422, "#/kinds: Value error, unknown: beauty; known: ")
-            for path in AUDITS
-        ),
-        *((path, {"kinds": ["classes", "classes"]}, 422, "comes twice") for path in AUDITS),
+        *((path, {"kinds": ["beauty"]}, 422, "#/kinds: unknown: beauty; known: ") for path in AUDITS),
+        *((path, {"kinds": ["classes", "classes"]}, 422, "more than once") for path in AUDITS),
         *((path, {"kinds": "classes"}, 422, "#/kinds") for path in AUDITS),
         *(
             (path, {"kinds": ["classes"], option: "/etc/passwd"}, 422, f"#/{option}")
@@ -224,10 +221,10 @@ AUDITS, MEASURES = ("/candidates/1/audits", "/searches/mine/audits"), "/searches
             (AUDITS[1], {"kinds": ["classes"], key: value}, 422, words)
             for key, value, words in (
                 ("models", 0, "#/models"),
-                ("models", 101, "#/models"),
+                ("models", 1001, "#/models"),
                 ("models", 2.5, "#/models"),
-                ("samples", 10_001, "#/samples"),
-                ("gallery", 201, "#/gallery"),
+                ("samples", 1_000_001, "#/samples"),
+                ("gallery", 1001, "#/gallery"),
                 ("seed", -1, "#/seed"),
                 ("population", "beautiful", "unknown population 'beautiful'"),
                 ("split", "train", "'train'"),
@@ -304,7 +301,7 @@ def test_candidates_that_cannot_be_audited(client: httpx2.Client, store: Frontie
     assert [kind for kind, _ in store.jobs.counts() if kind == AUDIT] == [AUDIT]
     job = store.jobs.claim("someone", [AUDIT])
     assert job is not None
-    assert AuditOptions.from_json(job[0].parameters["options"]).levels == ("pruning",)
+    assert AuditOptions.read(job[0].parameters["options"]).levels == ("pruning",)
     assert not set(PATHS) & set(job[0].parameters["options"])
 
 

@@ -219,19 +219,20 @@ Replies = list[tuple[int, dict[str, str], Any] | None]
 
 @contextmanager
 def scripted(replies: Replies) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives these replies one after the other; None hangs up without a word."""
+    """A server that gives these replies one after the other, bytes as they are; None hangs up without a word."""
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self) -> None:
-            asked.append(f"{self.command} {self.path}")
+            place = self.headers.get("Last-Event-ID")
+            asked.append(f"{self.command} {self.path}" + (f" behind {place}" if place else ""))
             reply = replies.pop(0)
             if reply is None:
                 self.connection.close()
                 self.close_connection = True
                 return
             status, headers, body = reply
-            content = json.dumps(body).encode()
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -294,6 +295,38 @@ def test_patience_ends(slept: list[float]) -> None:
         with pytest.raises(StorageError, match="full"):
             client.targets()
         assert len(asked) == retries.ATTEMPTS
+
+
+def test_a_stream_that_breaks_off_is_taken_up_again(slept: list[float]) -> None:
+    kind = {"Content-Type": "text/event-stream; charset=utf-8"}
+    first = (
+        b'retry: 2000\n\nevent: trial\ndata: {"sequence": 1}\nid: 1\n\n: ping\n\nevent: trial\ndata: {"seq'
+    )
+    frontier, end = (
+        b'event: frontier\ndata: {"size": 1}\n\n',
+        b'event: state\ndata: {"state": "done"}\nid: 1-done\n\n',
+    )
+    replies: Replies = [(200, kind, first), None, BUSY, (200, kind, b"retry: 2000\n\n" + frontier + end)]
+    with scripted(replies) as (url, asked), Client(url) as client:
+        found = list(RemoteSearch(client, "mine").events())
+    assert [(each.kind, each.id) for each in found] == [
+        ("trial", "1"),
+        ("frontier", None),
+        ("state", "1-done"),
+    ]
+    events = "GET /api/v1/searches/mine/events"
+    assert asked == [events, *[f"{events} behind 1"] * 3]
+    assert len(slept) == 3
+
+
+def test_what_is_no_stream_is_not_read_as_one(slept: list[float]) -> None:
+    with (
+        scripted([(200, {"Content-Type": "text/html"}, b"data: 1\n\n")] * 9) as (url, asked),
+        Client(url) as client,
+        pytest.raises(StorageError, match="text/html"),
+    ):
+        list(RemoteSearch(client, "mine").events())
+    assert len(asked) == retries.ATTEMPTS
 
 
 def test_a_deletion_whose_answer_was_lost(slept: list[float]) -> None:

@@ -135,7 +135,7 @@ def test_a_queued_search_recovers(url: str, own: FrontierStore, tiny_file: Path)
         record = wanted.wait(timeout=120)
     assert record.state == "done"
     assert record.trials == 4
-    assert "candidates trained on" in (record.message or "")
+    assert "candidates recovered" in (record.message or "")
     made = own.recovered("both")
     assert made
-    assert own.search("both").settings["recover"] == 1
+    assert own.search("both").options.recover == 1

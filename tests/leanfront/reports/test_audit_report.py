@@ -286,8 +286,8 @@ def test_command(audited: str, records: list[AuditRecord], text: str) -> None:
 def test_command_refuses(audited: str, finished: str) -> None:
     for arguments, said in (
         (["seen", "--database", audited, "-o", "report.txt"], "report.html"),
-        (["seen", "--database", audited, "--stored", "--models", "3"], "--models has no use"),
-        (["seen", "--database", audited, "--stored", "--workers", "2"], "--workers has no use"),
+        (["seen", "--database", audited, "--stored", "--models", "3"], "--models cannot be used"),
+        (["seen", "--database", audited, "--stored", "--workers", "2"], "--workers cannot be used"),
         (["done", "--database", finished, "--stored"], "leave out --stored"),
     ):
         result = run("audit", *arguments)

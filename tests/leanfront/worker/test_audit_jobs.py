@@ -173,19 +173,19 @@ def test_measuring_stops_between_two_candidates(store: FrontierStore) -> None:
     assert done.message is not None
     assert done.message.startswith("measured candidates ")
     assert done.message.partition(";")[0].count(",") == rest - 1
-    assert "no candidate holds the budget" in done.message
+    assert "no candidate is within the budget" in done.message
     assert all(each.value("flip_rate") is not None for each in store.candidates("mine"))
     # Asked again there is nothing to do.
     job = store.jobs.queue(MEASURE, "mine", parameters=query)
     Runner(store, WorkerSettings(device="cpu")).run(once=True)
-    assert (store.jobs.job(job.id).message or "").startswith("nothing to measure; no candidate holds")
+    assert (store.jobs.job(job.id).message or "").startswith("nothing to measure; no candidate is within")
 
 
 @sqlite
 def test_what_a_worker_cannot_audit_is_failed_with_the_reason(store: FrontierStore, tmp_path: Path) -> None:
     for kinds, options, words in (
         (["beauty"], {}, "unknown kind of audit: beauty"),
-        (["classes"], {"models": 0}, "a population has 1 to"),
+        (["classes"], {"models": 0}, "models must be a whole number"),
         (["classes"], {"colour": "red"}, "colour"),
         (["classes"], {"population": "trained"}, "'pictured' cannot be trained anew"),
         (["robustness"], {"shift": str(tmp_path)}, "'shift' names files"),

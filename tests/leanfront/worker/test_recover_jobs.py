@@ -141,7 +141,7 @@ def test_what_a_worker_cannot_recover_is_failed_with_the_reason(
 ) -> None:
     for parameters, words in (
         ({"epochs": 0}, "epochs must be a whole number"),
-        ({"epochs": 1, "minutes": -1}, "minutes must be positive"),
+        ({"epochs": 1, "minutes": -1}, "minutes must be a finite number above 0"),
         ({"epochs": 1, "colour": "red"}, "colour"),
     ):
         job = queue(store, worst, **parameters)
@@ -175,7 +175,7 @@ def test_a_search_that_recovers_is_given_back_and_taken_up(
     )
     assert whole == parted
     assert store.search("whole").message == store.search("parted").message
-    assert "candidates trained on" in (store.search("whole").message or "")
+    assert "candidates recovered" in (store.search("whole").message or "")
     assert check(any_url, open_shelf(store).folder).ok
 
 

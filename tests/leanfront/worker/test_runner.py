@@ -228,11 +228,11 @@ def test_a_late_driver_writes_nothing(store: FrontierStore, tiny_file: Path) -> 
     assert second is not None
     target = leanfront.resolve(f"{tiny_file}:target")
     with pytest.raises(LeaseLostError, match="early does not hold job"):
-        searching.go_on(target, late, "a")
+        searching.resume(target, late, "a")
     assert store.search("a").trials == 0
     assert not store.search("a").prepared
     assert store.search("a").state == "running"
-    searching.go_on(target, store.under(second[1]), "a", trials=3)
+    searching.resume(target, store.under(second[1]), "a", trials=3)
     assert (store.search("a").state, store.search("a").trials) == ("done", 3)
 
 

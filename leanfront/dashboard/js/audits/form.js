@@ -1,44 +1,19 @@
-/** How to audit: the options that the API's own document tells, with its defaults. */
+/** Options of audits. */
 
-import { control, isDefault } from "../controls.js";
-import { h } from "../dom.js";
-
-const ALL = ["candidates", "levels", "split"];
-const COMPARED = ["population", "models"];
-const CORRUPTED = ["samples", "corruptions", "severities"];
-/** Kind -> the options it heeds, beside those of all. */
-const OWN = {
-  classes: COMPARED,
-  exemplars: [...COMPARED, "gallery"],
-  robustness: CORRUPTED,
-  limits: ["criterion", "method", "samples", "corruptions"],
-  bounds: ["samples"],
-  geometry: ["criteria", ...CORRUPTED],
-};
+import { openapi } from "../api.js";
+import { optionsForm } from "../options.js";
 
 /**
- * The options of some kinds.
+ * The options of several kinds; see `optionsForm`.
  * @param {Array<string>} kinds
- * @param {boolean} single whether they are of one candidate
- * @returns {Promise<{element: Element, values: function(): object|null}>} `values` gives what differs from the
- *   defaults, or null where something cannot be sent
+ * @param {boolean} single whether the audits are of one candidate
  */
 export async function form(kinds, single) {
-  const answer = await fetch("/openapi.json");
-  if (!answer.ok) throw new Error("the options could not be read");
-  const { schemas } = (await answer.json()).components;
+  const { schemas } = (await openapi()).components;
   const { properties } = schemas[single ? "AuditRequest" : "SearchAuditRequest"];
-  const names = new Set([...ALL, ...kinds.flatMap((kind) => OWN[kind] ?? [])]);
-  const known = [...names].filter((name) => name in properties);
-  const controls = known.map((name) => [name, control(name, properties[name])]);
-  const element = h("form", { class: "options", on: { submit: (event) => event.preventDefault() } });
-  element.append(...controls.map(([, each]) => each.element));
-  return {
-    element,
-    values() {
-      if (!element.reportValidity()) return null;
-      const found = controls.map(([name, each]) => [name, each.value()]);
-      return Object.fromEntries(found.filter(([name, value]) => !isDefault(value, properties[name])));
-    },
-  };
+  // An option names the kinds that read it; one without kinds is for all.
+  const read = ({ "x-kinds": own }) => own === undefined || kinds.some((kind) => own.includes(kind));
+  return optionsForm(
+    Object.fromEntries(Object.entries(properties).filter(([name, schema]) => name !== "kinds" && read(schema))),
+  );
 }

@@ -1,4 +1,4 @@
-/** The audits of a search or of a candidate: which there are, what they found, and having them made. */
+/** The audits of a search or a candidate: a list, their results, and buttons to make them. */
 
 import { get, path } from "../api.js";
 import { Jobs } from "../audit-jobs.js";
@@ -12,7 +12,7 @@ import { shown } from "./shown.js";
 
 const SLOW = ["limits", "geometry"];
 const LONG = "Limits and geometry prune a model many times: on a large one that takes a worker hours.";
-const IDLE = "No worker runs that takes audits.";
+const IDLE = "No worker for audits is running.";
 
 class Page {
   constructor(main, about, kinds, kind) {
@@ -58,7 +58,7 @@ class Page {
     this.made = new Map(rows.map((row) => [row.kind, row]));
   }
 
-  /** Say what is made, and what is under way. */
+  /** Show which audits exist and which are under way. */
   tell() {
     fill(
       this.list,
@@ -115,7 +115,7 @@ class Page {
     else if (this.kind === kind) await this.one(this.kinds.find((each) => each.kind === kind));
   }
 
-  /** All kinds, what each is for, and having all of them made. */
+  /** All kinds with their purpose, and buttons to make all of them. */
   overview() {
     const names = this.kinds.map(({ kind }) => kind);
     const missing = () => names.filter((kind) => !this.made.has(kind));
@@ -123,13 +123,13 @@ class Page {
     this.cards = h("div", { class: "panels" });
     fill(
       this.content,
-      this.made.size ? null : empty("Nothing was audited yet. An audit says what the loss of accuracy hides."),
+      this.made.size ? null : empty("There are no audits yet. An audit shows what the loss of accuracy hides."),
       this.cards,
       panel(
-        "Have audits made",
+        "Queue audits",
         { class: "order" },
         h("p", {}, LONG),
-        this.order([...(some ? [["Audit what is missing", missing]] : []), ["Audit all kinds", () => names]], names),
+        this.order([...(some ? [["Make the missing audits", missing]] : []), ["Audit all kinds", () => names]], names),
       ),
     );
     this.tellCards();
@@ -149,12 +149,12 @@ class Page {
         {},
         this.made.has(kind)
           ? h("a", { href: this.address(kind) }, `What ${title} found`)
-          : h("a", { href: this.address(kind) }, "Not made yet: have it made"),
+          : h("a", { href: this.address(kind) }, "Not made yet: queue it"),
       ),
     );
   }
 
-  /** What one kind found, or what it would. */
+  /** The results of one kind, or its purpose if it has not been made. */
   async one(known) {
     const { kind, reading, source } = known;
     const order = (title) => this.order([[title, () => [kind]]], [kind]);
@@ -187,7 +187,7 @@ class Page {
     return h(
       "p",
       { class: "row" },
-      whole ? h("a", { href: whole }, "The same of the whole search") : null,
+      whole ? h("a", { href: whole }, "The same for the whole search") : null,
       views ? h("a", { href: views }, "Geometry in linked views") : null,
       button("Download JSON", (event) =>
         behind(event.currentTarget, async () => {
@@ -214,7 +214,7 @@ class Page {
     );
   }
 
-  /** Buttons that have kinds audited, pairs of a text and what gives the kinds; and how, in a fold. */
+  /** Buttons that queue audits, from pairs of a text and a function that returns the kinds; with options in a fold. */
   order(choices, kinds) {
     const wrong = h("div");
     const fold = h("details", {}, h("summary", {}, "Options"));

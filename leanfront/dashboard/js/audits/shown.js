@@ -1,4 +1,4 @@
-/** What an audit found, as the API tells it: tables, figures and galleries. */
+/** The result of an audit: tables, figures and galleries. */
 
 import { h } from "../dom.js";
 import { parse } from "../format.js";
@@ -8,7 +8,7 @@ import { table } from "../ui.js";
 
 /**
  * The elements of an audit's figures.
- * @param {object} found what `.../audits/KIND/figures` answers
+ * @param {object} found answer of `.../audits/KIND/figures`
  * @returns {Array<Element>}
  */
 export function shown(found) {
@@ -28,20 +28,20 @@ export function shown(found) {
   ]);
 }
 
-/** The name of a version; of a candidate's the way to its own audit. */
+/** The name of a version; for a candidate, a link to its own audit. */
 function linked(name, kind) {
   const [, id] = /^candidate (\d+)$/.exec(name) ?? [];
   return id ? h("a", { href: link("candidates", id, "audits", kind) }, name) : name;
 }
 
-/** What a cell is sorted by: its number, if it starts with one; "-" is less than any. */
+/** Sort key of a cell: its number if it starts with one; "-" sorts first. */
 function sortKey(text) {
   if (text === "-") return -Infinity;
   const number = parse(text) ?? Number.parseFloat(text.replace(/^[<>=~ ]+/, ""));
   return Number.isNaN(number) ? text : number;
 }
 
-/** Those always shown, then a fold for each version that has its own. */
+/** The pieces always shown, then a fold for each version that has its own. */
 function pieces(all) {
   const folds = new Map();
   for (const each of all) folds.set(each.fold, [...(folds.get(each.fold) ?? []), each]);
@@ -54,7 +54,7 @@ function grid(own) {
   return own.length ? h("div", { class: "figures" }, own.map(piece)) : null;
 }
 
-/** Hundreds of figures and images may lie in the folds: they are made when one is opened. */
+/** Folds may hold hundreds of figures and images, so their content is made when they are opened. */
 function fold(title, own) {
   const details = h("details", {}, h("summary", {}, title));
   details.addEventListener("toggle", () => details.append(grid(own)), { once: true });

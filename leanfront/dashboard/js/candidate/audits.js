@@ -1,4 +1,4 @@
-/** Which audits of a candidate there are, and having others made. */
+/** A candidate's audits, and buttons to make missing ones. */
 
 import { get, path } from "../api.js";
 import { Jobs } from "../audit-jobs.js";
@@ -7,7 +7,7 @@ import { moment } from "../format.js";
 import { link } from "../shell.js";
 import { button, empty, say } from "../ui.js";
 
-/** All kinds of audit, each with the way to it or a button that queues it. */
+/** All kinds of audit, each with a link to it or a button that queues it. */
 export async function auditsOf(candidate) {
   const where = path("candidates", candidate.id, "audits");
   const [kinds, rows, whole] = await Promise.all([
@@ -44,7 +44,7 @@ export async function auditsOf(candidate) {
         h(
           "li",
           { class: "warn" },
-          "No worker runs that takes audits: start one with ",
+          "No worker for audits is running: start one with ",
           h("code", {}, "leanfront worker"),
           ".",
         ),

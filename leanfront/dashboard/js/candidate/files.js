@@ -1,4 +1,4 @@
-/** A candidate's files: what there is of them, taking them, having them made. */
+/** A candidate's files: list, download, and making them. */
 
 import { file, get, path, post } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -55,24 +55,24 @@ function absent(candidate, format, refresh) {
   return ["Not made yet. ", order(`Make ${format}`, "export", queue, refresh)];
 }
 
-/** Fetch a file, with the key; see that it arrived whole; have the browser save it. */
+/** Fetch a file with the key, check that it is complete, and save it. */
 async function take(control, candidate, { format, sha256 }, told) {
   control.disabled = true;
   fill(told, "Fetching…");
   try {
     const found = await file(path("candidates", candidate.id, "artifact"), { format });
     const digest = await digestOf(found.blob);
-    // A file may have been made anew since the page was drawn: the server tells which one it sends.
+    // A file may have been made again since the page was drawn; the server sends its digest.
     if (digest !== null && digest !== found.digest) {
       fill(
         told,
-        h("span", { class: "wrong" }, `✗ What arrived is damaged: its SHA-256 is ${digest}. It was not saved.`),
+        h("span", { class: "wrong" }, `✗ The download is damaged: its SHA-256 is ${digest}. It was not saved.`),
       );
       return;
     }
     save(found.blob, found.name);
     fill(told, digest === null ? unchecked(found) : h("span", { class: "good" }, `✓ ${found.name}: SHA-256 matches`));
-    if (found.digest !== sha256) fill(told, told.textContent, ` ${found.digest}, of a file made anew since`);
+    if (found.digest !== sha256) fill(told, told.textContent, ` ${found.digest}, of a file made again since`);
   } catch (error) {
     fill(told, failure(error));
   } finally {
@@ -84,7 +84,7 @@ function unchecked({ name }) {
   return `${name} is saved; its SHA-256 was not checked: browsers do that only on secure connections (HTTPS).`;
 }
 
-/** SHA-256 in hexadecimal digits; null where the browser does not do it. */
+/** SHA-256 in hexadecimal digits; null if the browser does not support it. */
 async function digestOf(blob) {
   if (!isSecureContext) return null;
   const found = new Uint8Array(await crypto.subtle.digest("SHA-256", await blob.arrayBuffer()));

@@ -5,7 +5,7 @@ import { number, significant } from "../format.js";
 import { bitsOf, keptOf } from "../layers.js";
 import { table } from "../ui.js";
 
-/** The table of a candidate's layers, whose last row is their sum with what is in no layer. */
+/** The table of a candidate's layers; the last rows are the parts outside of layers and the total. */
 export function layerTable(found) {
   const rows = found.layers.map((each) => [
     each.name,
@@ -38,19 +38,19 @@ export function layerTable(found) {
     ],
     rows: [
       ...rows,
-      rest("in no layer", found.other_bytes, found.other_macs),
+      rest("outside of layers", found.other_bytes, found.other_macs),
       rest("all", found.memory_bytes, found.macs),
     ],
     note:
-      "Predicted loss: rise of the cross-entropy in nats an image by what is done to a layer's weights and inputs, " +
-      "before any recovery. What is in no layer: norms, other parameters, products of attention.",
+      "Predicted loss: increase of the cross-entropy in nats per image from compressing a layer's weights and inputs " +
+      "(before any recovery). Outside of layers: norms, other parameters, attention products.",
   });
 }
 
 /** The table of a candidate's channel groups. */
 export function groupTable(found) {
   return table({
-    caption: "Channel groups: what is cut together",
+    caption: "Channel groups, which are cut together",
     header: ["Group", "Kept", "Predicted loss", "Cuts"],
     rows: found.groups.map((each) => [
       each.name,

@@ -1,4 +1,4 @@
-/** What is measured on a candidate, against the dense model, and what of it was found again in its file. */
+/** A candidate's measurements beside the dense model's, and whether they hold in its file. */
 
 import { get, path, post } from "../api.js";
 import { h } from "../dom.js";
@@ -6,7 +6,7 @@ import { interval, isOfRecovery, label, moment, number, ratio, signed, significa
 import { facts, panel, table } from "../ui.js";
 import { order } from "./order.js";
 
-/** "+0.4 points" for shares; the difference in its own unit for others. */
+/** "+0.4 points" for shares; otherwise the difference in its unit. */
 export function difference(value, other, unit) {
   if (value === null || other === null || value === undefined || other === undefined) return "–";
   if (unit !== "1") return signed(value - other, unit);
@@ -81,7 +81,7 @@ function keyOf({ name, split }) {
   return `${name} ${split ?? ""}`;
 }
 
-/** Whether a verification found a measurement again; never by colour alone. */
+/** Whether a measurement was verified; not shown by colour alone. */
 function mark(measurement, verification) {
   if (verification === null) return "not verified";
   const claim = verification.claims.find(
@@ -102,10 +102,10 @@ function said(value, unit) {
 }
 
 /**
- * What came of verifying a candidate, and the button that has it done.
+ * The result of verifying a candidate, and the button that queues a verification.
  * @param {object} candidate
  * @param {object|null} verification
- * @param {function(): Promise<void>} again called when it was verified anew
+ * @param {function(): Promise<void>} again called after a new verification
  */
 export function verified(candidate, verification, again) {
   const queue = () => post(path("candidates", candidate.id, "verify"));
@@ -116,7 +116,7 @@ export function verified(candidate, verification, again) {
   if (verification === null && candidate.state === "failed") return null;
   if (verification === null) {
     const none =
-      "Nobody has verified this candidate yet: a worker reads its file alone and finds all of these figures again.";
+      "This candidate has not been verified yet: a worker can check all of these figures against its file alone.";
     return panel("Verification", { class: "verification" }, h("p", {}, none), action);
   }
   const wrong = verification.claims.filter((each) => !each.ok).length;
@@ -129,7 +129,7 @@ export function verified(candidate, verification, again) {
       "p",
       { class: verification.ok ? "good" : "wrong" },
       verification.ok
-        ? `✓ All ${all} claims were found again in its file.`
+        ? `✓ All ${all} claims hold in its file.`
         : `✗ ${wrong} of ${all} claims do not hold.`,
     ),
     facts([["verified", `${moment(verification.created)}, by leanfront ${verification.release}`]]),
@@ -138,8 +138,8 @@ export function verified(candidate, verification, again) {
       { open: !verification.ok },
       h("summary", {}, `Its ${all} claims`),
       table({
-        caption: "What is claimed, and what was found",
-        header: ["Claim", "Claimed", "Found", "May differ by", "Holds"],
+        caption: "Claims and values found",
+        header: ["Claim", "Claimed", "Found", "Tolerance", "Holds"],
         rows: verification.claims.map((each) => [
           each.split ? `${label(each.name)} (${each.split})` : label(each.name),
           exactly(each.claimed, each.unit),
@@ -170,8 +170,8 @@ function exactly(value, unit) {
   return said(value, unit);
 }
 
-/** What is known of verifying a candidate; null where nobody has. */
+/** The candidate's verification; null if there is none. */
 export async function verificationOf(candidate) {
-  // Asking for what is not there would be an error in the browser's eyes.
+  // A request for a missing one would be logged as an error by the browser.
   return candidate.verified === null ? null : get(path("candidates", candidate.id, "verification"));
 }

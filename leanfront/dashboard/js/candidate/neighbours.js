@@ -1,4 +1,4 @@
-/** What a little more or less of a cost would change: the frontier members beside a candidate, in words. */
+/** The frontier members next to a candidate, in words: what slightly more or less of a cost would change. */
 
 import { get, path } from "../api.js";
 import { h } from "../dom.js";
@@ -7,7 +7,7 @@ import { link } from "../shell.js";
 import { empty } from "../ui.js";
 import { points } from "./measured.js";
 
-/** Units of a candidate's costs are in its measurements. */
+/** Units of costs come from the candidate's measurements. */
 export async function neighbours(candidate) {
   const found = await get(path("candidates", candidate.id, "neighbours"));
   const units = new Map(candidate.measurements.filter((each) => !each.split).map((each) => [each.name, each.unit]));
@@ -15,7 +15,7 @@ export async function neighbours(candidate) {
     ...Object.entries(found.better).map(([cost, step]) => ({ cost, step, better: true })),
     ...Object.entries(found.cheaper).map(([cost, step]) => ({ cost, step, better: false })),
   ].filter(({ step }) => step !== null);
-  if (!steps.length) return empty("The frontier has no member beside this one.");
+  if (!steps.length) return empty("The frontier has no member next to this one.");
   return h(
     "ul",
     { class: "plain-list neighbours" },

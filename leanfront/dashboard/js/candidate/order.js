@@ -1,4 +1,4 @@
-/** Work that a button has a worker do: queued, followed to its end, and what came of it in words. */
+/** Buttons that queue work for a worker, follow it to its end, and show the result in words. */
 
 import { get, path, Problem } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -8,12 +8,12 @@ import { button, failure } from "../ui.js";
 const PERIOD = 700;
 
 /**
- * A button that queues work, and the words that follow it.
- * @param {string} text of the button
- * @param {string} kind of job: whether a worker takes it is asked after
- * @param {function(): Promise<object>} queue posts it; its answer is the job
+ * A button that queues work, and a status text.
+ * @param {string} text text of the button
+ * @param {string} kind kind of the job; used to find out whether a worker takes it
+ * @param {function(): Promise<object>} queue posts the work and returns the job
  * @param {function(object): (void|Promise<void>)} done called with the job when it is done
- * @param {object} [properties] of the button
+ * @param {object} [properties] properties of the button
  */
 export function order(text, kind, queue, done, properties = {}) {
   const told = h("span", { class: "told", role: "status", "aria-live": "polite" });
@@ -42,7 +42,7 @@ function tell(place, job, idle) {
       ? h(
           "span",
           { class: "warn" },
-          " No worker runs that takes it: start one with ",
+          " No worker for this is running: start one with ",
           h("code", {}, "leanfront worker"),
           ".",
         )
@@ -50,7 +50,7 @@ function tell(place, job, idle) {
   );
 }
 
-/** Look at a job until it has ended. */
+/** Poll a job until it has ended. */
 async function followed(first, kind, heard) {
   let job = first;
   for (;;) {
@@ -60,7 +60,7 @@ async function followed(first, kind, heard) {
     try {
       job = await get(path("jobs", job.id));
     } catch (error) {
-      // A server that is away for a while keeps what is queued.
+      // The server may be away for a while; queued work is kept.
       if (!(error instanceof Problem) || error.status === 404) throw error;
     }
   }

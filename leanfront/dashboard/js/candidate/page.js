@@ -1,4 +1,4 @@
-/** A candidate: what it is, what is measured on it, what was done to each layer, its files, and work on it. */
+/** A candidate: overview, measurements, layers, files, audits and recovery. */
 
 import { find, get, path } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -23,7 +23,7 @@ const LINKS = [
   ["#files", "Files"],
   ["#audits", "Audits"],
 ];
-/** A candidate's state -> the state of jobs that looks like it. */
+/** State of a candidate -> state of a job that is shown alike. */
 const STATES = { complete: "done", failed: "failed", stopped: "cancelled" };
 
 start("Candidate", async (main) => {
@@ -96,7 +96,7 @@ function head(candidate, search) {
     return candidate[name] === null ? null : `${number(candidate[name], unit)}${against ? ` (${against})` : ""}`;
   };
   return panel(
-    "What it is",
+    "Overview",
     { class: "about" },
     candidate.reason
       ? h("p", { class: candidate.state === "failed" ? "failure reason" : "empty reason" }, candidate.reason)
@@ -117,7 +117,7 @@ function head(candidate, search) {
         candidate.state === "failed"
           ? null
           : member
-            ? "on it: nothing stored dominates it"
+            ? "on it: no stored candidate dominates it"
             : "not on it: another candidate dominates it",
       ],
       [
@@ -144,7 +144,7 @@ function withOwn(id) {
 
 function compared({ id }) {
   const control = button("", () => {
-    if (!tray.toggle(id)) say(`There are ${tray.MOST_COMPARED} candidates in the comparison: take one out first.`);
+    if (!tray.toggle(id)) say(`The comparison already has ${tray.MOST_COMPARED} candidates: remove one first.`);
   });
   const tell = () => {
     const inside = tray.chosen().includes(id);
@@ -174,7 +174,7 @@ async function measurementsOf(candidate, search, again = false) {
 
 async function layersOf(candidate) {
   const found = await find(path("candidates", candidate.id, "layers"));
-  if (found === null) return empty("The layers are not known: nobody has looked at this search's target.");
+  if (found === null) return empty("The layers are not known: no worker has loaded this search's target.");
   const charts = h("div");
   const paint = () => {
     const set = { name: `candidate ${candidate.id}`, layers: found.layers, colour: BLUE, hatch: "" };
@@ -182,7 +182,7 @@ async function layersOf(candidate) {
   };
   paint();
   return [
-    h("p", { class: "note" }, "Outlines are the dense model."),
+    h("p", { class: "note" }, "Outlines show the dense model."),
     logSwitch(paint),
     charts,
     layerTable(found),
@@ -211,7 +211,7 @@ function configuration(candidate) {
       await navigator.clipboard.writeText(text);
       say("The configuration is copied.");
     } catch {
-      say("This browser does not let the page copy: mark the text and copy it.");
+      say("This browser does not let the page copy: select the text and copy it.");
     }
   });
   return h(

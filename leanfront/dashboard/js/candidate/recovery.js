@@ -1,13 +1,14 @@
-/** What came of training a candidate on, and having it done. */
+/** Recoveries of a candidate, and a form that queues one. */
 
-import { get, path, post } from "../api.js";
+import { get, openapi, path, post } from "../api.js";
 import { h } from "../dom.js";
+import { optionsForm } from "../options.js";
 import { link } from "../shell.js";
-import { field, show } from "../ui.js";
+import { show } from "../ui.js";
 import { difference } from "./measured.js";
 import { order } from "./order.js";
 
-/** The candidates that came of recovering one, and a form that queues another; `holder` shows it anew then. */
+/** The candidates recovered from one, and a form that queues another; `holder` then refreshes. */
 export async function recoveriesOf(candidate, holder) {
   const children = await get(path("candidates", candidate.id, "recoveries"));
   return [
@@ -17,8 +18,8 @@ export async function recoveriesOf(candidate, holder) {
           { class: "plain-list" },
           children.map((child) => h("li", {}, childOf(candidate, child))),
         )
-      : h("p", {}, "Nobody has trained this candidate on yet."),
-    candidate.state === "failed" || isDense(candidate.configuration) ? null : recovery(candidate, holder),
+      : h("p", {}, "This candidate has not been recovered yet."),
+    candidate.state === "failed" || isDense(candidate.configuration) ? null : await recovery(candidate, holder),
   ];
 }
 
@@ -32,16 +33,18 @@ function isDense({ channels, weight_bits: weights, activation_bits: inputs, spar
   return [channels, weights, inputs, sparsity].every((each) => Object.keys(each ?? {}).length === 0);
 }
 
-function recovery(candidate, holder) {
-  const epochs = h("input", { type: "number", min: 1, max: 100000, step: 1, value: 3, required: true });
+async function recovery(candidate, holder) {
+  const { properties } = (await openapi()).components.schemas.RecoveryRequest;
+  const { element, values } = optionsForm(properties, ["epochs"]);
   const queue = () => {
-    if (!epochs.reportValidity()) throw new Error("epochs are a whole number of 1 or more");
-    return post(path("candidates", candidate.id, "recover"), { epochs: Number(epochs.value) });
+    const given = values();
+    if (given === null) throw new Error("a value cannot be used");
+    return post(path("candidates", candidate.id, "recover"), given);
   };
   return h(
     "div",
-    { class: "row" },
-    field("Epochs of training", epochs),
+    {},
+    element,
     order("Recover", "recover", queue, () => show(holder, () => recoveriesOf(candidate, holder))),
   );
 }

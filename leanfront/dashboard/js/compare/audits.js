@@ -1,4 +1,4 @@
-/** One kind of audit of several candidates: what each found, and having made what is missing. */
+/** One kind of audit for several candidates: their results, and buttons to make missing ones. */
 
 import { get, path } from "../api.js";
 import { Jobs } from "../audit-jobs.js";
@@ -8,11 +8,11 @@ import { button, panel, say, show } from "../ui.js";
 import { look } from "./choice.js";
 
 /**
- * A panel of a kind of audit.
+ * The panel of a kind of audit.
  * @param {string} kind
  * @param {string} title
  * @param {Array<object>} candidates with `name`
- * @param {function(Array<object>): Array<Node>} draw of what was found: `name`, look, and `document` each
+ * @param {function(Array<object>): Array<Node>} draw draws results, each with `name`, look, and `document`
  */
 export function compared(kind, title, candidates, draw) {
   const holder = h("div");
@@ -35,12 +35,12 @@ async function content(kind, candidates, draw, refresh) {
 
 async function documentOf(id, kind) {
   const where = path("candidates", id, "audits");
-  // Asking for one that is not there would be an error in the browser's eyes.
+  // A request for a missing one would be logged as an error by the browser.
   const rows = await get(where);
   return rows.some((row) => row.kind === kind) ? get(`${where}/${path(kind)}`) : null;
 }
 
-/** What is missing, and the button that has it made. */
+/** Text for a missing audit, and a button that queues it. */
 function absent(kind, { id, name, state }, refresh) {
   if (state !== "complete")
     return h("p", { class: "empty" }, `${name} is ${state}: only complete candidates are audited.`);
@@ -59,7 +59,7 @@ function absent(kind, { id, name, state }, refresh) {
         ? h(
             "span",
             { class: "warn" },
-            " No worker runs that takes audits: start one with ",
+            " No worker for audits is running: start one with ",
             h("code", {}, "leanfront worker"),
             ".",
           )
@@ -70,7 +70,7 @@ function absent(kind, { id, name, state }, refresh) {
   return h("p", { class: "empty missing" }, `${name} has no audit of this kind yet. `, control, " ", told);
 }
 
-/** Audits of other data or other options do not compare like with like: say so. */
+/** Warn if audits used different data or options and are not comparable. */
 function unlike(sets) {
   const told = sets.map(({ audit }) =>
     JSON.stringify([audit.document.split, audit.document.samples, audit.parameters]),
@@ -79,7 +79,7 @@ function unlike(sets) {
     ? h(
         "p",
         { class: "warn" },
-        "These audits were made with different options or samples: their figures compare with care.",
+        "These audits were made with different options or samples: compare their figures with care.",
       )
     : null;
 }

@@ -1,4 +1,4 @@
-/** Whether candidates know what they know: reliability diagrams over one another, and scores. */
+/** Calibration of several candidates: overlaid reliability diagrams, and scores. */
 
 import { h } from "../dom.js";
 import { number, significant } from "../format.js";
@@ -12,9 +12,9 @@ export function calibration(sets) {
     h(
       "div",
       { class: "figures" },
-      diagram("Reliability as the models answer", sets, "reliability"),
+      diagram("Reliability of the models", sets, "reliability"),
       sets.some(({ document }) => document.reliability_after)
-        ? diagram("Reliability after each one's temperature", sets, "reliability_after")
+        ? diagram("Reliability after temperature scaling", sets, "reliability_after")
         : null,
     ),
     table({
@@ -32,7 +32,7 @@ export function calibration(sets) {
         number(each.ece_after, "1"),
         each.judged ? `${each.judged} samples` : "–",
       ]),
-      note: "ECE: how far confidence is from accuracy. A temperature is judged on other samples than its own.",
+      note: "ECE: how far confidence is from accuracy. A temperature is evaluated on samples it was not fitted to.",
     }),
   ];
 }
@@ -46,7 +46,7 @@ function diagram(title, sets, key) {
       mode: "lines",
       x: [0, 1],
       y: [0, 1],
-      name: "as it should be",
+      name: "perfect calibration",
       line: { color: GREY, dash: "dot", width: 1 },
       hoverinfo: "skip",
     },
@@ -80,7 +80,7 @@ function curve({ name, colour, symbol, dash }, { bins }) {
     y: filled.map((each) => each.accuracy),
     customdata: filled.map((each) => each.count),
     line: { color: colour, width: 1.5, dash },
-    // The area says how many samples a point rests on.
+    // The area shows the number of samples behind a point.
     marker: { color: colour, symbol, size: filled.map((each) => 5 + 10 * Math.sqrt(each.count / most)) },
     cliponaxis: false,
     hovertemplate: "confidence %{x:.3f}, accuracy %{y:.3f}, %{customdata} samples<extra>%{fullData.name}</extra>",

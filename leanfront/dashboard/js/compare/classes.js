@@ -1,11 +1,11 @@
-/** Which classes paid: the change of each class's recall, candidates side by side. */
+/** Change of each class's recall, for several candidates. */
 
 import { h } from "../dom.js";
 import { signed } from "../format.js";
 import { canvas, drawSeen, filling, plain } from "../plot.js";
 import { table } from "../ui.js";
 
-/** Classes drawn; of more those that changed most. */
+/** Largest number of classes drawn: those that changed most. */
 const MOST_CLASSES = 60;
 
 /** Charts and table of class audits. */
@@ -27,7 +27,7 @@ export function classes(sets) {
       yaxis: { title: { text: "change of recall, points" } },
     },
     {
-      alt: `Change of recall of ${names.length} classes for ${told}. The table below tells all.`,
+      alt: `Change of recall of ${names.length} classes for ${told}. The table below has all values.`,
     },
   );
   const left = all.length - names.length;

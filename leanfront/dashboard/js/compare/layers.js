@@ -21,10 +21,10 @@ export async function layers(candidates) {
   if (sets.length) paint();
   return [
     missing.map(({ id }) =>
-      empty(`The layers of candidate ${id} are not known: nobody has looked at its search's target.`),
+      empty(`The layers of candidate ${id} are not known: no worker has loaded its search's target.`),
     ),
     sets.length
-      ? [h("p", { class: "note" }, "Outlines are the dense model."), logSwitch(paint), charts, tableOf(sets)]
+      ? [h("p", { class: "note" }, "Outlines show the dense model."), logSwitch(paint), charts, tableOf(sets)]
       : null,
   ];
 }

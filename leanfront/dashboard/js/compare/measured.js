@@ -1,14 +1,14 @@
-/** Measurements of candidates side by side; the best of each row is marked where the others are surely worse. */
+/** Measurements of several candidates; the best of each row is marked if the others are clearly worse. */
 
 import { h } from "../dom.js";
 import { interval, isOfRecovery, label, smallerIsBetter } from "../format.js";
 import { empty, table } from "../ui.js";
 
 /**
- * Which of some values is the best.
- * @param {object} row of GET /compare: `value`, `low` and `high` in the order of the candidates
- * @returns {{best: number|null, close: Array<number>}} the place of the best, null where none is; and the places of
- *   those whose intervals overlap, or that have the same value
+ * Find the best of several values.
+ * @param {object} row row of GET /compare: `value`, `low` and `high` in the order of the candidates
+ * @returns {{best: number|null, close: Array<number>}} index of the best value, or null; and indices of values with
+ *   overlapping intervals, or equal to the best
  */
 function bestOf(row) {
   const known = row.value.map((value, place) => ({ value, place })).filter(({ value }) => value !== null);
@@ -33,8 +33,8 @@ function ends(row, place) {
 
 /**
  * The tables of measurements: costs, and each split.
- * @param {object} found of GET /compare
- * @param {boolean} marked whether the best is marked: of one target's candidates alone
+ * @param {object} found answer of GET /compare
+ * @param {boolean} marked whether to mark the best; only for candidates of one target
  */
 export function measured(found, marked) {
   const rows = found.measurements.filter((row) => !isOfRecovery(row.name));
@@ -51,14 +51,14 @@ export function measured(found, marked) {
       "p",
       { class: "note" },
       marked
-        ? "★ is the best of those measured; ≈ where none stands out: their intervals overlap, or they are " +
-            "the same. Of metrics without an interval none is marked."
-        : "The candidates are of different models or data: none is marked as the best.",
+        ? "★ marks the best; ≈ means that none stands out, since their intervals overlap or they are " +
+            "equal. Metrics without an interval are not marked."
+        : "The candidates belong to different models or data: none is marked as the best.",
     ),
   ];
 }
 
-/** Costs are exact; of what samples told, only an interval says what a difference is worth. */
+/** Costs are exact; for values from samples, only an interval shows whether a difference is significant. */
 function isSure(row) {
   return row.split === null || row.value.every((value, place) => value === null || row.low[place] !== null);
 }
@@ -77,7 +77,7 @@ function cells(row, marked) {
   ];
 }
 
-/** What was chosen differently. */
+/** Differences between the configurations. */
 export function choices(found) {
   if (!found.choices.length) return empty("Their configurations are the same.");
   return table({
@@ -88,7 +88,7 @@ export function choices(found) {
 }
 
 function said(value) {
-  if (value === null) return "as it was";
+  if (value === null) return "unchanged";
   if (Array.isArray(value)) return value.length ? value.map((each) => said(each)).join("; ") : "none";
   return typeof value === "object"
     ? Object.entries(value)

@@ -1,4 +1,4 @@
-/** Up to four candidates side by side: measurements, choices, layers, and what audits found of each. */
+/** Up to four candidates side by side: measurements, choices, layers and audits. */
 
 import { find, get, path } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -16,7 +16,7 @@ import { choices, measured } from "./measured.js";
 import { robustness } from "./robustness.js";
 
 start("Compare", async (main) => {
-  // Without ids in the address it is about those that were picked on other pages.
+  // Without ids in the address, compare the candidates picked on other pages.
   if (read("ids") === null && tray.chosen().length) history.replaceState(null, "", tray.address());
   const picked = h("div");
   const wrong = h("div", { role: "alert" });
@@ -24,7 +24,7 @@ start("Compare", async (main) => {
   let shown = null;
   const render = async () => {
     const now = wanted();
-    // Another switch of the page may be in the address, too.
+    // The address may also hold another switch of the page.
     if (shown === JSON.stringify(now)) return;
     shown = JSON.stringify(now);
     fill(wrong, now.wrong ? h("p", { class: "wrong" }, now.wrong) : null);
@@ -34,7 +34,7 @@ start("Compare", async (main) => {
   const choosing = async (ids) => {
     choose(ids);
     await render();
-    // The button that was pressed may be gone.
+    // The pressed button may be gone.
     if (document.activeElement === document.body) main.querySelector("form input").focus();
   };
   onReturn(render);
@@ -50,7 +50,7 @@ start("Compare", async (main) => {
   await render();
 });
 
-/** A form that takes one more in. */
+/** A form that adds a candidate. */
 function adding(choosing) {
   const input = h("input", { type: "text", inputmode: "numeric", autocomplete: "off", size: 8 });
   const add = async (event) => {
@@ -58,10 +58,10 @@ function adding(choosing) {
     const { ids } = wanted();
     const text = input.value.trim();
     const id = Number(text);
-    if (!isId(text)) say("An id is a number: it stands in the title of a candidate's page.");
-    else if (ids.includes(id)) say(`Candidate ${id} is compared already.`);
+    if (!isId(text)) say("An id is a number: see the title of a candidate's page.");
+    else if (ids.includes(id)) say(`Candidate ${id} is already in the comparison.`);
     else if (ids.length >= tray.MOST_COMPARED)
-      say(`${tray.MOST_COMPARED} candidates at most are compared: take one out first.`);
+      say(`At most ${tray.MOST_COMPARED} candidates can be compared: remove one first.`);
     else {
       input.value = "";
       await choosing([...ids, id]);
@@ -94,7 +94,7 @@ async function page(ids, picked, choosing) {
   );
   if (known.length < 2) {
     return empty(
-      "Name two candidates or more: by their ids here, or with “Add to comparison” on their pages.",
+      "Choose two or more candidates: by id here, or with “Add to comparison” on their pages.",
       h("p", {}, h("a", { href: "/" }, "All searches")),
     );
   }
@@ -112,8 +112,8 @@ async function page(ids, picked, choosing) {
           "p",
           { class: alike ? "note" : "warn" },
           alike
-            ? "They are of several searches of the same target."
-            : "They are of searches of different targets: their models or data differ, and accuracies do not compare.",
+            ? "They belong to several searches of the same target."
+            : "They belong to searches of different targets: models or data differ, so accuracies are not comparable.",
         )
       : null,
     panel("Measurements", { class: "of-measurements" }, measured(comparison, alike)),

@@ -1,4 +1,4 @@
-/** What corruptions and noise do to candidates, side by side. */
+/** Effects of corruptions and noise on several candidates. */
 
 import { h } from "../dom.js";
 import { interval, label, number, significant } from "../format.js";
@@ -54,7 +54,7 @@ function errors(suite, sets) {
       shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: GREY, dash: "dot" } }],
     },
     {
-      alt: `Errors under ${names.length} corruptions for ${told}, 1 where one errs like dense. A table tells all.`,
+      alt: `Errors under ${names.length} corruptions for ${told}, relative to dense. The table below has all values.`,
     },
   );
   return h("figure", {}, h("figcaption", {}, `Corruption error: ${SUITES[suite]}`), place);
@@ -73,7 +73,7 @@ function overall(suite, sets) {
         number(found.clean_accuracy, "1"),
         String(found.n),
       ]),
-    note: "mCE: the mean corruption error, each divided by the dense model's; 1 where a candidate errs like dense.",
+    note: "mCE: mean corruption error, each divided by the dense model's; 1 means as many errors as the dense model.",
   });
 }
 
@@ -130,7 +130,7 @@ function flips(sets) {
       legend: { orientation: "h", y: -0.2, yanchor: "top" },
     },
     {
-      alt: `Answers that noise flips, by its deviation, for ${told}. The table below tells all.`,
+      alt: `Answers that noise flips, by its deviation, for ${told}. The table below has all values.`,
     },
   );
   return h("figure", {}, h("figcaption", {}, "Answers that Gaussian noise flips"), place);

@@ -1,4 +1,4 @@
-/** The API's own documentation, by Swagger UI from this server. */
+/** The API documentation: Swagger UI, served by this server. */
 
 import { fill, h } from "../dom.js";
 import { start } from "../shell.js";
@@ -15,7 +15,7 @@ start("API", async (main) => {
     url: "/openapi.json",
     deepLinking: true,
     filter: true,
-    // Its badge would be fetched from elsewhere.
+    // Its badge would be fetched from another host.
     validatorUrl: null,
     persistAuthorization: true,
   });
@@ -24,7 +24,7 @@ start("API", async (main) => {
 function arrived(element) {
   return new Promise((resolve, reject) => {
     element.addEventListener("load", resolve);
-    element.addEventListener("error", () => reject(new Error("the documentation's code did not arrive")));
+    element.addEventListener("error", () => reject(new Error("the documentation's script could not be loaded")));
     document.head.append(element);
   });
 }

@@ -1,4 +1,4 @@
-/** The answer to a budget, as the API gives it: the candidate, or the nearest and what binds. */
+/** The answer to a budget query: the candidate, or the nearest one and the binding limit. */
 
 import { get, path, post, Problem } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -10,7 +10,7 @@ import { limits, question } from "./view.js";
 
 const PERIOD = 1500;
 
-/** Asks for answers, one at a time, and shows them. */
+/** Requests answers, one at a time, and shows them. */
 export class Answer {
   /**
    * @param {object} data `name`, `columns`, `dense`
@@ -25,9 +25,9 @@ export class Answer {
   }
 
   /**
-   * Ask for the answer to a view's budget; one that is asked for already is given up.
+   * Request the answer to a view's budget, dropping an earlier request.
    * @param {object} view
-   * @param {number|null} [since] when the user did what it answers, on the clock of events
+   * @param {number|null} [since] time of the user's action, on the clock of events
    */
   async ask(view, since = null) {
     this.asking?.abort();
@@ -69,7 +69,7 @@ export class Answer {
   }
 
   #nearest({ nearest, violations, binding, cheapest }) {
-    if (!nearest) return "No candidate holds the budget: none is measured yet.";
+    if (!nearest) return "No candidate is within the budget: none has been measured yet.";
     const broken = Object.entries(violations).map(([name, by]) => {
       if (by === null) return `${label(name)} was not measured`;
       const own = measurementOf(nearest, name);
@@ -78,9 +78,9 @@ export class Answer {
     const least = cheapest?.[binding];
     const unit = measurementOf(nearest, binding)?.unit;
     const said = [
-      `No candidate holds the budget. The nearest is candidate ${nearest.id}: ${broken.join(", ")}.`,
-      binding ? ` The limit on ${label(binding)} binds.` : "",
-      typeof least === "number" ? ` The search space reaches no less than ${number(least, unit)}.` : "",
+      `No candidate is within the budget. The nearest is candidate ${nearest.id}: ${broken.join(", ")}.`,
+      binding ? ` The limit on ${label(binding)} is violated most.` : "",
+      typeof least === "number" ? ` The lowest value in the search space is ${number(least, unit)}.` : "",
     ];
     return said.join("");
   }
@@ -92,7 +92,7 @@ export class Answer {
     return h(
       "div",
       { class: "empty" },
-      h("p", {}, `Open: ${names} was not measured on ${candidates.length} candidates that may be a better answer.`),
+      h("p", {}, `${names} is not measured on ${candidates.length} candidates that may be a better answer.`),
       order,
       place,
     );

@@ -1,4 +1,4 @@
-/** What the chart's axes show. */
+/** Choice of the chart's axes. */
 
 import { fill, h } from "../dom.js";
 import { button, field, select } from "../ui.js";
@@ -9,14 +9,14 @@ import { AXES } from "./view.js";
 
 const LABELS = { x: "Across", y: "Up", z: "Into depth" };
 
-/** Lists of measurements and scales; `changed` is called after the view was changed. */
+/** Lists of measurements and scales; `changed` is called after a change of the view. */
 export class Axes {
   constructor(data, changed) {
     Object.assign(this, { data, changed });
     this.element = h("div", { class: "row axes" });
   }
 
-  /** Show what a view holds. */
+  /** Show the values of a view. */
   show(view) {
     const axes = AXES.slice(0, view.solid ? 3 : 2);
     keepingFocus(() => fill(this.element, axes.map((axis) => this.#axis(view, axis)), this.#solid(view)));

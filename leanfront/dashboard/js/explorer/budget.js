@@ -1,4 +1,4 @@
-/** Budgets: two sliders with their fields, further limits, and how one is chosen among what keeps them. */
+/** Budgets: two sliders with fields, further limits, and the strategy. */
 
 import { add, fill, h } from "../dom.js";
 import { label, number } from "../format.js";
@@ -12,13 +12,13 @@ const WORDS = { maximum: "at most", minimum: "at least" };
 /** The controls of a budget, which change a view. */
 export class Budget {
   /**
-   * @param {object} data `columns`, `dense`, `names` (measured ones), `costs` (names of those that are costs),
-   *   `strategies`, `objectives` (their short names)
+   * @param {object} data `columns`, `dense`, `names` (measurements), `costs` (names of costs), `strategies`,
+   *   `objectives` (short names)
    * @param {object} view
    * @param {object} told
    * @param {function(Event|null, boolean): void} told.changed called after each change with its event, and whether
-   *   more than the answer hangs on it
-   * @param {function(boolean): void} told.settled called when a change is over, with whether it is one to go back from
+   *   it affects more than the answer
+   * @param {function(boolean): void} told.settled called after a change with whether it gets a history entry
    */
   constructor(data, view, { changed, settled }) {
     Object.assign(this, { data, view, changed, settled });
@@ -29,7 +29,7 @@ export class Budget {
     this.last = { control: null, time: 0 };
   }
 
-  /** Show what the view holds. */
+  /** Show the values of the view. */
   show(view = this.view) {
     this.view = view;
     this.governed = this.#governed();
@@ -40,7 +40,7 @@ export class Budget {
     });
   }
 
-  /** Mark the limit that binds; null for none. */
+  /** Mark the binding limit; null for none. */
   bind(name) {
     for (const each of this.element.querySelectorAll("[data-limit]")) {
       const bound = each.dataset.limit === name;
@@ -91,7 +91,7 @@ export class Budget {
       const limit = amount(typed);
       if (typed && (limit === null || limit <= 0)) {
         text.setAttribute("aria-invalid", "true");
-        return fill(wrong, "Write a number, or one with a unit: 64KB, 20M");
+        return fill(wrong, "Enter a number, optionally with a unit: 64KB, 20M");
       }
       text.removeAttribute("aria-invalid");
       if (typed) this.view.maximum[name] = String(limit);
@@ -177,7 +177,7 @@ export class Budget {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (amount(value.value) === null) {
-        value.setCustomValidity("Write a number, or one with a unit: 0.9, 64KB, 20M");
+        value.setCustomValidity("Enter a number, optionally with a unit: 0.9, 64KB, 20M");
         value.reportValidity();
         value.addEventListener("input", () => value.setCustomValidity(""), { once: true });
         return;
@@ -208,7 +208,7 @@ export class Budget {
     this.settled(true);
   }
 
-  /** Whether a slider is moved after something else was: keys that move it step by step are one move. */
+  /** Whether a slider move is a new one: consecutive key presses on one slider count as one move. */
   #isNew(control) {
     const { last } = this;
     const isNew = last.control !== control || performance.now() - last.time > 2000;
@@ -217,7 +217,7 @@ export class Budget {
   }
 }
 
-/** The least and the most of a cost, rounded outwards so that the ends keep all. */
+/** Lowest and highest value of a cost, rounded outwards so that the ends include all candidates. */
 function span(column, dense) {
   const values = (column?.value ?? []).filter((value) => value > 0);
   if (dense > 0) values.push(dense);

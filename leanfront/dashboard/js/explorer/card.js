@@ -1,4 +1,4 @@
-/** What there is to say of one candidate in a few lines, and what can be done with it. */
+/** A short summary of a candidate, with actions. */
 
 import { file, path } from "../api.js";
 import { h } from "../dom.js";
@@ -8,16 +8,16 @@ import { chosen, MOST_COMPARED, onChange, toggle } from "../tray.js";
 import { behind, button, facts, save, say } from "../ui.js";
 
 const VERIFIED = new Map([
-  [true, "✓ its file holds what is claimed"],
-  [false, "✗ its file does not hold all that is claimed"],
+  [true, "✓ every claim holds in its file"],
+  [false, "✗ some claims do not hold in its file"],
 ]);
 
-/** A candidate's measurement as the search looks at it: a cost, or of the validation split. */
+/** A candidate's measurement: a cost, or a value on the validation split. */
 export function measurementOf(candidate, name) {
   return candidate.measurements.find((each) => each.name === name && (!each.split || each.split === "validation"));
 }
 
-/** Its objectives in words: "accuracy 0.98, memory 9.06 KB (23.3× less than dense), ...". */
+/** The objectives in words: "accuracy 0.98, memory 9.06 KB (23.3× less than dense), ...". */
 export function sentence(candidate, objectives, dense) {
   const parts = objectives.map((name) => {
     const own = measurementOf(candidate, name);
@@ -31,8 +31,8 @@ export function sentence(candidate, objectives, dense) {
 }
 
 /**
- * A card of a candidate.
- * @param {object} candidate as the API tells it
+ * The card of a candidate.
+ * @param {object} candidate answer of the API
  * @param {Array<string>} objectives measurements to show first
  * @param {Array<object>} dense measurements of the dense model
  */
@@ -74,14 +74,14 @@ function said(own, dense) {
   return `${interval(own)}${less ? `, ${less} than dense` : ""}`;
 }
 
-/** A button that takes a candidate into the comparison, or out. */
+/** A button that adds a candidate to the comparison or removes it. */
 function comparison(id) {
   const made = button("", () => {
-    if (!toggle(id)) say(`${MOST_COMPARED} candidates are compared already: take one out first.`);
+    if (!toggle(id)) say(`${MOST_COMPARED} candidates are already in the comparison: remove one first.`);
   });
   const show = () => {
     const within = chosen().includes(id);
-    made.textContent = within ? "Take out of the comparison" : "Add to comparison";
+    made.textContent = within ? "Remove from comparison" : "Add to comparison";
     made.setAttribute("aria-pressed", String(within));
   };
   show();

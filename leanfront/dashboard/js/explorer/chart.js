@@ -1,4 +1,4 @@
-/** The chart of the frontier: candidates, intervals, the dense model, limits, and rings around what is chosen. */
+/** The chart of the frontier: candidates, intervals, the dense model, limits, and rings around selected ones. */
 
 import { axisTitle, label, number } from "../format.js";
 import { BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION } from "../plot.js";
@@ -6,17 +6,17 @@ import { canvas, draw, hasWebGL, plain, plotly, png, relayout, shade } from "../
 import { AXES } from "./view.js";
 
 const HEIGHT = 520;
-/** Beyond so many, each point of the frontier is no longer an element of its own. */
+/** Number of frontier points above which they are no longer separate elements. */
 const MANY = 400;
 const MARGIN = 0.05;
 const CAMERA = { eye: { x: 1.7, y: 1.7, z: 0.8 } };
-/** In three dimensions plotly's z goes up. */
+/** In three dimensions, plotly's z axis points up. */
 const SOLID = { x: "x", y: "z", z: "y" };
 
-/** The chart; a candidate that is clicked is given to `pick`. */
+/** The chart; `pick` is called with a clicked candidate. */
 export class Chart {
   /**
-   * @param {object} data what is drawn: `columns`, `dense` (measurements), `bounds` (id -> bytes)
+   * @param {object} data `columns`, `dense` (measurements), `bounds` (id -> bytes)
    * @param {function(number): void} pick
    */
   constructor(data, pick) {
@@ -25,11 +25,11 @@ export class Chart {
     this.pick = pick;
     this.listens = false;
     this.drawn = false;
-    /** What is ringed and limited, drawn over the points. */
+    /** Rings and limits, drawn over the points. */
     this.over = { limits: [], binding: null, answer: null, nearest: false, picked: null, knee: null };
   }
 
-  /** Draw all of it. */
+  /** Draw everything. */
   async draw(view) {
     this.view = view;
     const axes = this.#axes();
@@ -53,7 +53,7 @@ export class Chart {
     this.#listen();
   }
 
-  /** Move the limits and the rings alone. */
+  /** Update only limits and rings. */
   async mark(over) {
     Object.assign(this.over, over);
     if (!this.drawn) return;
@@ -61,7 +61,7 @@ export class Chart {
     else if (["answer", "picked", "knee"].some((each) => each in over)) await this.draw(this.view);
   }
 
-  /** Save it as a picture. */
+  /** Save the chart as a picture. */
   async save(filename) {
     await png(this.place, filename);
   }
@@ -195,7 +195,7 @@ export class Chart {
       this.#ring(axes, picked, 10, { color: shade("text"), width: 2 }, ""),
       this.#ring(axes, answer, 8, chosen, nearest ? "nearest" : "answer"),
     ];
-    // Shapes alone: they move in a tenth of the time that annotations take.
+    // Shapes only: they move ten times as fast as annotations.
     return { shapes: [...lines, ...rings].filter(Boolean) };
   }
 
@@ -217,7 +217,7 @@ export class Chart {
     const names = axes.map(({ name, split }) => label(name) + (split === "test" ? " on test" : ""));
     const said = groups.map(({ name, ids }) => (ids[0] === null ? name : `${ids.length} ${name}`)).join("; ");
     const others = names.filter((_, place) => place !== 1).join(" and ");
-    return `${names[1]} against ${others}: ${said}. The tables below hold the same.`;
+    return `${names[1]} against ${others}: ${said}. The tables below have the same data.`;
   }
 }
 
@@ -233,12 +233,12 @@ export function defaultScale(split) {
 
 function axisOf({ name, unit, split, type }) {
   const title = { text: plain(axisTitle(name, unit) + (split === "test" ? " on test" : "")) };
-  // On a short logarithmic axis every digit would be labelled.
+  // On a short logarithmic axis, every digit would be labelled.
   const ticks = type === "log" ? { dtick: "D2" } : {};
   return { type, title, exponentformat: "SI", ...ticks };
 }
 
-/** The range that shows all points; given, limits can move without anything else being computed. */
+/** The range that shows all points; if given, limits can move without further computation. */
 function rangeOf(groups, { axis, type }) {
   const place = AXES.indexOf(axis);
   let [least, most] = [Infinity, -Infinity];
@@ -269,7 +269,7 @@ function barsOf(values, { low, high }) {
   };
 }
 
-/** A circle around an anchor, by four curves: on logarithmic axes plotly takes no corner left of the anchor. */
+/** A circle around an anchor, as four curves: on logarithmic axes plotly accepts no corner left of the anchor. */
 function circle(r) {
   const k = 0.5523 * r;
   const quarters = [
@@ -303,7 +303,7 @@ function formatOf(unit) {
 }
 
 function solidSymbol(symbol = "circle") {
-  // There are fewer in three dimensions.
+  // Three-dimensional charts have fewer symbols.
   if (symbol.startsWith("x")) return "x";
   return ["square", "diamond", "diamond-open"].includes(symbol) ? symbol : "circle";
 }

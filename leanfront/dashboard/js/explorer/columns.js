@@ -1,25 +1,25 @@
-/** All candidates of a search, in columns. */
+/** All candidates of a search, as columns. */
 
 import { pages, path } from "../api.js";
 
 const PAGE = 5000;
 const LISTS = ["ids", "trials", "states", "on_frontier", "parents"];
 
-/** Candidates in order of id; every list has one entry a candidate. */
+/** Candidates in order of id; every list has one entry per candidate. */
 export class Columns {
   constructor(name) {
     this.name = name;
     this.#clear();
-    /** Measurements of the objectives, in their order. */
+    /** Measurements of the objectives, in order. */
     this.objectives = [];
   }
 
   #clear() {
     for (const list of LISTS) this[list] = [];
-    /** Column as it is asked for -> {name, split, unit, value, low, high}. */
+    /** Requested column -> {name, split, unit, value, low, high}. */
     this.columns = new Map();
     this.places = new Map();
-    /** Ids of the frontier before recovery, or null where nobody asked. */
+    /** Ids of the frontier before recovery; null if not requested yet. */
     this.early = null;
   }
 
@@ -27,14 +27,14 @@ export class Columns {
     return this.ids.length;
   }
 
-  /** Whether some candidates were recovered from others. */
+  /** Whether some candidates are recovered. */
   get recovered() {
     return this.parents.some((parent) => parent !== null);
   }
 
   /**
    * Read the objectives' columns.
-   * @param {function(boolean): void} arrived called after each page, with whether it was the last
+   * @param {function(boolean): void} arrived called after each page with whether it was the last
    */
   async load(arrived) {
     for await (const page of pages(this.#address(), { limit: PAGE })) {
@@ -44,7 +44,7 @@ export class Columns {
     }
   }
 
-  /** Read all anew that is held: the search has gone on. */
+  /** Read all held columns again, after the search has progressed. */
   async refresh() {
     const fresh = new Columns(this.name);
     const asked = [...this.columns.keys()].join(",");
@@ -56,7 +56,7 @@ export class Columns {
 
   /**
    * Read columns that are not held yet.
-   * @returns {Promise<Array<string>>} those that there are not: nothing of the search has them measured
+   * @returns {Promise<Array<string>>} the columns that do not exist
    */
   async need(keys) {
     const missing = [...new Set(keys)].filter((key) => key && !this.columns.has(key));
@@ -87,7 +87,7 @@ export class Columns {
     this.columns.set(key, column);
   }
 
-  /** Read which candidates were the frontier before any was recovered. */
+  /** Read which candidates were on the frontier before recovery. */
   async needEarly(again = false) {
     if (this.early && !again) return;
     const found = new Set();
@@ -98,12 +98,12 @@ export class Columns {
     this.early = found;
   }
 
-  /** Whether the candidate at a place is of the frontier at a stage. */
+  /** Whether the candidate at an index is on the frontier of a stage. */
   isMember(place, stage) {
     return stage === "before" && this.early ? this.early.has(this.ids[place]) : this.on_frontier[place];
   }
 
-  /** Whether the candidate at a place was there at a stage. */
+  /** Whether the candidate at an index belongs to a stage. */
   isOf(place, stage) {
     return stage === "after" || this.parents[place] === null;
   }
@@ -112,7 +112,7 @@ export class Columns {
     return this.columns.get(key)?.value[place] ?? null;
   }
 
-  /** What was measured, as the API tells measurements. */
+  /** The measurements of a candidate, in the form of the API. */
   measurement(place, key) {
     const column = this.columns.get(key);
     if (!column || column.value[place] === null) return null;
@@ -120,7 +120,7 @@ export class Columns {
     return { name, split, unit, value: column.value[place], low: column.low[place], high: column.high[place] };
   }
 
-  /** Whether a candidate keeps limits, as far as their columns are held; what was not measured keeps none. */
+  /** Whether a candidate is within limits, as far as columns are held; a missing value is not. */
   keeps(place, limits) {
     return limits.every(({ side, name, amount }) => {
       if (amount === null || !this.columns.has(name)) return true;
@@ -129,7 +129,7 @@ export class Columns {
     });
   }
 
-  /** Places of the frontier's members within limits, the largest value of the first objective first. */
+  /** Indices of frontier members within limits, the largest value of the first objective first. */
   members(stage, limits) {
     const found = [];
     for (let place = 0; place < this.size; place += 1) {

@@ -1,16 +1,16 @@
-/** What can be taken along: the frontier within the limits, all candidates, and the chart. */
+/** Downloads: the frontier within the limits, all candidates, and the chart. */
 
 import { pages, path } from "../api.js";
 import { h } from "../dom.js";
 import { behind, button, save } from "../ui.js";
 import { budget } from "./view.js";
 
-/** The server takes so many columns at once. */
+/** Largest number of columns per request. */
 const MOST_COLUMNS = 32;
 
 /**
  * Buttons that save files.
- * @param {object} data `name`, `names` of what is measured
+ * @param {object} data `name`, and `names` of the measurements
  * @param {function(): object} view
  * @param {function(string): Promise<void>} picture saves the chart
  */
@@ -31,7 +31,7 @@ export function downloads(data, view, picture) {
   return h("div", { class: "actions" }, buttons);
 }
 
-/** All members of a frontier, as the API tells them. */
+/** All members of a frontier, as the API returns them. */
 export async function members(name, parameters, most = Infinity) {
   const found = [];
   const where = path("searches", name, "frontier");

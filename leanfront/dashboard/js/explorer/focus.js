@@ -1,6 +1,6 @@
-/** Keeping the focus where it is while controls are made anew. */
+/** Keeping the focus when controls are replaced. */
 
-/** Do something that replaces controls; the one of the same id has the focus afterwards. */
+/** Run a function that replaces controls; then focus the control with the same id. */
 export function keepingFocus(work) {
   const held = document.activeElement?.id;
   work();

@@ -1,4 +1,4 @@
-/** What a search is and how far it is, and what can be done about it. */
+/** The head of a search's page: target, progress and actions. */
 
 import { find, path, post } from "../api.js";
 import { add, fill, h } from "../dom.js";
@@ -9,12 +9,12 @@ import { behind, button, confirm, facts, say, table } from "../ui.js";
 
 const FIRST = ["accuracy", "memory_bytes", "macs"];
 
-/** Whether a search does no more. */
+/** Whether a search has ended. */
 export function ended({ state }) {
   return ENDED.includes(state);
 }
 
-/** The head of the page; `acted` is called with the state that an action has led to. */
+/** The head of the page; `acted` is called with the state after an action. */
 export class Head {
   constructor(search, acted) {
     this.acted = acted;
@@ -27,7 +27,7 @@ export class Head {
     this.show(search);
   }
 
-  /** Show a search's record. */
+  /** Show the record of a search. */
   show(search) {
     const done = ended(search);
     const bar = h("progress", { value: search.trials, max: search.goal, "aria-label": "Trials" });
@@ -67,11 +67,11 @@ export class Head {
   #cancel({ job }) {
     const asked = job.state === "cancelling";
     const made = button(asked ? "Stopping…" : "Cancel", async () => {
-      const sure = await confirm("Cancel the search?", "Its trials stay, and it can be resumed.", "Cancel the search");
+      const sure = await confirm("Cancel the search?", "Its trials are kept; it can be resumed.", "Cancel the search");
       if (!sure) return;
       await behind(made, async () => {
         await post(path("searches", this.name, "cancel"));
-        say("The search is asked to stop.");
+        say("The search was asked to stop.");
         this.acted();
       });
     }, { disabled: asked });
@@ -91,12 +91,12 @@ export class Head {
 
   #coverage() {
     const content = h("div");
-    const made = h("details", {}, h("summary", {}, "What of the model can be compressed"), content);
+    const made = h("details", {}, h("summary", {}, "Which parts of the model can be compressed"), content);
     made.addEventListener("toggle", async () => {
       if (!made.open || content.hasChildNodes()) return;
       fill(content, "Loading…");
       const found = await find(path("searches", this.name, "coverage")).catch((error) => ({ error }));
-      if (found === null) fill(content, "Not known yet: no worker has looked at the target.");
+      if (found === null) fill(content, "Not known yet: no worker has loaded the target.");
       else fill(content, found.error?.message ?? coverage(found));
     });
     return made;
@@ -124,6 +124,6 @@ function coverage(found) {
     ]),
     exclusions.length
       ? table({ caption: "Left alone", header: Object.keys(found.exclusions[0]), rows: exclusions })
-      : h("p", {}, "Nothing is left alone."),
+      : h("p", {}, "All parts can be compressed."),
   );
 }

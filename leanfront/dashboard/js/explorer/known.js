@@ -1,8 +1,8 @@
-/** What there is besides the candidates: measurements to choose, strategies, bounds. */
+/** What a search has besides candidates: measurements, strategies, bounds. */
 
-import { get, path } from "../api.js";
+import { get, openapi, path } from "../api.js";
 
-/** Columns that a search has, by what is measured of its dense model and of some of its frontier. */
+/** Columns of a search, from the measurements of its dense model and of some frontier members. */
 export async function measured(name, dense) {
   const page = await get(path("searches", name, "frontier"), { limit: 30 });
   const found = [...dense, ...page.candidates.flatMap((each) => each.measurements)];
@@ -10,23 +10,22 @@ export async function measured(name, dense) {
   return [...new Set(found.map(key))];
 }
 
-/** Names of the costs among what the dense model has measured. */
+/** Names of the costs among the dense model's measurements. */
 export function costsOf(dense) {
   return dense.filter(({ split }) => !split).map(({ name }) => name);
 }
 
-/** Names of the strategies, as the API's own document lists them. */
+/** Names of the strategies, from the OpenAPI document. */
 export async function strategies() {
-  const answer = await fetch("/openapi.json");
-  const { parameters } = (await answer.json()).paths["/api/v1/searches/{name}/select"].get;
+  const { parameters } = (await openapi()).paths["/api/v1/searches/{name}/select"].get;
   return parameters.find(({ name }) => name === "strategy").schema.enum;
 }
 
-/** Candidate's id -> bytes that no order-0 code of it goes below, by the last audit of bounds. */
+/** Candidate id -> lower bound in bytes of any order-0 code, from the latest audit of bounds. */
 export async function bounds(name) {
   const where = path("searches", name, "audits");
   const audits = await get(where);
-  // What is not there is not asked for.
+  // Do not request what does not exist.
   if (!audits.some(({ kind }) => kind === "bounds")) return new Map();
   const { document } = await get(`${where}/bounds`);
   const known = document.versions.filter(({ candidate }) => candidate !== null);

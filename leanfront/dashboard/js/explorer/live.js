@@ -1,4 +1,4 @@
-/** A search that goes on: what is new is asked for, once a second at most. */
+/** Updates of a running search, at most once per second. */
 
 import { path } from "../api.js";
 import { follow } from "../events.js";
@@ -6,17 +6,17 @@ import { ended } from "./head.js";
 
 const PERIOD = 1000;
 
-/** Follows a search's events. */
+/** Follows the events of a search. */
 export class Live {
   /**
    * @param {string} name
-   * @param {function(): Promise<void>} refresh shows what is new
+   * @param {function(): Promise<void>} refresh shows new data
    */
   constructor(name, refresh) {
     Object.assign(this, { name, refresh, follows: false, waits: false, last: -Infinity });
   }
 
-  /** Follow a search until it ends; what it has stored so far is on the page. */
+  /** Follow a search until it ends; its stored data are already on the page. */
   async follow(search) {
     if (this.follows || ended(search)) return;
     this.follows = true;

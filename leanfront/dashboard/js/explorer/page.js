@@ -1,4 +1,4 @@
-/** The frontier of a search: look, slide the budget, take the file. */
+/** The frontier explorer of a search: look, set a budget, download. */
 
 import { get, path } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -20,9 +20,9 @@ import { Picked } from "./picked.js";
 import { Members } from "./table.js";
 import { AXES, budget, kept, limits, restored } from "./view.js";
 
-/** Milliseconds after which tables follow a slider. */
+/** Delay in milliseconds until tables follow a slider. */
 const LATER = 200;
-/** Milliseconds that lines wait for the answer. */
+/** Milliseconds that limit lines wait for the answer. */
 const PATIENCE = 40;
 
 class Explorer {
@@ -59,7 +59,7 @@ class Explorer {
     onReturn(() => this.#returned());
   }
 
-  /** The parts of the page that are there before the candidates are. */
+  /** Build the parts of the page that do not need candidates. */
   #lay() {
     const { data, view, search } = this;
     Object.assign(data, { dense: search.dense, objectives: search.objectives });
@@ -110,7 +110,7 @@ class Explorer {
     fill(this.main, trail(["Searches", "/"], [this.name]), this.head.element, this.content, this.rest);
   }
 
-  /** Read the candidates; the chart is drawn as soon as there is something to draw. */
+  /** Read the candidates; draw the chart as soon as possible. */
   async #load(code) {
     let ready = false;
     code.then(() => (ready = true), () => {});
@@ -160,12 +160,12 @@ class Explorer {
     }
   }
 
-  /** Axes that the address does not tell, or that there are not. */
+  /** Set axes that are missing from the address or unknown. */
   async #usual() {
     const { view, columns } = this;
     const unknown = await columns.need([view.x, view.y, ...(view.solid ? [view.z] : [])]);
     if (unknown.length) {
-      fill(this.problem, h("p", { class: "warn", role: "alert" }, `Nothing is measured as ${unknown.join(", ")}.`));
+      fill(this.problem, h("p", { class: "warn", role: "alert" }, `Not measured: ${unknown.join(", ")}.`));
     }
     const quality = columns.objectives.find((key) => columns.columns.get(key).split);
     const rest = columns.objectives.filter((key) => key !== quality);
@@ -176,7 +176,7 @@ class Explorer {
     await columns.need(limits(view).map(({ name }) => name));
   }
 
-  /** What is shown behind the first chart. */
+  /** Build the parts shown after the first chart. */
   async #enrich() {
     const { data, search, view } = this;
     const asked = [measured(this.name, search.dense), strategies(), bounds(this.name)];
@@ -196,11 +196,11 @@ class Explorer {
     if (view.parallel) await this.parallel.show(view);
   }
 
-  /** A limit, the strategy or the stage has changed: the lines move, and the answer is asked for. */
+  /** React to a changed limit, strategy or stage: move the lines and request the answer. */
   async #limited(event, whole) {
     const { view } = this;
     this.answer.ask(view, event?.timeStamp ?? null);
-    // The lines move with the answer, in one drawing, unless that takes long.
+    // Lines move together with the answer, in one drawing, unless it takes long.
     this.chart.over.limits = limits(view);
     clearTimeout(this.moving);
     this.moving = setTimeout(() => this.chart.mark({}), PATIENCE);
@@ -209,7 +209,7 @@ class Explorer {
     this.later = setTimeout(() => this.#rest(), LATER);
   }
 
-  /** Tables follow a slider when it rests. */
+  /** Update tables when a slider rests. */
   async #rest() {
     await this.columns.need(limits(this.view).map(({ name }) => name));
     this.members.show(this.view);
@@ -223,7 +223,7 @@ class Explorer {
     await this.chart.mark(over);
   }
 
-  /** Axes, scales, dimensions or the stage are others. */
+  /** React to changed axes, scales, dimensions or stage. */
   async #redraw(push) {
     const { view } = this;
     try {
@@ -253,7 +253,7 @@ class Explorer {
 
   async #copy() {
     kept(this.view);
-    // Browsers keep the clipboard from pages without TLS.
+    // Without TLS, browsers give pages no clipboard.
     await navigator.clipboard?.writeText(location.href);
     say(navigator.clipboard ? "The link is copied." : "The address above is the link.");
   }
@@ -270,7 +270,7 @@ class Explorer {
     if (!this.view.knee) await this.knee.show();
   }
 
-  // A search that goes on
+  // Running searches
 
   async #acted() {
     await this.#refresh();

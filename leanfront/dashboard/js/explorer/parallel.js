@@ -1,4 +1,4 @@
-/** Parallel coordinates of the frontier's configurations, and the same as a table. */
+/** Parallel coordinates of the frontier's configurations, also as a table. */
 
 import { find, path } from "../api.js";
 import { add, fill, h } from "../dom.js";
@@ -14,7 +14,7 @@ const MOST_LINES = 500;
 const USUAL = 9;
 const DENSE_BITS = 32;
 
-/** The panel's content; `changed` is called when other axes are chosen. */
+/** The content of the panel; `changed` is called when other axes are chosen. */
 export class Parallel {
   /**
    * @param {object} data `name`, `columns`, `coverage` (or null)
@@ -30,7 +30,7 @@ export class Parallel {
     this.asked = null;
   }
 
-  /** Show the frontier within a view's limits. */
+  /** Show the frontier within the limits of a view. */
   async show(view) {
     this.view = view;
     const own = {};
@@ -52,7 +52,7 @@ export class Parallel {
     this.place.hidden = this.choices.hidden = !found.length;
     if (!found.length) {
       fill(this.rows);
-      return fill(this.said, empty("No member of the frontier keeps the limits."));
+      return fill(this.said, empty("No frontier member is within the limits."));
     }
     const axes = axesOf(found, this.data.columns.objectives, this.data.coverage);
     const usual = usualOf(axes);
@@ -89,7 +89,7 @@ export class Parallel {
     const colorbar = { title: { text: plain(colour.title) }, thickness: 14 };
     const line = { color: colour.values, colorscale: "Viridis", showscale: true, colorbar };
     const trace = { type: "parcoords", dimensions, line, labelangle: -20, labelside: "top" };
-    const alt = `Parallel coordinates of ${this.found.length} configurations; the table below holds the same.`;
+    const alt = `Parallel coordinates of ${this.found.length} configurations; the table below has the same data.`;
     await draw(this.place, [trace], { margin: { t: 90, b: 20, l: 60, r: 20 } }, { alt });
   }
 
@@ -108,7 +108,7 @@ export class Parallel {
   }
 }
 
-/** Everything that can be an axis: key -> {title, values, unit, log, split, kind}. */
+/** All possible axes: key -> {title, values, unit, log, split, kind}. */
 function axesOf(found, objectives, coverage) {
   const axes = new Map();
   const others = found[0].measurements.filter(({ split }) => split !== "test").map(({ name }) => name);
@@ -144,7 +144,7 @@ function axesOf(found, objectives, coverage) {
   return axes;
 }
 
-/** The objectives, the whole configuration, and the parts in which the candidates differ most. */
+/** Default axes: the objectives, the whole configuration, and the parts that differ most between candidates. */
 function usualOf(axes) {
   const all = [...axes];
   const first = all.filter(([, { kind }]) => kind === "objective" || kind === "whole").map(([key]) => key);
@@ -169,7 +169,7 @@ function layersOf(found, coverage) {
 
 function groupsOf(found, coverage) {
   if (coverage?.groups?.length) return coverage.groups.map(({ name, units }) => ({ name, units }));
-  // Without the coverage, the most that any keeps is taken for all.
+  // Without the coverage, the largest number kept by any candidate stands for all units.
   const most = new Map();
   for (const { configuration } of found) {
     for (const [name, kept] of Object.entries(configuration.channels)) {

@@ -1,4 +1,4 @@
-/** The candidate that the user has picked. */
+/** The picked candidate. */
 
 import { get, path } from "../api.js";
 import { fill, h } from "../dom.js";
@@ -7,7 +7,7 @@ import { card } from "./card.js";
 
 const HELP = "Click a point of the chart, or choose one in the table below.";
 
-/** Its card; `away` is called when it is let go. */
+/** Its card; `away` is called when it is dismissed. */
 export class Picked {
   constructor(data, away) {
     Object.assign(this, { data, away, id: null });

@@ -1,4 +1,4 @@
-/** The frontier within the limits, as a table: what the chart shows, for those who do not see or point. */
+/** The frontier within the limits as a table, for users who cannot see the chart or use a pointer. */
 
 import { fill, h } from "../dom.js";
 import { interval, label } from "../format.js";
@@ -7,7 +7,7 @@ import { limits } from "./view.js";
 
 const FIRST = 25;
 
-/** The table; a candidate that is chosen in it is given to `pick`. */
+/** The table; `pick` is called with a chosen candidate. */
 export class Members {
   constructor(columns, pick) {
     Object.assign(this, { columns, pick, whole: false });
@@ -20,7 +20,7 @@ export class Members {
     const found = columns.members(view.stage, limits(view));
     const shown = this.whole ? found : found.slice(0, FIRST);
     const keys = [...new Set([...columns.objectives, view.x, view.y, ...(view.solid ? [view.z] : [])])];
-    if (!found.length) return fill(this.element, empty("No member of the frontier keeps the limits."));
+    if (!found.length) return fill(this.element, empty("No frontier member is within the limits."));
     const rows = shown.map((place) => {
       const id = columns.ids[place];
       const choose = button(String(id), () => this.pick(id), {
@@ -35,10 +35,10 @@ export class Members {
       const parent = columns.parents[place];
       return [{ text: choose, sort: id }, ...values, parent === null ? "" : `from ${parent}`];
     });
-    const part = shown.length < found.length ? `, the first ${shown.length}` : "";
+    const part = shown.length < found.length ? `; the first ${shown.length} are shown` : "";
     const recovered = columns.recovered ? ["recovered"] : [];
     const made = table({
-      caption: `${found.length} of the frontier keep the limits${part}`,
+      caption: `${found.length} frontier members are within the limits${part}`,
       header: ["candidate", ...keys.map(named), ...recovered],
       rows: recovered.length ? rows : rows.map((row) => row.slice(0, -1)),
       sortable: true,
@@ -51,7 +51,7 @@ export class Members {
   }
 }
 
-/** What a column is called. */
+/** Label of a column. */
 export function named(key) {
   const [name, split] = key.split(":");
   return split ? `${label(name)} on ${split}` : label(name);

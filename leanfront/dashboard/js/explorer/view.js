@@ -1,4 +1,4 @@
-/** What is looked at in a frontier, as the page's address holds it: a link shows the same. */
+/** The view of a frontier, stored in the page's address so that links show the same. */
 
 import { parse } from "../format.js";
 import { family, read, write } from "../state.js";
@@ -8,7 +8,7 @@ const SIDES = { maximum: "max_", minimum: "min_" };
 const DEFAULTS = { strategy: "accuracy", stage: "after" };
 
 /**
- * The view that the address tells.
+ * Read the view from the address.
  * @returns {object} `x`, `y`, `z` columns or null; `scale` axis -> "log", "linear" or null; `solid` whether 3-D;
  *   `maximum`, `minimum` measurement -> limit as it was written; `sliders` measurements or null; `strategy`, `stage`,
  *   `order`, `weights`; `candidate` id or null; `axes` of the parallel coordinates or null; `parallel`, `knee`
@@ -32,7 +32,7 @@ export function restored() {
   };
 }
 
-/** Put a view into the address. */
+/** Write a view to the address. */
 export function kept(view, { push = false } = {}) {
   const now = new URLSearchParams(location.search);
   const changes = {};
@@ -54,12 +54,12 @@ export function kept(view, { push = false } = {}) {
   write(changes, { push });
 }
 
-/** The limits as the API takes them: `max_memory_bytes` and the like. */
+/** The limits as query parameters: `max_memory_bytes` and so on. */
 export function budget(view) {
   return { ...prefixed(SIDES.maximum, view.maximum), ...prefixed(SIDES.minimum, view.minimum) };
 }
 
-/** All that `GET /searches/NAME/select` is asked with. */
+/** All query parameters of `GET /searches/NAME/select`. */
 export function question(view) {
   return {
     ...budget(view),
@@ -70,7 +70,7 @@ export function question(view) {
   };
 }
 
-/** All limits: `{side, name, text, amount}`, the amount null where the text is no number. */
+/** All limits: `{side, name, text, amount}`; `amount` is null if the text is not a number. */
 export function limits(view) {
   return Object.keys(SIDES).flatMap((side) =>
     Object.entries(view[side]).map(([name, text]) => ({ side, name, text, amount: amount(text) })),

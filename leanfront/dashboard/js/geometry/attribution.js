@@ -1,4 +1,4 @@
-/** View 5, attribution: what covering each patch of an image does to the chosen measure, under A beside under B. */
+/** View 5, attribution: effect of covering each patch of an image on the chosen measure, for models A and B. */
 
 import { fill, h, svg } from "../dom.js";
 import { significant } from "../format.js";
@@ -6,10 +6,10 @@ import { BLUE, VERMILION } from "../plot.js";
 import { button, empty } from "../ui.js";
 
 const CELL = 10;
-/** Share of the changes at which the colours end: what broke altogether would hide the rest. */
+/** Quantile of the changes at which the colour scale ends; outliers would hide the rest. */
 const COVERED = 0.9;
 
-/** The heat maps of the selected samples that have them. */
+/** Heat maps of those selected samples that have them. */
 export function attribution(selection) {
   const { findings } = selection;
   const place = h("div");
@@ -46,7 +46,7 @@ export function attribution(selection) {
 
   function missing(own) {
     return empty(
-      "Not all models were looked at so. These were:",
+      "Not all models were analysed in this way. These were:",
       h(
         "div",
         { class: "actions" },
@@ -82,11 +82,11 @@ export function attribution(selection) {
   }
 }
 
-/** The image of a sample, or a sign that there is none. */
+/** The image of a sample, or a placeholder if there is none. */
 export function image(findings, sample) {
   const found = findings.images[sample];
   const name = `sample ${sample}: ${findings.className(findings.labels[sample])}`;
-  // Only what is an image is ever asked for.
+  // Only images are requested.
   if (typeof found === "string" && found.startsWith("data:image/")) return h("img", { src: found, alt: name });
   return h("div", { class: "nothing" }, "no image");
 }

@@ -1,10 +1,10 @@
-/** What is chosen, by lists and boxes: all that clicks on the views choose, and what there is of it. */
+/** Lists and fields for everything that clicks on the views can choose. */
 
 import { fill, h, unique } from "../dom.js";
 import { button, field, select } from "../ui.js";
 import { titled } from "./data.js";
 
-/** The controls of a page's selection, which keep what they say true. */
+/** The controls of a page's selection; they follow its changes. */
 export function controls(selection) {
   const { findings } = selection;
   const choices = h("div", { class: "row" });
@@ -26,7 +26,7 @@ export function controls(selection) {
   );
 }
 
-/** What is chosen in words, and a button that takes all samples again; it stays in sight. */
+/** The selection in words, and a button that selects all samples; it stays in sight. */
 export function summary(selection) {
   const { names, ways } = selection.findings;
   const shown = h("p", {});
@@ -38,7 +38,7 @@ export function summary(selection) {
     fill(shown, `A ${names[a]} · B ${names[b]} · ${ways[way]} · ${measure}`);
     clear.disabled = !selection.narrowed;
     const text = count(selection);
-    // Said once, not at every change of something else.
+    // Announced once, not at every other change.
     if (text !== before) fill(told, text);
     before = text;
   });
@@ -110,7 +110,7 @@ function isChecked(selection, label) {
   return selection.classes?.includes(label) ?? false;
 }
 
-/** What brushing does, by numbers. */
+/** Selection by numbers, as an alternative to brushing. */
 function range(selection) {
   const { findings } = selection;
   const measures = findings.measures.map((each) => [each, titled(each)]);

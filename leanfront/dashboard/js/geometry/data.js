@@ -1,26 +1,26 @@
-/** What an audit of the kind geometry found: samples under models (compressed or not) and ways (corrupted or not). */
+/** An audit of kind geometry: samples under models (compressed or not) and ways (corrupted or not). */
 
 import { get, path } from "../api.js";
 
 const ARRAYS = ["positions", "labels", "measures", "predicted", "class_means", "occlusion"];
 const BINS = 20;
-/** How far the whiskers of a box plot reach, in heights of the box. */
+/** Length of a box plot's whiskers, in heights of the box. */
 const WHISKERS = 1.5;
 export const UNITS = { angle: "degrees", norm: "", margin: "" };
 
-/** A measure with its unit, as axes have it. */
+/** A measure with its unit, for axes. */
 export function titled(measure) {
   return UNITS[measure] ? `${measure}, ${UNITS[measure]}` : measure;
 }
 
-/** What an audit found, as the views ask for it. Models, ways, samples and measures are meant by their places. */
+/** Access to the audit's data. Models, ways, samples and measures are given by index. */
 export class Findings {
   #edges = new Map();
 
   /**
    * Read an audit's arrays.
    * @param {string} search
-   * @param {object} audit what `GET .../audits/geometry` answers
+   * @param {object} audit answer of `GET .../audits/geometry`
    */
   static async read(search, audit) {
     const names = ARRAYS.filter((name) => name in audit.document.arrays);
@@ -39,7 +39,7 @@ export class Findings {
     this.measures = measures;
     this.labels = arrays.labels;
     this.samples = this.labels.map((_, sample) => sample);
-    /** The classes that are told apart, by label; others only where there are many. */
+    /** Labels of the classes that are distinguished; if there are many, the rest are "others". */
     this.classes = new Map(classes.map(({ label, name }) => [label, String(name)]));
     this.images = document.images ?? {};
   }
@@ -49,30 +49,30 @@ export class Findings {
     return this.classes.get(label) ?? `class ${label}`;
   }
 
-  /** Place of a class among those that are told apart, the number of these for any other. */
+  /** Index of a class among the distinguished ones; their number for any other class. */
   classPlace(label) {
     const found = [...this.classes.keys()].indexOf(label);
     return found < 0 ? this.classes.size : found;
   }
 
-  /** Values of a measure of all samples, null where there is none. */
+  /** Values of a measure for all samples, null where missing. */
   values(model, way, measure) {
     return this.arrays.measures[model][way][this.measures.indexOf(measure)];
   }
 
-  /** The class that a model takes each sample for. */
+  /** The class that a model predicts for each sample. */
   predicted(model, way) {
     return this.arrays.predicted[model][way];
   }
 
-  /** Share of some samples that a model answers rightly; null of none. */
+  /** Share of some samples that a model classifies correctly; null without samples. */
   accuracy(model, way, samples) {
     if (!samples.length) return null;
     const predicted = this.predicted(model, way);
     return samples.filter((sample) => predicted[sample] === this.labels[sample]).length / samples.length;
   }
 
-  /** Mean of a measure for each class that is told apart, of all samples or of some; null where there is none. */
+  /** Mean of a measure by distinguished class, over all samples or some; null where missing. */
   classMeans(model, way, measure, samples = null) {
     if (samples === null) {
       const place = this.measures.indexOf(measure);
@@ -84,7 +84,7 @@ export class Findings {
     );
   }
 
-  /** Numbers of some samples between edges; what lies further out is in the first or the last bin. */
+  /** Histogram counts of some samples between edges; values further out count in the first or last bin. */
   histogram(model, way, measure, samples, edges) {
     const values = this.values(model, way, measure);
     const counts = Array(edges.length - 1).fill(0);
@@ -99,8 +99,8 @@ export class Findings {
   }
 
   /**
-   * Edges of histograms of a measure under some models and ways. They reach as far as the whiskers of a box plot:
-   * a model that is broken altogether has values that would put all others into one bin.
+   * Histogram edges of a measure under some models and ways, as far as the whiskers of a box plot: the values of a
+   * broken model would put all others into one bin.
    */
   edges(measure, models, ways) {
     const key = JSON.stringify([measure, models, ways]);
@@ -112,8 +112,8 @@ export class Findings {
   }
 
   /**
-   * Which samples a model takes for which class.
-   * @returns {Array<Array<Array<number>>>} [true class][answer] -> samples; the last answer is any other class
+   * Samples by true class and prediction.
+   * @returns {Array<Array<Array<number>>>} [true class][prediction] -> samples; the last prediction is any other class
    */
   confusion(model, way, samples) {
     const size = this.classes.size;
@@ -126,7 +126,7 @@ export class Findings {
     return found;
   }
 
-  /** What covering each patch changes: {height x width} of a measure, null where it was not looked at. */
+  /** Effect of covering each patch: {height x width} of a measure, null if not measured. */
   occlusion(model, sample, measure) {
     const own = this.document.occlusion;
     if (!this.arrays.occlusion || own.reason) return null;
@@ -135,7 +135,7 @@ export class Findings {
     return this.arrays.occlusion[row][column][this.measures.indexOf(measure)];
   }
 
-  /** Selections that are worth a look: pairs of a text and samples. */
+  /** Suggested selections: pairs of a text and samples. */
   lists(a, b, way) {
     const right = (model) => this.predicted(model, way).map((answer, sample) => answer === this.labels[sample]);
     const [first, second] = [right(a), right(b)];
@@ -176,7 +176,7 @@ function edgesOf(sorted) {
   return Array.from({ length: BINS + 1 }, (_, edge) => low + edge * step);
 }
 
-/** The mean of what is not null; null of nothing. */
+/** Mean of the values that are not null; null without any. */
 export function mean(values) {
   const known = values.filter((value) => value !== null);
   return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;

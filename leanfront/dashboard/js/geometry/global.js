@@ -1,4 +1,4 @@
-/** View 4, global geometry: a measure over the classes, how it spreads, and which classes are taken for which. */
+/** View 4, global geometry: a measure by class, its distribution, and confusion between classes. */
 
 import { fill, h } from "../dom.js";
 import { significant } from "../format.js";
@@ -9,7 +9,7 @@ import { COLOUR, DASH, SYMBOL, below, shownModels } from "./marks.js";
 
 const ROOM = { l: 60, r: 10, t: 10, b: 40 };
 
-/** Parallel coordinates: a line a model over the classes; those of the selected samples are dashed. */
+/** Parallel coordinates: one line per model over the classes; dashed for the selected samples. */
 export function classLines(selection) {
   const { findings } = selection;
   const [place, numbers] = [canvas(340), h("div")];
@@ -22,7 +22,7 @@ export function classLines(selection) {
     const { way, measure } = selection;
     const classes = [...findings.classes];
     const own = shownModels(selection);
-    // Labels, since names may be alike.
+    // Labels, since names may be equal.
     const x = classes.map(([label]) => String(label));
     const traces = own.map(([key, model, name]) => ({
       x,
@@ -81,7 +81,7 @@ export function classLines(selection) {
   }
 }
 
-/** Density: how the measure of all samples, and of the selected ones, spreads. */
+/** Density: distribution of the measure over all samples, and over the selected ones. */
 export function density(selection) {
   const { findings } = selection;
   const [place, told] = [canvas(300), h("p", { class: "note" })];
@@ -127,7 +127,7 @@ export function density(selection) {
   }
 }
 
-/** Confusion of classes under A and under B: a cell selects its samples. */
+/** Confusion of classes under A and under B; a cell selects its samples. */
 export function confusion(selection) {
   const { findings } = selection;
   const places = { a: h("div"), b: h("div") };

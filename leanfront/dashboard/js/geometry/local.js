@@ -1,4 +1,4 @@
-/** View 3, local geometry: angle against norm of samples under both models, to brush. */
+/** View 3, local geometry: angle against norm of samples under both models, with brushing. */
 
 import { GREY, canvas, draw, marks, plain } from "../plot.js";
 import { titled } from "./data.js";
@@ -7,7 +7,7 @@ import { below } from "./marks.js";
 const CLEAR = 0.9;
 const FAINT = 0.12;
 
-/** Angle against norm of every sample under A and B; a box or a lasso on it selects samples. */
+/** Angle against norm of every sample under A and B; a box or lasso selects samples. */
 export function local(selection) {
   const { findings } = selection;
   const place = canvas(440, { class: "brushed" });
@@ -38,7 +38,7 @@ export function local(selection) {
         xaxis: { title: { text: titled("norm") }, type: log ? "log" : "linear" },
         yaxis: { title: { text: titled("angle") } },
         legend: { ...below(), y: -0.2 },
-        // What was brushed is marked by itself.
+        // Plotly marks what was brushed.
         selections: [],
       },
       {
@@ -67,10 +67,10 @@ export function local(selection) {
     return findings.values(model, selection.way, "norm").map((norm, sample) => [norm, angles[sample]]);
   }
 
-  /** The lines from A to B of the chosen samples. */
+  /** Lines from A to B for the selected samples. */
   function changes(ends, chosen) {
     const moved = selection.a === selection.b ? [] : [...chosen];
-    // The gap keeps the lines of two samples apart.
+    // The gap separates the lines of two samples.
     const pairs = moved.flatMap((sample) => [ends.a[sample], ends.b[sample], [null, null]]);
     return {
       x: pairs.map(([norm]) => norm),

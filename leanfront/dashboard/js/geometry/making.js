@@ -1,4 +1,4 @@
-/** Having the audit made that the page shows. */
+/** Queueing the audit that the page shows. */
 
 import { path } from "../api.js";
 import { Jobs } from "../audit-jobs.js";
@@ -9,9 +9,9 @@ import { behind, button, empty } from "../ui.js";
 const KIND = "geometry";
 
 /**
- * What the audit is for, a button that queues it, and how far it is.
+ * The purpose of the audit, a button that queues it, and its progress.
  * @param {string} search
- * @param {function(): void} done called when it was made
+ * @param {function(): void} done called after the audit was made
  */
 export function making(search, done) {
   const state = h("div", { role: "status", "aria-live": "polite" });
@@ -23,13 +23,13 @@ export function making(search, done) {
   });
   tell();
   return empty(
-    "The geometry of this search was not looked at yet.",
+    "The geometry of this search has not been audited yet.",
     h(
       "p",
       {},
       "This audit prunes the model by several criteria, at several ratios, and measures where samples lie before the " +
         "last layer: the angle to their class, the length of their features, and the margin to the next class, clean " +
-        "and corrupted. It shows which criteria are alike, what corruption does to each, and which samples are lost. " +
+        "and corrupted. It shows which criteria are similar, what corruption does to each, which samples are lost. " +
         "On a large model it takes a worker hours.",
     ),
     h("p", {}, h("a", { href: link("searches", search, "audits", KIND) }, "Choose criteria, corruptions and samples")),
@@ -47,9 +47,9 @@ export function making(search, done) {
         ? h(
             "p",
             { class: "warn" },
-            "No worker runs that takes audits. Start one with ",
+            "No worker for audits is running. Start one with ",
             h("code", {}, "leanfront worker"),
-            "; what is queued waits for it.",
+            "; queued audits wait for it.",
           )
         : null,
     );

@@ -1,4 +1,4 @@
-/** View 2, similarity: a point a model, close to those whose features lie alike. */
+/** View 2, similarity: one point per model, near models with similar features. */
 
 import { GREY, canvas, draw, marks, plain } from "../plot.js";
 import { field, select } from "../ui.js";
@@ -44,8 +44,8 @@ export function similarity(selection) {
       { margin: { l: 10, r: 10, t: 10, b: 10 }, xaxis: axis, yaxis: { ...axis, scaleanchor: "x" }, legend: below() },
       {
         alt:
-          `Map of ${findings.names.length} models, ${findings.ways[selection.way]}: those close to one another have ` +
-          "alike angles, norms and margins. The lists above choose models, too.",
+          `Map of ${findings.names.length} models, ${findings.ways[selection.way]}: models close to each other have ` +
+          "similar angles, norms and margins. The lists above also choose models.",
       },
     );
     if (!heard) {
@@ -66,7 +66,7 @@ export function similarity(selection) {
       hovertemplate: "%{text}<extra></extra>",
       mode: "markers",
       name: plain(criterion),
-      // The more is pruned, the smaller.
+      // More pruning means smaller points.
       marker: { ...marks(turn), size: places.map((each) => 15 - 9 * (findings.models[each].ratio ?? 0)) },
     };
   }
@@ -78,7 +78,7 @@ export function similarity(selection) {
       y: [y],
       mode: "markers+text",
       text: [slot.toUpperCase()],
-      // Where both are one model, both letters can be read.
+      // If A and B are one model, both letters stay readable.
       textposition: slot === "a" ? "top left" : "top right",
       textfont: { size: 15 },
       marker: { symbol: "circle-open", size: slot === "a" ? 20 : 24, color: COLOUR[slot], line: { width: 3 } },

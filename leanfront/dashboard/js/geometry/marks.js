@@ -1,4 +1,4 @@
-/** What marks model A, model B and the dense one in all views. */
+/** Marks of model A, model B and the dense model in all views. */
 
 import { BLUE, GREY, ORANGE } from "../plot.js";
 
@@ -7,8 +7,8 @@ export const SYMBOL = { a: "circle-open", b: "circle", dense: "diamond" };
 export const DASH = { a: "solid", b: "solid", dense: "dot" };
 
 /**
- * A, B, and the dense model where it is neither.
- * @returns {Array<[string, number, string]>} key of the marks, place of the model, what it is called
+ * A, B, and the dense model if it is neither.
+ * @returns {Array<[string, number, string]>} key of the marks, index of the model, label
  */
 export function shownModels({ a, b, findings }) {
   const found = [["a", a, `A: ${findings.names[a]}`]];
@@ -18,7 +18,7 @@ export function shownModels({ a, b, findings }) {
   return found;
 }
 
-/** A legend under a chart: beside it there is no room on a phone. */
+/** A legend under a chart, since phones have no room beside it. */
 export function below() {
   return { orientation: "h", y: -0.15, font: { size: 11 } };
 }

@@ -1,4 +1,4 @@
-/** The geometry of pruning in six linked views: what is selected in one is what the others show. */
+/** The geometry of pruning in six linked views that share one selection. */
 
 import { get, path } from "../api.js";
 import { fill, h } from "../dom.js";

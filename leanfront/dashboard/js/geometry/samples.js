@@ -1,4 +1,4 @@
-/** View 6, samples: the images of the selection, and what both models say of them. */
+/** View 6, samples: images of the selection, and the answers of both models. */
 
 import { fill, h } from "../dom.js";
 import { significant } from "../format.js";
@@ -44,7 +44,7 @@ export function samples(selection) {
           })
         : null,
     );
-    // Whoever asked for more goes on where that begins.
+    // Focus the first of the additional samples.
     if (from !== null) cards[from].querySelector("button").focus();
   }
 

@@ -1,16 +1,16 @@
-/** What all views of the geometry look at: two models, a way, a measure, which samples. It stands in the address. */
+/** The selection shared by all views: two models, a corruption, a measure, samples. It is kept in the address. */
 
 import { onReturn, read, write } from "../state.js";
 
 const CHANGED = "changed";
 
-/** The one selection of the page; views listen to it. */
+/** The selection of the page; views listen to its changes. */
 export class Selection extends EventTarget {
-  /** @param {Findings} findings whose models, ways and samples are chosen */
+  /** @param {Findings} findings audit whose models, corruptions and samples can be chosen */
   constructor(findings) {
     super();
     this.findings = findings;
-    /** Which of the two models a click on one sets. */
+    /** Which of the two models a click sets. */
     this.slot = "b";
     this.load();
     onReturn(() => {
@@ -19,7 +19,7 @@ export class Selection extends EventTarget {
     });
   }
 
-  /** Take what the address says; what it names and is not there is as if it named nothing. */
+  /** Read the selection from the address, ignoring unknown values. */
   load() {
     const { names, ways, measures, labels, classes } = this.findings;
     const found = (list, name, otherwise) => (list.includes(read(name)) ? list.indexOf(read(name)) : otherwise);
@@ -32,8 +32,8 @@ export class Selection extends EventTarget {
   }
 
   /**
-   * Choose something.
-   * @param {object} changes any of a, b, way, measure, classes and samples; null is all classes, all samples
+   * Change the selection.
+   * @param {object} changes any of a, b, way, measure, classes and samples; null means all classes or samples
    */
   set(changes) {
     Object.assign(this, changes);
@@ -46,36 +46,36 @@ export class Selection extends EventTarget {
       classes: this.classes?.join(","),
       samples: this.samples?.join(","),
     };
-    // An empty selection is one, too.
+    // An empty selection is also a selection.
     for (const name of ["classes", "samples"]) if (own[name] === "") own[name] = "none";
     write(own, { push: true });
     this.#tell();
   }
 
-  /** Set the model that clicks choose, and maybe more. */
+  /** Set the model that clicks choose, and other parts of the selection. */
   pick(model, changes = {}) {
     this.set({ [this.slot]: model, ...changes });
   }
 
-  /** Take a class in, or out. */
+  /** Add or remove a class. */
   toggleClass(label) {
     const others = (this.classes ?? []).filter((each) => each !== label);
     const after = this.classes?.includes(label) ? others : [...others, label].sort((x, y) => x - y);
     this.set({ classes: after.length ? after : null });
   }
 
-  /** Whether not all samples are chosen. */
+  /** Whether some samples are not selected. */
   get narrowed() {
     return this.classes !== null || this.samples !== null;
   }
 
-  /** The chosen samples: those that were selected, of the chosen classes. */
+  /** The selected samples of the selected classes. */
   get chosen() {
     const own = this.samples ?? this.findings.samples;
     return this.classes === null ? own : own.filter((sample) => this.classes.includes(this.findings.labels[sample]));
   }
 
-  /** Call something now, and after every change. */
+  /** Call a function now and after every change. */
   follow(work) {
     this.addEventListener(CHANGED, work);
     return work();

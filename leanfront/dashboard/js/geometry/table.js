@@ -1,4 +1,4 @@
-/** View 1, evaluation: the accuracy of every model under every corruption, over how its samples spread. */
+/** View 1, evaluation: accuracy of every model under every corruption, with the distribution of a measure. */
 
 import { fill, h, svg } from "../dom.js";
 import { number } from "../format.js";
@@ -7,7 +7,7 @@ import { button } from "../ui.js";
 const WIDTH = 60;
 const HEIGHT = 16;
 
-/** The table; its cells, rows and columns choose the model and the corruption. */
+/** The table; cells, rows and columns choose the model and the corruption. */
 export function evaluation(selection) {
   const { findings } = selection;
   const caption = h("caption");

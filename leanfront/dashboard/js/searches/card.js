@@ -1,4 +1,4 @@
-/** A search in the list: what it is, how far it is, how good, and what can be done with it. */
+/** A search in the list: target, progress, quality and actions. */
 
 import { find, path, post, remove } from "../api.js";
 import { add, fill, h } from "../dom.js";
@@ -8,10 +8,10 @@ import { link } from "../shell.js";
 import { behind, button, confirm, say } from "../ui.js";
 import { spark } from "./spark.js";
 
-/** Points of a line beyond which it is asked for anew: the server spreads fewer over the trials. */
+/** Points of a line above which it is requested again, since the server spreads fewer over the trials. */
 const MOST_POINTS = 120;
 const UNDER_WAY = ["queued", "running"];
-/** State -> what can be done with the search. */
+/** State -> possible actions. */
 const ACTIONS = {
   queued: ["cancel"],
   running: ["cancel"],
@@ -22,8 +22,8 @@ const ACTIONS = {
 
 export class Card {
   /**
-   * @param {object} row of GET /searches
-   * @param {{put: function(object): void, leave: function(string): void}} list told what was done here
+   * @param {object} row row of GET /searches
+   * @param {{put: function(object): void, leave: function(string): void}} list called after actions
    */
   constructor(row, list) {
     this.list = list;
@@ -50,13 +50,13 @@ export class Card {
     this.#measure();
   }
 
-  /** Show the search as it is now. */
+  /** Show the current state of the search. */
   update(row) {
     const before = this.row ?? {};
     this.row = row;
     if (row.state !== before.state) this.#enter(row.state, before.state);
     fill(this.worth, row.frontier_size ? worth(row) : h("span", { class: "note" }, "no frontier yet"));
-    // Some say only what is there already.
+    // Some messages repeat what is already shown.
     const message = [counted(row.trials), row.state].includes(row.message) ? null : row.message;
     fill(this.message, message);
     this.message.hidden = !message;
@@ -88,14 +88,14 @@ export class Card {
     if (goal) Object.assign(this.bar, { max: goal, value: Math.min(trials, goal) });
   }
 
-  /** A trial came: the line goes on, without asking the server each time. */
+  /** Extend the line by a new trial without a request. */
   #grow({ trials, hypervolume }) {
     this.points.push({ trials, hypervolume });
     if (this.points.length > MOST_POINTS) this.#measure();
     else fill(this.line, spark(this.points));
   }
 
-  /** Ask, once it can be seen, for what the list does not tell. */
+  /** Once visible, request what the list does not include. */
   #measure() {
     whenSeen(this.element, async () => {
       try {
@@ -105,7 +105,7 @@ export class Card {
         this.points = grown.trials.map((trials, place) => ({ trials, hypervolume: grown.hypervolume[place] }));
         fill(this.line, spark(this.points));
       } catch {
-        // The list stands without it, and asks again when the state changes.
+        // The list works without it, and asks again when the state changes.
         fill(this.line, h("span", { class: "note" }, "its growth could not be read"));
       }
     });
@@ -119,7 +119,7 @@ export class Card {
     if (found.job.state === "cancelling" && UNDER_WAY.includes(this.row.state)) this.#stopping();
   }
 
-  /** It was asked to stop, and its worker has not heard of it yet. */
+  /** Show that the search was asked to stop, before its worker reacts. */
   #stopping() {
     this.#badge("cancelling");
     for (const each of this.actions.querySelectorAll("button")) each.disabled = true;
@@ -129,43 +129,43 @@ export class Card {
     const text = name[0].toUpperCase() + name.slice(1);
     const made = button(text, () => behind(made, () => this[name]()).then(() => this.#refocus()), {
       class: name === "delete" ? "danger" : null,
-      // Of many in the list, each says what it is about.
+      // In a list of many, each button names its search.
       "aria-label": `${text} ${this.name}`,
     });
     return made;
   }
 
-  /** The button that had the focus is gone: the next one has it, unless something else has. */
+  /** If the focused button is gone, focus the next one, unless something else has the focus. */
   #refocus() {
     if (document.activeElement === document.body) (this.actions.querySelector("button:enabled") ?? this.title).focus();
   }
 
-  /** Ask it to stop. */
+  /** Ask the search to stop. */
   async cancel() {
     const job = await post(`${path("searches", this.name)}/cancel`);
     say(`${this.name}: ${job.state}`);
-    // The button comes back to use behind this.
+    // The button is enabled again afterwards.
     if (job.state === "cancelling") setTimeout(() => this.row.state === "running" && this.#stopping());
     else await this.#look();
   }
 
-  /** Queue it again. */
+  /** Queue the search again. */
   async resume() {
     await post(`${path("searches", this.name)}/resume`);
     await this.#look();
     say(`${this.name}: queued again`);
   }
 
-  /** Delete it, once the user has said so. */
+  /** Delete the search after confirmation. */
   async delete() {
-    const what = `Its ${counted(this.row.trials)}, candidates, audits and files go with it`;
+    const what = `Its ${counted(this.row.trials)}, candidates, audits and files are deleted too`;
     if (!(await confirm(`Delete ${this.name}?`, `${what}. This cannot be undone.`, "Delete"))) return;
     await remove(path("searches", this.name));
     say(`${this.name}: deleted`);
     this.list.leave(this.name);
   }
 
-  /** Events may be late, and of searches made long ago none comes. */
+  /** Refresh the row: events may be late, and old searches have none. */
   async #look() {
     const found = await find(path("searches", this.name));
     if (found !== null) this.list.put(found);

@@ -1,6 +1,6 @@
 /** Start a search: the fields are those that the API's own document tells. */
 
-import { get, post, Problem } from "../api.js";
+import { get, openapi, post, Problem } from "../api.js";
 import { control, isDefault } from "../controls.js";
 import { fill, h } from "../dom.js";
 import { label } from "../format.js";
@@ -8,13 +8,6 @@ import { show } from "../ui.js";
 
 /** Fields that most searches are told; all others are behind a fold, with good values already. */
 const FIRST = ["target", "name", "trials", "minutes", "recover", "objectives"];
-const TITLES = {
-  minutes: "Minutes at most",
-  recover: "Epochs of recovery",
-  recover_minutes: "Minutes of recovery",
-  bits: "Weight bits",
-  metrics: "Further metrics",
-};
 const NAMED = ["objectives", "metrics"];
 
 /**
@@ -35,10 +28,8 @@ export function startForm(started) {
 }
 
 async function content(started) {
-  const [targets, answer] = await Promise.all([get("targets"), fetch("/openapi.json")]);
-  if (!targets.length) return noTargets();
-  if (!answer.ok) throw new Problem({ title: "The choices could not be read" });
-  return form((await answer.json()).components.schemas.SearchRequest, targets, started);
+  const [targets, { components }] = await Promise.all([get("targets"), openapi()]);
+  return targets.length ? form(components.schemas.SearchRequest, targets, started) : noTargets();
 }
 
 function noTargets() {
@@ -62,7 +53,7 @@ function form({ properties, required }, targets, started) {
   const controls = new Map(
     Object.entries(schemas).map(([name, schema]) => [
       name,
-      control(name, schema, { title: TITLES[name], text: texts[name], required: required.includes(name) }),
+      control(name, schema, { text: texts[name], required: required.includes(name) }),
     ]),
   );
   const elements = (names) => names.map((name) => controls.get(name).element);

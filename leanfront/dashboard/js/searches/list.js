@@ -1,16 +1,16 @@
-/** The list of searches: all are known, those asked for are shown, some at a time. */
+/** The list of searches: all are known, matching ones are shown in portions. */
 
 import { ask } from "../api.js";
 import { fill, h } from "../dom.js";
+import { STATES } from "../jobs.js";
 import { onReturn, read, write } from "../state.js";
 import { button, field, select } from "../ui.js";
 import { Card } from "./card.js";
 
 const AT_ONCE = 50;
-/** Searches that the server sends at once. */
+/** Searches per request. */
 const PAGE = 1000;
-const STATES = ["queued", "running", "done", "failed", "cancelled"];
-/** Order -> what it is called, and how two rows are told apart. */
+/** Order -> label and comparison of two rows. */
 const ORDERS = {
   newest: ["newest first", (a, b) => text(b.created, a.created)],
   oldest: ["oldest first", (a, b) => text(a.created, b.created)],
@@ -22,15 +22,15 @@ const ORDERS = {
 
 export class SearchList {
   /**
-   * @param {function(): Element} empty what is shown where there is no search at all
-   * @param {function(): void} changed called when searches have come, gone, or changed their state
+   * @param {function(): Element} empty content if there is no search at all
+   * @param {function(): void} changed called when searches are added, removed or change state
    */
   constructor(empty, changed) {
     Object.assign(this, { empty, changed });
     /** Name -> row of GET /searches, oldest first. */
     this.rows = new Map();
     this.cards = new Map();
-    /** Name -> what was told of it since the list was last asked for; null of one that was deleted. */
+    /** Name -> event since the list was last requested; null for a deleted search. */
     this.meanwhile = new Map();
     this.most = AT_ONCE;
     this.wanted = h("input", { type: "search", autocomplete: "off", on: { input: () => this.#choose() } });
@@ -54,12 +54,12 @@ export class SearchList {
     this.#restore();
   }
 
-  /** Read all searches, anew where they were read before. */
+  /** Read all searches, replacing those read before. */
   async load() {
     const found = new Map();
     this.meanwhile = new Map();
     for await (const row of searches()) found.set(row.name, row);
-    // What events told while the list came is newer than the list.
+    // Events received while the list was loading are newer than the list.
     for (const [name, row] of this.meanwhile) {
       if (row) found.set(name, row);
       else found.delete(name);
@@ -71,24 +71,24 @@ export class SearchList {
     this.changed();
   }
 
-  /** Whether a search is in this state. */
+  /** Whether a search is in a state. */
   has(state) {
     return [...this.rows.values()].some((row) => row.state === state);
   }
 
-  /** A search is new or has changed. */
+  /** Add or update a search. */
   put(row) {
     const before = this.rows.get(row.name);
     this.meanwhile.set(row.name, row);
     this.rows.set(row.name, row);
     this.cards.get(row.name)?.update(row);
     if (before?.state === row.state) return;
-    // Rows stay where they are while trials come: whoever reads or points at one need not look for it.
+    // Rows keep their places while trials arrive, so that users do not lose sight of them.
     this.#soon();
     this.changed();
   }
 
-  /** A search is not there any more. */
+  /** Remove a search. */
   drop(name) {
     this.meanwhile.set(name, null);
     if (!this.rows.has(name)) return;
@@ -98,14 +98,14 @@ export class SearchList {
     this.changed();
   }
 
-  /** Show a search whatever is asked for, and go to it. */
+  /** Show a search whatever the filter, and scroll to it. */
   reveal(name) {
     if (!this.#matches(this.rows.get(name))) this.#clear();
     this.arrange();
     this.cards.get(name)?.title.focus();
   }
 
-  /** Put the cards that are asked for in their order; those that are there already are not touched. */
+  /** Put the matching cards in order without touching those already in place. */
   arrange() {
     clearTimeout(this.timer);
     this.timer = null;
@@ -136,7 +136,7 @@ export class SearchList {
 
   #nothing() {
     const all = button("Show all", () => (this.#clear(), this.wanted.focus()));
-    return h("div", { class: "empty" }, h("p", {}, "No search is like this."), all);
+    return h("div", { class: "empty" }, h("p", {}, "No search matches."), all);
   }
 
   #matches(row) {
@@ -152,7 +152,7 @@ export class SearchList {
     return this.cards.get(row.name);
   }
 
-  /** One was deleted by hand: the focus goes to the one that takes its place. */
+  /** After a deletion by the user, focus the next card. */
   leave(name) {
     const element = this.cards.get(name)?.element;
     const next = element?.nextElementSibling ?? element?.previousElementSibling;
@@ -192,7 +192,7 @@ export class SearchList {
     this.order.value = read("order") in ORDERS ? read("order") : "newest";
   }
 
-  /** Many events come at once when a stream begins. */
+  /** Many events arrive at once when a stream begins. */
   #soon() {
     this.timer ??= setTimeout(() => this.arrange(), 50);
   }

@@ -1,4 +1,4 @@
-/** The page of searches: all of them, live, and the start of a new one. */
+/** The page of all searches, live, with a form to start one. */
 
 import { fill, h } from "../dom.js";
 import { follow } from "../events.js";
@@ -20,7 +20,7 @@ start("Searches", async (main) => {
   fill(main, h("div", { class: "row head" }, heading, live), workers.element, form, list.element);
   followAll(list, live);
 
-  /** A search was queued here: it is shown before its first event comes. */
+  /** Show a search queued here before its first event arrives. */
   function started(row) {
     list.put(row);
     list.reveal(row.name);
@@ -30,10 +30,10 @@ start("Searches", async (main) => {
   function nothing() {
     const open = button("Start a search", () => ((form.open = true), form.querySelector("summary").focus()));
     return empty(
-      "No search is in this database yet.",
+      "There are no searches in this database yet.",
       h("div", { class: "actions" }, open),
       h("p", {}, "Or in a terminal, with this server's --database: ", h("code", {}, "leanfront search digits"), "."),
-      h("p", {}, h("code", {}, "leanfront demo"), " shows the whole on an example."),
+      h("p", {}, h("code", {}, "leanfront demo"), " shows a complete example."),
     );
   }
 });
@@ -47,7 +47,7 @@ async function followAll(list, live) {
   const connected = (stands) => {
     fill(live, stands ? "live" : "not live: trying again");
     live.classList.toggle("warn", !stands);
-    // What was deleted meanwhile no event tells.
+    // No event tells what was deleted meanwhile.
     if (stands && broken) list.load().catch(() => {});
     broken = !stands;
   };

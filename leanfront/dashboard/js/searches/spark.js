@@ -1,4 +1,4 @@
-/** A line as small as a word: how the hypervolume grew with the trials. */
+/** A sparkline of the hypervolume over the trials. */
 
 import { svg } from "../dom.js";
 import { significant } from "../format.js";
@@ -8,9 +8,9 @@ const HEIGHT = 32;
 const EDGE = 4;
 
 /**
- * The line of a search.
- * @param {Array<{trials: number, hypervolume: number}>} points in the order of their trials
- * @returns {Element|null} null where there are none
+ * The sparkline of a search.
+ * @param {Array<{trials: number, hypervolume: number}>} points in order of trials
+ * @returns {Element|null} null without points
  */
 export function spark(points) {
   if (!points.length) return null;
@@ -32,7 +32,7 @@ function said(first, last) {
   return `hypervolume: ${from}, ${significant(last.hypervolume)} after ${last.trials} trials`;
 }
 
-/** Values onto a stretch; where they are all the same, onto its end. */
+/** Scale values to an interval; equal values map to its end. */
 function scale(values, from, to) {
   const low = Math.min(...values);
   const high = Math.max(...values);

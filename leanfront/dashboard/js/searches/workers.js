@@ -1,4 +1,4 @@
-/** Whether anybody works: searches that are queued wait until a worker takes them. */
+/** Warning if no worker runs, since queued searches wait for one. */
 
 import { fill, h } from "../dom.js";
 import { worked } from "../jobs.js";
@@ -6,13 +6,13 @@ import { worked } from "../jobs.js";
 const PERIOD = 4000;
 
 export class Workers {
-  /** @param {function(): boolean} asked whether it matters now that a worker runs */
+  /** @param {function(): boolean} asked whether a missing worker matters now */
   constructor(asked) {
     this.asked = asked;
     this.element = h("div", { role: "status" });
   }
 
-  /** Look now, and again for as long as it matters. */
+  /** Check now, and again while it matters. */
   async look() {
     clearTimeout(this.timer);
     this.timer = null;
@@ -28,7 +28,7 @@ export class Workers {
         h(
           "p",
           { class: "empty" },
-          "No worker runs: queued searches wait. Start one on this database, with the server's --target options: ",
+          "No worker is running: queued searches wait. Start one on this database with the server's --target options: ",
           h("code", {}, "leanfront worker"),
         ),
     );

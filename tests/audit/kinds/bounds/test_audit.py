@@ -90,5 +90,5 @@ def test_what_no_configuration_makes_is_refused(tiny: Target, auditor: Auditor) 
     options = AuditOptions(levels=("gradual",), samples=20)
     gradual = Auditor(tiny, auditor.structure, (), options, samples=64, answers=auditor.answers)
     own = gradual.versions[0]
-    with pytest.raises(UsageError, match=r"gradual-0\.1 is no configuration"):
+    with pytest.raises(UsageError, match=r"gradual-0\.1 is not a configuration"):
         stored(gradual, own)

@@ -17,7 +17,6 @@ from leanfront.core.audit.kinds.classes.class_impact import (
     class_impact,
     detectable_effect,
     group_impact,
-    recalls,
 )
 from leanfront.errors import UsageError
 
@@ -242,13 +241,11 @@ def test_normalised_differences_weigh_to_zero() -> None:
     assert sum(each.support * (each.normalised_points or 0) for each in groups) == pytest.approx(0, abs=1e-9)
 
 
-def test_recalls_equal_scikit_learn() -> None:
-    dense, truth = drawn(3, 0, 0.3)
-    found = recalls(torch.from_numpy(dense), truth.astype(np.uint16), 6)
-    assert found.shape == (3, 6)
-    for row, member in zip(found, dense, strict=True):
-        assert row[:5] == pytest.approx(recall_score(truth, member, average=None))
-    assert np.isnan(found[:, 5]).all()
+def test_labels_and_answers_of_any_integer_type() -> None:
+    (dense, truth), (harmed, _) = drawn(3, 0, 0.3), drawn(3, 1, 0.4)
+    found = class_impact(torch.from_numpy(dense), harmed, truth.astype(np.uint16), 6)
+    assert found.groups == class_impact(dense, harmed, truth, 6).groups
+    assert found.excluded == ("5",)
 
 
 def test_samples_of_no_group_still_count_in_top1() -> None:

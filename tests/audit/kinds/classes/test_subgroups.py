@@ -37,14 +37,12 @@ def test_values_are_numbered_in_their_order() -> None:
     found = group_by(["young", "old", "young", "middle"])
     assert found.names == ("middle", "old", "young")
     assert found.ids.tolist() == [2, 1, 2, 0]
-    assert found.missing == 0
     assert group_by([10, 9, 10]).names == ("9", "10")
 
 
 def test_none_and_nan_are_no_value() -> None:
     found = group_by([1.5, None, math.nan, float("nan"), 0.5])
     assert found.ids.tolist() == [1, -1, -1, -1, 0]
-    assert found.missing == 3
     assert group_by([None, None]).names == ()
 
 

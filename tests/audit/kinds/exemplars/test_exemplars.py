@@ -262,7 +262,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match=r"at least one of each, not \(0, 3\)"):
         modal(one[:0])
     with pytest.raises(UsageError, match="the same samples, not 3 dense and 2 compressed"):
-        taxicab(one, one[:, :2])
+        noise_floor(one, one[:, :2])
     with pytest.raises(UsageError, match=r"truth must have shape \(3,\)"):
         exemplars(one, one, [0, 0])
     with pytest.raises(UsageError, match="of both populations, or of neither"):

@@ -275,7 +275,7 @@ def test_reconstruction_has_its_own_method(tiny: Target) -> None:
 def test_options_that_cannot_be_used_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         AuditOptions(**change)
-    assert AuditOptions.from_json(OPTIONS.to_json()) == OPTIONS
+    assert AuditOptions.read(OPTIONS.to_json()) == OPTIONS
 
 
 def test_the_classes_of_most_mistakes_are_shown() -> None:

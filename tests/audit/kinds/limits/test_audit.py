@@ -9,17 +9,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import leanfront
 from leanfront.actions.space_bounds import read_bounds
 from leanfront.cli import main
 from leanfront.core import audit
 from leanfront.core.audit import Answers, AuditOptions, Auditor, Configured, bounds_of, kinds_of
 from leanfront.core.audit.kinds.limits.tables import tables
 from leanfront.core.compressors import Configuration, Structure
+from leanfront.core.search import SearchOptions
 from leanfront.core.search.space import derive_space
 from leanfront.core.search.space_options import SpaceOptions
-from leanfront.core.storage import FrontierStore
+from leanfront.core.storage import AuditRecord, FrontierStore
 from leanfront.core.targets import Target
+from leanfront.core.targets.registry import Registry
 from leanfront.errors import NotFoundError, UsageError
+from tests.leanfront.served import served
 
 UNITS = {"conv1": 8, "conv3": 16}
 OPTIONS = AuditOptions(samples=60, method="rounding", criterion="l1", corruptions=("fog", "contrast"))
@@ -122,7 +126,22 @@ def test_a_search_keeps_to_the_limits_of_a_file(
     assert CliRunner().invoke(main, [*arguments, "1.5"]).exit_code == 2
     assert CliRunner().invoke(main, [*arguments, "0.05"]).exit_code == 0
     store, bounds = FrontierStore(url), bounds_of(found, accuracy_drop=0.05)
-    assert SpaceOptions.from_json(store.search("b").settings["space"]).bounds == bounds
+    assert store.search("b").options.bounds == bounds
+    # By the name of a search whose audit is stored: in Python and over HTTP, too.
+    store.add_audits([AuditRecord("b", "limits", found, None, {}, "1.0")])
+    options = SearchOptions(trials=3, sampler="random", limits="b", limits_drop=0.05)
+    again = leanfront.search(str(tiny_file) + ":target", name="c", database=url, **options.changed())
+    assert again.record.options.bounds == bounds
+    with (
+        served(store, Registry.of([f"tiny={tiny_file}:target"])) as address,
+        leanfront.Client(address) as client,
+    ):
+        client.search("tiny", name="d", limits="b", limits_drop=0.05)
+        assert store.search("d").options.bounds == bounds
+        for wrong, words in ((str(file), "names a file"), ("nobody", "nobody")):
+            with pytest.raises(UsageError, match=words):
+                client.search("tiny", limits=wrong)
+        assert len(store.searches()) == 3
     for candidate in store.candidates("b"):
         for name, bound in bounds.items():
             kept = candidate.configuration.channels.get(name)

@@ -180,12 +180,10 @@ def test_upward_curves_bend_downwards_nowhere() -> None:
     assert curvature(_curve(0.9 - 0.5 * X)).value is None
 
 
-def test_seeds_become_means_and_deviations() -> None:
-    curve = Curve.of_seeds([0, 0.5], [[0.9, 0.5], [0.8, 0.7]])
-    assert curve.accuracies == pytest.approx((0.85, 0.6))
-    assert curve.deviations == pytest.approx((math.sqrt(0.005), math.sqrt(0.02)))
+def test_noise_is_the_root_of_the_mean_variance() -> None:
+    curve = Curve((0, 0.5), (0.85, 0.6), (math.sqrt(0.005), math.sqrt(0.02)))
     assert curve.noise == pytest.approx(math.sqrt(0.0125))
-    assert Curve.of_seeds([0, 0.5], [0.9, 0.5]).noise is None
+    assert Curve((0, 0.5), (0.9, 0.5)).noise is None
 
 
 @pytest.mark.parametrize(
