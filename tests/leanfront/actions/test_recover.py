@@ -393,7 +393,7 @@ def test_the_command_refuses(url: str, worst: leanfront.Candidate) -> None:
         (["recover", "99999"], 1, "no candidate 99999"),
         (["recover", "nowhere"], 1, "nowhere"),
         (["recover", "mine", "mine"], 2, "or one search"),
-        (["recover", str(worst.id), "mine"], 2, "'mine' is no number"),
+        (["recover", str(worst.id), "mine"], 2, "'mine' is not a number"),
         (["recover"], 2, "Missing argument"),
         (["recover", str(worst.id), "--epochs", "0"], 2, "epochs must be a whole number"),
         (["recover", str(worst.id), "--minutes", "0"], 2, "minutes must be a finite number above 0"),
