@@ -72,7 +72,7 @@ def test_eight_bit_activations_everywhere(tiny: Target) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bits": (1,)}, "unknown weight bits: 1"),
+        ({"bits": (1,)}, "unknown bits 1; choose from 2"),
         ({"bits": ()}, "none given"),
         ({"sparsity": "3:4"}, "unknown sparsity '3:4'"),
         ({"activation_bits": "9"}, "unknown activation bits '9'"),
