@@ -73,7 +73,7 @@ def test_eight_bit_activations_everywhere(tiny: Target) -> None:
     ("options", "message"),
     [
         ({"bits": (1,)}, "unknown bits 1; choose from 2"),
-        ({"bits": ()}, "none given"),
+        ({"bits": ()}, "bits must be a sequence of 1 to 9 values, not of 0"),
         ({"sparsity": "3:4"}, "unknown sparsity '3:4'"),
         ({"activation_bits": "9"}, "unknown activation bits '9'"),
         ({"criterion": "magic"}, "unknown criterion 'magic'; choose from random, l1"),
