@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import httpx2
@@ -35,26 +35,23 @@ def addresses(showcase: str) -> dict[str, str]:
     return {name: path.format(first=found[0]["id"], last=found[-1]["id"]) for name, path in PAGES.items()}
 
 
-@pytest.fixture(params=[("light", PHONE), ("dark", DESK)], ids=["phone", "dark"])
-def shown(request: pytest.FixtureRequest, open_page: Open, showcase: str) -> Iterator[Callable[[str], Page]]:
-    """Opens addresses in one of the two colour schemes, at one of the two widths."""
-    scheme, width = request.param
-    with open_page(showcase, color_scheme=scheme, viewport={"width": width, "height": 800}) as (page, watch):
-        watch.allow("404")
-
-        def show(address: str) -> Page:
-            page.goto(address)
-            # Streams of events keep the network busy for ever.
-            expect(page.locator("h1")).to_be_visible()
-            expect(page.locator("[aria-busy=true]")).to_have_count(0)
-            return page
-
-        yield show
-
-
 @pytest.mark.parametrize("name", PAGES)
-def test_everybody_can_use_it(name: str, addresses: dict[str, str], shown: Callable[[str], Page]) -> None:
-    page = shown(addresses[name])
+def test_everybody_can_use_it(name: str, addresses: dict[str, str], open_page: Open, showcase: str) -> None:
+    """In both colour schemes, at two widths: the page follows the system while it is open."""
+    narrow = {"color_scheme": "light", "viewport": {"width": PHONE, "height": 800}}
+    with open_page(showcase, **narrow) as (page, watch):
+        watch.allow("404")
+        page.goto(addresses[name])
+        require_usable(page)
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size({"width": DESK, "height": 800})
+        require_usable(page)
+
+
+def require_usable(page: Page) -> None:
+    # Streams of events keep the network busy for ever.
+    expect(page.locator("h1")).to_be_visible()
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
     expect(page.locator("h1")).to_have_count(1)
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0, f"{wide} pixels of the page are out of sight"

@@ -252,7 +252,7 @@ def test_refusals_are_shown_at_their_fields(store: FrontierStore, open_page: Ope
         form.get_by_text("How it searches").click()
         form.get_by_role("button", name="Start it").click()
         expect(form.get_by_role("group", name="Weight bits").locator(".wrong")).to_contain_text(
-            "at least 1 item"
+            "bits must be a sequence of 1 to 9 values"
         )
         expect(bits.first).to_be_focused()
         expect(name).to_have_attribute("aria-invalid", "false")

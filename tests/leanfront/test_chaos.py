@@ -32,7 +32,7 @@ from leanfront.errors import StorageError
 HERE = Path(__file__).parent
 SLOW = f"{HERE / 'slow.py'}:target"
 SEED = 20_240
-KILLS = 4
+KILLS = 3
 """Runners and pool processes to kill, of each; three times as many with ``--thorough``."""
 LEASE = 3.0
 
@@ -94,19 +94,19 @@ def impatient(url: str) -> str:
 def test_many_kills(
     crew: Any, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thorough: bool
 ) -> None:
-    """Four runners, three searches, a SIGKILL after every progress; and one is frozen for longer than its lease."""
+    """Three runners, three searches, a SIGKILL after every progress; and one is frozen for longer than its lease."""
     times = 3 if thorough else 1
     going_on = tmp_path / "kills"
     going_on.touch()
-    monkeypatch.setenv("SLOW_SECONDS", "0.3")
+    monkeypatch.setenv("SLOW_SECONDS", "0.5")
     monkeypatch.setenv("SLOW_WHILE", str(going_on))
     url = impatient(postgresql_url)
     store = FrontierStore(postgresql_url)
-    goals = {"alpha": 120 * times, "beta": 120 * times, "gamma": 70 * times}
+    goals = {"alpha": 90 * times, "beta": 90 * times, "gamma": 50 * times}
     queue(store, "alpha", goals["alpha"])
     queue(store, "beta", goals["beta"], seed=1)
     queue(store, "gamma", goals["gamma"], sampler="auto", false_elimination=0.05)
-    runners = [crew.worker(f"runner-{number}", url, lease=LEASE) for number in range(4)]
+    runners = [crew.worker(f"runner-{number}", url, lease=LEASE) for number in range(3)]
     watch = witness.Watch(store, list(goals))
     wait_for(lambda: all(watch.look().values()), "a trial of each search", 300)
     dice = random.Random(SEED)

@@ -126,7 +126,7 @@ def test_what_cannot_be_audited_is_refused(own: str, pictured: Target, tiny_file
     result = leanfront.open_search("mine", database=own, target=pictured)
     with pytest.raises(UsageError, match="unknown kind of audit: beauty"):
         result.audit(kinds="beauty")
-    with pytest.raises(UsageError, match="unknown audit option: colour"):
+    with pytest.raises(UsageError, match="unknown option 'colour'; known: population"):
         result.audit(colour=3)
     with pytest.raises(TargetError, match="not the one"):
         leanfront.open_search("mine", database=own, target=resolve(f"{tiny_file}:breaks")).audit()
@@ -233,9 +233,9 @@ def test_the_table_of_robustness(own: str, tmp_path: Path) -> None:
         (("--shift", "elsewhere"), "--shift takes data=DIR"),
         (("--shift", "data="), "--shift takes data=DIR"),
         (("--workers", "0"), "--workers takes 1 or more"),
-        (("--corruptions", "rain"), "unknown corruption: rain"),
+        (("--corruptions", "rain"), "unknown corruptions 'rain'; choose from"),
         (("--kind", "beauty"), "beauty"),
-        (("--models", "0"), "1 to 1000 models"),
+        (("--models", "0"), "models must be a whole number from 1 to 1,000, not 0"),
         (("9999",), "9999"),
         (("--kind", "robustness", "--shift", "data=/nowhere", *SMALL), "/nowhere"),
         (("--kind", "robustness", "--corrupted", "/nowhere", *SMALL), "/nowhere"),

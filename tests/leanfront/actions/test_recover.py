@@ -165,7 +165,7 @@ def test_time_limits(worst: leanfront.Candidate, result: leanfront.SearchResult)
     assert worst.recover(100_000, steps=trained["steps"], **SETTINGS).id == made.id
     assert worst.recover(100_000, minutes=0.02, **SETTINGS).id != made.id
     for bad in (0, -1, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="minutes must be positive"):
+        with pytest.raises(UsageError, match="minutes must be a finite number above 0"):
             worst.recover(1, minutes=bad, **SETTINGS)
     assert worst.recover(7, minutes=1e-9, **SETTINGS) is worst
 
@@ -393,14 +393,22 @@ def test_the_command_refuses(url: str, worst: leanfront.Candidate) -> None:
         (["recover", "99999"], 1, "no candidate 99999"),
         (["recover", "nowhere"], 1, "nowhere"),
         (["recover", "mine", "mine"], 2, "or one search"),
-        (["recover", str(worst.id), "mine"], 2, "'mine' is no number"),
+        (["recover", str(worst.id), "mine"], 2, "'mine' is not a number"),
         (["recover"], 2, "Missing argument"),
         (["recover", str(worst.id), "--epochs", "0"], 2, "epochs must be a whole number"),
-        (["recover", str(worst.id), "--minutes", "0"], 2, "minutes must be positive"),
+        (["recover", str(worst.id), "--minutes", "0"], 2, "minutes must be a finite number above 0"),
         (["recover", str(worst.id), "--optimiser", "lion"], 2, "known: adamw, sgd"),
-        (["search", "digits", "--recover", "0"], 2, "epochs of recovery"),
+        (
+            ["search", "digits", "--recover", "0"],
+            2,
+            "recover must be a whole number from 1 to 100,000, not 0",
+        ),
         (["search", "digits", "--recover-minutes", "3"], 2, "say how many"),
-        (["search", "digits", "--recover", "1", "--recover-minutes", "-3"], 2, "must be positive"),
+        (
+            ["search", "digits", "--recover", "1", "--recover-minutes", "-3"],
+            2,
+            "recover_minutes must be a finite number above 0",
+        ),
     ):
         found = run(*arguments, "--database", url)
         assert found.exit_code == code, found.output

@@ -181,7 +181,7 @@ def test_a_worker_measures_what_a_budget_needs(
     assert chosen.candidate.accuracy == best.accuracy
     message = own.jobs.job(job["id"]).message or ""
     assert message.startswith(
-        f"measured candidates {chosen.candidate.id}; candidate {chosen.candidate.id} holds"
+        f"measured candidates {chosen.candidate.id}; candidate {chosen.candidate.id} is within the budget"
     )
     assert not none.feasible
     assert none.unmeasured == ()

@@ -19,7 +19,7 @@ from sqlalchemy import text
 import leanfront
 from leanfront.actions.search_files import keeper
 from leanfront.core import search as searching
-from leanfront.core.search import SearchOptions
+from leanfront.core.search import Run, SearchOptions
 from leanfront.core.storage import FrontierStore, Shelf, check
 from leanfront.core.targets import Target
 from leanfront.core.targets.registry import Registry
@@ -321,7 +321,7 @@ def test_a_search_goes_on_where_files_cannot_be_kept(
         assert shelf.folder.folder == tmp_path / "full-artifacts"
         shelf.folder.folder.write_text("a file where a folder should be")
         keep = keeper(shelf)
-        searching.start(tiny, store, "a", SearchOptions(trials=3), keep=keep)
+        searching.start(tiny, store, "a", SearchOptions(trials=3), Run(keep=keep))
         assert store.search("a").state == "done"
     assert caplog.text.count("files of candidates are not kept: cannot write to the artifacts") == 1
 

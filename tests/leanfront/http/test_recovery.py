@@ -102,6 +102,8 @@ def test_recovering_over_the_network(
         ("/candidates/1/recover", {"epochs": 10**9}, 422, "#/epochs"),
         ("/candidates/1/recover", {"minutes": 0}, 422, "#/minutes"),
         ("/candidates/1/recover", {"seed": -1}, 422, "#/seed"),
+        ("/candidates/1/recover", {"optimiser": "lion"}, 422, "known: adamw, sgd"),
+        ("/candidates/1/recover", {"batch_size": 1}, 422, "#/batch_size"),
         ("/candidates/1/recover", {"colour": "red"}, 422, "#/colour"),
         ("/candidates/1/recover?epochs=2", {}, 422, "does not take it"),
         ("/searches", {"target": "small", "recover": 0}, 422, "#/recover"),
@@ -120,8 +122,8 @@ def test_what_cannot_be_recovered(url: str, mine: RemoteSearch, own: FrontierSto
         bare = client.open_search("bare").frontier()[0]
         with pytest.raises(UsageError, match="search 'bare' has no train split"):
             bare.recover(1, timeout=5)
-        with pytest.raises(UsageError, match="takes epochs, minutes and seed"):
-            bare.recover(1, timeout=5, optimiser="sgd")
+        with pytest.raises(UsageError, match="optimizer"):
+            bare.recover(1, timeout=5, optimizer="sgd")
         with pytest.raises(NotFoundError, match="no candidate 99999"):
             client.candidate(99999)
         with pytest.raises(TimeoutError, match=r"recover.* is still queued"):
