@@ -206,5 +206,5 @@ def test_refused_before_anything_is_stored(tiny: Target, store: FrontierStore) -
     with pytest.raises(UsageError, match=r"'flip_rate \(noisy\)' changes images"):
         start(tiny, store, "a", SearchOptions(trials=1, objectives=("flip_rate", "memory")))
     assert store.searches() == []
-    with pytest.raises(UsageError, match="unknown metric: beauty; known: accuracy"):
+    with pytest.raises(UsageError, match="unknown metrics 'beauty'; choose from accuracy"):
         SearchOptions(metrics=("beauty",))

@@ -154,16 +154,16 @@ def test_asked_again_it_is_found(worst: leanfront.Candidate, url: str) -> None:
 
 
 def test_time_limits(worst: leanfront.Candidate, result: leanfront.SearchResult) -> None:
-    made = worst.recover(100_000, minutes=0.01, **SETTINGS)
-    assert made.value(LIMIT) == 0.01
+    made = worst.recover(100_000, minutes=0.04, **SETTINGS)
+    assert made.value(LIMIT) == 0.04
     assert made.parent == worst.id
     (trained,) = made.configuration.recovery
     assert 0 < trained["steps"] < 100_000
     # As much time again finds it, more time does not; so many steps in any time do.
-    assert worst.recover(100_000, minutes=0.01, **SETTINGS).id == made.id
-    assert worst.recover(100_000, minutes=0.005, **SETTINGS).id == made.id
+    assert worst.recover(100_000, minutes=0.04, **SETTINGS).id == made.id
+    assert worst.recover(100_000, minutes=0.02, **SETTINGS).id == made.id
     assert worst.recover(100_000, steps=trained["steps"], **SETTINGS).id == made.id
-    assert worst.recover(100_000, minutes=0.02, **SETTINGS).id != made.id
+    assert worst.recover(100_000, minutes=0.08, **SETTINGS).id != made.id
     for bad in (0, -1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="minutes must be a finite number above 0"):
             worst.recover(1, minutes=bad, **SETTINGS)
