@@ -64,8 +64,20 @@ def reading(*slugs: str) -> Responses:
     return {**problems("not-found", *slugs, "storage"), **UNCHANGED}
 
 
+_documents: dict[str, dict[str, Any]] = {}
+
+
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document: FastAPI's, with problems and keys."""
+    """Return the OpenAPI document: FastAPI's, with problems and keys.
+
+    It is made once a process, in a third of a second: all our applications have the same routes.
+    """
+    if app.version not in _documents:
+        _documents[app.version] = _made(app)
+    return _documents[app.version]
+
+
+def _made(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )

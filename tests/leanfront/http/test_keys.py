@@ -52,14 +52,15 @@ ADDRESSES = [
 @pytest.mark.parametrize(("method", "path"), ADDRESSES)
 def test_no_address_answers_without_a_key(guarded: str, method: str, path: str) -> None:
     wrong = ["Bearer", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY, f"Bearer {HASHED}"]
-    for header in (None, *wrong, f"Bearer {KEY} {KEY}", "Bearer " + "x" * 10_000):
-        headers = {} if header is None else {"Authorization": header}
-        answer = httpx2.request(method, guarded + path, headers=headers)
-        assert answer.status_code == 401, header
-        assert answer.headers["www-authenticate"].startswith("Bearer")
-        if method != "HEAD":
-            assert answer.json()["type"] == "urn:leanfront:problem:unauthorized"
-            assert KEY not in answer.text
+    with httpx2.Client(base_url=guarded) as client:
+        for header in (None, *wrong, f"Bearer {KEY} {KEY}", "Bearer " + "x" * 10_000):
+            headers = {} if header is None else {"Authorization": header}
+            answer = client.request(method, path, headers=headers)
+            assert answer.status_code == 401, header
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            if method != "HEAD":
+                assert answer.json()["type"] == "urn:leanfront:problem:unauthorized"
+                assert KEY not in answer.text
 
 
 @pytest.mark.parametrize("key", [KEY, "only-its-digest-is-known", "third-key-of-many"])
