@@ -269,11 +269,14 @@ def same(options: type[Options], name: str, **about: Any) -> Any:
     return option(said.pop("default", None), **said)
 
 
-def options_of(source: type[Options]) -> Mapping[str, Option]:
-    """Return the options of a class by name, its own before inherited ones."""
-    if source not in _KNOWN:
-        _KNOWN[source] = types.MappingProxyType(_options(source))
-    return _KNOWN[source]
+def options_of(*sources: type[Options]) -> Mapping[str, Option]:
+    """Return the options of some classes by name, those of a class before those it inherits."""
+    for source in sources:
+        if source not in _KNOWN:
+            _KNOWN[source] = types.MappingProxyType(_options(source))
+    if len(sources) == 1:
+        return _KNOWN[sources[0]]
+    return {name: each for source in sources for name, each in _KNOWN[source].items()}
 
 
 def _options(source: type[Options]) -> dict[str, Option]:
@@ -289,16 +292,16 @@ def _options(source: type[Options]) -> dict[str, Option]:
     return found
 
 
-def shown(source: type[Options], *, network: bool = False) -> dict[str, Option]:
-    """Return the options of a class that an interface shows.
+def shown(*sources: type[Options], network: bool = False) -> dict[str, Option]:
+    """Return the options of some classes that an interface shows.
 
     Args:
-        source: class of options.
+        sources: classes of options.
         network: whether to leave out options that cannot be given over the network.
     """
     return {
         name: each
-        for name, each in options_of(source).items()
+        for name, each in options_of(*sources).items()
         if not each.hidden and not (network and each.local)
     }
 
@@ -353,9 +356,10 @@ class Options:
         """Return the options that differ from their defaults as a JSON-ready dictionary."""
         known = options_of(type(self))
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name in known
-            if (value := getattr(self, name)) != known[name].default
+            name: value
+            # Classes may write themselves otherwise.
+            for name, value in Options.to_json(self).items()
+            if getattr(self, name) != known[name].default
         }
 
 
@@ -365,8 +369,7 @@ def divided(given: Mapping[str, Any], *sources: type[Options]) -> tuple[Any, ...
     Raises:
         UsageError: a name belongs to none of the classes, or a value is invalid.
     """
-    known = {name: each for source in sources for name, each in options_of(source).items()}
-    _require_known(given, known, sources[0])
+    _require_known(given, options_of(*sources), sources[0])
     return tuple(
         source(**{name: value for name, value in given.items() if name in options_of(source)})
         for source in sources
@@ -387,7 +390,7 @@ def plain(given: Mapping[str, Any], *sources: type[Options]) -> dict[str, Any]:
 
     They are not checked here, but by the server that they are sent to.
     """
-    known = {name: each for source in sources for name, each in options_of(source).items()}
+    known = options_of(*sources)
     found = {name: value for name, value in given.items() if value is not None}
     for name, value in found.items():
         if name in known and known[name].many:
@@ -406,12 +409,7 @@ def takes(*sources: type[Options], network: bool = False, omit: Collection[str] 
         network: whether to leave out options that cannot be given over the network.
         omit: names of options that the function has as parameters of its own.
     """
-    found = {
-        name: each
-        for source in sources
-        for name, each in shown(source, network=network).items()
-        if name not in omit
-    }
+    found = {name: each for name, each in shown(*sources, network=network).items() if name not in omit}
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)

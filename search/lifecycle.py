@@ -88,16 +88,15 @@ def resume(
     begin, run = time.monotonic(), run or Run()
     record = store.search(name)
     if record.prepared:
-        ready = restore(target, record, run)
+        # Refused values leave the search as it is.
+        options = replace(_changed(record.options, trials=trials), minutes=minutes)
+        ready = replace(restore(target, record, run), options=options)
         store.set_state(name, "running")
-        minutes = minutes or None
     else:
         options = _changed(record.options, trials=trials, minutes=minutes)
         ready = describe(target, replace(record, artifact=run.artifact), options, run)
         ready = replace(ready, record=store.prepare_search(ready.record))
-        minutes = options.minutes
-    options = replace(_changed(ready.options, trials=trials), minutes=minutes)
-    return _drive(store, replace(ready, options=options), run, begin)
+    return _drive(store, ready, run, begin)
 
 
 def _changed(options: SearchOptions, **changes: float | None) -> SearchOptions:

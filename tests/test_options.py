@@ -44,10 +44,6 @@ from tests.grown import grow
 Function = Callable[..., Any]
 
 
-def together(*sources: type[Options], network: bool = False) -> dict[str, Option]:
-    return {name: each for source in sources for name, each in shown(source, network=network).items()}
-
-
 @dataclass(frozen=True)
 class Faces:
     """What takes the same options.
@@ -116,8 +112,8 @@ OWN = {
 
 @pytest.mark.parametrize("faces", FACES.values(), ids=FACES)
 def test_every_face_takes_the_same_options(faces: Faces) -> None:
-    everywhere = together(*faces.sources)
-    network = together(*faces.sources, network=True)
+    everywhere = shown(*faces.sources)
+    network = shown(*faces.sources, network=True)
     for function, known in [
         *((each, everywhere) for each in faces.functions),
         *((each, network) for each in faces.remote),

@@ -31,7 +31,7 @@ def options_from(*sources: type[Options]) -> Decorator:
     Lists are separated by commas, or given by repeating the option. Options that are not given are not passed on, so
     that the default is defined once.
     """
-    every = [each for source in sources for each in shown(source).values()]
+    every = list(shown(*sources).values())
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for each in reversed(every):
@@ -61,7 +61,7 @@ def given(options: dict[str, Any], *sources: type[Options]) -> tuple[Any, ...]:
 
 def taken(options: dict[str, Any], *sources: type[Options]) -> dict[str, Any]:
     """Pop the options that `options_from` parsed from a command's arguments; return those that the user gave."""
-    known = {name: each for source in sources for name, each in shown(source).items()}
+    known = shown(*sources)
     found = {name: options.pop(name) for name in known if name in options}
     return {name: _value(known[name], value) for name, value in found.items() if value not in (None, ())}
 

@@ -147,6 +147,10 @@ def test_resume_reaches_further(tiny: Target, store: FrontierStore) -> None:
     start(tiny, store, "a", SearchOptions(trials=10))
     assert resume_search(tiny, store, "a", trials=15).trials == 15
     assert resume_search(tiny, store, "a").trials == 15
+    for wrong in ({"minutes": 0}, {"trials": 0}):
+        with pytest.raises(UsageError, match="not 0"):
+            resume_search(tiny, store, "a", **wrong)
+        assert (store.search("a").state, store.search("a").trials) == ("done", 15)
 
 
 def test_duplicates_are_answered_from_the_store(tiny: Target, store: FrontierStore) -> None:

@@ -55,8 +55,7 @@ def with_options(*sources: type[Options]) -> Callable[[type[M]], type[M]]:
                 ],
                 Field(default=each.default),
             )
-            for source in sources
-            for name, each in shown(source, network=True).items()
+            for name, each in shown(*sources, network=True).items()
         }
         return create_model(
             model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **own
