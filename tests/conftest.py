@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import Target, resolve
+from tests.forked import Forks
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 POSTGRES = Path(__file__).with_name("postgres.py")
@@ -77,6 +78,16 @@ def shared_data() -> Path:
     if not (SHARED_DATA / "cifar10_jpeg.zip").is_file():
         pytest.skip("the shared data (../shared/data, see its README.md) are not on this machine")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """What starts commands: for most of them, importing torch would take longer than what they do.
+
+    `leanfront/test_weight.py`, `leanfront/http/test_server.py` and `test_docs.py` start the real command.
+    """
+    with Forks() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from leanfront.core.objectives import METRICS, STRATEGIES
 from leanfront.core.objectives.corruptions import CORRUPTIONS
 from leanfront.core.search import SAMPLERS
 from leanfront.core.targets import BUILTINS
-from tests.forked import Forks
+from tests.forked import PROGRAMS, Forks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -59,13 +59,6 @@ def environment() -> dict[str, str]:
     own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", "")])
     own["OMP_NUM_THREADS"] = "1"  # the models are too small for more to pay
     return own
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    """What runs the commands of all pages: importing torch for each would take longer than most of them do."""
-    with Forks(environment()) as started:
-        yield started
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -141,7 +134,7 @@ def run_page(forks: Forks, page: Path, folder: Path, address: str = "") -> str:
             continue
         if waiting and (block.file or block.language == "console"):
             (folder / "script.py").write_text(waiting, encoding="utf-8")
-            done = forks.run(["python", "script.py"], folder)
+            done = forks.run(["python", "script.py"], cwd=folder, env=environment())
             assert done.returncode == 0, f"{page.name}: {waiting}\n{done.stderr}"
             printed, waiting = printed + done.stdout, ""
         if block.language == "python":
@@ -162,15 +155,25 @@ def run_console(forks: Forks, text: str, folder: Path) -> str:
     for (command, shown), code in zip(prompts, expected, strict=True):
         if command == "echo $?":
             continue
-        words_of_it = shlex.split(command)
-        plain = words_of_it[0] in ("leanfront", "python") and not set(command) & set("|&;<>$`*(")
-        done = forks.run(words_of_it, folder) if plain else run(["bash", "-c", command], folder)
+        done = (
+            forks.run(shlex.split(command), cwd=folder, env=environment())
+            if is_plain(command)
+            else run(["bash", "-c", command], folder)
+        )
         assert done.returncode == code, f"$ {command}\n{done.stdout}\n{done.stderr}"
         for line in shown.splitlines():
             # Figures depend on the machine's arithmetic; words do not.
             assert words(line) <= words(done.stdout + done.stderr), f"$ {command}\nshows no more: {line}"
         printed += done.stdout
     return printed
+
+
+def is_plain(command: str) -> bool:
+    """Whether a command needs no shell: its program can be forked, and nothing outside quotes is for a shell."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="|&;<>()")
+    program, *others = lexer
+    operators = [each for each in others if not set(each) - set("|&;<>()")]
+    return program in PROGRAMS and not operators and not set(command) & set("$`*")
 
 
 def words(text: str) -> set[str]:
@@ -193,7 +196,7 @@ def test_the_tutorial_runs_as_it_stands(forks: Forks, tmp_path: Path) -> None:
 
 def searches(forks: Forks, folder: Path) -> dict[str, dict[str, object]]:
     """What `leanfront searches` tells of each search, by name."""
-    done = forks.run(["leanfront", "searches", "--json"], folder)
+    done = forks.run(["leanfront", "searches", "--json"], cwd=folder, env=environment())
     return {record["name"]: record for record in json.loads(done.stdout)}
 
 
@@ -258,7 +261,7 @@ def test_every_addition_that_contributing_shows_works(forks: Forks, tmp_path: Pa
     assert len(code) == 8
     script = tmp_path / "additions.py"
     script.write_text("\n".join([*code, TRY_ADDITIONS]), encoding="utf-8")
-    done = forks.run(["python", str(script)], tmp_path)
+    done = forks.run(["python", str(script)], cwd=tmp_path, env=environment())
     assert done.returncode == 0, done.stderr
     assert "energy_pj" in done.stdout
     assert "brier (test)" in done.stdout

@@ -11,24 +11,17 @@ from pathlib import Path
 import pytest
 
 import leanfront
+from tests.forked import Forks
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-def run(folder: Path, example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(forks: Forks, folder: Path, example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     settings = ("LEANFRONT_DATABASE", "LEANFRONT_ARTIFACTS")
     environment = {key: value for key, value in os.environ.items() if key not in settings}
     environment["OMP_NUM_THREADS"] = "1"  # the models are too small for more to pay
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
-    return subprocess.run(
-        [sys.executable, str(EXAMPLES / example), *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return forks.run(["python", str(EXAMPLES / example), *arguments], cwd=folder, env=environment)
 
 
 def test_no_example_is_left_out() -> None:
@@ -38,13 +31,15 @@ def test_no_example_is_left_out() -> None:
 
 
 @pytest.mark.slow
-def test_own_model_and_the_query_of_its_search(tmp_path: Path) -> None:
+def test_own_model_and_the_query_of_its_search(forks: Forks, tmp_path: Path) -> None:
     database = "sqlite:///leanfront.db"
-    done = run(tmp_path, "own_model.py", "--trials", "12", "--max-memory", "8KB", "--database", database)
+    done = run(
+        forks, tmp_path, "own_model.py", "--trials", "12", "--max-memory", "8KB", "--database", database
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(r"within 8KB: candidate \d+ of search 'wine'", done.stdout)
 
-    done = run(tmp_path, "query_from_another_program.py", "wine", "1", "8KB")
+    done = run(forks, tmp_path, "query_from_another_program.py", "wine", "1", "8KB")
     assert done.returncode == 0, done.stderr
     infeasible, feasible = done.stdout.splitlines()
     assert "nothing fits, memory_bytes binds" in infeasible
@@ -52,15 +47,15 @@ def test_own_model_and_the_query_of_its_search(tmp_path: Path) -> None:
     stored = leanfront.open_search("wine", database=f"sqlite:///{tmp_path / 'leanfront.db'}")
     assert f"ship candidate {stored.select(max_memory='8KB').id}:" in feasible
 
-    done = run(tmp_path, "query_from_another_program.py", "nobody", "8KB")
+    done = run(forks, tmp_path, "query_from_another_program.py", "nobody", "8KB")
     assert done.returncode == 1
     assert "no search named 'nobody'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-def test_compare_criteria_names_every_criterion(tmp_path: Path) -> None:
-    done = run(tmp_path, "compare_criteria.py", "--keep", "0.9", "--bits", "8")
+def test_compare_criteria_names_every_criterion(forks: Forks, tmp_path: Path) -> None:
+    done = run(forks, tmp_path, "compare_criteria.py", "--keep", "0.9", "--bits", "8")
     assert done.returncode == 0, done.stderr
     accuracies = dict(re.findall(r"^(\w+)\s+(\d\.\d{4})", done.stdout, re.MULTILINE))
     assert list(accuracies) == ["dense", *leanfront.CRITERIA]

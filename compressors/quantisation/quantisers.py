@@ -15,6 +15,8 @@ CLIPPING_STEPS = 48
 """Number of clipping ratios tried for a weight scale, geometrically spaced from 1 down to the smallest clip."""
 SMALLEST_CLIP = {2: 0.06, 3: 0.08, 4: 0.15, 5: 0.25, 6: 0.4, 7: 0.6, 8: 0.75}
 """Bits -> smallest ratio, low enough for heavy tails: thousands of draws of Student's t with 3 degrees of freedom."""
+TRIED_AT_ONCE = 2**17
+"""Number of weights that are rounded in one call while a scale is searched: they fit into a cache."""
 REFINEMENTS = 3
 SMALLEST_SCALE = 2.0**-24
 """The smallest positive float16."""
@@ -70,14 +72,18 @@ def quantise_weight(weight: Tensor, bits: int, axis: int = 0) -> Quantised:
     rows = moved.reshape(moved.shape[0], -1)
     top = rows.abs().amax(dim=1, keepdim=True)
     full = top / high
-    best_scale = float16_scale(full)
-    best_error = _error(rows, best_scale, low, high)
-    for ratio in torch.logspace(0, math.log10(SMALLEST_CLIP[bits]), CLIPPING_STEPS).tolist():
-        best_scale, best_error = _better(rows, float16_scale(full * ratio), best_scale, best_error, low, high)
+    ratios = torch.cat((torch.ones(1), torch.logspace(0, math.log10(SMALLEST_CLIP[bits]), CLIPPING_STEPS)))
+    best_scale, best_error = float16_scale(full), torch.full_like(full, math.inf)
+    # Small layers are tried on all ratios at once: their time is that of the calls.
+    for some in ratios.to(rows.device).split(max(1, TRIED_AT_ONCE // max(1, rows.numel()))):
+        scales = float16_scale(full * some[:, None, None])
+        error, place = _error(rows, scales, low, high).min(0)
+        best_scale, best_error = _better(scales.gather(0, place[None])[0], error, best_scale, best_error)
     for _ in range(REFINEMENTS):
         codes = (rows / best_scale).round_().clamp_(low, high)
         fitted = (rows * codes).sum(1, keepdim=True) / codes.square().sum(1, keepdim=True).clamp_min(1e-12)
-        best_scale, best_error = _better(rows, float16_scale(fitted), best_scale, best_error, low, high)
+        scale = float16_scale(fitted)
+        best_scale, best_error = _better(scale, _error(rows, scale, low, high), best_scale, best_error)
     codes = (rows / best_scale).round_().clamp_(low, high)
     # An all-zero channel gets the scale 1: its codes are zero under any scale.
     scale = torch.where(top > 0, best_scale, torch.ones_like(best_scale))
@@ -91,13 +97,10 @@ def float16_scale(scale: Tensor) -> Tensor:
 
 
 def _error(rows: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    return (rows - (rows / scale).round_().clamp_(low, high).mul_(scale)).square_().sum(1, keepdim=True)
+    return (rows - (rows / scale).round_().clamp_(low, high).mul_(scale)).square_().sum(-1, keepdim=True)
 
 
-def _better(
-    rows: Tensor, scale: Tensor, best: Tensor, best_error: Tensor, low: int, high: int
-) -> tuple[Tensor, Tensor]:
-    error = _error(rows, scale, low, high)
+def _better(scale: Tensor, error: Tensor, best: Tensor, best_error: Tensor) -> tuple[Tensor, Tensor]:
     wins = error < best_error
     return torch.where(wins, scale, best), torch.where(wins, error, best_error)
 

@@ -89,7 +89,7 @@ def round_columns(
             value = rest[:, column]
             code = value.copy() if inverse is None else np.rint(value * inverse)
             if inverse is not None:
-                np.clip(code, *limits, out=code)
+                _clip(code, limits)
             if allowed is not None:
                 code *= allowed[:, column]
             codes[:, column] = code
@@ -125,7 +125,7 @@ def polish(codes: Tensor, weight: Tensor, moments: Tensor, scale: Tensor, limits
         moved = np.zeros_like(now[:, start:stop])
         for column in range(start, stop):
             best = np.rint(now[:, column] + slope[:, column] * inverse[:, column])
-            np.clip(best, *limits, out=best)
+            _clip(best, limits)
             change = moved[:, column - start]
             np.subtract(best, now[:, column], out=change)
             if not change.any():
@@ -137,6 +137,12 @@ def polish(codes: Tensor, weight: Tensor, moments: Tensor, scale: Tensor, limits
         slopes[:, :start].baddbmm_(moments[:, :start, start:stop], moves, alpha=-1)
         slopes[:, stop:].baddbmm_(moments[:, stop:, start:stop], moves, alpha=-1)
     return integers.transpose(1, 2)
+
+
+def _clip(values: Array, limits: tuple[int, int]) -> None:
+    """Clip in place; on a column, np.clip takes three times as long."""
+    np.maximum(values, limits[0], out=values)
+    np.minimum(values, limits[1], out=values)
 
 
 def sparsify_columns(weight: Tensor, factor: Tensor, kept: int) -> Tensor:

@@ -1,11 +1,10 @@
-"""A finished search to ask, and the real command line in a process of its own."""
+"""A finished search to ask, and the command line in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +13,8 @@ import torch
 
 import leanfront
 from leanfront.core.targets import Target
+from tests.forked import Forks
 from tests.once import once
-
-COMMAND = Path(sys.executable).with_name("leanfront")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,14 +44,13 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    """Start the installed command with arguments; whatever still runs is killed at the end."""
-    assert COMMAND.exists() or shutil.which("leanfront"), "the console script is not installed"
+def start(forks: Forks) -> Iterator[Start]:
+    """Start `leanfront` with arguments; whatever still runs is killed at the end."""
     running: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [str(COMMAND if COMMAND.exists() else shutil.which("leanfront")), *arguments],
+        process = forks.start(
+            ["leanfront", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -20,6 +20,8 @@ from typing import Any
 
 from sqlalchemy import make_url
 
+from tests.forked import Forks
+
 COMMAND = Path(sys.executable).with_name("leanfront")
 STARTS_WITHIN = 90.0
 TAIL = 3_000
@@ -40,21 +42,29 @@ class Member:
     Args:
         name: for people.
         log: file that gets its standard error.
+        begin: starts a command, with options of `subprocess.Popen`.
         command: program and arguments.
         environment: its own variables.
     """
 
-    def __init__(self, name: str, log: Path, command: list[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        log: Path,
+        begin: Callable[..., subprocess.Popen[Any]],
+        command: list[str],
+        environment: dict[str, str],
+    ) -> None:
         self.name = name
         self.log = log
-        self._command, self._environment = command, environment
+        self._begin, self._command, self._environment = begin, command, environment
         self._frozen = False
         self.start()
 
     def start(self) -> None:
         """Start it, or start it again."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = self._begin(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -153,19 +163,20 @@ class Crew:
 
     Args:
         folder: for their logs.
+        forks: what starts them.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, forks: Forks) -> None:
+        self._folder, self._forks = folder, forks
         self._begin = time.monotonic()
         self._lines: list[str] = []
         self.members: list[Member] = []
 
     def begin(self, name: str, *arguments: str, prefix: Sequence[str] = (), **environment: str) -> Member:
-        """Start the installed command with arguments, through another command where there is one."""
-        program = str(COMMAND if COMMAND.exists() else shutil.which("leanfront"))
-        command = [*prefix, program, *arguments]
-        member = Member(name, self._folder / f"{name}.log", command, environment)
+        """Start `leanfront` with arguments; through another command, where there is one, the installed one."""
+        begin: Callable[..., subprocess.Popen[Any]] = subprocess.Popen if prefix else self._forks.start
+        command = [*prefix, str(COMMAND) if prefix else "leanfront", *arguments]
+        member = Member(name, self._folder / f"{name}.log", begin, command, environment)
         self.members.append(member)
         return member
 

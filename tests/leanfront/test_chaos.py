@@ -28,6 +28,7 @@ from leanfront.core.search import SearchOptions
 from leanfront.core.storage import ArtifactStore, FrontierStore, Shelf
 from leanfront.core.storage.jobs import ATTEMPTS, ENDED, SEARCH, held
 from leanfront.errors import StorageError
+from tests.forked import Forks
 
 HERE = Path(__file__).parent
 SLOW = f"{HERE / 'slow.py'}:target"
@@ -53,9 +54,9 @@ following, asking = witness.following, witness.asking
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Iterator[Any]:
+def crew(tmp_path: Path, forks: Forks) -> Iterator[Any]:
     """Starts processes, kills what is left of them, and tells the story of a test that fails."""
-    made = crews.Crew(tmp_path)
+    made = crews.Crew(tmp_path, forks)
     try:
         yield made
     finally:
