@@ -26,6 +26,8 @@ from leanfront.worker.settings import WorkerSettings
 
 Start = Callable[..., "subprocess.Popen[str]"]
 LEASE = 2.0
+sqlite = pytest.mark.parametrize("any_url", ["sqlite"], indirect=True)
+"""Runners that are killed and frozen on PostgreSQL: `tests/leanfront/test_chaos.py`."""
 
 
 @pytest.fixture
@@ -181,6 +183,7 @@ def test_a_search_is_driven_by_one_process_only(
     assert check(any_url).ok
 
 
+@sqlite
 @pytest.mark.slow
 def test_a_killed_and_a_frozen_runner_are_replaced(
     store: FrontierStore, tiny: Target, tiny_file: Path, any_url: str, start: Start
@@ -236,6 +239,7 @@ def test_a_late_driver_writes_nothing(store: FrontierStore, tiny_file: Path) -> 
     assert (store.search("a").state, store.search("a").trials) == ("done", 3)
 
 
+@sqlite
 @pytest.mark.slow
 def test_a_search_that_kills_its_runners_is_given_up(
     store: FrontierStore, tmp_path: Path, any_url: str, start: Start
