@@ -1,8 +1,7 @@
-from .artifact.layout import Layout, layout
 from .artifact.rebuild import compressed_of
 from .compressor import Compressed, Compressor, compress
 from .configuration import Configuration
-from .coverage_report import Coverage, coverage
+from .coverage_report import Coverage
 from .presets import PRESETS, preset
 from .pruning.criteria import CRITERIA, Criterion
 from .pruning.saliency import Saliency
@@ -15,7 +14,7 @@ from .statistics.sensitivities import Sensitivities
 from .structure.derivation import derive
 from .structure.structure import ChannelGroup, Member, Part, Shape, Structure
 from .training.optimisers import OPTIMISERS, Optimiser
-from .training.progress import Epoch, Progress
+from .training.progress import Epoch
 from .training.recovery import Recovered, recover
 
 __all__ = [
@@ -32,11 +31,9 @@ __all__ = [
     "Coverage",
     "Criterion",
     "Epoch",
-    "Layout",
     "Member",
     "Optimiser",
     "Part",
-    "Progress",
     "Quantised",
     "Recovered",
     "Recovery",
@@ -46,9 +43,7 @@ __all__ = [
     "Structure",
     "compress",
     "compressed_of",
-    "coverage",
     "derive",
-    "layout",
     "preset",
     "quantise_weight",
     "recover",

@@ -1,4 +1,3 @@
-from .batch import Batch, BatchedCost
 from .costs import Costs, CostTable
 from .flops import analyse, count_macs, unsupported
 from .latency_options import BACKENDS, LatencyOptions
@@ -9,8 +8,6 @@ from .registry import COST_MODELS, Cost, CostModel, register
 __all__ = [
     "BACKENDS",
     "COST_MODELS",
-    "Batch",
-    "BatchedCost",
     "Cost",
     "CostModel",
     "CostTable",

@@ -1,6 +1,6 @@
 from .budget import Budget, parse_count, parse_size
 from .dominance import dominates, hypervolume, nondominated, normalised_hypervolume, strictly_better
-from .measurement import SEARCHED_SPLITS, SPLITS, Measurement
+from .measurement import SPLITS, Measurement
 from .metrics import METRICS, Metric, measure, wilson
 from .objective import (
     Objective,
@@ -12,20 +12,17 @@ from .objective import (
     reference,
     resolve,
 )
-from .point import Point
 from .selection import Selection, select
 from .strategies import STRATEGIES, Strategy
 
 __all__ = [
     "METRICS",
-    "SEARCHED_SPLITS",
     "SPLITS",
     "STRATEGIES",
     "Budget",
     "Measurement",
     "Metric",
     "Objective",
-    "Point",
     "Selection",
     "Strategy",
     "dominates",

@@ -3,18 +3,18 @@ from .candidate import ENDED, STATES, Candidate, SearchRecord, TrialRecord
 from .claim_checks import verify
 from .context import SamplerContext
 from .driver import Driver, Front
-from .evaluation import Evaluation, Evaluator
+from .evaluation import Evaluator
 from .export import export_study
 from .lifecycle import resume, start
 from .options import Place, SearchOptions
 from .prepared_target import Prepared, prepare
 from .progress import Progress
-from .promotion import Prediction, Predictor
+from .promotion import Predictor
 from .recovering import Recoverer
 from .request import queued, reference_of
 from .run import Run
 from .samplers import SAMPLERS, Sampler
-from .space import Space, derive_space
+from .space import derive_space
 from .space_options import SpaceOptions
 from .store_protocol import Store
 from .verification import Claim, Verification
@@ -27,11 +27,9 @@ __all__ = [
     "Candidate",
     "Claim",
     "Driver",
-    "Evaluation",
     "Evaluator",
     "Front",
     "Place",
-    "Prediction",
     "Predictor",
     "Prepared",
     "Progress",
@@ -42,7 +40,6 @@ __all__ = [
     "SamplerContext",
     "SearchOptions",
     "SearchRecord",
-    "Space",
     "SpaceOptions",
     "Store",
     "TrialRecord",

@@ -75,7 +75,7 @@ def quantise_weight(weight: Tensor, bits: int, axis: int = 0) -> Quantised:
     ratios = torch.cat((torch.ones(1), torch.logspace(0, math.log10(SMALLEST_CLIP[bits]), CLIPPING_STEPS)))
     best_scale, best_error = float16_scale(full), torch.full_like(full, math.inf)
     # Small layers are tried on all ratios at once: their time is that of the calls.
-    for some in ratios.to(rows.device).split(max(1, TRIED_AT_ONCE // max(1, rows.numel()))):
+    for some in torch.split(ratios.to(rows.device), max(1, TRIED_AT_ONCE // max(1, rows.numel()))):
         scales = float16_scale(full * some[:, None, None])
         error, place = _error(rows, scales, low, high).min(0)
         best_scale, best_error = _better(scales.gather(0, place[None])[0], error, best_scale, best_error)
