@@ -33,10 +33,10 @@ def chance_remark(split: Split, accuracy: float, samples: int | None = None) -> 
         return None
     part = "" if samples is None else f" {samples:,} samples of"
     return (
-        f"WARNING: the dense model's accuracy on{part} {split.name} is {accuracy:.4f}, no better than always guessing "
-        f"the most frequent class ({share:.4f}). Usual causes: the classes are in another order than in training; the "
-        "inputs are not normalised as in training (mean, standard deviation, range, RGB or BGR, size); this is another "
-        "split or data set; the weights were not loaded"
+        f"WARNING: the dense model's accuracy on{part} {split.name} is {accuracy:.4f}, no better than guessing "
+        f"the most frequent class every time ({share:.4f}). Usual causes: the classes are in another order than in "
+        "training; the inputs are not normalised as in training (mean, deviation, range, RGB or BGR, size); this is "
+        "another split or data set; the weights were not loaded"
     )
 
 

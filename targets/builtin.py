@@ -21,9 +21,12 @@ RETRAINING = {
     "device": "device of that training: cpu, cuda or cuda:1; default cuda if available",
 }
 """Options of targets that can be trained from scratch."""
+MAX_PIXELS_OPTION = {"max_pixels": "largest number of pixels of an image of data, default 178956970"}
+"""Option of targets that decode images."""
 DIGITS_OPTIONS = {"seed": "seed of the training, default 0; the splits stay the same"}
 CIFAR_RESNET_OPTIONS = {
     "data": "folder or zip of images as train|validation|test/<class>/<image>, or cifar10:FOLDER",
+    **MAX_PIXELS_OPTION,
     "weights": "safetensors or state-dict file",
     "download": "1 to let torchvision download CIFAR-10 into cifar10:FOLDER",
     "epochs": RETRAINING["epochs"].format(epochs=CIFAR_RESNET_EPOCHS),
@@ -31,6 +34,7 @@ CIFAR_RESNET_OPTIONS = {
 }
 TORCHVISION_OPTIONS = {
     "data": "folder or zip of images as validation|test|train/<class>/<image>",
+    **MAX_PIXELS_OPTION,
     "weights": "state-dict or safetensors file, DEFAULT, the name of a set of torchvision's weights, or random",
     "size": "side of the square input in pixels, default 224 or the size of the published weights",
     "seed": "seed of random weights, default 0",

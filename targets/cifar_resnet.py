@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from leanfront.core.targets.augmentation import CropAndFlip
 from leanfront.core.targets.builtin import CIFAR_RESNET_EPOCHS, CIFAR_RESNET_OPTIONS
+from leanfront.core.targets.image_file import MAX_PIXELS
 from leanfront.core.targets.images import ImageArchive, ImageTree, PixelTransform
 from leanfront.core.targets.option_values import training_device, whole
 from leanfront.core.targets.pad_shortcut import PadShortcut
@@ -154,7 +155,8 @@ def build(name: str, options: Mapping[str, str]) -> Target:
     if location is not None:
         splits, classes, cuts = _official(location, download, transform)
     else:
-        splits, classes, cuts = tree_splits(ImageArchive(options["data"]), transform, CALIBRATION_SAMPLES)
+        archive = ImageArchive(options["data"], whole(name, options, "max_pixels", 1) or MAX_PIXELS)
+        splits, classes, cuts = tree_splits(archive, transform, CALIBRATION_SAMPLES)
     with torch.random.fork_rng(devices=[]):
         model = CifarResNet(depth, len(classes))
     load_weights(model, options["weights"])

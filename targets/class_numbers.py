@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from torch.utils.data import ConcatDataset, Subset
 
 from leanfront.core.targets.hidden_names import is_hidden
 from leanfront.errors import TargetError
-
-if TYPE_CHECKING:
-    from leanfront.core.targets.split import Split
 
 DEPTH = 8
 """Largest number of wrappers through which a dataset is looked for."""
@@ -168,19 +165,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def check_same_classes(splits: Mapping[str, Split], classes: Sequence[str] | None) -> None:
+def check_same_classes(numberings: Mapping[str, Numbering | None], classes: Sequence[str] | None) -> None:
     """Check that all splits number the classes alike, and as the target's own names say.
 
     Names of the target that no split declares are taken as names for display.
 
     Args:
-        splits: splits by name.
+        numberings: split name -> its numbering, or None if it declares none.
         classes: names in the order of the model's outputs, or None if the target names none.
 
     Raises:
         TargetError: two splits differ, or a split differs from `classes`; the message names the class and the split.
     """
-    known = {name: split.numbering for name, split in splits.items() if split.numbering is not None}
+    known = {name: numbering for name, numbering in numberings.items() if numbering is not None}
     # The split with most classes is the measure for the others; with equally many, the one the model learned from.
     order = sorted(known, key=lambda each: (-len(known[each].names), each != "train"))
     for name in order[1:]:

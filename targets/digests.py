@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from leanfront.core.targets.split import Split
 from leanfront.core.targets.weights_cache import raw_bytes
 from leanfront.errors import TargetError
-
-if TYPE_CHECKING:
-    from leanfront.core.targets.split import Split
-    from leanfront.core.targets.target import Target
 
 Digests = dict[str, str]
 """Part of a target -> digest: ``model``, ``weights``, ``classes``, ``inputs``, and every split by its name. The
@@ -36,7 +33,31 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def digests_of(target: Target) -> Digests:
+class Parts(Protocol):
+    """The parts of a target that are digested."""
+
+    @property
+    def model(self) -> nn.Module: ...
+    @property
+    def example_input(self) -> Tensor: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def splits(self) -> dict[str, Split]: ...
+
+
+class Digested(Protocol):
+    """A target, by its fingerprint and its digests."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def digests(self) -> Digests: ...
+
+
+def digests_of(target: Parts) -> Digests:
     """Return the digests of a target's parts, which are those that its fingerprint covers."""
     tensors = sorted(tensors_of(target.model).items())
     modules = [(name, type(module).__qualname__) for name, module in target.model.named_modules()]
@@ -101,7 +122,7 @@ def named(parts: list[str]) -> str:
 
 
 def require_same(
-    target: Target, fingerprint: str, digests: Mapping[str, Any] | None, message: Callable[[str], str]
+    target: Digested, fingerprint: str, digests: Mapping[str, Any] | None, message: Callable[[str], str]
 ) -> None:
     """Refuse a target that is not the one with a fingerprint.
 

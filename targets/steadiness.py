@@ -140,7 +140,10 @@ def _mixing(model: nn.Module, inputs: Tensor, count: int) -> str:
             f"{where} normalises with the statistics of the batch; give it track_running_stats=True and train it, or "
             "use a norm within samples (GroupNorm, LayerNorm)"
         )
-    return f"{where} mixes samples (statistics or attention over the batch dimension?); compute each from its own input"
+    return (
+        f"{where} mixes samples (statistics or attention over the batch dimension?); compute the scores of a sample "
+        "from its own input"
+    )
 
 
 Call = tuple[str, list[Tensor], list[Tensor]]

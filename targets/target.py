@@ -159,7 +159,7 @@ class Target:
         _check_shapes(splits, example_input)
         outputs = class_scores(logits_alone(model, example_input), example_input, "example_input")
         names = _class_names(classes, outputs.shape[1])
-        check_same_classes(splits, classes)
+        check_same_classes({name: split.numbering for name, split in splits.items()}, classes)
         _check_labels(splits, len(names), classes is not None)
         check_disjoint(list(splits.values()))
         said = list(cuts)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from leanfront.core.targets.augmentation import CropAndFlip
 from leanfront.core.targets.builtin import TORCHVISION_EPOCHS, TORCHVISION_OPTIONS
 from leanfront.core.targets.cifar_resnet import tree_splits
+from leanfront.core.targets.image_file import MAX_PIXELS
 from leanfront.core.targets.images import ImageArchive, PixelTransform
 from leanfront.core.targets.option_values import training_device, whole
 from leanfront.core.targets.pixels import Pixels
@@ -51,6 +52,8 @@ class CentreCrop:
         short = min(image.size)
         # Truncated like torchvision's Resize, so that both give the same crop.
         width, height = (self.resize * side // short for side in image.size)
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"it is too narrow: resized it would have {width:,} x {height:,} pixels")
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         return self._pixels(image.crop((left, top, left + self.size, top + self.size)))
@@ -88,7 +91,7 @@ def build(model: str, options: Mapping[str, str]) -> Target:
     epochs = whole(reference, options, "epochs", 1) or TORCHVISION_EPOCHS
     device = training_device(reference, options)
     chosen = options.get("weights") or "DEFAULT"
-    archive = ImageArchive(options["data"])
+    archive = ImageArchive(options["data"], whole(reference, options, "max_pixels", 1) or MAX_PIXELS)
     transform: Any = CentreCrop(size or SIZE)
     pixels = Pixels(MEAN, STD)
     if chosen == "random":
