@@ -20,20 +20,20 @@ def largest_share(split: Split) -> float:
     return int(torch.bincount(split.labels).max()) / len(split)
 
 
-def chance_remark(split: Split, accuracy: float, samples: int | None = None) -> str | None:
+def chance_remark(split: Split, accuracy: float, part: Split | None = None) -> str | None:
     """Return a sentence if an accuracy is no better than guessing, or else None.
 
     Args:
         split: split on which the model was measured.
         accuracy: accuracy of the dense model, in [0, 1].
-        samples: number of samples on which it was measured, if not all.
+        part: the part of it that was measured, if not all.
     """
-    share = largest_share(split)
+    share = largest_share(part or split)
     if accuracy > share or share == accuracy == 1:
         return None
-    part = "" if samples is None else f" {samples:,} samples of"
+    where = split.name if part is None else f"{len(part):,} samples of {split.name}"
     return (
-        f"WARNING: the dense model's accuracy on{part} {split.name} is {accuracy:.4f}, no better than guessing "
+        f"WARNING: the dense model's accuracy on {where} is {accuracy:.4f}, no better than guessing "
         f"the most frequent class every time ({share:.4f}). Usual causes: the classes are in another order than in "
         "training; the inputs are not normalised as in training (mean, deviation, range, RGB or BGR, size); this is "
         "another split or data set; the weights were not loaded"
@@ -64,4 +64,4 @@ def quick_look(target: Target) -> str | None:
         error = (share * (1 - share) / seen) ** 0.5
         if right / seen > share + CLEAR * error:
             return None
-    return chance_remark(split, right / seen, None if seen == len(split) else seen)
+    return chance_remark(split, right / seen, None if seen == len(split) else split.subset(places))
