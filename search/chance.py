@@ -56,8 +56,8 @@ def quick_look(target: Target) -> str | None:
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     places = order * len(split) // count
     right = seen = 0
-    for chosen in places.split(STEP):
-        inputs, labels = split.subset(chosen).tensors()
+    for start in range(0, count, STEP):
+        inputs, labels = split.subset(places[start : start + STEP]).tensors()
         with torch.inference_mode():
             right += int(correct(target.model(inputs).float(), labels).sum())
         seen += len(labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """Formats that are decoded, whatever the file's name says. Others may be programs, as EPS is."""
@@ -67,6 +67,6 @@ def _opened(content: bytes, max_pixels: int) -> Image.Image:
                 Image.MAX_IMAGE_PIXELS = limit
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(str(error).partition(",")[0], max_pixels) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         # Pillow's text names an object in memory.
         raise ValueError(f"its content is none of {', '.join(FORMATS)}") from error

@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 
-from leanfront.core.targets.digests import Digests, differences, named
+from leanfront.core.targets.digests import Digests, differences, named, tensors_of
 from leanfront.core.targets.random_states import disturb, kept_states
 from leanfront.core.targets.reference import file_of, resolve
 from leanfront.core.targets.target import Target
@@ -78,5 +78,5 @@ def _digests(reference: str, path: str, *, reload: bool) -> Digests:
 
 
 def _bytes(target: Target) -> int:
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in target.model.state_dict().values())
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors_of(target.model).values())
     return weights + sum(split.held_bytes for split in target.splits.values())

@@ -363,7 +363,7 @@ def _file(dataset: Any, index: int) -> str | None:
     """Return the file of a sample, if a dataset such as ImageFolder lists its files."""
     while isinstance(dataset, Subset):
         index, dataset = int(dataset.indices[index]), dataset.dataset
-    files = getattr(dataset, "samples", None)
+    files: Any = getattr(dataset, "samples", None)
     known = isinstance(files, list) and index < len(files) and isinstance(files[index], tuple | list)
     return str(files[index][0]) if known and isinstance(files[index][0], str) else None
 
