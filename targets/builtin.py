@@ -42,6 +42,21 @@ TORCHVISION_OPTIONS = {
     "device": RETRAINING["device"],
 }
 
+TIMM_OPTIONS = {
+    **TORCHVISION_OPTIONS,
+    "weights": "state-dict or safetensors file, DEFAULT (timm's own from the Hugging Face hub), or random",
+    "size": "side of the square input in pixels, by default the model's own",
+}
+TRANSFORMERS_OPTIONS = {
+    "data": "images: folder or zip as validation|test|train/<class>/<image>; text: folder with validation|test|train "
+    "as .csv, .tsv or .jsonl",
+    **MAX_PIXELS_OPTION,
+    "text": "column of the text, default text",
+    "pair": "column of a second text, default none",
+    "label": "column of the label, default label: a name or number of a class",
+    "length": "number of tokens to which texts are cut and padded, default 128",
+}
+
 
 @dataclass(frozen=True)
 class Builtin:
@@ -83,6 +98,19 @@ BUILTINS: dict[str, Builtin] = {
             "any classification model of torchvision on a tree of images: needs data=",
             TORCHVISION_OPTIONS,
             Deferred("leanfront.core.targets.torchvision_models:build"),
+        ),
+        Builtin(
+            "timm:<model>",
+            "any image classifier of timm on a tree of images: needs data= and leanfront[timm]",
+            TIMM_OPTIONS,
+            Deferred("leanfront.core.targets.timm_models:build"),
+        ),
+        Builtin(
+            "transformers:<model>",
+            "an image or sequence classifier of transformers, from a folder or the hub: needs data= and "
+            "leanfront[transformers]",
+            TRANSFORMERS_OPTIONS,
+            Deferred("leanfront.core.targets.transformers_models:build"),
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import zipfile
@@ -127,6 +128,16 @@ class ImageArchive:
     def files(self, split: str) -> list[tuple[str, int]]:
         """Return (path within the archive, class number) for the images of a split, in the order of ImageFolder."""
         return self._files[split]
+
+    def numbered(self, classes: Sequence[str]) -> ImageArchive:
+        """Return a copy that numbers its classes in this order, which names each of them once."""
+        other = copy.copy(self)
+        new = [classes.index(label) for label in self.classes]
+        other.classes = tuple(classes)
+        other._files = {
+            split: [(name, new[label]) for name, label in files] for split, files in self._files.items()
+        }
+        return other
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
