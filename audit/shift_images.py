@@ -16,7 +16,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from leanfront.core.targets.images import EXTENSIONS, ImageArchive, ImageTree
+from leanfront.core.targets.hidden_names import is_hidden
+from leanfront.core.targets.image_listing import EXTENSIONS, list_images
+from leanfront.core.targets.images import ImageArchive, ImageTree
 from leanfront.core.targets.pixels import Pixels
 from leanfront.errors import TargetError
 
@@ -92,7 +94,7 @@ class ClassTree(ImageArchive):
         inside: folder in it that holds the class folders, ending in a slash, or nothing.
 
     Raises:
-        TargetError: the path cannot be read, or holds no such images.
+        TargetError: the path cannot be read, holds no such images, or has a symbolic link in a circle.
     """
 
     def __init__(self, path: str | Path, inside: str = "") -> None:
@@ -100,7 +102,11 @@ class ClassTree(ImageArchive):
         self._local = threading.local()
         self.is_zip = self.path.is_file()
         try:
-            listed = self._list_zip() if self.is_zip else _listed(self.path, inside)
+            listed = (
+                self._list_zip()
+                if self.is_zip
+                else [(*each, None) for each in list_images(self.path, inside)]
+            )
         except (zipfile.BadZipFile, OSError) as error:
             raise TargetError(
                 f"data: '{self.path}' cannot be read as a zip file or folder: {error}"
@@ -124,18 +130,8 @@ class ClassTree(ImageArchive):
         self._files = {WHOLE: [(name, number[found[name][0]]) for name in order]}
 
 
-def _listed(path: Path, inside: str) -> list[tuple[str, int, int | None]]:
-    found: list[tuple[str, int, int | None]] = []
-    for folder, below, names in os.walk(path / inside, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".")]
-        within = Path(folder).relative_to(path)
-        for name in filter(_is_image, names):
-            found.append(((within / name).as_posix(), os.stat(os.path.join(folder, name)).st_size, None))
-    return found
-
-
 def _is_image(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+    return name.lower().endswith(EXTENSIONS) and not is_hidden(name)
 
 
 def folders(path: Path, inside: str = "") -> list[str]:
@@ -162,7 +158,7 @@ def _children(path: Path, inside: str) -> list[tuple[str, bool]]:
             found = {(entry.name, entry.is_dir()) for entry in os.scandir(path / inside)}
     except (zipfile.BadZipFile, OSError) as error:
         raise TargetError(f"data: '{path}' cannot be read as a zip file or folder: {error}") from error
-    return sorted((name, kind) for name, kind in found if not name.startswith((".", "__MACOSX")))
+    return sorted((name, kind) for name, kind in found if not is_hidden(name))
 
 
 class ClassImages(ImageTree):

@@ -149,7 +149,7 @@ class SearchRecord:
         objectives: names of the objectives in order (``accuracy``, ``memory``, ...).
         reference: hypervolume reference, objective name -> value in natural units; frozen at creation.
         settings: JSON: ``options``, the search's options, and what its target told: predicted losses, parameters of
-            the space, cheapest costs, latency table, classes, metrics, sizes of the splits.
+            the space, cheapest costs, latency table, classes, metrics, sizes of the splits, digests of its parts.
         dense: measurements of the dense model.
         coverage: the coverage report, JSON.
         artifact: SHA-256 of the stored dense weights, or None.
@@ -188,6 +188,11 @@ class SearchRecord:
     def prepared(self) -> bool:
         """Whether a driver has loaded its target; a queued search consists of its request only."""
         return bool(self.fingerprint)
+
+    @property
+    def digests(self) -> Mapping[str, str] | None:
+        """Digests of the target's parts, or None if an old release made the search."""
+        return self.settings.get("digests")
 
     @property
     def registered(self) -> str | None:

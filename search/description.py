@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from leanfront.core.cost_models import LatencyTable
 from leanfront.core.cost_models.registry import P50, P95
 from leanfront.core.objectives import METRICS, Measurement, reference, resolve
 from leanfront.core.search.candidate import SearchRecord
+from leanfront.core.search.chance import chance_remark
 from leanfront.core.search.dense import require_pixels
 from leanfront.core.search.evaluation import Evaluator
 from leanfront.core.search.latency import cost_measurements
@@ -19,7 +21,10 @@ from leanfront.core.search.prepared_target import Prepared, prepare
 from leanfront.core.search.run import Run
 from leanfront.core.search.space import SPARSITY_LEVELS
 from leanfront.core.targets import Target
+from leanfront.core.targets.digests import require_same
 from leanfront.errors import EvaluationError, TargetError, UsageError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,9 @@ def describe(target: Target, record: SearchRecord, options: SearchOptions, run: 
     evaluator = _evaluator(target, prepared, options, run.place)
     dense = _dense(evaluator, prepared)
     values = {m.name: m.value for m in dense if m.split in ("", "validation")}
+    remark = chance_remark(target.validation, values["accuracy"]) if "accuracy" in values else None
+    if remark is not None:
+        log.warning("%s", remark)
     predicted = _sensitivities(evaluator, options)
     described = replace(
         record,
@@ -72,6 +80,8 @@ def describe(target: Target, record: SearchRecord, options: SearchOptions, run: 
             "metrics": list(options.measured),
             "splits": {name: len(split) for name, split in target.splits.items()},
             "cuts": list(target.cuts),
+            "digests": target.digests,
+            "remarks": [] if remark is None else [remark],
         },
         dense=dense,
         coverage=prepared.coverage.to_json(),
@@ -85,11 +95,16 @@ def restore(target: Target, record: SearchRecord, run: Run) -> Ready:
     Raises:
         TargetError: the target is not the one the search was made on, or its search space differs.
     """
-    if target.fingerprint != record.fingerprint:
-        raise TargetError(
-            f"search '{record.name}' was made on another model or other data (fingerprint {record.fingerprint[:12]}, "
-            f"now {target.fingerprint[:12]}); resume it with the same weights and splits, or start a new search"
-        )
+    require_same(
+        target,
+        record.fingerprint,
+        record.digests,
+        lambda what: (
+            f"search '{record.name}' was made on another model or other data{what and f': {what}'} (fingerprint "
+            f"{record.fingerprint[:12]}, now {target.fingerprint[:12]}); resume it with the same weights and splits, "
+            "or start a new search"
+        ),
+    )
     options = record.options
     table = record.settings.get("latency")
     prepared = prepare(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -14,6 +14,7 @@ from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.objectives.metrics import metrics_of
 from leanfront.core.search.evaluation import Evaluator
 from leanfront.core.targets import Target, resolve
+from leanfront.core.targets.digests import require_same
 from leanfront.errors import EvaluationError, LeanfrontError, TargetError
 
 
@@ -37,10 +38,12 @@ class Source:
     Args:
         target: reference of the target, or the pickled target if it has none.
         fingerprint: fingerprint of the target; a process that loads another target refuses to work.
+        digests: digests of its parts, for the message.
     """
 
     target: str | bytes
     fingerprint: str
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, target: Target) -> Source:
@@ -50,9 +53,9 @@ class Source:
             TargetError: the target has no reference and cannot be pickled.
         """
         if target.reference is not None:
-            return cls(target.reference, target.fingerprint)
+            return cls(target.reference, target.fingerprint, target.digests)
         try:
-            return cls(pickle.dumps(target), target.fingerprint)
+            return cls(pickle.dumps(target), target.fingerprint, target.digests)
         except Exception as error:
             raise TargetError(
                 f"this target cannot be sent to other processes ({error}); "
@@ -66,11 +69,16 @@ class Source:
             TargetError: the loaded target differs from the original.
         """
         target = resolve(self.target) if isinstance(self.target, str) else pickle.loads(self.target)
-        if target.fingerprint != self.fingerprint:
-            raise TargetError(
-                "the target came out different in another process: its function must return the same weights "
-                "and the same splits every time (load weights from a file, seed what is drawn), or use one worker"
-            )
+        require_same(
+            target,
+            self.fingerprint,
+            self.digests,
+            lambda what: (
+                f"the target came out different in another process{what and f': {what}'}; its function must return "
+                "the same weights and the same splits every time (load weights from a file, seed what is drawn), or "
+                "use one worker"
+            ),
+        )
         return target
 
 

@@ -21,9 +21,12 @@ RETRAINING = {
     "device": "device of that training: cpu, cuda or cuda:1; default cuda if available",
 }
 """Options of targets that can be trained from scratch."""
+MAX_PIXELS_OPTION = {"max_pixels": "largest number of pixels of an image of data, default 178956970"}
+"""Option of targets that decode images."""
 DIGITS_OPTIONS = {"seed": "seed of the training, default 0; the splits stay the same"}
 CIFAR_RESNET_OPTIONS = {
     "data": "folder or zip of images as train|validation|test/<class>/<image>, or cifar10:FOLDER",
+    **MAX_PIXELS_OPTION,
     "weights": "safetensors or state-dict file",
     "download": "1 to let torchvision download CIFAR-10 into cifar10:FOLDER",
     "epochs": RETRAINING["epochs"].format(epochs=CIFAR_RESNET_EPOCHS),
@@ -31,11 +34,27 @@ CIFAR_RESNET_OPTIONS = {
 }
 TORCHVISION_OPTIONS = {
     "data": "folder or zip of images as validation|test|train/<class>/<image>",
+    **MAX_PIXELS_OPTION,
     "weights": "state-dict or safetensors file, DEFAULT, the name of a set of torchvision's weights, or random",
     "size": "side of the square input in pixels, default 224 or the size of the published weights",
     "seed": "seed of random weights, default 0",
     "epochs": RETRAINING["epochs"].format(epochs=TORCHVISION_EPOCHS),
     "device": RETRAINING["device"],
+}
+
+TIMM_OPTIONS = {
+    **TORCHVISION_OPTIONS,
+    "weights": "state-dict or safetensors file, DEFAULT (timm's own from the Hugging Face hub), or random",
+    "size": "side of the square input in pixels, by default the model's own",
+}
+TRANSFORMERS_OPTIONS = {
+    "data": "images: folder or zip as validation|test|train/<class>/<image>; text: folder with validation|test|train "
+    "as .csv, .tsv or .jsonl",
+    **MAX_PIXELS_OPTION,
+    "text": "column of the text, default text",
+    "pair": "column of a second text, default none",
+    "label": "column of the label, default label: a name or number of a class",
+    "length": "number of tokens to which texts are cut and padded, default 128",
 }
 
 
@@ -79,6 +98,19 @@ BUILTINS: dict[str, Builtin] = {
             "any classification model of torchvision on a tree of images: needs data=",
             TORCHVISION_OPTIONS,
             Deferred("leanfront.core.targets.torchvision_models:build"),
+        ),
+        Builtin(
+            "timm:<model>",
+            "any image classifier of timm on a tree of images: needs data= and leanfront[timm]",
+            TIMM_OPTIONS,
+            Deferred("leanfront.core.targets.timm_models:build"),
+        ),
+        Builtin(
+            "transformers:<model>",
+            "an image or sequence classifier of transformers, from a folder or the hub: needs data= and "
+            "leanfront[transformers]",
+            TRANSFORMERS_OPTIONS,
+            Deferred("leanfront.core.targets.transformers_models:build"),
         ),
     )
 }

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from leanfront.core.targets.augmentation import CropAndFlip
 from leanfront.core.targets.builtin import CIFAR_RESNET_EPOCHS, CIFAR_RESNET_OPTIONS
+from leanfront.core.targets.image_file import MAX_PIXELS
+from leanfront.core.targets.image_target import image_target
 from leanfront.core.targets.images import ImageArchive, ImageTree, PixelTransform
 from leanfront.core.targets.option_values import training_device, whole
 from leanfront.core.targets.pad_shortcut import PadShortcut
@@ -26,7 +27,7 @@ from leanfront.core.targets.pixels import Pixels
 from leanfront.core.targets.sampling import balanced, stratified
 from leanfront.core.targets.split import Split
 from leanfront.core.targets.target import Target
-from leanfront.core.targets.training_from_scratch import Recipe, ScratchTraining
+from leanfront.core.targets.training_from_scratch import Recipe
 from leanfront.core.targets.weights import load_weights
 from leanfront.errors import TargetError
 
@@ -152,29 +153,15 @@ def build(name: str, options: Mapping[str, str]) -> Target:
     location = _cifar_folder(options["data"])
     download = options.get("download", "0") not in ("0", "", "false", "no")
     if location is not None:
-        splits, classes, cuts = _official(location, download, transform)
+        data = _official(location, download, transform)
     else:
-        splits, classes, cuts = tree_splits(ImageArchive(options["data"]), transform, CALIBRATION_SAMPLES)
+        archive = ImageArchive(options["data"], whole(name, options, "max_pixels", 1) or MAX_PIXELS)
+        data = tree_splits(archive, transform, CALIBRATION_SAMPLES)
     with torch.random.fork_rng(devices=[]):
-        model = CifarResNet(depth, len(classes))
+        model = CifarResNet(depth, len(data[1]))
     load_weights(model, options["weights"])
-    augment, train = CropAndFlip(SIZE // 8), splits.get("train")
-    fresh = partial(CifarResNet, depth, len(classes))
-    retrain = None if train is None else ScratchTraining(fresh, train, Recipe(epochs), augment, device)
-    return Target(
-        model=model,
-        example_input=torch.zeros(1, 3, SIZE, SIZE),
-        classes=classes,
-        name=name,
-        augment=augment,
-        cuts=cuts,
-        pixels=Pixels(MEAN, STD),
-        retrain=retrain,
-        validation=splits["validation"],
-        calibration=splits.get("calibration"),
-        test=splits.get("test"),
-        train=train,
-    )
+    fresh = partial(CifarResNet, depth, len(data[1]))
+    return image_target(name, model, data, Pixels(MEAN, STD), fresh, Recipe(epochs), device)
 
 
 def tree_splits(

@@ -32,7 +32,7 @@ def class_scores(model: nn.Module, inputs: Tensor, what: str) -> Tensor:
     except Exception as error:
         raise TargetError(
             f"the model fails on {what} of shape {tuple(inputs.shape)}, {inputs.dtype}{_place(model, inputs)}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}{_hint(error)}"
         ) from error
     if not isinstance(output, Tensor):
         raise TargetError(
@@ -57,6 +57,15 @@ def class_scores(model: nn.Module, inputs: Tensor, what: str) -> Tensor:
             f"first {int(bad[0])}; check its weights and how the inputs are normalised"
         )
     return output
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+        return (
+            "; this norm uses the statistics of the batch; give it track_running_stats=True and train it, or use a "
+            "norm within samples (LayerNorm)"
+        )
+    return ""
 
 
 def logits_alone(model: nn.Module, inputs: Tensor) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import copy
 import os
 import threading
 import zipfile
@@ -18,10 +18,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from leanfront.core.targets.hidden_names import has_hidden_part
+from leanfront.core.targets.image_file import MAX_PIXELS, decode, require_size
+from leanfront.core.targets.image_listing import EXTENSIONS, list_images
 from leanfront.errors import TargetError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""File name endings of images: torchvision's list."""
 CHECKSUM_LIMIT = 256 * 1024**2
 """Largest number of bytes of a folder tree whose content is hashed; above it, path and size identify an image."""
 
@@ -72,23 +73,29 @@ class ImageArchive:
 
     The layout is ``<split>/<class>/.../<image>``; a zip file may contain one enclosing folder. Classes are numbered
     alphabetically over all splits together (torchvision's ImageFolder does this within one split), so that numbers
-    agree even if a split lacks a class.
+    agree even if a split lacks a class. Hidden folders and files (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``)
+    do not count.
 
     Args:
         path: path of the folder or the zip file.
+        max_pixels: largest number of pixels of an image that is decoded.
 
     Raises:
-        TargetError: the path does not exist, is not a zip file, or has no images in this layout.
+        TargetError: the path does not exist, is not a zip file, has no images in this layout, or has a symbolic link
+            in a circle.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    max_pixels = MAX_PIXELS
+
+    def __init__(self, path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
         self.path = Path(path)
+        self.max_pixels = max_pixels
         self._local = threading.local()
         self.is_zip = self.path.is_file()
         if not self.path.exists():
             raise TargetError(f"data: there is no file or folder '{self.path}'")
         try:
-            found = self._list_zip() if self.is_zip else _list_folder(self.path)
+            found = self._list_zip() if self.is_zip else [(*each, None) for each in list_images(self.path)]
         except (zipfile.BadZipFile, OSError) as error:
             raise TargetError(
                 f"data: '{self.path}' cannot be read as a zip file or folder of images: {error}"
@@ -121,6 +128,16 @@ class ImageArchive:
     def files(self, split: str) -> list[tuple[str, int]]:
         """Return (path within the archive, class number) for the images of a split, in the order of ImageFolder."""
         return self._files[split]
+
+    def numbered(self, classes: Sequence[str]) -> ImageArchive:
+        """Return a copy that numbers its classes in this order, which names each of them once."""
+        other = copy.copy(self)
+        new = [classes.index(label) for label in self.classes]
+        other.classes = tuple(classes)
+        other._files = {
+            split: [(name, new[label]) for name, label in files] for split, files in self._files.items()
+        }
+        return other
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
@@ -163,22 +180,8 @@ class ImageArchive:
         return [
             (entry.filename, entry.file_size, entry.CRC)
             for entry in self._handle().infolist()
-            if not entry.is_dir() and not _hidden(entry.filename)
+            if not entry.is_dir() and not has_hidden_part(entry.filename)
         ]
-
-
-def _list_folder(path: Path) -> list[tuple[str, int, int | None]]:
-    found: list[tuple[str, int, int | None]] = []
-    for folder, _, names in os.walk(path, followlinks=True):
-        inside = Path(folder).relative_to(path)
-        for name in names:
-            if name.lower().endswith(EXTENSIONS):
-                found.append(((inside / name).as_posix(), os.stat(os.path.join(folder, name)).st_size, None))
-    return found
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith("__MACOSX/") or any(part.startswith(".") for part in name.split("/"))
 
 
 def _wrapping(names: Sequence[str]) -> str:
@@ -224,14 +227,14 @@ class ImageTree(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         name, label = self.samples[index]
-        return self.transform(self._image(name)), label
+        return self._input(name), label
 
     def read_inputs(self, indices: Sequence[int]) -> Tensor | list[Tensor]:
         """Read the inputs of these images, in order; large images are decoded by as many threads as PyTorch uses."""
         names = [self.samples[index][0] for index in indices]
         if isinstance(self.transform, PixelTransform):
             return self.transform.batch(self._map(self._image, names))
-        return self._map(lambda name: self.transform(self._image(name)), names)
+        return self._map(self._input, names)
 
     def identities(self) -> list[str]:
         """Return one string per image that identifies its content without decoding it."""
@@ -245,13 +248,22 @@ class ImageTree(Dataset[tuple[Tensor, int]]):
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(function, names))
 
+    def _input(self, name: str) -> Tensor:
+        image = self._image(name)
+        try:
+            return self.transform(image)
+        except (ValueError, ArithmeticError) as error:
+            raise TargetError(
+                f"data: the image '{name}' in '{self.archive.path}' of {image.width} x {image.height} pixels cannot "
+                f"be made an input: {error}; replace or remove it"
+            ) from error
+
     def _image(self, name: str) -> Image.Image:
         try:
-            content = self.archive.read(name)
-            with Image.open(io.BytesIO(content)) as image:
-                return image.convert("RGB")
-        except (OSError, ValueError, SyntaxError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            require_size(self.archive.size(name), self.archive.max_pixels)
+            return decode(self.archive.read(name), self.archive.max_pixels)
+        except Exception as error:  # decoders raise anything about damaged files
             raise TargetError(
-                f"data: the image '{name}' in '{self.archive.path}' cannot be read: {error}; "
-                "replace or remove it"
+                f"data: the image '{name}' in '{self.archive.path}' cannot be read: "
+                f"{str(error) or type(error).__name__}; replace or remove it"
             ) from error

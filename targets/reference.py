@@ -52,6 +52,12 @@ def resolve(reference: str) -> Target:
     return builtin.build(model, options).referred(reference.strip())
 
 
+def file_of(reference: str) -> str | None:
+    """Return the path of the file that a reference names, or None for a built-in target."""
+    _, _, file = _read(reference)
+    return None if file is None else file["path"]
+
+
 def check_reference(reference: str) -> None:
     """Check the form of a reference, without reading any file.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -16,14 +16,18 @@ from torch.utils.data import (
     DataLoader,
     IterableDataset,
     Subset,
-    SubsetRandomSampler,
     TensorDataset,
     default_collate,
+    default_convert,
 )
 
+from leanfront.core.targets.class_numbers import Numbering, numbering_of
+from leanfront.core.targets.sample_pairs import INTEGERS, UNNAMED, Keys, batch_pair, sample_pair, unlabelled
+from leanfront.core.targets.sampler_order import chosen_samples
 from leanfront.errors import LeanfrontError, TargetError
 
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+SIZES = "make all inputs one shape (for images torchvision.transforms.Resize and CenterCrop)"
+"""What to do about inputs of several shapes."""
 
 
 @runtime_checkable
@@ -43,13 +47,22 @@ class Samples:
         dataset: map-style dataset of (input, label), or None.
         inputs: (n, ...) all inputs if they are already in memory, or None.
         labels: int64 (n,).
+        keys: places of input and label in the dataset's samples.
+
+    Attributes:
+        numbering: numbers of the classes as the source declares them, or None.
     """
 
-    def __init__(self, name: str, dataset: Any | None, inputs: Tensor | None, labels: Tensor) -> None:
+    def __init__(
+        self, name: str, dataset: Any | None, inputs: Tensor | None, labels: Tensor, keys: Keys = UNNAMED
+    ) -> None:
         self.name = name
         self.dataset = dataset
         self.inputs = inputs
         self.labels = labels
+        self.keys = keys
+        self.numbering: Numbering | None = None
+        self._shape: tuple[int, ...] | None = None  # of the first inputs that were read
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,12 +75,20 @@ class Samples:
         """Return inputs (len(indices), ...) in this order, with floats as float32.
 
         Raises:
-            TargetError: a sample cannot be read, or its shape differs from the others.
+            TargetError: a sample cannot be read, is NaN or infinite, or its shape differs from the others.
         """
         if self.inputs is not None:
             return self.inputs[torch.as_tensor(indices, dtype=torch.int64)]
-        inputs = read(self.name, self.dataset, indices)
-        return as_float32(inputs) if isinstance(inputs, Tensor) else stack(self.name, indices, inputs)
+        found = read(self.name, self.dataset, indices, self.keys)
+        inputs = as_float32(found) if isinstance(found, Tensor) else stack(self.name, indices, found)
+        require_finite(self.name, indices, inputs)
+        self._shape = self._shape or tuple(inputs.shape[1:])
+        if tuple(inputs.shape[1:]) != self._shape:
+            raise TargetError(
+                f"{self.name}: sample {indices[0]} has shape {tuple(inputs.shape[1:])}, others have {self._shape}; "
+                f"{SIZES}"
+            )
+        return inputs
 
     def contents(self, indices: Sequence[int], *, stable: bool) -> list[str] | None:
         """Return one string per sample, equal for equal content; None if this would need decoding.
@@ -99,38 +120,63 @@ class Samples:
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transforms))
 
 
-def samples_of(name: str, source: Any, keep: Callable[[int, Tensor], bool]) -> Samples:
+def samples_of(name: str, source: Any, keep: Callable[[int, Tensor], bool], keys: Keys = UNNAMED) -> Samples:
     """Create samples from the source of a split; see `Split.of`.
 
     Args:
         name: name of the split, for messages.
-        source: dataset, loader or pair of tensors.
+        source: dataset, loader, pair of tensors or mapping of tensors.
         keep: function (number of samples, first input) -> whether inputs that are read for their labels may be kept.
+        keys: places of input and label in a sample.
 
     Raises:
-        TargetError: the source is of an unknown kind, empty or unlabelled, or a sample cannot be read.
+        TargetError: the source is of an unknown kind, empty or unlabelled, a sample cannot be read, or the samples of
+            a loader cannot be known.
     """
+    samples = _samples_of(name, source, keep, keys)
+    samples.numbering = numbering_of(name, source, samples.labels)
+    return samples
+
+
+def _samples_of(name: str, source: Any, keep: Callable[[int, Tensor], bool], keys: Keys) -> Samples:
     if _is_pair(source):
         return _from_pair(name, *source)
+    if isinstance(source, Mapping):
+        return _from_pair(name, *batch_pair(name, "the source", source, keys))
+    if isinstance(source, IterableDataset):
+        return _from_batches(name, DataLoader(source, batch_size=64), keys)
     if isinstance(source, DataLoader):
-        plain = source.collate_fn is default_collate and not isinstance(source.dataset, IterableDataset)
-        if not plain:
-            return _from_batches(name, source)
-        sampler = source.sampler
-        chosen = isinstance(sampler, SubsetRandomSampler)
-        source = Subset(source.dataset, list(cast(Any, sampler).indices)) if chosen else source.dataset
-    elif isinstance(source, IterableDataset):
-        return _from_batches(name, DataLoader(source, batch_size=64))
+        if isinstance(source.dataset, IterableDataset):
+            return _from_batches(name, source, keys)
+        if not hasattr(source.dataset, "__len__"):
+            raise _unknown_kind(name, source.dataset)
+        _check_not_empty(name, len(source.dataset))
+        choice = chosen_samples(name, source)
+        chosen = source.dataset if choice.indices is None else Subset(source.dataset, choice.indices)
+        if source.collate_fn is not default_collate:
+            # A seeded loader gives the same order in every process; others are collated in the dataset's order.
+            again = choice.shuffled and source.generator is None and source.collate_fn is not default_convert
+            return _from_batches(name, _in_order(source, chosen) if again else source, keys)
+        source = chosen
     if not hasattr(source, "__getitem__") or not hasattr(source, "__len__"):
-        raise TargetError(
-            f"{name}: expected a dataset of (input, label), a DataLoader or a pair of tensors (inputs, labels), "
-            f"not {type(source).__name__}"
-        )
-    if isinstance(source, TensorDataset):
+        raise _unknown_kind(name, source)
+    if isinstance(source, TensorDataset) and (len(source.tensors) == 2 or keys == UNNAMED):
         if len(source.tensors) != 2:
-            raise _unlabelled(name, f"a TensorDataset of {len(source.tensors)} tensor(s)")
+            raise unlabelled(name, f"a TensorDataset of {len(source.tensors)} tensor(s)")
         return _from_pair(name, source.tensors[0], source.tensors[1])
-    return _from_dataset(name, source, keep)
+    return _from_dataset(name, source, keep, keys)
+
+
+def _unknown_kind(name: str, source: Any) -> TargetError:
+    return TargetError(
+        f"{name}: expected a dataset of (input, label), a DataLoader or a pair of tensors (inputs, labels), "
+        f"not {type(source).__name__}"
+    )
+
+
+def _in_order(loader: DataLoader[Any], chosen: Any) -> DataLoader[Any]:
+    """Return a loader that collates the same samples without shuffling, so that every process reads the same."""
+    return DataLoader(chosen, batch_size=loader.batch_size or 64, collate_fn=loader.collate_fn)
 
 
 def _is_pair(source: Any) -> bool:
@@ -140,7 +186,7 @@ def _is_pair(source: Any) -> bool:
 
 def _from_pair(name: str, *tensors: Any) -> Samples:
     if len(tensors) != 2:
-        raise _unlabelled(name, f"{len(tensors)} tensor(s)")
+        raise unlabelled(name, f"{len(tensors)} tensor(s)")
     inputs, labels = (torch.as_tensor(tensor).detach().cpu() for tensor in tensors)
     if inputs.ndim == 0 or labels.ndim != 1 or len(inputs) != len(labels):
         raise TargetError(
@@ -150,15 +196,17 @@ def _from_pair(name: str, *tensors: Any) -> Samples:
     _check_not_empty(name, len(labels))
     if labels.dtype not in INTEGERS:
         raise _bad_label(name, 0, labels[0])
-    return Samples(name, None, as_float32(inputs), labels.long())
+    inputs = as_float32(inputs)
+    require_finite(name, range(len(inputs)), inputs)
+    return Samples(name, None, inputs, labels.long())
 
 
-def _from_batches(name: str, loader: Iterable[Any]) -> Samples:
+def _from_batches(name: str, loader: Iterable[Any], keys: Keys) -> Samples:
     inputs: list[Tensor] = []
     labels: list[Tensor] = []
     try:
         for batch in loader:
-            x, y = _pair(name, len(inputs), batch)
+            x, y = batch_pair(name, f"batch {len(inputs)}", batch, keys)
             labels.append(torch.as_tensor(y).detach().cpu())
             inputs.append(as_float32(torch.as_tensor(x).detach().cpu()))
     except LeanfrontError:
@@ -168,26 +216,27 @@ def _from_batches(name: str, loader: Iterable[Any]) -> Samples:
     _check_not_empty(name, len(inputs))
     shapes = {tuple(x.shape[1:]) for x in inputs}
     if len(shapes) > 1:
-        raise TargetError(f"{name}: the loader's inputs differ in shape: {_listed(shapes)}; make them equal")
+        raise TargetError(f"{name}: the loader's inputs differ in shape: {_listed(shapes)}; {SIZES}")
     return _from_pair(name, torch.cat(inputs), torch.cat(labels))
 
 
-def _from_dataset(name: str, dataset: Any, keep: Callable[[int, Tensor], bool]) -> Samples:
+def _from_dataset(name: str, dataset: Any, keep: Callable[[int, Tensor], bool], keys: Keys) -> Samples:
     count = len(dataset)
     _check_not_empty(name, count)
     probes = sorted({0, count // 2, count - 1})
-    samples = [_sample(name, dataset, index) for index in probes]
+    samples = [_sample(name, dataset, index, keys) for index in probes]
+    stack(name, probes, [x for x, _ in samples])
     listed = _listed_labels(dataset)
     # The probes reveal a transform of the labels, or a field `targets` with another meaning.
     if listed is not None and [int(listed[index]) for index in probes] == [label for _, label in samples]:
-        return Samples(name, dataset, None, listed)
+        return Samples(name, dataset, None, listed, keys)
     if not keep(count, samples[0][0]):
-        return Samples(
-            name, dataset, None, torch.tensor([_sample(name, dataset, i)[1] for i in range(count)])
-        )
-    everything = [_sample(name, dataset, index) for index in range(count)]
+        found = [_sample(name, dataset, index, keys)[1] for index in range(count)]
+        return Samples(name, dataset, None, torch.tensor(found), keys)
+    everything = [_sample(name, dataset, index, keys) for index in range(count)]
     inputs = stack(name, range(count), [x for x, _ in everything])
-    held = Samples(name, dataset, None, torch.tensor([label for _, label in everything]))
+    require_finite(name, range(count), inputs)
+    held = Samples(name, dataset, None, torch.tensor([label for _, label in everything]), keys)
     held.inputs = inputs
     return held
 
@@ -214,7 +263,7 @@ def _listed_labels(dataset: Any) -> Tensor | None:
     return labels.cpu().long() if fits else None
 
 
-def read(name: str, dataset: Any, indices: Iterable[int]) -> Tensor | Sequence[Tensor]:
+def read(name: str, dataset: Any, indices: Iterable[int], keys: Keys = UNNAMED) -> Tensor | Sequence[Tensor]:
     """Read the inputs of these samples, in order; one tensor (n, ...) if the dataset returns one."""
     root, inner = dataset, list(indices)
     while isinstance(root, Subset):
@@ -222,7 +271,7 @@ def read(name: str, dataset: Any, indices: Iterable[int]) -> Tensor | Sequence[T
         root = root.dataset
     if isinstance(root, Bulk):
         return root.read_inputs(inner)
-    return [_sample(name, dataset, index)[0] for index in indices]
+    return [_sample(name, dataset, index, keys)[0] for index in indices]
 
 
 @runtime_checkable
@@ -240,7 +289,7 @@ def stack(name: str, indices: Sequence[int], inputs: Sequence[Tensor]) -> Tensor
         if x.shape != inputs[0].shape:
             raise TargetError(
                 f"{name}: sample {index} has shape {tuple(x.shape)}, sample {indices[0]} has "
-                f"{tuple(inputs[0].shape)}; make all inputs one shape (resize or crop)"
+                f"{tuple(inputs[0].shape)}; {SIZES}"
             )
     return as_float32(torch.stack(list(inputs)))
 
@@ -250,14 +299,41 @@ def as_float32(x: Tensor) -> Tensor:
     return x.float() if x.is_floating_point() else x
 
 
-def _sample(name: str, dataset: Any, index: int) -> tuple[Tensor, int]:
+def require_finite(name: str, indices: Sequence[int], inputs: Tensor) -> None:
+    """Refuse inputs (n, ...) that are NaN or infinite, naming the first such sample.
+
+    Raises:
+        TargetError: an input is not finite.
+    """
+    # The sum is not finite if an element is not, and takes no memory.
+    if not inputs.is_floating_point() or bool(torch.isfinite(inputs.sum())):
+        return
+    wrong = (~torch.isfinite(inputs)).flatten(1).any(dim=1).nonzero().flatten().tolist()
+    if not wrong:
+        return
+    first = inputs[wrong[0]].flatten()
+    kind = "NaN" if bool(torch.isnan(first).any()) else "infinity"
+    more = (
+        f", and {len(wrong) - 1:,} more of {len(indices):,} that were read are not finite"
+        if len(wrong) > 1
+        else ""
+    )
+    raise TargetError(
+        f"{name}: the input of sample {indices[wrong[0]]} has {kind}{more}; remove or mend it (missing values, a "
+        "division by 0 in a normalisation)"
+    )
+
+
+def _sample(name: str, dataset: Any, index: int, keys: Keys) -> tuple[Tensor, int]:
     try:
         sample = dataset[index]
     except LeanfrontError:
         raise
     except Exception as error:
-        raise TargetError(f"{name}: sample {index} could not be read: {_say(error)}") from error
-    x, label = _pair(name, index, sample)
+        file = _file(dataset, index)
+        where = f" ({file})" if file else ""
+        raise TargetError(f"{name}: sample {index}{where} could not be read: {_say(error)}") from error
+    x, label = sample_pair(name, f"sample {index}", sample, keys)
     if isinstance(x, np.ndarray):
         x = torch.from_numpy(x)
     if not isinstance(x, Tensor):
@@ -271,17 +347,6 @@ def _sample(name: str, dataset: Any, index: int) -> tuple[Tensor, int]:
     return x.detach().cpu(), int(number)
 
 
-def _pair(name: str, index: int, sample: Any) -> tuple[Any, Any]:
-    if isinstance(sample, (tuple, list)) and len(sample) == 2 and sample[1] is not None:
-        return sample[0], sample[1]
-    size = f" of {len(sample)}" if isinstance(sample, (tuple, list)) else ""
-    raise _unlabelled(name, f"a {type(sample).__name__}{size} at {index}")
-
-
-def _unlabelled(name: str, found: str) -> TargetError:
-    return TargetError(f"{name}: is unlabelled: found {found}; every sample must be a pair (input, label)")
-
-
 def _bad_label(name: str, index: int, label: Any) -> TargetError:
     return TargetError(
         f"{name}: the label of sample {index} is {label!r}; labels must be integers, the class's index in "
@@ -292,6 +357,15 @@ def _bad_label(name: str, index: int, label: Any) -> TargetError:
 def _check_not_empty(name: str, count: int) -> None:
     if count == 0:
         raise TargetError(f"{name}: is empty; it needs at least one labelled sample")
+
+
+def _file(dataset: Any, index: int) -> str | None:
+    """Return the file of a sample, if a dataset such as ImageFolder lists its files."""
+    while isinstance(dataset, Subset):
+        index, dataset = int(dataset.indices[index]), dataset.dataset
+    files: Any = getattr(dataset, "samples", None)
+    known = isinstance(files, list) and index < len(files) and isinstance(files[index], tuple | list)
+    return str(files[index][0]) if known and isinstance(files[index][0], str) else None
 
 
 def _contents(dataset: Any, stable: bool) -> Callable[[int], str] | None:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leanfront.core.targets.samples import Samples, samples_of
+from leanfront.core.targets.class_numbers import Numbering
+from leanfront.core.targets.sample_pairs import UNNAMED, Keys
+from leanfront.core.targets.samples import SIZES, Samples, samples_of
 from leanfront.errors import TargetError, UsageError
 
 CACHE_LIMIT = 2 * 1024**3
@@ -44,20 +46,24 @@ class Split:
         self._labels = samples.labels[indices]
 
     @classmethod
-    def of(cls, name: str, source: Any, *, cache: bool = True) -> Split:
+    def of(cls, name: str, source: Any, *, cache: bool = True, keys: Keys = UNNAMED) -> Split:
         """Create a split from labelled samples.
+
+        A sample is a pair (input, label), a mapping of one tensor and one integer, or anything that `keys` can index.
 
         Args:
             name: ``calibration``, ``validation``, ``test`` or ``train``; used in messages.
-            source: one of the following: a map-style dataset of (input, label); a DataLoader, whose dataset is used
-                if it is map-style with the default collation (a SubsetRandomSampler's choice is kept), and which is
-                otherwise read once; an iterable dataset, which is read once; a pair (inputs (N, ...), labels (N,));
-                another split, which is renamed.
+            source: one of the following: a map-style dataset of samples; a DataLoader, whose dataset is used if it is
+                map-style with the default collation, and which is otherwise read once; an iterable dataset, which is
+                read once; a pair (inputs (N, ...), labels (N,)), or a mapping of the two; another split, which is
+                renamed. A DataLoader's sampler or batch sampler chooses the samples; of PyTorch's sequential, random,
+                weighted and distributed samplers all samples are used that they can draw.
             cache: whether inputs may be kept in memory; use False for training data that is augmented on reading.
+            keys: places of input and label in a sample.
 
         Raises:
-            TargetError: the source is none of these, empty or unlabelled, a label is not an integer, or a sample
-                cannot be read.
+            TargetError: the source is none of these, empty or unlabelled, a label is not an integer, a sample cannot
+                be read or has NaN, or a sampler cannot be read or gives other samples in every pass.
         """
         if isinstance(source, Split):
             renamed = source.subset(range(len(source)))
@@ -67,7 +73,7 @@ class Split:
         def keep(count: int, first: Tensor) -> bool:
             return cache and count * _bytes(first) <= CACHE_LIMIT
 
-        samples = samples_of(name, source, keep)
+        samples = samples_of(name, source, keep, keys)
         return cls(name, samples, torch.arange(len(samples)), cache=cache)
 
     def __len__(self) -> int:
@@ -83,6 +89,17 @@ class Split:
     def labels(self) -> Tensor:
         """int64 (N,)."""
         return self._labels
+
+    @property
+    def numbering(self) -> Numbering | None:
+        """Numbers of the classes as the source declares them, or None."""
+        return self._samples.numbering
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of inputs that this split keeps in memory, if it shares none with another."""
+        held = self._inputs if self._inputs is not None else self._samples.inputs
+        return 0 if held is None else held.numel() * held.element_size()
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -245,7 +262,7 @@ class Split:
             if chunk.shape[1:] != first.shape[1:]:
                 raise TargetError(
                     f"{self.name}: sample {indices[start]} has shape {tuple(chunk.shape[1:])}, sample "
-                    f"{indices[0]} has {tuple(first.shape[1:])}; make all inputs one shape (resize or crop)"
+                    f"{indices[0]} has {tuple(first.shape[1:])}; {SIZES}"
                 )
             inputs[start : start + len(chunk)] = chunk
         return inputs

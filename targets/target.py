@@ -12,14 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.targets.attributes import Attributes, checked_attributes, chosen_attributes
+from leanfront.core.targets.class_numbers import check_same_classes
 from leanfront.core.targets.cuts import cut_calibration
+from leanfront.core.targets.digests import Digests, digests_of, tensors_of
 from leanfront.core.targets.forward import class_scores, logits_alone
 from leanfront.core.targets.model_copy import private_copy
 from leanfront.core.targets.overlap import check_disjoint
 from leanfront.core.targets.pixels import Pixels, check_pixels
 from leanfront.core.targets.retraining import Step, check_retrain, retrained
+from leanfront.core.targets.sample_pairs import Keys
 from leanfront.core.targets.samples import as_float32
 from leanfront.core.targets.split import Split
+from leanfront.core.targets.steadiness import check_steady
 from leanfront.core.targets.weights_cache import raw_bytes, unfit, weights_of
 from leanfront.errors import TargetError
 
@@ -67,7 +71,7 @@ class Target:
     pixels: Pixels | None
     retrain: Callable[..., nn.Module] | None
     attributes: Attributes
-    _memo: dict[str, str] = field(init=False, repr=False)
+    _memo: dict[str, Any] = field(init=False, repr=False)
 
     def __init__(
         self,
@@ -87,6 +91,8 @@ class Target:
         pixels: Pixels | None = None,
         retrain: Callable[..., nn.Module] | None = None,
         attributes: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+        inputs_key: str | int | None = None,
+        labels_key: str | int | None = None,
     ) -> None:
         """Create a target and validate its arguments.
 
@@ -116,12 +122,17 @@ class Target:
                 seed. Not part of the fingerprint.
             attributes: split name -> attribute name -> one str, int or bool per sample, in the split's order. Reports
                 distinguish these subgroups. Not part of the fingerprint.
+            inputs_key: key of the input in samples that are mappings (``pixel_values``), or its position in tuples of
+                more than two; found without it if a mapping has one tensor and one integer.
+            labels_key: the same for the label.
 
         Raises:
             TargetError: an argument cannot be used; the message says what to do. Causes are: no module, an unknown
-                task, a model that fails or does not return finite class scores, empty, unlabelled or overlapping
-                splits, labels outside the classes, inputs of another shape than the example, `pixels` that do not
-                fit the inputs, attributes that do not match the samples in number.
+                task, a model that fails, does not return finite class scores, or whose scores for a sample change
+                from run to run or with the rest of the batch, empty, unlabelled or overlapping
+                splits, splits that number their classes differently, labels outside the classes, inputs that are NaN
+                or of another shape than the example, `pixels` that do not fit the inputs, attributes that do not
+                match the samples in number.
         """
         if not isinstance(model, nn.Module):
             raise TargetError(
@@ -132,8 +143,9 @@ class Target:
             raise TargetError(f"task '{task}' is not supported; only classification is, for now")
         model = private_copy(model)
         example_input = _example(example_input)
+        keys = Keys(inputs_key, labels_key)
         splits = {
-            key: Split.of(key, source, cache=key != "train")
+            key: Split.of(key, source, cache=key != "train", keys=keys)
             for key, source in (
                 ("calibration", calibration),
                 ("validation", validation),
@@ -147,6 +159,7 @@ class Target:
         _check_shapes(splits, example_input)
         outputs = class_scores(logits_alone(model, example_input), example_input, "example_input")
         names = _class_names(classes, outputs.shape[1])
+        check_same_classes({name: split.numbering for name, split in splits.items()}, classes)
         _check_labels(splits, len(names), classes is not None)
         check_disjoint(list(splits.values()))
         said = list(cuts)
@@ -155,7 +168,9 @@ class Target:
             splits["calibration"], splits[source], sentence = cut_calibration(splits[source])
             said.append(sentence)
         inputs, _ = next(splits["calibration"].batches(PROBE_BATCH))
-        class_scores(model, inputs, f"the first {len(inputs)} calibration samples")
+        check_steady(
+            model, inputs, class_scores(model, inputs, f"the first {len(inputs)} calibration samples")
+        )
         if augment is not None:
             _check_augment(augment, inputs[:2])
         if pixels is not None:
@@ -207,9 +222,7 @@ class Target:
             say("example_input", self.example_input.dtype, tuple(self.example_input.shape))
             for name, module in self.model.named_modules():
                 say("module", name, type(module).__qualname__)
-            tensors: dict[str, Tensor] = dict(self.model.named_parameters(remove_duplicate=False))
-            tensors.update(self.model.named_buffers(remove_duplicate=False))
-            for name, tensor in sorted(tensors.items()):
+            for name, tensor in sorted(tensors_of(self.model).items()):
                 say("tensor", name, tensor.dtype, tuple(tensor.shape))
                 digest.update(raw_bytes(tensor))
             for name, split in sorted(self.splits.items()):
@@ -218,7 +231,14 @@ class Target:
                 else:
                     say("split", name, len(split), split.digest)
             self._memo["fingerprint"] = digest.hexdigest()
-        return self._memo["fingerprint"]
+        return str(self._memo["fingerprint"])
+
+    @property
+    def digests(self) -> Digests:
+        """Digests of the parts that the fingerprint covers, by name; see `digests.Digests`."""
+        if "digests" not in self._memo:
+            self._memo["digests"] = digests_of(self)
+        return dict(self._memo["digests"])
 
     @property
     def dense_state(self) -> dict[str, Tensor]:

@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from leanfront.core.targets.augmentation import CropAndFlip
 from leanfront.core.targets.builtin import TORCHVISION_EPOCHS, TORCHVISION_OPTIONS
 from leanfront.core.targets.cifar_resnet import tree_splits
+from leanfront.core.targets.image_file import MAX_PIXELS
+from leanfront.core.targets.image_target import image_target, usual_recipe
 from leanfront.core.targets.images import ImageArchive, PixelTransform
 from leanfront.core.targets.option_values import training_device, whole
 from leanfront.core.targets.pixels import Pixels
 from leanfront.core.targets.target import Target
-from leanfront.core.targets.training_from_scratch import Recipe, ScratchTraining
 from leanfront.core.targets.weights import load_weights
 from leanfront.errors import TargetError, UsageError
 
@@ -30,9 +30,6 @@ SIZE = 224
 RESIZE = 256 / 224
 """Ratio of the shorter side of the resized image to the side of the centre crop, as usual for ImageNet."""
 CALIBRATION_SAMPLES = 512
-RATE, RATE_WITHOUT_NORM = 0.05, 0.01
-"""Learning rates for training from scratch: networks without batch norm diverge at the usual rate."""
-WEIGHT_DECAY = 1e-4
 
 
 class CentreCrop:
@@ -51,6 +48,8 @@ class CentreCrop:
         short = min(image.size)
         # Truncated like torchvision's Resize, so that both give the same crop.
         width, height = (self.resize * side // short for side in image.size)
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"it is too narrow: resized it would have {width:,} x {height:,} pixels")
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         return self._pixels(image.crop((left, top, left + self.size, top + self.size)))
@@ -88,12 +87,12 @@ def build(model: str, options: Mapping[str, str]) -> Target:
     epochs = whole(reference, options, "epochs", 1) or TORCHVISION_EPOCHS
     device = training_device(reference, options)
     chosen = options.get("weights") or "DEFAULT"
-    archive = ImageArchive(options["data"])
+    archive = ImageArchive(options["data"], whole(reference, options, "max_pixels", 1) or MAX_PIXELS)
     transform: Any = CentreCrop(size or SIZE)
     pixels = Pixels(MEAN, STD)
     if chosen == "random":
         network = _fresh(model, len(archive.classes), seed)
-    elif _is_file(chosen):
+    elif is_file(chosen):
         network = _fresh(model, len(archive.classes), seed)
         load_weights(network, chosen)
     else:
@@ -110,26 +109,9 @@ def build(model: str, options: Mapping[str, str]) -> Target:
             transform = weights.transforms()
             pixels = Pixels(transform.mean, transform.std)
     _drop_auxiliary(network)
-    splits, classes, cuts = tree_splits(archive, transform, CALIBRATION_SAMPLES)
-    shape = splits["validation"].sample_shape
-    augment, train = CropAndFlip(min(shape[1:]) // 8), splits.get("train")
-    recipe = Recipe(epochs, learning_rate=_rate(network), weight_decay=WEIGHT_DECAY)
-    fresh = partial(_untrained, model, len(classes), bool(getattr(network, "transform_input", False)))
-    retrain = None if train is None else ScratchTraining(fresh, train, recipe, augment, device)
-    return Target(
-        model=network,
-        example_input=torch.zeros(1, *shape),
-        classes=classes,
-        name=reference,
-        augment=augment,
-        cuts=cuts,
-        pixels=pixels,
-        retrain=retrain,
-        validation=splits["validation"],
-        calibration=splits.get("calibration"),
-        test=splits.get("test"),
-        train=train,
-    )
+    data = tree_splits(archive, transform, CALIBRATION_SAMPLES)
+    fresh = partial(_untrained, model, len(data[1]), bool(getattr(network, "transform_input", False)))
+    return image_target(reference, network, data, pixels, fresh, usual_recipe(network, epochs), device)
 
 
 def architecture(model: str, classes: int) -> nn.Module:
@@ -154,7 +136,8 @@ def _check_name(model: str) -> None:
         raise UsageError(f"torchvision has no classification model '{model}'; {hint}")
 
 
-def _is_file(weights: str) -> bool:
+def is_file(weights: str) -> bool:
+    """Whether an option names a file of weights, and not a set of published ones."""
     return Path(weights).exists() or "/" in weights or Path(weights).suffix in (".safetensors", ".pt", ".pth")
 
 
@@ -182,11 +165,6 @@ def _initialised(model: str, classes: int) -> nn.Module:
         warnings.simplefilter("ignore", FutureWarning)
         network: nn.Module = models.get_model(model, weights=None, num_classes=classes)
     return network
-
-
-def _rate(network: nn.Module) -> float:
-    norms = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    return RATE if norms else RATE_WITHOUT_NORM
 
 
 def _published(model: str, name: str) -> Any:

@@ -8,7 +8,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -18,10 +19,14 @@ from typing import TYPE_CHECKING, Any
 from leanfront.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
+    from leanfront.core.targets.random_states import RandomStates
     from leanfront.core.targets.target import Target
 
 _loaded: dict[str, tuple[int, int]] = {}
 """Module name -> (modification time in ns, size) of the file it was loaded from."""
+_states: dict[str, RandomStates] = {}
+"""Module name -> states of the random generators after it was loaded. Its functions start from them, so that a target
+that is made again in this process is the one that it is in a process of its own."""
 
 
 class _Beside(MetaPathFinder):
@@ -53,11 +58,14 @@ class _Beside(MetaPathFinder):
         if folder == self._folder:
             return
         if self._folder is not None:
-            own = self._came.get(self._folder, set())
-            names = [name for name in sys.modules if name.partition(".")[0] in own]
-            self._aside[self._folder] = {name: sys.modules.pop(name) for name in names}
+            self._aside[self._folder] = {name: sys.modules.pop(name) for name in self.own(self._folder)}
         self._folder = folder
         sys.modules.update(self._aside.pop(folder, {}))
+
+    def own(self, folder: str) -> list[str]:
+        """Return the names of the loaded modules that came from this folder."""
+        tops = self._came.get(folder, set())
+        return [name for name in sys.modules if name.partition(".")[0] in tops]
 
 
 _BESIDE = _Beside()
@@ -79,8 +87,14 @@ def build(path: str, function: str, options: Mapping[str, str]) -> Target:
         UsageError: the function does not accept an option.
     """
     # Imported late, since references are also parsed without creating a target.
+    from leanfront.core.targets.random_states import kept_states
     from leanfront.core.targets.target import Target
 
+    with kept_states():
+        return _called(path, function, options, Target)
+
+
+def _called(path: str, function: str, options: Mapping[str, str], kind: type[Target]) -> Target:
     module = load(path)
     found = getattr(module, function, None)
     if not callable(found):
@@ -92,11 +106,13 @@ def build(path: str, function: str, options: Mapping[str, str]) -> Target:
             + (", ".join(names) if names else "none: write def target() -> leanfront.Target")
         )
     _check_options(f"{path}:{function}", found, options)
+    if module.__name__ in _states:
+        _states[module.__name__].restore()
     try:
         target = found(**options)
     except (Exception, SystemExit) as error:
         raise TargetError(f"{path}:{function} failed: {_where(path, error)}") from error
-    if not isinstance(target, Target):
+    if not isinstance(target, kind):
         raise TargetError(
             f"{path}:{function} returned a {type(target).__name__}, not a leanfront.Target; end it with "
             "return leanfront.Target(model=..., example_input=..., validation=...)"
@@ -110,6 +126,8 @@ def load(path: str) -> ModuleType:
     Raises:
         TargetError: the file does not exist, or it raises.
     """
+    from leanfront.core.targets.random_states import RandomStates
+
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         beside = sorted(entry.name for entry in file.parent.glob("*.py")) if file.parent.is_dir() else []
@@ -117,7 +135,7 @@ def load(path: str) -> ModuleType:
         hint = f"; did you mean '{Path(path).with_name(close[0])}'?" if close else ""
         raise TargetError(f"there is no file '{path}'{hint}")
     _BESIDE.enter(str(file.parent))
-    name = f"_leanfront_target_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    name = _module_name(file)
     status = file.stat()
     version = (status.st_mtime_ns, status.st_size)
     if name in sys.modules and _loaded.get(name) == version:
@@ -133,7 +151,49 @@ def load(path: str) -> ModuleType:
         del sys.modules[name]
         raise TargetError(f"'{path}' failed when it was loaded: {_where(path, error)}") from error
     _loaded[name] = version
+    _states[name] = RandomStates.now()
     return module
+
+
+@contextmanager
+def anew(path: str, *, reload: bool = True) -> Iterator[None]:
+    """Make targets of a file as another process would; afterwards everything is as before.
+
+    Args:
+        path: path of the file.
+        reload: execute the file and the modules beside it again. Otherwise its functions only start from the present
+            states of the random generators.
+    """
+    file = Path(path).expanduser().resolve()
+    name, folder = _module_name(file), str(file.parent)
+    states, version = _states.pop(name, None), _loaded.get(name)
+    aside: dict[str, ModuleType] = {}
+    if reload:
+        _BESIDE.enter(folder)
+        for each in [name, *_BESIDE.own(folder)]:
+            if each in sys.modules:
+                aside[each] = sys.modules.pop(each)
+    try:
+        yield
+    finally:
+        if reload:
+            _BESIDE.enter(folder)
+            for each in [name, *_BESIDE.own(folder)]:
+                sys.modules.pop(each, None)
+            sys.modules.update(aside)
+        for table, value in ((_loaded, version), (_states, states)):
+            _put(table, name, value)
+
+
+def _put(table: dict[str, Any], name: str, value: Any) -> None:
+    if value is None:
+        table.pop(name, None)
+    else:
+        table[name] = value
+
+
+def _module_name(file: Path) -> str:
+    return f"_leanfront_target_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
 
 
 def functions(module: ModuleType) -> list[str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from leanfront.core.targets.weights_file import read_content
 from leanfront.errors import TargetError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -35,21 +32,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     Raises:
         TargetError: the file does not exist, cannot be read as weights, or holds no state dict.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise TargetError(f"weights: there is no file '{path}'")
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = safetensors.torch.load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise TargetError(
-            f"weights: '{path}' holds more than tensors, or is no weights file; it is not opened because that "
-            "could run code. Save the state dict alone: torch.save(model.state_dict(), ...), or safetensors"
-        ) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise TargetError(f"weights: '{path}' cannot be read: {error}; is the file complete?") from error
+    content = read_content(Path(path))
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from leanfront.core.search import SearchRecord
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import resolve
+from leanfront.core.targets.digests import require_same
 from leanfront.errors import TargetError
 from leanfront.locations import open_shelf
 
@@ -55,8 +56,15 @@ class StoredSearch:
             self._target = resolve(reference)
         if callable(self._target):
             self._target = self._target()
-        if self._target.fingerprint != self.record.fingerprint:
-            raise TargetError(f"the target at hand is not the one search '{self.name}' was made on")
+        record = self.record
+        require_same(
+            self._target,
+            record.fingerprint,
+            record.digests,
+            lambda what: (
+                f"the target at hand is not the one search '{self.name}' was made on{what and f': {what}'}"
+            ),
+        )
         return self._target
 
     @property

@@ -14,13 +14,17 @@ from leanfront.cli.output import print_json
 def inspect(target: str, as_json: bool) -> None:
     """Show which parts of a model can be compressed, which cannot, and why."""
     from leanfront.core.search import SpaceOptions, prepare
-    from leanfront.core.targets import resolve
+    from leanfront.core.search.chance import quick_look
+    from leanfront.core.targets.repetition import resolve_twice
     from leanfront.reports import text
 
-    resolved = resolve(target)
+    resolved = resolve_twice(target)
     prepared = prepare(resolved, SpaceOptions())
+    remark = quick_look(resolved)
+    remarks = [] if remark is None else [remark]
     if as_json:
         report = prepared.coverage.to_json()
-        print_json({"target": target, **report, "dense": prepared.dense_costs, "cheapest": prepared.cheapest})
+        costs = {"dense": prepared.dense_costs, "cheapest": prepared.cheapest}
+        print_json({"target": target, **report, **costs, "remarks": remarks})
         return
-    click.echo(text.coverage_text(prepared.coverage, prepared.cheapest, resolved.cuts))
+    click.echo(text.coverage_text(prepared.coverage, prepared.cheapest, [*remarks, *resolved.cuts]))

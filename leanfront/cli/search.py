@@ -23,13 +23,13 @@ def search(target: str, name: str | None, as_json: bool, database: str | None, *
     with resumable(lambda: name, database):
         asked, place = given(options, SearchOptions, Place)
         from leanfront.actions.space_bounds import bounded
-        from leanfront.core.targets import resolve
+        from leanfront.core.targets.repetition import resolve_twice
         from leanfront.local.searches import free_name, run_search
         from leanfront.locations import open_store
 
         store = open_store(database)
         asked = bounded(store, asked)
-        resolved = resolve(target)
+        resolved = resolve_twice(target)
         name = name or free_name(store, resolved.name or "search")
         for cut in resolved.cuts:
             click.echo(cut, err=True)

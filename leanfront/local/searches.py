@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from leanfront.actions.driven_search import drive_search
@@ -13,7 +14,8 @@ from leanfront.actions.space_bounds import bounded
 from leanfront.core import search as searching
 from leanfront.core.search import Place, Prepared, Run, SearchOptions
 from leanfront.core.storage import FrontierStore, runner_name
-from leanfront.core.targets import Target, resolve
+from leanfront.core.targets import Target, check_reference, resolve
+from leanfront.core.targets.repetition import resolve_twice
 from leanfront.errors import LeaseLostError, StorageError, TargetError
 from leanfront.local.search_result import SearchResult
 from leanfront.locations import open_store
@@ -44,7 +46,7 @@ def search(
         LeanfrontError: see `leanfront.errors` for the tree.
     """
     asked, place = divided(options, SearchOptions, Place)
-    resolved = resolve(target) if isinstance(target, str) else target
+    resolved = resolve_twice(target) if isinstance(target, str) else target
     store = open_store(database)
     return run_search(resolved, store, bounded(store, asked), place, name=name, progress=progress)
 
@@ -130,25 +132,32 @@ def resume(
     record = store.search(name)
     if target is None and record.target.startswith("python:"):
         raise TargetError(f"search '{name}' was made on a Python object; pass it as target=...")
-    resolved = target if isinstance(target, Target) else resolve(target or record.target)
-    _drive(resolved, store, name, Run(place=place), progress, trials=trials, minutes=minutes)
-    return SearchResult(store, name, resolved)
+    if not isinstance(target, Target):
+        # A prepared search knows what its target was.
+        target = (resolve if record.prepared else resolve_twice)(target or record.target)
+    _drive(target, store, name, Run(place=place), progress, trials=trials, minutes=minutes)
+    return SearchResult(store, name, target)
 
 
-def open_search(name: str, *, database: str | None = None, target: Target | None = None) -> SearchResult:
+def open_search(
+    name: str, *, database: str | None = None, target: Target | str | None = None
+) -> SearchResult:
     """Open a stored search.
 
     Args:
         name: name of the search.
         database: URL; when None, `LEANFRONT_DATABASE` or a SQLite file in the working folder.
-        target: target of the search; the stored reference when None.
+        target: target of the search, or a reference, which is loaded when needed; the stored reference when None.
 
     Raises:
         NotFoundError: the search does not exist.
+        UsageError: an unknown built-in target or option, or a file without a function.
     """
     store = open_store(database)
     store.search(name)
-    return SearchResult(store, name, target)
+    if isinstance(target, str):
+        check_reference(target)
+    return SearchResult(store, name, partial(resolve, target) if isinstance(target, str) else target)
 
 
 def free_name(store: FrontierStore, stem: str) -> str:

@@ -94,6 +94,7 @@ def frontier_text(record: SearchRecord, candidates: Sequence[Candidate], stage: 
         lines.append(
             "The table shows candidates before recovery; size and hypervolume are those of the frontier after it."
         )
+    lines += record.settings.get("remarks", ())
     if record.settings.get("latency") is not None:
         lines.append(latency_text(record.settings["latency"]))
     noisy = sum(_within_noise(candidate, candidates) for candidate in candidates)
@@ -437,8 +438,8 @@ def check_text(report: Report) -> str:
     return "\n".join([*lines, found, *(f"  {problem}" for problem in report.problems)])
 
 
-def coverage_text(coverage: Coverage, cheapest: dict[str, float], cuts: Sequence[str]) -> str:
-    """Return the coverage report."""
+def coverage_text(coverage: Coverage, cheapest: dict[str, float], remarks: Sequence[str]) -> str:
+    """Return the coverage report, with remarks about the target."""
     lines = [
         f"{coverage.parameters:,} parameters, {size(coverage.memory_bytes)}, {count(coverage.macs)} MACs",
         f"bits can be chosen for   {coverage.quantisable_bytes:7.1%} of the bytes, "
@@ -446,7 +447,7 @@ def coverage_text(coverage: Coverage, cheapest: dict[str, float], cuts: Sequence
         f"channels can be cut from {coverage.prunable_bytes:7.1%} of the bytes, "
         f"{coverage.prunable_macs:7.1%} of the MACs",
         f"cheapest configuration: {size(cheapest['memory_bytes'])}, {count(cheapest.get('macs'))} MACs",
-        *cuts,
+        *remarks,
         "",
         f"{len(coverage.groups)} channel groups, each proven: cutting equals silencing",
     ]

@@ -21,6 +21,7 @@ from leanfront.core.storage import FrontierStore, Job
 from leanfront.core.storage.jobs import AUDIT, EXPORT, MEASURE, RECOVER, SEARCH, VERIFY
 from leanfront.core.targets import Target, resolve
 from leanfront.core.targets.registry import Registry
+from leanfront.core.targets.repetition import resolve_twice
 from leanfront.errors import StoppedError, TargetError, UsageError
 from leanfront.reports.text import attempt_text, infeasible_text, unmeasured_text
 from leanfront.worker.settings import WorkerSettings
@@ -176,11 +177,13 @@ def target_of(record: SearchRecord, registry: Registry) -> Target:
     Raises:
         TargetError: the target was a Python object of another process, or cannot be loaded.
     """
+    # A prepared search knows what its target was.
+    load = resolve if record.prepared else resolve_twice
     if record.registered is not None and record.registered in registry:
-        return resolve(registry.reference(record.registered))
+        return load(registry.reference(record.registered))
     if record.target.startswith("python:"):
         raise TargetError(
             f"search '{record.name}' was made on a Python object of another process: resume it there, with "
             "leanfront.resume(..., target=...)"
         )
-    return resolve(record.target)
+    return load(record.target)

@@ -248,7 +248,10 @@ def test_resume_refuses_another_target(tiny: Target, store: FrontierStore) -> No
         validation=(inputs[:100], labels[:100]),
         classes=tiny.classes,
     )
-    with pytest.raises(TargetError, match="another model or other data"):
+    said = (
+        r"other data: the validation split \(200 samples, now 100\) and the test split \(missing now\) differ"
+    )
+    with pytest.raises(TargetError, match=said):
         resume_search(other, store, "a")
     with pytest.raises(NotFoundError, match="'b'"):
         resume_search(tiny, store, "b")

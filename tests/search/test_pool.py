@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -20,12 +21,12 @@ from leanfront.core.objectives import minimisation, nondominated, resolve
 from leanfront.core.search import Place, Progress, Run, SearchOptions, lifecycle, start
 from leanfront.core.search import pool as pools
 from leanfront.core.search.driver import objective_values
-from leanfront.core.search.evaluator_spec import EvaluatorLostError, spec_of
+from leanfront.core.search.evaluator_spec import EvaluatorLostError, Source, spec_of
 from leanfront.core.search.pool import PoolEvaluators
 from leanfront.core.storage import FrontierStore, check
 from leanfront.core.targets import Target
 from leanfront.core.targets import resolve as resolve_target
-from leanfront.errors import EvaluationError
+from leanfront.errors import EvaluationError, TargetError
 
 MILD = Configuration(weight_bits={"conv1": 6})
 pytestmark = pytest.mark.slow
@@ -178,3 +179,14 @@ def test_a_search_outlives_processes_killed_at_random(
         over.set()
         killer.join()
     assert kills >= 4
+
+
+def test_a_process_that_makes_another_target_says_what_differs(tiny_file: Path) -> None:
+    source = Source.of(resolve_target(f"{tiny_file}:target"))
+    for function, said in (
+        ("recoverable", r"the train split \(new\) differs"),
+        ("breaks", "the structure of the model"),
+    ):
+        with pytest.raises(TargetError, match=f"came out different in another process: {said}"):
+            replace(source, target=f"{tiny_file}:{function}").open()
+    assert source.open().fingerprint == source.fingerprint

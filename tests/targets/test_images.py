@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import struct
 import zipfile
+import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from torchvision.datasets import ImageFolder
 from leanfront.core.targets import Split
 from leanfront.core.targets import images as images_module
 from leanfront.core.targets.images import ImageArchive, ImageTree, PixelTransform
+from leanfront.core.targets.torchvision_models import CentreCrop
 from leanfront.errors import TargetError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -137,3 +142,144 @@ def test_bad_trees_are_refused(tmp_path: Path, write_tree: Any) -> None:
         ImageArchive(tmp_path / "empty")
     with pytest.raises(TargetError, match="has no test/ with images; there is train, validation"):
         ImageTree(ImageArchive(write_tree(tmp_path / "tree")), "test", TRANSFORM)
+
+
+HIDDEN = (".ipynb_checkpoints", "@eaDir", "__MACOSX", ".DS_Store", ".git")
+
+
+@pytest.mark.parametrize("zip_file", [False, True], ids=["folder", "zip"])
+def test_hidden_folders_and_files_are_no_classes(tmp_path: Path, write_tree: Any, zip_file: bool) -> None:
+    folder = write_tree(tmp_path / "tree")
+    expected = ImageArchive(folder)
+    image = (folder / "train" / "ant" / "10.png").read_bytes()
+    for name in HIDDEN:
+        for place in (folder, folder / "train", folder / "train" / "ant"):
+            inner = place / name / "deep"
+            inner.mkdir(parents=True)
+            (inner / "10-checkpoint.png").write_bytes(image)
+    (folder / "train" / "ant" / "._10.png").write_bytes(b"resource fork")
+    archive = ImageArchive(zipped(folder, tmp_path / "t.zip") if zip_file else folder)
+    assert archive.classes == expected.classes
+    assert archive.splits == expected.splits
+    assert [archive.files(split) for split in archive.splits] == [
+        expected.files(split) for split in expected.splits
+    ]
+
+
+def test_links_are_followed_unless_they_lead_in_a_circle(tmp_path: Path, write_tree: Any) -> None:
+    folder = write_tree(tmp_path / "tree")
+    (folder / "test").symlink_to(folder / "validation")
+    (folder / "train" / "bee" / "more").symlink_to(write_tree(tmp_path / "other") / "train" / "ant")
+    archive = ImageArchive(folder)
+    assert len(archive.files("test")) == 9
+    assert len(archive.files("train")) == 12
+    for place, aim in (
+        ("train/ant/loop", folder),
+        ("train/ant/loop", folder / "train" / "ant"),
+        ("all", tmp_path),
+    ):
+        (folder / place).symlink_to(aim)
+        with pytest.raises(
+            TargetError, match=f"'.*{place}' in '.*' is a symbolic link to a folder that holds it"
+        ):
+            ImageArchive(folder)
+        (folder / place).unlink()
+    (folder / "train" / "ant" / "gone.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(TargetError, match=r"'train/ant/gone\.png' in '.*' cannot be read: No such file"):
+        ImageArchive(folder)
+
+
+def content_of(kind: str) -> bytes:
+    """An image file of some format."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (9, 99, 199)).save(file, kind)
+    return file.getvalue()
+
+
+def replaced(folder: Path, content: bytes) -> Callable[..., torch.Tensor]:
+    """Return a function that reads the one image whose content is replaced."""
+    (folder / "train" / "ant" / "10.png").write_bytes(content)
+
+    def read(**options: Any) -> torch.Tensor:
+        tree = ImageTree(ImageArchive(folder, **options), "train", TRANSFORM)
+        return tree[[name for name, _ in tree.samples].index("train/ant/10.png")][0]
+
+    return read
+
+
+@pytest.mark.parametrize("kind", ["EPS", "GIF", "PDF", "TGA", "PCX", "ICO"])
+def test_other_formats_behind_the_name_of_an_image_are_refused(
+    tmp_path: Path, write_tree: Any, kind: str
+) -> None:
+    read = replaced(write_tree(tmp_path), content_of(kind))
+    with pytest.raises(
+        TargetError, match=r"'train/ant/10\.png' in .* its content is none of JPEG, PNG, PPM, BMP"
+    ):
+        read()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP"])
+def test_known_formats_are_read_under_any_name(tmp_path: Path, write_tree: Any, kind: str) -> None:
+    assert replaced(write_tree(tmp_path), content_of(kind))().shape[0] == 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_truncated_image_is_named(tmp_path: Path, write_tree: Any, kind: str, share: float) -> None:
+    whole = content_of(kind)
+    read = replaced(write_tree(tmp_path), whole[: int(share * len(whole))])
+    with pytest.raises(TargetError, match=r"the image 'train/ant/10\.png' in '.*' cannot be read"):
+        read()
+
+
+def bomb(width: int, height: int, rows: int | None = None) -> bytes:
+    """A PNG of many pixels in a few bytes, of which some rows are there."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    body = zlib.compress(bytes((width // 8 + 1) * (rows or height)), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (400_000, 1000), (16_000, 12_000)])
+def test_a_decompression_bomb_is_named(tmp_path: Path, write_tree: Any, width: int, height: int) -> None:
+    read = replaced(write_tree(tmp_path), bomb(width, height, rows=1))
+    with pytest.raises(
+        TargetError, match=r"'train/ant/10\.png' .*decompression bomb.*max_pixels=N raises it"
+    ):
+        read()
+
+
+def test_the_limit_of_pixels_is_an_option(tmp_path: Path, write_tree: Any) -> None:
+    read = replaced(write_tree(tmp_path), bomb(2000, 100))
+    with pytest.raises(TargetError, match=r"2,000 x 100 pixels, .*max_pixels=199999 is the largest number"):
+        read(max_pixels=199_999)
+    assert read(max_pixels=200_000).shape[0] == 3
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, 1000
+    try:
+        assert read(max_pixels=10**9).shape[0] == 3
+        assert Image.MAX_IMAGE_PIXELS == 1000
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path, write_tree: Any) -> None:
+    folder = write_tree(tmp_path)
+    with (folder / "train" / "ant" / "10.png").open("wb") as file:
+        file.truncate(3 * 1024**2)
+    tree = ImageTree(ImageArchive(folder, max_pixels=1000), "train", TRANSFORM)
+    with pytest.raises(TargetError, match=r"'train/ant/10\.png' .*3,145,728 bytes"):
+        tree[[name for name, _ in tree.samples].index("train/ant/10.png")]
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1)])
+def test_an_image_that_grows_without_end_when_resized_is_named(
+    tmp_path: Path, write_tree: Any, size: Any
+) -> None:
+    folder = write_tree(tmp_path)
+    Image.new("L", size).save(folder / "train" / "ant" / "10.png")
+    tree = ImageTree(ImageArchive(folder), "train", CentreCrop(224))
+    with pytest.raises(TargetError, match=r"'train/ant/10\.png' .*cannot be made an input: it is too narrow"):
+        Split.of("train", tree).tensors()

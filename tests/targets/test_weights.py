@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import tarfile
+import zipfile
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +103,102 @@ def test_no_file_and_no_state_dict(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "w.pt")
     with pytest.raises(TargetError, match="holds no state dict but list"):
         read_state(tmp_path / "w.pt")
+
+
+def saved(path: Path, content: Any, zipped: bool = True) -> bytes:
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("damage", [*range(1, 20), "one byte", "many bytes"])
+def test_a_damaged_checkpoint_gives_one_clear_error(tmp_path: Path, zipped: bool, damage: int | str) -> None:
+    """Whatever a damaged file makes the readers raise, it becomes an error that names the file."""
+    whole = saved(tmp_path / "w.pt", network().state_dict(), zipped)
+    places = torch.randint(len(whole), (40,), generator=torch.Generator().manual_seed(0)).tolist()
+    if isinstance(damage, int):
+        wrong = [whole[: len(whole) * damage // 20]]
+    elif damage == "one byte":
+        wrong = [whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :] for place in places]
+    else:
+        wrong = [
+            bytes(255 - each if i % 97 == start else each for i, each in enumerate(whole))
+            for start in range(20)
+        ]
+    said = [message for content in wrong if (message := refusal(tmp_path / "w.pt", content)) is not None]
+    assert all(message.startswith(f"weights: '{tmp_path / 'w.pt'}' ") for message in said)
+    assert all(message.isprintable() for message in said)
+    assert said
+    assert len(said) == len(wrong) or damage == "one byte"  # a byte of a value is as good as another
+
+
+def refusal(path: Path, content: bytes) -> str | None:
+    """Return why a file of this content is refused, or None if it is loaded."""
+    path.write_bytes(content)
+    try:
+        load_weights(network(), path)
+    except TargetError as error:
+        return str(error)
+    return None
+
+
+def tarred(folder: Path) -> bytes:
+    (folder / "inner").write_bytes(b"storages")
+    with tarfile.open(folder / "w.tar", "w") as archive:
+        archive.add(folder / "inner", "storages")
+    return (folder / "w.tar").read_bytes()
+
+
+def scripted(folder: Path) -> bytes:
+    with zipfile.ZipFile(folder / "s.pt", "w") as archive:
+        for name in ("model/data.pkl", "model/code/__torch__.py", "model/constants.pkl", "model/version"):
+            archive.writestr(name, b"3\n")
+    return (folder / "s.pt").read_bytes()
+
+
+OTHERS: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "empty": (lambda folder: b"", "is empty; download or save it again"),
+    "page": (
+        lambda folder: b"<!DOCTYPE html><html>Not found</html>",
+        "cannot be read: .*is the file complete",
+    ),
+    "pointer": (
+        lambda folder: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a",
+        "cannot be read: ",
+    ),
+    "zeros": (lambda folder: bytes(4096), "cannot be read: "),
+    "magic": (lambda folder: pickle.dumps(1234, protocol=2), "cannot be read: "),
+    "tar": (tarred, "is in the tar format of the first PyTorch releases"),
+    "script": (scripted, "is a TorchScript program; save the state dict"),
+    "module": (
+        lambda folder: saved(folder / "m.pt", network()),
+        r"holds more than tensors \(torch\.nn\.modules\.",
+    ),
+    "legacy module": (
+        lambda folder: saved(folder / "m.pt", network(), False),
+        "holds more than tensors .*could run code",
+    ),
+    "options": (
+        lambda folder: saved(
+            folder / "m.pt", {"state_dict": network().state_dict(), "args": Namespace(rate=1)}
+        ),
+        r"holds more than tensors \(argparse\.Namespace\)",
+    ),
+    "pickle": (lambda folder: pickle.dumps(Evil(), protocol=2), "cannot be read|more than tensors"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_file_of_another_kind_is_named(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, said = OTHERS[kind]
+    (tmp_path / "w.pt").write_bytes(made(tmp_path))
+    with pytest.raises(TargetError, match=f"^weights: '.*w.pt' {said}"):
+        read_state(tmp_path / "w.pt")
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="is a folder; give the file"):
+        read_state(tmp_path)

@@ -206,7 +206,7 @@ class Norms(nn.Module):
         self.conv = nn.Conv2d(3, 5, 3, padding=1)
         self.plain = nn.BatchNorm2d(5, affine=False)
         self.twice = nn.BatchNorm2d(5, eps=0.1)
-        self.unread = nn.BatchNorm2d(5, track_running_stats=False)
+        self.unread = nn.InstanceNorm2d(5)
         self.linear = nn.Linear(5, 4)
 
     def forward(self, x: Tensor) -> Tensor:

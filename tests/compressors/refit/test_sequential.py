@@ -145,14 +145,14 @@ class SharedNorm(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-class BatchStatistics(nn.Module):
+class SampleStatistics(nn.Module):
     """A norm in a sum that has no statistics of its own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.conv = nn.Conv2d(8, 8, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(8, track_running_stats=False)
+        self.norm = nn.InstanceNorm2d(8, affine=True)
         self.linear = nn.Linear(8, 4)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ OWN: dict[str, Callable[[], nn.Module]] = {
     "added in place": AddedInPlace,
     "reused": Reused,
     "shared norm": SharedNorm,
-    "batch statistics": BatchStatistics,
+    "statistics of a sample": SampleStatistics,
     "upwards": Upwards,
     "linears": Linears,
 }
@@ -426,7 +426,7 @@ def test_norms_that_no_measured_layer_feeds_follow_their_input(make: Make) -> No
         (PreActivation, {0: ("conv2", 1)}),
         (ActivatedBefore, {}),
         (AddedInPlace, {0: ("conv", 0)}),
-        (BatchStatistics, {}),
+        (SampleStatistics, {}),
     ],
 )
 def test_who_makes_up_for_the_other_operand(

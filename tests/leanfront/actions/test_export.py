@@ -83,6 +83,9 @@ def test_the_command_writes_a_file_and_says_its_size(
     moved = CliRunner().invoke(main, [*command, "--target", f"{tiny_file}:breaks"])
     assert moved.exit_code == 1
     assert "not the one" in moved.stderr
+    assert (
+        "the structure of the model (its modules, or names and shapes of its weights) differs" in moved.stderr
+    )
 
 
 @pytest.mark.parametrize("name", ["model", "model.zip", "model.safetensors.bak"])

@@ -332,6 +332,9 @@ def test_the_command(own: str, tiny_file: Path) -> None:
     assert run("verify", "9999", "--database", own).exit_code == 1
     moved = run("verify", "done", "--target", f"{tiny_file}:breaks", "--database", own)
     assert "not the one" in moved.stderr
+    assert (
+        "the structure of the model (its modules, or names and shapes of its weights) differs" in moved.stderr
+    )
 
 
 def test_the_check_of_the_database_reads_the_files(own: str) -> None:

@@ -31,12 +31,24 @@ def test_search_select_module(tiny: Target) -> None:
     assert Path("leanfront.db").exists()
 
 
-def test_open_search(finished: str, tiny: Target) -> None:
+def test_open_search(finished: str, tiny: Target, tiny_file: Path) -> None:
     result = leanfront.open_search("done", database=finished)
     assert result.record.trials == 60
     # The reference of the target is stored with the search: the module can be made again.
     assert result.frontier()[0].module() is not None
     assert leanfront.open_search("done", database=finished, target=tiny).target() is tiny
+    opened = leanfront.open_search("done", database=finished, target=f"{tiny_file}:target")
+    assert opened.target().fingerprint == tiny.fingerprint
+    assert opened.target() is opened.target()
+    with pytest.raises(UsageError, match="there is no target 'tinyy'"):
+        leanfront.open_search("done", database=finished, target="tinyy")
+    with pytest.raises(UsageError, match="names no function: write"):
+        leanfront.open_search("done", database=finished, target=str(tiny_file))
+    other = leanfront.open_search("done", database=finished, target=f"{tiny_file}:recoverable")
+    with pytest.raises(
+        TargetError, match=r"is not the one search 'done' was made on: the train split \(new\) differs"
+    ):
+        other.target()
     with pytest.raises(NotFoundError, match="done"):
         leanfront.open_search("gone", database=finished)
 
