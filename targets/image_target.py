@@ -51,7 +51,10 @@ def image_target(
         cuts=cuts,
         pixels=pixels,
         retrain=retrain,
-        **{key: splits.get(key) for key in ("validation", "calibration", "test", "train")},
+        validation=splits["validation"],
+        calibration=splits.get("calibration"),
+        test=splits.get("test"),
+        train=train,
     )
 
 

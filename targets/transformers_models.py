@@ -170,7 +170,10 @@ def _of_texts(
         example_input=splits["validation"][0][:1],
         classes=labels,
         name=reference,
-        **splits,
+        validation=splits["validation"],
+        calibration=splits.get("calibration"),
+        test=splits.get("test"),
+        train=splits.get("train"),
     )
 
 
