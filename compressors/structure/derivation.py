@@ -97,7 +97,9 @@ def _proven(
             alone.append(group)
             continue
         if unheard:
-            reason = f"{unheard[0]} reads its channels without being called with them, so nothing can be proven"
+            reason = (
+                f"{unheard[0]} reads its channels without being called with them, so nothing can be proven"
+            )
         failures.append((group.name, "channel group", reason))
     groups = {group.name: group for group in (prover.together(alone) if len(alone) > 1 else alone)}
     failures += [(group.name, "channel group", TOGETHER) for group in alone if group.name not in groups]

@@ -1,6 +1,6 @@
 """torch-pruning's dependency graph, walked under limits: a model that it misreads ends in an error, not in hours.
 
-The library compares every step of a walk with all steps before it. A group that follows reshapes in circles then takes
+The library compares every step of a walk with all steps before it, so a group that follows reshapes in circles takes
 quadratic time. Here a step is looked up, and a group may not grow far beyond the model's own channels.
 """
 
@@ -31,14 +31,14 @@ MOST_INDICES = 500_000
 FEWEST_INDICES = 20_000
 """Number of channel indices that a group of any model may have."""
 INDICES_PER_CHANNEL = 16
-"""Number of indices that a group may have for each input and output channel of the model's layers. Of torchvision's
-models VGG-11 has the most: 5."""
+"""Number of indices that a group may have for each input and output channel of the model's layers. VGG-11 has 5, the
+most of torchvision's models."""
 STEPS_PER_EDGE = 16
-"""Number of steps of a walk for each edge of the graph. Of torchvision's models Swin has the most: 0.4."""
+"""Number of steps of a walk for each edge of the graph. Of torchvision's models Swin has the most, 0.4."""
 FEWEST_STEPS = 1_000
 """Number of steps that a walk through any model may have."""
 SECONDS = 30.0
-"""Processor seconds for one group. Groups within the limits above take one or two; it is for models unlike any seen."""
+"""Processor seconds for one group. Those within the limits above take one or two."""
 CLOCK = 256
 """Steps between two looks at the clock."""
 

@@ -1,8 +1,9 @@
 """Proofs of channel groups: cutting units must equal silencing them, at several cuts and with several weights.
 
-One cut proves little: heads that a view counts by `-1` survive cuts of whole heads and no others, and what the model's
-own weights hide shows with random weights. Every group is cut alone, at a quarter of its units with the model's own
-weights and down to one unit with random weights, and together with all other groups at each cut with each weights.
+One cut proves little: heads that a view counts by `-1` survive cuts of whole heads and no others, and what the
+model's own weights hide shows with random weights. Every group is cut alone, at a quarter of its units with the
+model's own weights and down to one unit with random weights, and together with all others at each cut with each
+kind of weights.
 """
 
 from __future__ import annotations
@@ -71,9 +72,7 @@ class _Comparison:
         if not self.effect >= precision.measurable:
             return UNMEASURABLE
         if not self.error <= precision.tolerance:
-            return (
-                f"cutting differs from silencing by {self.error:.1e} of the output (channels are mixed on the way)"
-            )
+            return f"cutting differs from silencing by {self.error:.1e} of the output (channels are mixed on the way)"
         return None
 
 
