@@ -116,7 +116,7 @@ class Prover:
         chosen = list(groups)
         for weights in (OWN, *RANDOM):
             for cut in CUTS:
-                chosen = _largest([], chosen, self._right(weights, cut))
+                chosen = largest([], chosen, self._right(weights, cut))
         return chosen
 
     def _right(self, weights: str, cut: str) -> Callable[[Sequence[ChannelGroup]], bool]:
@@ -216,18 +216,24 @@ class Prover:
         return self._outputs[weights, precision]
 
 
-def _largest(
+def largest(
     base: list[ChannelGroup],
     more: list[ChannelGroup],
     right: Callable[[Sequence[ChannelGroup]], bool],
 ) -> list[ChannelGroup]:
-    """Return `base` with those of `more` that stay right with it and each other, by halving; earlier ones win."""
+    """Return `base` with those of `more` that stay right with it and with each other; earlier ones win.
+
+    Args:
+        base: groups that are right together.
+        more: groups to add, halved until those that are wrong stand alone.
+        right: function that tells whether groups are right together.
+    """
     if not more or right([*base, *more]):
         return [*base, *more]
     if len(more) == 1:
         return base
     half = len(more) // 2
-    return _largest(_largest(base, more[:half], right), more[half:], right)
+    return largest(largest(base, more[:half], right), more[half:], right)
 
 
 def _logits(output: Any) -> Tensor:
