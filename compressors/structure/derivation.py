@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.compressors.structure.attention_heads import head_groups
+from leanfront.core.compressors.structure.gated_layers import gated_groups
 from leanfront.core.compressors.structure.graph import dependency_groups
 from leanfront.core.compressors.structure.modules import describe, own_tensors, pruner_of
 from leanfront.core.compressors.structure.probes import compared, one_way, probes
@@ -180,6 +181,11 @@ def _graph_groups(
 ) -> tuple[list[ChannelGroup], list[tuple[str, str, str]]]:
     """Return the groups of attention heads and of the dependency graph, and the failures."""
     heads, failures = head_groups(model, parts)
+    heads += [
+        group
+        for group in gated_groups(model)
+        if all(m.part in parts and parts[m.part].is_layer for m in group.members)
+    ]
     try:
         graph, raw, lost = dependency_groups(model, example_input)
     except Exception as error:

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch_pruning.dependency.dependency import Dependency
 from torch_pruning.pruner import function
 
 from leanfront.core.compressors.structure.attention_heads import entrances
+from leanfront.core.compressors.structure.gated_layers import gated_entrances
 from leanfront.core.compressors.structure.modules import CUSTOM_PRUNERS
 from leanfront.core.compressors.structure.stand_ins import standing_in
 
@@ -192,14 +193,22 @@ def _mapped(dep: Any, idxs: Any) -> Any:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Replace a class of the library by a bounded one while its graph is built and walked."""
+    """Replace what fails in the library while its graph is built and walked."""
     with _swapping:
-        plain = index_mapping._FlattenIndexMapping
+        plain = index_mapping._FlattenIndexMapping, index_mapping.update_concat_index_mapping
+        concat = plain[1]
+
+        def concatenation(graph: Any, node: Any) -> None:
+            # It adds widths that may be unknown, as those of tensors that are no channels.
+            with suppress(TypeError):
+                concat(graph, node)
+
         index_mapping._FlattenIndexMapping = _BoundedFlatten
+        index_mapping.update_concat_index_mapping = concatenation
         try:
             yield
         finally:
-            index_mapping._FlattenIndexMapping = plain
+            index_mapping._FlattenIndexMapping, index_mapping.update_concat_index_mapping = plain
 
 
 def dependency_groups(
@@ -229,7 +238,7 @@ def dependency_groups(
         groups: list[Any] = []
         failures: list[tuple[nn.Module, str]] = []
         limits = Limits.of(model, sum(len(node.dependencies) for node in graph.module2node.values()))
-        seen = entrances(model)
+        seen = entrances(model) | gated_entrances(model)
         for module in list(graph.module2node):
             if not isinstance(module, ROOTS) or module in seen:
                 continue
