@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import torch
@@ -66,8 +65,6 @@ def eva(
     is_causal: bool = False,
 ) -> Tensor:
     """Attention of EVA and EVA-02."""
-    from timm.layers import apply_rot_embed_cat
-
     gate = None if module.gate is None else module.gate(x).sigmoid()
     if module.qkv is not None:
         q, k, v = (_split(each, module.num_heads) for each in _fused(module, x).chunk(3, dim=-1))
@@ -76,11 +73,10 @@ def eva(
         q, k, v = (_split(layer(x), module.num_heads) for layer in layers)
     q, k = module.q_norm(q), module.k_norm(k)
     if rope is not None:
+        rotate = vars(type(module))["_opened_from"].forward.__globals__["apply_rot_embed_cat"]
         first, half = module.num_prefix_tokens, getattr(module, "rotate_half", False)
         q, k = (
-            torch.cat(
-                [each[:, :, :first], apply_rot_embed_cat(each[:, :, first:], rope, half=half)], dim=2
-            ).type_as(v)
+            torch.cat([each[:, :, :first], rotate(each[:, :, first:], rope, half=half)], dim=2).type_as(v)
             for each in (q, k)
         )
     mixed = functional.scaled_dot_product_attention(
@@ -113,6 +109,8 @@ FORWARDS: Mapping[str, Callable[..., Tensor]] = {
 }
 """Full name of a type -> the forward function that replaces its own."""
 
+_CLASSES: dict[type[nn.Module], type[nn.Module]] = {}
+
 
 def open_forward(module: nn.Module) -> None:
     """Replace the forward function of a module of a known type, in place."""
@@ -122,9 +120,10 @@ def open_forward(module: nn.Module) -> None:
         module.__class__ = _opened(kind)
 
 
-@cache
 def _opened(kind: type[nn.Module]) -> type[nn.Module]:
     """Return a subclass with the name of its parent, which is part of a target's fingerprint."""
+    if kind in _CLASSES:
+        return _CLASSES[kind]
     name = f"{kind.__module__}.{kind.__qualname__}"
     contents = {
         "__module__": kind.__module__,
@@ -133,7 +132,7 @@ def _opened(kind: type[nn.Module]) -> type[nn.Module]:
         "_opened_from": kind,
         "forward": FORWARDS[name],
     }
-    return type(kind.__name__, (kind,), contents)
+    return _CLASSES.setdefault(kind, type(kind.__name__, (kind,), contents))
 
 
 def _reduced(module: nn.Module, protocol: int) -> tuple[Any, ...]:

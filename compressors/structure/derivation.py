@@ -25,8 +25,6 @@ from leanfront.core.targets.attention import open_attention
 from leanfront.core.targets.forward import logits_alone
 from leanfront.errors import TargetError
 
-TOGETHER = "cut together with other groups it changes the output"
-
 
 @torch.inference_mode(False)
 def derive(
@@ -102,9 +100,9 @@ def _proven(
                 f"{unheard[0]} reads its channels without being called with them, so nothing can be proven"
             )
         failures.append((group.name, "channel group", reason))
-    groups = {group.name: group for group in (prover.together(alone) if len(alone) > 1 else alone)}
-    failures += [(group.name, "channel group", TOGETHER) for group in alone if group.name not in groups]
-    return groups, failures
+    together, reasons = prover.together(alone)
+    failures += [(name, "channel group", reason) for name, reason in reasons.items()]
+    return {group.name: group for group in together}, failures
 
 
 @torch.inference_mode(False)

@@ -59,7 +59,7 @@ def one_way(model: nn.Module, inputs: Tensor) -> tuple[bool, set[str]]:
     Returns:
         Whether the same modules are called every time, and the names of the modules that are ever called.
     """
-    rows: Sequence[Tensor] = [inputs, *inputs.split(1)] if len(inputs) > 1 else [inputs]
+    rows: Sequence[Tensor] = [inputs, *torch.split(inputs, 1)] if len(inputs) > 1 else [inputs]
     ways = [_way(model, row) for row in rows]
     if inputs.is_floating_point():
         # Compression changes what a branch on data sees.

@@ -1,9 +1,8 @@
 """Proofs of channel groups: cutting units must equal silencing them, at several cuts and with several weights.
 
 One cut proves little: heads that a view counts by `-1` survive cuts of whole heads and no others, and what the
-model's own weights hide shows with random weights. Every group is cut alone, at a quarter of its units with the
-model's own weights and down to one unit with random weights, and together with all others at each cut with each
-kind of weights.
+model's own weights hide shows with random weights. Every group is cut alone at a quarter of its units. Then all are
+cut together, at each cut with each kind of weights, and halved until those that are wrong stand alone.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ CUTS: Mapping[str, Callable[[int], int]] = {
 OWN = "own weights"
 RANDOM: Mapping[str, float] = {"random weights": 1.0, "random weights without biases": 0.0}
 """Name of random weights -> mean of their biases: positive biases activate rectifiers but saturate gates."""
+TOGETHER = "cut together with other groups it changes the output"
 UNMEASURABLE = "silencing its channels does not change the output measurably"
 
 
@@ -95,29 +95,34 @@ class Prover:
         self._outputs: dict[tuple[str, _Precision], Tensor] = {}
 
     def refute(self, group: ChannelGroup) -> str | None:
-        """Return the reason why cutting this group alone is wrong or unproven, or None if it is proven."""
+        """Return the reason why cutting a quarter of this group alone is wrong or unproven; None if it is proven."""
         own = self._compare(OWN, [group], "a quarter")
-        if own not in (None, UNMEASURABLE):
+        if own != UNMEASURABLE:
             return own
         for weights in RANDOM:
             # Channels without effect (zero-initialised norms, saturated gates) prove nothing. The coupling does not
             # depend on the weights, so random ones serve as well.
-            found = self._compare(weights, [group], "all but one")
-            if found is None and own == UNMEASURABLE:
-                found = self._compare(weights, [group], "a quarter")
+            found = self._compare(weights, [group], "a quarter")
             if found != UNMEASURABLE:
                 return found
-        if own is None:
-            found = self._compare(OWN, [group], "all but one")
-        return None if own is None and found == UNMEASURABLE else found
+        return own
 
-    def together(self, groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
-        """Return the groups that stay right when all are cut at once, at every cut; earlier groups win."""
-        chosen = list(groups)
+    def together(self, groups: Sequence[ChannelGroup]) -> tuple[list[ChannelGroup], dict[str, str]]:
+        """Cut all groups at once, at every cut with all weights; groups that are wrong are found by halving.
+
+        Returns:
+            The groups that stay right, of which earlier ones win; and the reason for each of the others, by name.
+        """
+        chosen, reasons = list(groups), {}
         for weights in (OWN, *RANDOM):
             for cut in CUTS:
-                chosen = largest([], chosen, self._right(weights, cut))
-        return chosen
+                left = largest([], chosen, self._right(weights, cut))
+                for group in chosen:
+                    if group not in left:
+                        alone = self._compare(weights, [group], cut)
+                        reasons[group.name] = TOGETHER if alone in (None, UNMEASURABLE) else alone or TOGETHER
+                chosen = left
+        return chosen, reasons
 
     def _right(self, weights: str, cut: str) -> Callable[[Sequence[ChannelGroup]], bool]:
         return lambda groups: self._compare(weights, groups, cut) in (None, UNMEASURABLE)

@@ -51,7 +51,7 @@ def test_a_document_gives_the_same_structure(net: Any) -> None:
 
 @pytest.mark.parametrize("content", [b"{}", b"[]", b"no json", b'{"parts": [1]}'])
 def test_another_document_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match=""):  # of the parser or ours
+    with pytest.raises(ValueError, match=r"not the document of a structure|Expecting value"):
         from_json(content)
 
 
