@@ -18,6 +18,7 @@ from leanfront.core.search.candidate import Candidate, TrialRecord
 from leanfront.core.search.evaluation import Evaluation
 from leanfront.core.search.evaluator_spec import EvaluatorLostError
 from leanfront.core.search.evaluators import Evaluators
+from leanfront.core.search.failures import Failures
 from leanfront.core.search.latency import cost_measurements
 from leanfront.core.search.prepared_target import Prepared
 from leanfront.core.search.progress import Progress
@@ -165,8 +166,10 @@ class Driver:
             no races.
         run: callbacks for progress and files.
         grace: seconds that running evaluations get to finish when the search stops.
+        failures: failures of earlier runs.
 
     Attributes:
+        failures: failures of this run and earlier ones.
         stopped_early: whether the search stopped before all was done.
         unmeasured: id -> reason, for candidates that `finalists` could not measure.
     """
@@ -184,10 +187,12 @@ class Driver:
         false_elimination: float = 0.0,
         run: Run | None = None,
         grace: float = GRACE,
+        failures: Failures | None = None,
     ) -> None:
         self._store = store
         self._search = search
         self._space = prepared.space
+        self.failures = failures or Failures(prepared.space)
         self._study = study
         self._costs = prepared.costs
         self._objectives = front.objectives
@@ -214,6 +219,7 @@ class Driver:
             reserve: called before every trial; returns the seconds to keep free before the deadline.
         """
         self._goal = max(trials, self._stored)
+        self._blame()
         while self._running or self._again or self._stored < trials:
             if deadline is not None and time.monotonic() + (reserve() if reserve else 0.0) >= deadline:
                 break
@@ -247,6 +253,7 @@ class Driver:
             self._start(*self._study.ask())
 
     def _start(self, trial: Trial, choices: Mapping[str, int]) -> None:
+        choices = self.failures.allowed(choices)
         configuration = self._space.configuration(choices)
         known = self._store.find(self._search, configuration.digest)
         if known is not None:
@@ -290,6 +297,18 @@ class Driver:
             self._run.keep(stored.id, evaluation.artifact)
         for trial, choices in pending.twins:
             self._record(trial, choices, stored)
+        self.failures.add(stored)
+        self._blame()
+
+    def _blame(self) -> None:
+        if self.failures.due:
+            self.failures.blame(self._works)
+
+    def _works(self, configuration: Configuration) -> bool:
+        try:
+            return self._evaluators.submit(configuration, "validation").result().reason is None
+        except EvaluatorLostError:
+            return False
 
     def _candidate(self, pending: _Pending, evaluation: Evaluation) -> Candidate:
         measurements = cost_measurements(self._costs, pending.configuration)

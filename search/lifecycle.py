@@ -18,6 +18,7 @@ from leanfront.core.search.description import Ready, describe, restore
 from leanfront.core.search.driver import Driver, Front
 from leanfront.core.search.evaluator_spec import share, spec_of
 from leanfront.core.search.evaluators import Evaluators, LocalEvaluators
+from leanfront.core.search.failures import Failures
 from leanfront.core.search.interrupting import interruptible
 from leanfront.core.search.latency import EACH, measure_frontier
 from leanfront.core.search.options import Place, SearchOptions, resolve_device
@@ -130,6 +131,7 @@ def _drive(store: Store, ready: Ready, run: Run, begin: float) -> SearchRecord:
             trials=trials,
             false_elimination=options.false_elimination,
             run=run,
+            failures=Failures(prepared.space, store.candidates(name, failed=True) if trials else ()),
         )
         deadline = None if options.minutes is None else begin + 60 * options.minutes
         test = prepared.target.test
@@ -145,6 +147,9 @@ def _drive(store: Store, ready: Ready, run: Run, begin: float) -> SearchRecord:
 
         running = time.monotonic()
         driver.run(options.trials, deadline, reserve)
+        if driver.failures.fruitless and not driver.stopped_early:
+            store.set_state(name, "failed", driver.failures.message)
+            return store.search(name)
         if test is not None and not driver.stopped_early:
             driver.finalists("test")
         if driver.stopped_early:
@@ -215,6 +220,8 @@ def _outcome(driver: Driver, wanted: int) -> str:
         message += (
             f"; {progress.stopped} candidates stopped early: they could not beat one that costs no more"
         )
+    if driver.failures.message is not None:
+        message += f"; {driver.failures.message}"
     if driver.unmeasured:
         reason = next(iter(driver.unmeasured.values()))
         message += f"; {len(driver.unmeasured)} could not be measured on the test split: {reason}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from leanfront.core.compressors import Configuration, Coverage, Structure
 from leanfront.core.compressors.configuration import ACTIVATION_BITS, FLOAT_BITS
 from leanfront.core.compressors.coverage_report import coverage
-from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.compressors.derived_structure import structure_of
 from leanfront.core.cost_models import Costs, LatencyOptions, LatencyTable, Profile
 from leanfront.core.cost_models.latency import LatencyPlan
 from leanfront.core.cost_models.latency import latency as measured_latency
@@ -61,7 +61,7 @@ def prepare(
     Raises:
         LeanfrontError: the model cannot be handled, or an objective cannot be computed for it.
     """
-    structure = derive(target.model, target.example_input, seed=options.seed)
+    structure = structure_of(target, seed=options.seed)
     space = derive_space(structure, options)
     profile = Profile(target.model, target.example_input, structure, architecture_name(target))
     required = [o.measurement for o in resolve(objectives) if o.is_cost] if objectives else []

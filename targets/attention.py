@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leanfront.core.targets.opened_forwards import open_forward
+from leanfront.core.targets.transposed_linear import Conv1D
+
 
 class HeadAttention(nn.Module):
     """Base class of the attention modules.
@@ -294,13 +297,14 @@ def _plain(module: nn.MultiheadAttention) -> bool:
     return same and module.in_proj_weight is not None
 
 
-OPENED: dict[str, tuple[Callable[[Any], HeadAttention], Callable[[Any], bool]]] = {
+OPENED: dict[str, tuple[Callable[[Any], nn.Module], Callable[[Any], bool]]] = {
     "torch.nn.modules.activation.MultiheadAttention": (SelfAttention, _plain),
     "torchvision.models.swin_transformer.ShiftedWindowAttention": (WindowAttention, lambda _: True),
     "torchvision.models.swin_transformer.ShiftedWindowAttentionV2": (WindowAttention, lambda _: True),
     "torchvision.models.maxvit.RelativePositionalMultiHeadAttention": (RelativeAttention, lambda _: True),
+    "transformers.pytorch_utils.Conv1D": (Conv1D, lambda _: True),
 }
-"""Full name of a type -> its replacement with heads that can be cut, and whether a module can be replaced."""
+"""Full name of a type -> its replacement that can be cut, and whether a module can be replaced."""
 
 
 def open_attention(model: nn.Module) -> nn.Module:
@@ -314,7 +318,7 @@ def open_attention(model: nn.Module) -> nn.Module:
     Returns:
         The model.
     """
-    opened: dict[nn.Module, HeadAttention] = {}
+    opened: dict[nn.Module, nn.Module] = {}
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child is None:
@@ -326,4 +330,6 @@ def open_attention(model: nn.Module) -> nn.Module:
             if child not in opened:
                 opened[child] = found[0](child).train(child.training)
             setattr(parent, name, opened[child])
+    for module in model.modules():
+        open_forward(module)
     return model

@@ -22,6 +22,7 @@ from leanfront.core.compressors.artifact.entries import Values, decode, encode, 
 from leanfront.core.compressors.artifact.layout import CHECK, FORMAT, Layout, header, layout
 from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.compressors.configuration import Configuration
+from leanfront.core.compressors.derived_structure import skeleton_of
 from leanfront.core.compressors.statistics.calibration import innermost_channels
 from leanfront.core.compressors.structure.derivation import skeleton
 from leanfront.core.compressors.structure.slicing import cut
@@ -244,7 +245,7 @@ def restore(
             )
         example = example_input.cpu()
     module = open_attention(copy.deepcopy(model).cpu().float().eval()).requires_grad_(False)
-    structure = structure or skeleton(module, example)
+    structure = structure or (skeleton(module, None) if example is None else skeleton_of(module, example))
     values = contents(artifact, structure)
     groups = [structure.groups[name] for name in configuration.channels]
     # It does not matter which units a group loses here, since the weights are replaced.

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from leanfront.core.compressors.derived_structure import structure_of
 from leanfront.core.compressors.pruning.saliency import Saliency
 from leanfront.core.compressors.refit.bank import Bank
 from leanfront.core.compressors.refit.sequential import ELEMENTS, FEWEST_IMAGES, IMAGES, Sequential
@@ -16,7 +17,6 @@ from leanfront.core.compressors.statistics.batch_norm import anchor, norm_buffer
 from leanfront.core.compressors.statistics.cache import BankCache
 from leanfront.core.compressors.statistics.calibration import SAMPLES, Calibration, innermost_channels
 from leanfront.core.compressors.statistics.derived import DerivedStatistics
-from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.compressors.structure.folding import folds
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.targets import Target
@@ -44,7 +44,7 @@ class CompressionContext:
     ) -> None:
         self.target = target
         self.device = torch.device(device)
-        self.structure = structure or derive(target.model, target.example_input)
+        self.structure = structure or structure_of(target, cache=cache)
         self.calibration = Calibration(target, samples, self.device)
         self.shared = DerivedStatistics(target, self.calibration, cache)
         self.saliency = Saliency(target, self.structure, self.device, self.calibration, self.shared)

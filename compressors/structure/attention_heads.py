@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from leanfront.core.compressors.structure.guessed_heads import guessed_heads, outgoing, tables
 from leanfront.core.compressors.structure.structure import ChannelGroup, Member, Part
 from leanfront.core.targets.attention import HeadAttention
 
@@ -20,25 +21,59 @@ def head_groups(
         parts: parts of the model.
 
     Returns:
-        The groups, named after the in-projection, and the failures: (name, what, reason).
+        The groups, named after the first projection, and the failures: (name, what, reason).
     """
     groups: list[ChannelGroup] = []
     failures: list[tuple[str, str, str]] = []
     for path, module in model.named_modules():
-        if not isinstance(module, HeadAttention):
+        group = _opened(path, module) if isinstance(module, HeadAttention) else _guessed(model, path, module)
+        if group is None:
             continue
-        enters, leaves, *beside = (
-            f"{path}.{layer}" for layer in (module.enters, module.leaves, *module.beside)
-        )
-        kept_whole = [name for name in (path, enters, leaves, *beside) if parts[name].kind == "other"]
+        through = [member.part for member in group.members if member.side != "parameter"]
+        kept_whole = [name for name in through if name not in parts or parts[name].kind == "other"]
         if kept_whole:
             reason = f"passes through {kept_whole[0]}, which cannot be cut"
-            failures.append((enters, "channel group", reason))
-        elif module.num_heads < 2:
-            failures.append((enters, "channel group", "has a single unit"))
+            failures.append((group.name, "channel group", reason))
+        elif group.units < 2:
+            failures.append((group.name, "channel group", "has a single unit"))
         else:
-            groups.append(_group(path, module, enters, leaves, beside))
+            groups.append(group)
     return groups, failures
+
+
+def _opened(path: str, module: HeadAttention) -> ChannelGroup:
+    enters, leaves, *beside = (f"{path}.{layer}" for layer in (module.enters, module.leaves, *module.beside))
+    return _group(path, module, enters, leaves, beside)
+
+
+def _guessed(model: nn.Module, path: str, module: nn.Module) -> ChannelGroup | None:
+    guess = guessed_heads(module)
+    leaves = None if guess is None else outgoing(model, path, guess)
+    if guess is None or leaves is None:
+        return None
+    inside = f"{path}." if path else ""
+    members = [Member(path, "out", _blocks(guess.units, (1,), 1))]
+    members += [
+        Member(f"{inside}{name}", "out", _blocks(guess.units, blocks, guess.features))
+        for name, blocks in guess.layers
+    ]
+    members += [
+        Member(f"{inside}{name}", "parameter", _blocks(guess.units, (1,), each))
+        for name, each in tables(module, guess).items()
+    ]
+    members.append(Member(leaves, "in", _blocks(guess.units, (guess.queries,), guess.features)))
+    return ChannelGroup(f"{inside}{guess.layers[0][0]}", guess.units, tuple(members))
+
+
+def _blocks(units: int, blocks: tuple[int, ...], features: int) -> tuple[tuple[int, ...], ...]:
+    """Return the indices of each unit in blocks that hold this many heads for each unit."""
+    rows: list[list[int]] = [[] for _ in range(units)]
+    start = 0
+    for heads in blocks:
+        for unit in range(units):
+            rows[unit] += range(start, start + heads * features)
+            start += heads * features
+    return tuple(tuple(row) for row in rows)
 
 
 def _group(path: str, module: HeadAttention, enters: str, leaves: str, beside: list[str]) -> ChannelGroup:
@@ -56,5 +91,10 @@ def _group(path: str, module: HeadAttention, enters: str, leaves: str, beside: l
 
 
 def entrances(model: nn.Module) -> set[nn.Module]:
-    """Return the in-projections of a model's opened attention."""
-    return {m.get_submodule(m.enters) for m in model.modules() if isinstance(m, HeadAttention)}
+    """Return the layers that make queries, keys and values; their channels are those of heads."""
+    found = {m.get_submodule(m.enters) for m in model.modules() if isinstance(m, HeadAttention)}
+    for module in model.modules():
+        guess = guessed_heads(module)
+        if guess is not None:
+            found.update(module.get_submodule(name) for name, _ in guess.layers)
+    return found

@@ -1,57 +1,35 @@
 """Derivation of a model's structure: parts, layers and proven channel groups.
 
 The dependency graph of torch-pruning (Fang et al., DepGraph, CVPR 2023) says which channels are coupled.
-It can be wrong on a model that it does not understand, so every group is proven before it is offered: the
-model with some of the group's channels cut must have the same outputs as the dense model in which every
-consumer of these channels reads zeros in their place.
+It can be wrong on a model that it does not understand, so every group is proven before it is offered
+(`structure/proofs.py`).
 """
 
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.compressors.structure.attention_heads import head_groups
+from leanfront.core.compressors.structure.gated_layers import gated_groups
 from leanfront.core.compressors.structure.graph import dependency_groups
-from leanfront.core.compressors.structure.modules import (
-    channel_axis,
-    describe,
-    own_tensors,
-    pruner_of,
-    watch_inputs,
-)
-from leanfront.core.compressors.structure.slicing import cut_for_now
-from leanfront.core.compressors.structure.structure import (
-    CONSUMERS,
-    ChannelGroup,
-    Member,
-    Part,
-    Shape,
-    Structure,
-)
+from leanfront.core.compressors.structure.modules import describe, own_tensors, pruner_of
+from leanfront.core.compressors.structure.probes import compared, one_way, probes
+from leanfront.core.compressors.structure.proofs import Prover
+from leanfront.core.compressors.structure.structure import CONSUMERS, ChannelGroup, Member, Part, Structure
 from leanfront.core.targets.attention import open_attention
 from leanfront.core.targets.forward import logits_alone
 from leanfront.errors import TargetError
 
-TOLERANCE = 1e-4
-"""Largest relative error of a cut model against the silenced one."""
-MEASURABLE = 1e-3
-"""Silencing must change the output by at least this share, or agreement would prove nothing."""
-
-
-BIASES = (1.0, 0.0)
-"""Mean biases of the random weights used in proofs: positive biases activate rectifiers but saturate gates."""
-
 
 @torch.inference_mode(False)
-def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structure:
+def derive(
+    model: nn.Module, example_input: Tensor, *, samples: Tensor | None = None, seed: int = 0
+) -> Structure:
     """Derive the structure of a model: what can be cut and quantised, what is left alone, and why.
 
     Names refer to the model with opened attention (`targets/attention.py`), like a target's model.
@@ -59,47 +37,37 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
     Args:
         model: any module; it is not changed.
         example_input: a batch that the model accepts, shape (n, ...).
+        samples: real inputs on which groups are proven, shape (m, ...); by default the example, and a noisy copy of
+            it if it is a single float input.
         seed: seed that chooses the channels cut by the proofs.
 
     Raises:
-        TargetError: the model does not run on the example input.
+        TargetError: the model does not run on the example input or the samples.
     """
     model = open_attention(copy.deepcopy(model).eval().float())
-    example_input = example_input.float() if example_input.is_floating_point() else example_input
+    example_input = _single(example_input)
     logits_alone(model, example_input)
     try:
         with torch.no_grad():
             model(example_input)
+        inputs = probes(model, example_input, None if samples is None else _single(samples), seed)
+        same, called = one_way(model, inputs)
     except Exception as error:
         raise TargetError(f"the model does not run on its example input: {error}") from error
     parts, layers, exclusions = _parts(model)
-    ways = [_way(model, inputs) for inputs in _varied(example_input, seed)]
-    uncalled = [name for name in layers if not any(name in way for way in ways)]
+    uncalled = [name for name in layers if name not in called]
     exclusions += [
         (name, "activations", "never called as a module: its parent reads its weights") for name in uncalled
     ]
-    groups: dict[str, ChannelGroup] = {}
     found: Sequence[ChannelGroup] = ()
-    if all(way == ways[0] for way in ways):
+    if same:
         found, failures = _graph_groups(model, example_input, parts)
         exclusions += failures
     else:
         reason = "it calls other modules for other inputs, so nothing can be proven; bits still work"
         exclusions.append(("model", "channel groups", reason))
-    prover = _Prover(model, example_input, parts, seed)
-    for group in found:
-        refuted = prover.refute([group])
-        unheard = [member.part for member in group.members if member.side == "in" and member.part in uncalled]
-        if refuted is None:
-            groups[group.name] = group
-        elif unheard:
-            refuted = (
-                f"{unheard[0]} reads its channels without being called with them, so nothing can be proven"
-            )
-        if refuted is not None:
-            exclusions.append((group.name, "channel group", refuted))
-    if len(groups) > 1 and prover.refute(list(groups.values())) is not None:
-        groups = _jointly_proven(groups, prover, exclusions)
+    groups, failures = _proven(Prover(model, compared(inputs), parts, seed), found, uncalled)
+    exclusions += failures
     ordered = {name: groups[name] for name in parts if name in groups}
     return Structure(
         parts,
@@ -109,6 +77,32 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
         sum(p.numel() for p in model.parameters()),
         tuple(uncalled),
     )
+
+
+def _single(inputs: Tensor) -> Tensor:
+    return inputs.float() if inputs.is_floating_point() else inputs
+
+
+def _proven(
+    prover: Prover, found: Sequence[ChannelGroup], uncalled: Sequence[str]
+) -> tuple[dict[str, ChannelGroup], list[tuple[str, str, str]]]:
+    """Return the groups that are proven alone and together, and the failures: (name, what, reason)."""
+    alone: list[ChannelGroup] = []
+    failures: list[tuple[str, str, str]] = []
+    for group in found:
+        reason = prover.refute(group)
+        unheard = [member.part for member in group.members if member.side == "in" and member.part in uncalled]
+        if reason is None:
+            alone.append(group)
+            continue
+        if unheard:
+            reason = (
+                f"{unheard[0]} reads its channels without being called with them, so nothing can be proven"
+            )
+        failures.append((group.name, "channel group", reason))
+    together, reasons = prover.together(alone)
+    failures += [(name, "channel group", reason) for name, reason in reasons.items()]
+    return {group.name: group for group in together}, failures
 
 
 @torch.inference_mode(False)
@@ -128,24 +122,11 @@ def skeleton(model: nn.Module, example_input: Tensor | None) -> Structure:
     parts, layers, _ = _parts(model)
     found: Sequence[ChannelGroup] = ()
     if example_input is not None:
-        example_input = example_input.float() if example_input.is_floating_point() else example_input
+        example_input = _single(example_input)
         found, failures = _graph_groups(logits_alone(model, example_input), example_input, parts)
         if failures and failures[0][0] == "model":
             raise TargetError(f"the model's channel groups cannot be found: {failures[0][2]}")
     return Structure(parts, {group.name: group for group in found}, tuple(layers))
-
-
-def _jointly_proven(
-    groups: Mapping[str, ChannelGroup], prover: _Prover, exclusions: list[tuple[str, str, str]]
-) -> dict[str, ChannelGroup]:
-    """Return the groups that stay correct when cut together, tried in order."""
-    together: dict[str, ChannelGroup] = {}
-    for name, group in groups.items():
-        if prover.refute([*together.values(), group]) is None:
-            together[name] = group
-        else:
-            exclusions.append((name, "channel group", "cut together with other groups it changes the output"))
-    return together
 
 
 def _parts(model: nn.Module) -> tuple[dict[str, Part], list[str], list[tuple[str, str, str]]]:
@@ -198,6 +179,11 @@ def _graph_groups(
 ) -> tuple[list[ChannelGroup], list[tuple[str, str, str]]]:
     """Return the groups of attention heads and of the dependency graph, and the failures."""
     heads, failures = head_groups(model, parts)
+    heads += [
+        group
+        for group in gated_groups(model)
+        if all(m.part in parts and parts[m.part].is_layer for m in group.members)
+    ]
     try:
         graph, raw, lost = dependency_groups(model, example_input)
     except Exception as error:
@@ -304,162 +290,3 @@ def _units(
     for root in range(channels):
         units.setdefault(find(root), []).append(root)
     return list(units.values())
-
-
-class _Prover:
-    """Comparison of cut models with silenced ones."""
-
-    def __init__(self, model: nn.Module, example_input: Tensor, parts: Mapping[str, Part], seed: int) -> None:
-        self.model = model
-        self.parts = parts
-        self.seed = seed
-        self.inputs = _probe_inputs(example_input, seed)
-        self.shuffled: list[nn.Module] = []
-        self.outputs: dict[int, Tensor] = {}
-
-    def refute(self, groups: Sequence[ChannelGroup]) -> str | None:
-        """Return the reason why cutting these groups is wrong, or None if it is proven correct."""
-        reason = self._compare(self.model, groups, 1 / 4)
-        for model, bias in enumerate(BIASES):
-            if reason != _UNMEASURABLE:
-                break
-            # Channels without effect (zero-initialised norms, saturated gates) prove nothing. The coupling does
-            # not depend on the weights, so random ones serve as well.
-            if model == len(self.shuffled):
-                self.shuffled.append(_randomised(self.model, self.seed + model, bias))
-            reason = self._compare(self.shuffled[model], groups, 1 / 2)
-        return reason
-
-    def _compare(self, model: nn.Module, groups: Sequence[ChannelGroup], share: float) -> str | None:
-        choice = random.Random(self.seed)
-        gone = {
-            group.name: sorted(choice.sample(range(group.units), max(1, int(group.units * share))))
-            for group in groups
-        }
-        with torch.no_grad():
-            dense = self._dense(model)
-            try:
-                with silenced(model, groups, gone):
-                    silent = _logits(model(self.inputs))
-            except Exception as error:
-                return f"its channels cannot be silenced ({type(error).__name__}: {error})"
-            try:
-                with cut_for_now(model, groups, gone) as small:
-                    output = _logits(small(self.inputs))
-                    misshapen = self._misshapen(small, groups, gone)
-            except Exception as error:
-                return f"the cut model does not run ({type(error).__name__}: {error})"
-        if misshapen is not None:
-            return f"cutting gives {misshapen} other channels than expected"
-        scale = float(dense.norm())
-        if not bool(silent.isfinite().all()):
-            return "the model's output is not finite, so nothing can be proven"
-        if output.shape != dense.shape:
-            return f"the cut model's output has shape {tuple(output.shape)}, not {tuple(dense.shape)}"
-        if not float((silent - dense).norm()) >= MEASURABLE * scale > 0:
-            return _UNMEASURABLE
-        difference = float((output - silent).norm()) / max(float(silent.norm()), 1e-12)
-        if not difference <= TOLERANCE:
-            return f"cutting differs from silencing by {difference:.1e} of the output (channels are mixed on the way)"
-        return None
-
-    def _misshapen(
-        self, small: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int]]
-    ) -> str | None:
-        """Return a module whose channels differ from those that the layout and the cost models count, if any."""
-        structure = Structure(self.parts, {group.name: group for group in groups}, ())
-        kept = {group.name: group.units - len(gone[group.name]) for group in groups}
-        expected = structure.shapes(Configuration(channels=kept))
-        modules = dict(small.named_modules())
-        for name, part in self.parts.items():
-            found = describe(name, modules[name])
-            if found is None or part.kind in ("other", "pointwise"):
-                continue
-            if Shape(found.inputs, found.outputs, found.groups) != expected[name]:
-                return name
-        return None
-
-    def _dense(self, model: nn.Module) -> Tensor:
-        if id(model) not in self.outputs:
-            self.outputs[id(model)] = _logits(model(self.inputs))
-        return self.outputs[id(model)]
-
-
-_UNMEASURABLE = "silencing its channels does not change the output measurably"
-
-
-@contextmanager
-def silenced(
-    model: nn.Module, groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int]]
-) -> Iterator[nn.Module]:
-    """Make every consumer of the given units read zeros in their channels, within the context."""
-    modules = dict(model.named_modules())
-    handles = []
-    for group in groups:
-        for member in group.members:
-            if member.side != "in":
-                continue
-            channels = [index for unit in gone[group.name] for index in member.indices[unit]]
-            module = modules[member.part]
-            handles.append(module.register_forward_pre_hook(_zero(channels, channel_axis(module))))
-    try:
-        yield model
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _zero(
-    channels: Sequence[int], axis: int
-) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
-    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        first = inputs[0]
-        index = torch.tensor(list(channels), device=first.device)
-        return (first.index_fill(axis, index, 0), *inputs[1:])
-
-    return hook
-
-
-def _logits(output: Any) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise TypeError(f"the model returns {type(output).__name__}, not a tensor")
-    return output
-
-
-def _probe_inputs(example_input: Tensor, seed: int) -> Tensor:
-    """Return the example and a noisy copy of it: an all-zero example would hide mistakes."""
-    first = example_input[:1]
-    if not first.is_floating_point():
-        return first
-    noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([first, first + noise.to(first)])
-
-
-def _varied(example_input: Tensor, seed: int) -> list[Tensor]:
-    """Return the example and inputs that differ from it."""
-    first = example_input[:1]
-    if not first.is_floating_point():
-        return [first]
-    return [first, -first, _probe_inputs(first, seed)[1:]]
-
-
-def _way(model: nn.Module, inputs: Tensor) -> set[str]:
-    """Return the names of the modules that a model calls."""
-    called: set[str] = set()
-    names = [name for name, _ in model.named_modules()]
-    watch_inputs(model, inputs, names, lambda name, _: called.add(name))
-    return called
-
-
-def _randomised(model: nn.Module, seed: int, bias: float) -> nn.Module:
-    """Return a copy with random weights, scaled by their fan-in, and biases around a value."""
-    shuffled = copy.deepcopy(model)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in shuffled.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator).to(parameter)
-            if parameter.dim() > 1:
-                parameter.copy_(noise * (2 / max(1, parameter[0].numel())) ** 0.5)
-            else:
-                parameter.copy_((bias if name.endswith("bias") else 1.0) + 0.1 * noise)
-    return shuffled

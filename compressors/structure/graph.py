@@ -1,26 +1,47 @@
-"""torch-pruning's dependency graph with size limits: if it misreads a model, it fails instead of filling memory."""
+"""torch-pruning's dependency graph, walked under limits: a model that it misreads ends in an error, not in hours.
+
+The library compares every step of a walk with all steps before it, so a group that follows reshapes in circles takes
+quadratic time. Here a step is looked up, and a group may not grow far beyond the model's own channels.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch_pruning
 from torch import Tensor, nn
-from torch_pruning.dependency import graph as graph_module
+from torch_pruning import _helpers
 from torch_pruning.dependency import index_mapping
-from torch_pruning.dependency.group import Group
+from torch_pruning.dependency.dependency import Dependency
+from torch_pruning.pruner import function
 
 from leanfront.core.compressors.structure.attention_heads import entrances
+from leanfront.core.compressors.structure.gated_layers import gated_entrances
 from leanfront.core.compressors.structure.modules import CUSTOM_PRUNERS
 from leanfront.core.compressors.structure.stand_ins import standing_in
 
 MOST_INDICES = 500_000
 """Maximum number of channel indices of a group, over all members. VGG-16's widest group has about 100,000."""
+FEWEST_INDICES = 20_000
+"""Number of channel indices that a group of any model may have."""
+INDICES_PER_CHANNEL = 16
+"""Number of indices that a group may have for each input and output channel of the model's layers. VGG-11 has 5, the
+most of torchvision's models."""
+STEPS_PER_EDGE = 16
+"""Number of steps of a walk for each edge of the graph. Of torchvision's models Swin has the most, 0.4."""
+FEWEST_STEPS = 1_000
+"""Number of steps that a walk through any model may have."""
+SECONDS = 30.0
+"""Processor seconds for one group. Those within the limits above take one or two."""
+CLOCK = 256
+"""Steps between two looks at the clock."""
 
 ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
 _swapping = threading.Lock()
@@ -39,25 +60,155 @@ class _BoundedFlatten(index_mapping._FlattenIndexMapping):  # type: ignore[misc]
         return super().__call__(idxs)
 
 
-class _BoundedGroup(Group):  # type: ignore[misc]
-    def add_dep(self, dep: Any, idxs: Any) -> None:
-        # A member without indices counts as one; otherwise a circle of empty members would never end.
-        self.indices = getattr(self, "indices", 0) + max(1, len(idxs))
-        if self.indices > MOST_INDICES:
-            raise GraphTooLargeError(f"it grows beyond {MOST_INDICES:,} channel indices")
-        super().add_dep(dep, idxs)
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one walk through the graph.
+
+    Args:
+        indices: maximum number of channel indices over all steps.
+        steps: maximum number of steps.
+    """
+
+    indices: int = FEWEST_INDICES
+    steps: int = FEWEST_STEPS
+
+    @classmethod
+    def of(cls, model: nn.Module, edges: int) -> Limits:
+        """Return the limits for a model whose graph has this many edges."""
+        channels = sum(sum(layer.weight.shape[:2]) for layer in model.modules() if isinstance(layer, ROOTS))
+        return cls(
+            min(MOST_INDICES, max(FEWEST_INDICES, INDICES_PER_CHANNEL * channels)),
+            max(FEWEST_STEPS, STEPS_PER_EDGE * edges),
+        )
+
+
+class _Walk:
+    """Steps of one walk, with lookup.
+
+    Args:
+        limits: limits of the walk.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.steps: list[tuple[Any, Any]] = []
+        self._known: set[tuple[Hashable, ...]] = set()
+        self._lists: dict[tuple[Any, ...], Any] = {}
+        self._limits = limits
+        self._indices = 0
+        self._until = time.thread_time() + SECONDS
+
+    def same(self, idxs: Any) -> Any:
+        """Return the first list that equals these indices, so that lists can be told apart by identity."""
+        return self._lists.setdefault(tuple(idxs), idxs)
+
+    def has(self, dep: Any, idxs: Any) -> bool:
+        """Whether a step to the same side of the same module cut the same indices."""
+        return (id(dep.target), dep.handler, id(idxs)) in self._known
+
+    def add(self, dep: Any, idxs: Any) -> None:
+        """Add a step.
+
+        Raises:
+            GraphTooLargeError: the walk has grown beyond its limits.
+        """
+        # A step without indices counts as one; otherwise a circle of empty steps would never end.
+        self._indices += max(1, len(idxs))
+        if self._indices > self._limits.indices:
+            raise GraphTooLargeError(f"it grows beyond {self._limits.indices:,} channel indices")
+        if len(self.steps) == self._limits.steps:
+            raise GraphTooLargeError(f"it takes more than {self._limits.steps:,} steps")
+        if len(self.steps) % CLOCK == 0 and time.thread_time() > self._until:
+            raise GraphTooLargeError(f"it takes over {SECONDS:g} s")
+        self._known.add((id(dep.target), dep.handler, id(idxs)))
+        self.steps.append((dep, idxs))
+
+    def merged(self) -> list[Any]:
+        """Return one item for each side of each module, with plain and root indices in order of appearance."""
+        sides: dict[tuple[int, Hashable], tuple[Any, dict[int, Any]]] = {}
+        seen: set[tuple[Hashable, ...]] = set()
+        for dep, idxs in self.steps:
+            key = (id(dep.target), dep.handler)
+            table = sides.setdefault(key, (dep, {}))[1]
+            if (*key, id(idxs)) in seen:
+                continue
+            seen.add((*key, id(idxs)))
+            for index in idxs:
+                table.setdefault(index.idx, index)
+        items = []
+        for dep, table in sides.values():
+            item = _helpers.GroupItem(dep, list(table))
+            item.root_idxs = [index.root_idx for index in table.values()]
+            items.append(item)
+        return items
+
+
+class _Graph(torch_pruning.DependencyGraph):  # type: ignore[misc]
+    """Dependency graph of a model that is never cut, so that its index mappings stay."""
+
+    def group_of(self, module: nn.Module, limits: Limits) -> list[Any]:
+        """Return the group of all output channels of a module, as `get_pruning_group` does.
+
+        Args:
+            module: a convolution or linear layer in the graph.
+            limits: limits of the walk.
+
+        Raises:
+            GraphTooLargeError: the walk goes beyond the limits.
+        """
+        pruner = self.get_pruner_of_module(module)
+        handler, channels = pruner.prune_out_channels, pruner.get_out_channels(module)
+        if isinstance(module, torch_pruning.ops.TORCH_CONV) and module.groups == module.out_channels > 1:
+            handler = function.prune_depthwise_conv_out_channels
+        root = self.module2node[module]
+        walk = _Walk(limits)
+        idxs = walk.same([_helpers._HybridIndex(idx=i, root_idx=i) for i in range(channels)])
+        first = Dependency(handler, handler, source=root, target=root)
+        walk.add(first, idxs)
+        visited: set[int] = set()
+        waiting = [(first, idxs)]
+        mapped: dict[tuple[int, int], Any] = {}
+        while waiting:
+            dep, idxs = waiting.pop()
+            visited.add(id(dep.target))
+            for other in dep.target.dependencies:
+                if not other.is_triggered_by(dep.handler):
+                    continue
+                key = (id(other), id(idxs))
+                if key not in mapped:
+                    mapped[key] = walk.same(_mapped(other, idxs))
+                indices = mapped[key]
+                if not indices or (id(other.target) in visited and walk.has(other, indices)):
+                    continue
+                walk.add(other, indices)
+                waiting.append((other, indices))
+        return walk.merged()
+
+
+def _mapped(dep: Any, idxs: Any) -> Any:
+    for mapping in dep.index_mapping:
+        if mapping is not None:
+            idxs = mapping(idxs)
+    return idxs
 
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Replace classes of the library by bounded ones while its graph is built and walked."""
+    """Replace what fails in the library while its graph is built and walked."""
     with _swapping:
-        plain = index_mapping._FlattenIndexMapping, graph_module.Group
-        index_mapping._FlattenIndexMapping, graph_module.Group = _BoundedFlatten, _BoundedGroup
+        plain = index_mapping._FlattenIndexMapping, index_mapping.update_concat_index_mapping
+        concat = plain[1]
+
+        def concatenation(graph: Any, node: Any) -> None:
+            # It adds widths that may be unknown, as those of tensors that are no channels.
+            with suppress(TypeError):
+                concat(graph, node)
+
+        index_mapping._FlattenIndexMapping = _BoundedFlatten
+        index_mapping.update_concat_index_mapping = concatenation
         try:
             yield
         finally:
-            index_mapping._FlattenIndexMapping, graph_module.Group = plain
+            index_mapping._FlattenIndexMapping, index_mapping.update_concat_index_mapping = plain
 
 
 def dependency_groups(
@@ -81,19 +232,18 @@ def dependency_groups(
     with _bounded(), standing_in(model), warnings.catch_warnings(), torch.enable_grad():
         # The graph warns of bare parameters and unknown operators; the proofs decide about them.
         warnings.simplefilter("ignore")
-        graph = torch_pruning.DependencyGraph().build_dependency(
+        graph = _Graph().build_dependency(
             model, example_input, customized_pruners=CUSTOM_PRUNERS, verbose=False
         )
         groups: list[Any] = []
         failures: list[tuple[nn.Module, str]] = []
-        seen = entrances(model)
+        limits = Limits.of(model, sum(len(node.dependencies) for node in graph.module2node.values()))
+        seen = entrances(model) | gated_entrances(model)
         for module in list(graph.module2node):
             if not isinstance(module, ROOTS) or module in seen:
                 continue
-            pruner = graph.get_pruner_of_module(module)
-            channels = pruner.get_out_channels(module)
             try:
-                group = graph.get_pruning_group(module, pruner.prune_out_channels, list(range(channels)))
+                group = graph.group_of(module, limits)
             except Exception as error:
                 failures.append(
                     (module, f"its dependencies cannot be followed ({type(error).__name__}: {error})")

@@ -14,6 +14,7 @@ import torch_pruning
 from torch import Tensor, nn
 from torch_pruning.pruner.function import BasePruningFunc, PrunerBox
 
+from leanfront.core.compressors.structure.guessed_heads import cut_axis, following, guessed_heads, tables
 from leanfront.core.compressors.structure.structure import Part
 from leanfront.core.targets.attention import HeadAttention
 from leanfront.core.targets.pad_shortcut import PadShortcut
@@ -90,6 +91,29 @@ class HeadsPruner(BasePruningFunc):  # type: ignore[misc]
 HEADS_PRUNER = HeadsPruner()
 
 
+class GuessedHeadsPruner(BasePruningFunc):  # type: ignore[misc]
+    """Pruner of the numbers of an attention module that was guessed; its layers and tables are cut on their own."""
+
+    def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
+        guess = guessed_heads(layer)
+        assert guess is not None
+        for name, each in following(layer, guess).items():
+            setattr(layer, name, getattr(layer, name) - each * len(idxs))
+        return layer
+
+    prune_in_channels = prune_out_channels
+
+    def get_out_channels(self, layer: nn.Module) -> int:
+        guess = guessed_heads(layer)
+        assert guess is not None
+        return guess.units
+
+    get_in_channels = get_out_channels
+
+
+GUESSED_HEADS_PRUNER = GuessedHeadsPruner()
+
+
 def _kept(channels: int, idxs: Sequence[int], device: torch.device) -> Tensor:
     mask = torch.ones(channels, dtype=torch.bool)
     mask[list(idxs)] = False
@@ -100,6 +124,8 @@ def pruner_of(module: nn.Module) -> Any | None:
     """Return the pruner that cuts a module, or None if its type is unknown."""
     if isinstance(module, HeadAttention):
         return HEADS_PRUNER
+    if guessed_heads(module) is not None:
+        return GUESSED_HEADS_PRUNER
     custom = CUSTOM_PRUNERS.get(type(module))
     if custom is not None:
         return custom
@@ -155,8 +181,8 @@ def describe(name: str, module: nn.Module) -> Part | None:
         return Part(name, "shortcut", module.in_channels, module.out_channels)
     tensors = own_tensors(module)
     if isinstance(module, HeadAttention):
-        tables = {k: (s, d, module.tables.get(k)) for k, (s, d, _) in tensors.items()}
-        return Part(name, "heads", module.num_heads, module.num_heads, tensors=tables)
+        held = {k: (s, d, module.tables.get(k)) for k, (s, d, _) in tensors.items()}
+        return Part(name, "heads", module.num_heads, module.num_heads, tensors=held)
     if isinstance(module, nn.PReLU) and module.num_parameters == 1:
         return Part(name, "pointwise", 0, 0, tensors={k: (s, d, None) for k, (s, d, _) in tensors.items()})
     if isinstance(module, nn.GroupNorm | nn.PReLU | nn.modules.instancenorm._InstanceNorm):
@@ -165,6 +191,11 @@ def describe(name: str, module: nn.Module) -> Part | None:
         }
         channels = _channelwise_width(module)
         return Part(name, "channelwise", channels, channels, tensors=vectors)
+    guess = guessed_heads(module)
+    if guess is not None:
+        cut = tables(module, guess)
+        kept = {k: (s, d, axis if k in cut else None) for k, (s, d, axis) in tensors.items()}
+        return Part(name, "heads", guess.units, guess.units, tensors=kept)
     if not tensors:
         return None
     if isinstance(module, BATCH_NORMS):
@@ -203,12 +234,6 @@ def own_tensors(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str, int 
         key: (tuple(tensor.shape), dtype_name(tensor.dtype), cut_axis(tuple(tensor.shape)))
         for key, tensor in [*module.named_parameters(recurse=False), *persistent_buffers(module)]
     }
-
-
-def cut_axis(shape: tuple[int, ...]) -> int | None:
-    """Return the axis that cuts a bare parameter: the last with more than one entry, as in torch-pruning."""
-    wide = [axis for axis, side in enumerate(shape) if side > 1]
-    return wide[-1] if wide else None
 
 
 def persistent_buffers(module: nn.Module) -> list[tuple[str, Tensor]]:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from leanfront.core.compressors.structure.modules import cut_axis, cut_module
+from leanfront.core.compressors.structure.guessed_heads import cut_axis
+from leanfront.core.compressors.structure.modules import cut_module
 from leanfront.core.compressors.structure.structure import ChannelGroup
 
 
@@ -77,10 +78,12 @@ def cut_for_now(
 def _cut_parameter(modules: Mapping[str, nn.Module], path: str, indices: set[int]) -> None:
     owner, _, name = path.rpartition(".")
     parameter = getattr(modules[owner], name)
+    buffer = name in modules[owner]._buffers
     axis = cut_axis(tuple(parameter.shape))
     if axis is None:
         raise ValueError(f"parameter {path} of shape {tuple(parameter.shape)} has no axis to cut")
     kept = [i for i in range(parameter.shape[axis]) if i not in indices]
     index = torch.tensor(kept, device=parameter.device)
     rest = parameter.detach().index_select(axis, index)
-    setattr(modules[owner], name, nn.Parameter(rest, requires_grad=parameter.requires_grad))
+    value = rest if buffer else nn.Parameter(rest, requires_grad=parameter.requires_grad)
+    setattr(modules[owner], name, value)

@@ -9,8 +9,8 @@ from torch import nn
 
 from leanfront.core.compressors.artifact.packed_file import read, restore
 from leanfront.core.compressors.artifact.rebuild import compressed_of
+from leanfront.core.compressors.derived_structure import structure_of
 from leanfront.core.compressors.exchange.formats import FORMATS, PACKED
-from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.search import Candidate, Evaluator
 from leanfront.core.search.options import resolve_device
 from leanfront.core.storage import ArtifactRecord, Shelf
@@ -37,7 +37,7 @@ class CandidateFiles:
     @cached_property
     def evaluator(self) -> Evaluator:
         """Evaluator of the target on the device."""
-        structure = derive(self._target.model, self._target.example_input)
+        structure = structure_of(self._target)
         return Evaluator(self._target, structure, device=self._device, samples=self._samples)
 
     def kept(self, candidate: Candidate) -> tuple[bytes, str] | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from leanfront.cli.exits import FAILED
 
 if TYPE_CHECKING:
     from leanfront.local.search_result import SearchResult
@@ -28,6 +31,11 @@ def print_search(result: SearchResult, as_json: bool, database: str | None) -> N
     from leanfront.reports.shapes import frontier_json
 
     record, found = result.record, result.frontier()
+    if record.state == "failed":
+        if as_json:
+            print_json(frontier_json(record, found))
+        click.echo(f"Search '{record.name}' failed: {record.message}", err=True)
+        sys.exit(FAILED)
     if as_json:
         print_json(frontier_json(record, found))
         return

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from leanfront.core.compressors.compressor import Compressor
 from leanfront.core.compressors.configuration import NO_RULE, Configuration
+from leanfront.core.compressors.derived_structure import structure_of
 from leanfront.core.compressors.pruning.criteria import CRITERIA, Criterion
 from leanfront.core.compressors.pruning.saliency import Saliency
 from leanfront.core.compressors.pruning.scores import channel_scores, weight_scores
-from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.compressors.structure.modules import weight_of
 from leanfront.core.cost_models.timing import torch_threads
 from leanfront.core.targets.target import Target
@@ -165,7 +165,7 @@ class CriterionConformance:
 
 
 def _saliency(target: Target) -> Saliency:
-    return Saliency(target, derive(target.model, target.example_input))
+    return Saliency(target, structure_of(target))
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.compressors import ChannelGroup, Structure
-from leanfront.core.compressors.structure.derivation import derive, silenced
+from leanfront.core.compressors.structure.derivation import derive
+from leanfront.core.compressors.structure.silencing import silenced
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.targets import Target, resolve
 from leanfront.core.targets.pad_shortcut import PadShortcut
