@@ -7,6 +7,7 @@ import copy
 from torch import nn
 
 from leanfront.core.targets.attention import open_attention
+from leanfront.core.targets.memory_format import contiguous
 from leanfront.errors import TargetError
 
 
@@ -17,7 +18,7 @@ def private_copy(model: nn.Module) -> nn.Module:
         TargetError: the model cannot be copied.
     """
     try:
-        return open_attention(copy.deepcopy(model).cpu().float().eval())
+        return open_attention(contiguous(copy.deepcopy(model).cpu().float().eval()))
     except Exception as error:
         raise TargetError(
             f"the model cannot be copied: {type(error).__name__}: {error}; remove attributes that are not "

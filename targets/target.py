@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from leanfront.core.targets.attributes import Attributes, checked_attributes, chosen_attributes
 from leanfront.core.targets.cuts import cut_calibration
 from leanfront.core.targets.forward import class_scores, logits_alone
+from leanfront.core.targets.memory_format import SAMPLES, allows_innermost
 from leanfront.core.targets.model_copy import private_copy
 from leanfront.core.targets.overlap import check_disjoint
 from leanfront.core.targets.pixels import Pixels, check_pixels
@@ -219,6 +220,14 @@ class Target:
                     say("split", name, len(split), split.digest)
             self._memo["fingerprint"] = digest.hexdigest()
         return self._memo["fingerprint"]
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the model computes the same with channels innermost in memory, tried on calibration samples."""
+        if "channels_last" not in self._memo:
+            inputs, _ = next(self.calibration.batches(SAMPLES))
+            self._memo["channels_last"] = "yes" if allows_innermost(self.model, inputs) else "no"
+        return self._memo["channels_last"] == "yes"
 
     @property
     def dense_state(self) -> dict[str, Tensor]:

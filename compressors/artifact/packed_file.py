@@ -22,7 +22,6 @@ from leanfront.core.compressors.artifact.entries import Values, decode, encode, 
 from leanfront.core.compressors.artifact.layout import CHECK, FORMAT, Layout, header, layout
 from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.compressors.configuration import Configuration
-from leanfront.core.compressors.statistics.calibration import innermost_channels
 from leanfront.core.compressors.structure.derivation import skeleton
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.compressors.structure.structure import Structure
@@ -220,7 +219,7 @@ def restore(
     """Return a working module: the architecture, cut, with the artifact's weights.
 
     Integers are dequantised, and batch norms are in inference form, y = scale x + shift. Everything outside the
-    state dict is the architecture's own. Images run fastest with channels innermost in memory.
+    state dict is the architecture's own.
 
     Args:
         artifact: the artifact.
@@ -258,7 +257,7 @@ def restore(
         raise ArtifactError(
             f"{_of(artifact)} is damaged or of another architecture ({type(error).__name__}: {_brief(error)})"
         ) from error
-    return innermost_channels(module)
+    return module
 
 
 def coded_bytes(data: bytes) -> int:
