@@ -124,15 +124,10 @@ class Target:
                 splits, labels outside the classes, inputs of another shape than the example, `pixels` that do not
                 fit the inputs, attributes that do not match the samples in number.
         """
-        if not isinstance(model, nn.Module):
-            raise TargetError(
-                f"model is a {_kind(model)}, not a torch.nn.Module"
-                + ("; load a state dict into its module first" if isinstance(model, dict) else "")
-            )
         if task not in TASKS:
             raise TargetError(f"task '{task}' is not supported; only classification is, for now")
-        model = private_copy(model)
         example_input = _example(example_input)
+        model = private_copy(model, example_input)
         splits = {
             key: Split.of(key, source, cache=key != "train")
             for key, source in (
@@ -294,9 +289,7 @@ class Target:
             chosen = chosen_attributes(self.attributes["calibration"], indices)
             changed["attributes"] = {**self.attributes, "calibration": chosen}
         if model is not None:
-            if not isinstance(model, nn.Module):
-                raise TargetError(f"recalibrated: model is a {_kind(model)}, not a torch.nn.Module")
-            own = logits_alone(private_copy(model), self.example_input)
+            own = logits_alone(private_copy(model, self.example_input), self.example_input)
             wrong = unfit(self.model, weights_of(own))
             if wrong:
                 raise TargetError(

@@ -6,7 +6,6 @@ these come from the architecture, whose weights do not matter. Nothing in it is 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import lzma
@@ -25,7 +24,7 @@ from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.compressors.structure.derivation import skeleton
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.compressors.structure.structure import Structure
-from leanfront.core.targets.attention import open_attention
+from leanfront.core.targets.model_copy import private_copy
 from leanfront.errors import ArtifactError, CompressionError, ConfigurationError, TargetError
 
 LONGEST_HEADER = 1 << 24
@@ -242,7 +241,7 @@ def restore(
                 f"{_of(artifact)} has channels cut: give an example input of the model, to find which are coupled"
             )
         example = example_input.cpu()
-    module = open_attention(copy.deepcopy(model).cpu().float().eval()).requires_grad_(False)
+    module = private_copy(model, example_input).requires_grad_(False)
     structure = structure or skeleton(module, example)
     values = contents(artifact, structure)
     groups = [structure.groups[name] for name in configuration.channels]

@@ -36,8 +36,9 @@ from leanfront.core.compressors.structure.structure import (
     Shape,
     Structure,
 )
-from leanfront.core.targets.attention import open_attention
 from leanfront.core.targets.forward import logits_alone
+from leanfront.core.targets.model_copy import private_copy
+from leanfront.core.targets.plain_layers import makes_weight
 from leanfront.errors import TargetError
 
 TOLERANCE = 1e-4
@@ -64,8 +65,8 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
     Raises:
         TargetError: the model does not run on the example input.
     """
-    model = open_attention(copy.deepcopy(model).eval().float())
-    example_input = example_input.float() if example_input.is_floating_point() else example_input
+    model = private_copy(model, example_input)
+    example_input = _as_float(example_input)
     logits_alone(model, example_input)
     try:
         with torch.no_grad():
@@ -124,15 +125,20 @@ def skeleton(model: nn.Module, example_input: Tensor | None) -> Structure:
     Raises:
         TargetError: the model does not run on the example input.
     """
-    model = open_attention(copy.deepcopy(model).eval().float())
+    model = private_copy(model, example_input)
     parts, layers, _ = _parts(model)
     found: Sequence[ChannelGroup] = ()
     if example_input is not None:
-        example_input = example_input.float() if example_input.is_floating_point() else example_input
+        example_input = _as_float(example_input)
         found, failures = _graph_groups(logits_alone(model, example_input), example_input, parts)
         if failures and failures[0][0] == "model":
             raise TargetError(f"the model's channel groups cannot be found: {failures[0][2]}")
     return Structure(parts, {group.name: group for group in found}, tuple(layers))
+
+
+def _as_float(example_input: Tensor) -> Tensor:
+    example_input = example_input.cpu()
+    return example_input.float() if example_input.is_floating_point() else example_input
 
 
 def _jointly_proven(
@@ -170,7 +176,7 @@ def _parts(model: nn.Module) -> tuple[dict[str, Part], list[str], list[tuple[str
             exclusions.append((name, part.kind, f"shares a tensor with {', '.join(others)}"))
             part = _tied(name, module, {k for k, places in shared.items() if places[0] != f"{name}.{k}"})
         elif part.is_layer:
-            if "weight" not in module._parameters:
+            if makes_weight(module):
                 exclusions.append(
                     (name, part.kind, "its weight is made of other tensors (weight norm, masks, ...)")
                 )

@@ -16,6 +16,7 @@ from torch_pruning.dependency import index_mapping
 from torch_pruning.dependency.group import Group
 
 from leanfront.core.compressors.structure.attention_heads import entrances
+from leanfront.core.compressors.structure.gradients import throughout
 from leanfront.core.compressors.structure.modules import CUSTOM_PRUNERS
 from leanfront.core.compressors.structure.stand_ins import standing_in
 
@@ -60,6 +61,22 @@ def _bounded() -> Iterator[None]:
             index_mapping._FlattenIndexMapping, graph_module.Group = plain
 
 
+def _graph(model: nn.Module, example_input: Tensor) -> Any:
+    """Build the graph, with the layers that the model's forward hides from autograd if that is possible."""
+
+    def build() -> Any:
+        return torch_pruning.DependencyGraph().build_dependency(
+            model, example_input, customized_pruners=CUSTOM_PRUNERS, verbose=False
+        )
+
+    try:
+        with throughout():
+            return build()
+    except RuntimeError:
+        # Such as a forward that changes a parameter in place.
+        return build()
+
+
 def dependency_groups(
     model: nn.Module, example_input: Tensor
 ) -> tuple[Any, list[Any], list[tuple[nn.Module, str]]]:
@@ -81,9 +98,7 @@ def dependency_groups(
     with _bounded(), standing_in(model), warnings.catch_warnings(), torch.enable_grad():
         # The graph warns of bare parameters and unknown operators; the proofs decide about them.
         warnings.simplefilter("ignore")
-        graph = torch_pruning.DependencyGraph().build_dependency(
-            model, example_input, customized_pruners=CUSTOM_PRUNERS, verbose=False
-        )
+        graph = _graph(model, example_input)
         groups: list[Any] = []
         failures: list[tuple[nn.Module, str]] = []
         seen = entrances(model)
