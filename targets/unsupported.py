@@ -39,7 +39,9 @@ _SCRIPT = (
     "is TorchScript ({kind}), whose layers cannot be changed; pass the nn.Module it was made of, with its weights: "
     "module.load_state_dict(scripted.state_dict())"
 )
-_EXPORTED = "is a program of torch.export ({kind}), whose layers have become operators; pass the module that was exported"
+_EXPORTED = (
+    "is a program of torch.export ({kind}), whose layers are operators now; pass the module that was exported"
+)
 _QUANTISED = (
     "is already quantised, or prepared for it ({kind}); pass the float module from before that, since leanfront "
     "chooses bit-widths itself"
