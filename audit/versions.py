@@ -17,6 +17,7 @@ from leanfront.core.compressors.statistics.calibration import Calibration
 from leanfront.core.compressors.structure.modules import BATCH_NORMS
 from leanfront.core.compressors.structure.norm_form import restate
 from leanfront.core.search import Candidate
+from leanfront.core.targets.memory_format import with_innermost
 from leanfront.errors import UsageError
 
 DENSE_NAME = "dense"
@@ -107,7 +108,8 @@ class Configured:
     def _restored(self, member: Member) -> nn.Module:
         assert self.content is not None
         target = member.target
-        return restore(read(self.content), target.model, target.example_input).to(member.compressor.device)
+        module = restore(read(self.content), target.model, target.example_input).to(member.compressor.device)
+        return with_innermost(module, target.channels_last)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from leanfront.core.compressors.statistics.calibration import SAMPLES
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.targets import Target
+from leanfront.core.targets.memory_format import with_innermost
 from leanfront.errors import CompressionError, ConfigurationError, LeanfrontError
 
 
@@ -121,7 +122,8 @@ class Compressor:
             cut(copied, groups, gone)
 
         cuts(module)
-        module.requires_grad_(False)  # cut parameters are new ones
+        # Cut parameters are new ones.
+        with_innermost(module.requires_grad_(False), self.target.channels_last)
         work = Work(module, configuration, kept, self.structure.shapes(configuration), cuts)
         with torch.no_grad():
             made = MAKERS[configuration.method](self.context, work)

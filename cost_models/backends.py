@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from leanfront.core.compressors.compressor import Compressed
-from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.cost_models.latency_options import LatencyOptions
 from leanfront.core.cost_models.profile import Profile
 from leanfront.core.cost_models.timing import Run
+from leanfront.core.targets.memory_format import like_weights
 from leanfront.errors import CompressionError
 
 
@@ -22,15 +22,16 @@ class Torch:
     """Backend that runs modules as `candidate.module()` returns them, with simulated activation quantisers."""
 
     def __init__(self, profile: Profile, options: LatencyOptions) -> None:
-        self._inputs = channels_last(batch_of(profile.example_input, options.batch))
+        self._inputs = batch_of(profile.example_input, options.batch)
 
     def run(self, compressed: Compressed) -> Run:
         """Return a function that runs one forward pass without gradients."""
         module: nn.Module = compressed.module.eval()
+        inputs = like_weights(module, self._inputs)
 
         def once() -> object:
             with torch.inference_mode():
-                return module(self._inputs)
+                return module(inputs)
 
         return once
 

@@ -16,6 +16,7 @@ from leanfront.core.compressors.structure.modules import elements_read, watch_in
 from leanfront.core.compressors.structure.slicing import cut_for_now
 from leanfront.core.cost_models.allocations import Allocations, watch
 from leanfront.core.cost_models.flops import analyse, unsupported
+from leanfront.core.targets.memory_format import allows_innermost
 
 Operation = tuple[str, str]
 """A module's path and an operator that runs in it (not in its children)."""
@@ -64,6 +65,11 @@ class Profile:
     example_input: Tensor
     structure: Structure
     target: str = ""
+
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether the model computes the same with channels innermost in memory."""
+        return allows_innermost(self.model, self.example_input)
 
     @cached_property
     def analysis(self) -> Any:

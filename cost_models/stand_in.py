@@ -11,10 +11,10 @@ from leanfront.core.compressors import ActivationQuantiser, Configuration, Quant
 from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.compressors.quantisation.activations import attach
 from leanfront.core.compressors.quantisation.quantisers import levels
-from leanfront.core.compressors.statistics.calibration import innermost_channels
 from leanfront.core.compressors.structure.modules import weight_of
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.cost_models.profile import Profile
+from leanfront.core.targets.memory_format import with_innermost
 
 
 def stand_in(profile: Profile, configuration: Configuration) -> Compressed:
@@ -26,12 +26,12 @@ def stand_in(profile: Profile, configuration: Configuration) -> Compressed:
         profile: profile of the dense model.
         configuration: canonical configuration.
     """
-    module = innermost_channels(copy.deepcopy(profile.model)).requires_grad_(False)
+    module = copy.deepcopy(profile.model).requires_grad_(False)
     structure = profile.structure
     groups = [structure.groups[name] for name in configuration.channels]
     kept = {group.name: tuple(range(configuration.channels[group.name])) for group in groups}
     cut(module, groups, {group.name: range(len(kept[group.name]), group.units) for group in groups})
-    module = innermost_channels(module.requires_grad_(False))
+    module = with_innermost(module.requires_grad_(False), profile.channels_last)
     modules = dict(module.named_modules())
     codes = {}
     with torch.no_grad():

@@ -35,6 +35,7 @@ from leanfront.core.search.options import MOST_RECOVERED
 from leanfront.core.search.promotion import Features, Outcome, Prediction, Predictor, ranked
 from leanfront.core.search.store_protocol import Store
 from leanfront.core.targets.architectures import architecture_name
+from leanfront.core.targets.memory_format import with_innermost
 from leanfront.errors import ArtifactError, LeanfrontError, StorageError
 
 
@@ -364,9 +365,10 @@ class Recoverer:
         return tuple(each for split in splits for each in evaluator.measure(module, split, names))
 
     def _read(self, content: bytes) -> Compressed:
-        return compressed_of(
-            read(content), self._evaluator.compressor.structure, self._evaluator.target.model
-        )
+        target = self._evaluator.target
+        compressed = compressed_of(read(content), self._evaluator.compressor.structure, target.model)
+        with_innermost(compressed.module, target.channels_last)
+        return compressed
 
     def _write(self, compressed: Compressed) -> bytes:
         structure = self._evaluator.compressor.structure

@@ -181,7 +181,7 @@ def _checked(target: Retrainable, seed: int, made: Any) -> nn.Module:
         )
     inputs, _ = next(target.calibration.batches(PROBE))
     try:
-        own = logits_alone(private_copy(made), target.example_input)
+        own = logits_alone(private_copy(made, target.example_input), target.example_input)
         scores = class_scores(own, inputs, f"the first {len(inputs)} calibration samples")
     except TargetError as error:
         raise TargetError(f"{what}: {error}") from error

@@ -16,6 +16,7 @@ from leanfront.core.targets.class_numbers import check_same_classes
 from leanfront.core.targets.cuts import cut_calibration
 from leanfront.core.targets.digests import Digests, digests_of, tensors_of
 from leanfront.core.targets.forward import class_scores, logits_alone
+from leanfront.core.targets.memory_format import SAMPLES, allows_innermost
 from leanfront.core.targets.model_copy import private_copy
 from leanfront.core.targets.overlap import check_disjoint
 from leanfront.core.targets.pixels import Pixels, check_pixels
@@ -134,16 +135,11 @@ class Target:
                 or of another shape than the example, `pixels` that do not fit the inputs, attributes that do not
                 match the samples in number.
         """
-        if not isinstance(model, nn.Module):
-            raise TargetError(
-                f"model is a {_kind(model)}, not a torch.nn.Module"
-                + ("; load a state dict into its module first" if isinstance(model, dict) else "")
-            )
         if task not in TASKS:
             raise TargetError(f"task '{task}' is not supported; only classification is, for now")
-        model = private_copy(model)
         example_input = _example(example_input)
         keys = Keys(inputs_key, labels_key)
+        model = private_copy(model, example_input)
         splits = {
             key: Split.of(key, source, cache=key != "train", keys=keys)
             for key, source in (
@@ -241,6 +237,14 @@ class Target:
         return dict(self._memo["digests"])
 
     @property
+    def channels_last(self) -> bool:
+        """Whether the model computes the same with channels innermost in memory, tried on calibration samples."""
+        if "channels_last" not in self._memo:
+            inputs, _ = next(self.calibration.batches(SAMPLES))
+            self._memo["channels_last"] = allows_innermost(self.model, inputs)
+        return bool(self._memo["channels_last"])
+
+    @property
     def dense_state(self) -> dict[str, Tensor]:
         """Copy of the model's state dict."""
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
@@ -305,9 +309,7 @@ class Target:
             chosen = chosen_attributes(self.attributes["calibration"], indices)
             changed["attributes"] = {**self.attributes, "calibration": chosen}
         if model is not None:
-            if not isinstance(model, nn.Module):
-                raise TargetError(f"recalibrated: model is a {_kind(model)}, not a torch.nn.Module")
-            own = logits_alone(private_copy(model), self.example_input)
+            own = logits_alone(private_copy(model, self.example_input), self.example_input)
             wrong = unfit(self.model, weights_of(own))
             if wrong:
                 raise TargetError(

@@ -6,7 +6,6 @@ these come from the architecture, whose weights do not matter. Nothing in it is 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import lzma
@@ -23,11 +22,10 @@ from leanfront.core.compressors.artifact.layout import CHECK, FORMAT, Layout, he
 from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.compressors.derived_structure import skeleton_of
-from leanfront.core.compressors.statistics.calibration import innermost_channels
 from leanfront.core.compressors.structure.derivation import skeleton
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.compressors.structure.structure import Structure
-from leanfront.core.targets.attention import open_attention
+from leanfront.core.targets.model_copy import private_copy
 from leanfront.errors import ArtifactError, CompressionError, ConfigurationError, TargetError
 
 LONGEST_HEADER = 1 << 24
@@ -221,7 +219,7 @@ def restore(
     """Return a working module: the architecture, cut, with the artifact's weights.
 
     Integers are dequantised, and batch norms are in inference form, y = scale x + shift. Everything outside the
-    state dict is the architecture's own. Images run fastest with channels innermost in memory.
+    state dict is the architecture's own.
 
     Args:
         artifact: the artifact.
@@ -244,7 +242,7 @@ def restore(
                 f"{_of(artifact)} has channels cut: give an example input of the model, to find which are coupled"
             )
         example = example_input.cpu()
-    module = open_attention(copy.deepcopy(model).cpu().float().eval()).requires_grad_(False)
+    module = private_copy(model, example_input).requires_grad_(False)
     structure = structure or (skeleton(module, None) if example is None else skeleton_of(module, example))
     values = contents(artifact, structure)
     groups = [structure.groups[name] for name in configuration.channels]
@@ -259,7 +257,7 @@ def restore(
         raise ArtifactError(
             f"{_of(artifact)} is damaged or of another architecture ({type(error).__name__}: {_brief(error)})"
         ) from error
-    return innermost_channels(module)
+    return module
 
 
 def coded_bytes(data: bytes) -> int:

@@ -16,6 +16,7 @@ from leanfront.core.compressors.statistics.cache import KeyPart
 from leanfront.core.compressors.statistics.calibration import Calibration
 from leanfront.core.compressors.statistics.derived import DerivedStatistics
 from leanfront.core.compressors.statistics.moments import LayerMoments, collect, packed, unpacked
+from leanfront.core.compressors.structure.gradients import differentiable
 from leanfront.core.compressors.structure.modules import BATCH_NORMS, weight_of
 from leanfront.core.compressors.structure.structure import ChannelGroup, Part, Structure
 from leanfront.core.targets import Split, Target
@@ -209,7 +210,7 @@ def _gradients(
     for inputs, labels in split.batches(1, device):
         # The caller may have disabled gradients.
         with torch.inference_mode(False), torch.enable_grad():
-            logits = model(inputs).float()
+            logits = differentiable(model, inputs).float()
             drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator).flatten()
             true = torch.autograd.grad(
                 nn.functional.cross_entropy(logits, labels), ordered, retain_graph=True, allow_unused=True

@@ -15,11 +15,12 @@ from leanfront.core.compressors.refit.bank import Bank
 from leanfront.core.compressors.refit.sequential import ELEMENTS, FEWEST_IMAGES, IMAGES, Sequential
 from leanfront.core.compressors.statistics.batch_norm import anchor, norm_buffers, reestimate, statistics
 from leanfront.core.compressors.statistics.cache import BankCache
-from leanfront.core.compressors.statistics.calibration import SAMPLES, Calibration, innermost_channels
+from leanfront.core.compressors.statistics.calibration import SAMPLES, Calibration
 from leanfront.core.compressors.statistics.derived import DerivedStatistics
 from leanfront.core.compressors.structure.folding import folds
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.targets import Target
+from leanfront.core.targets.memory_format import with_innermost
 
 
 class CompressionContext:
@@ -51,9 +52,9 @@ class CompressionContext:
         self._cache = cache
 
     def dense(self) -> nn.Module:
-        """Return a copy of the dense model, in eval mode on the device, with channels innermost in memory."""
+        """Return a copy of the dense model, in eval mode on the device, in the memory format that it allows."""
         module = copy.deepcopy(self.target.model).to(self.device).eval()
-        return innermost_channels(module.requires_grad_(False))
+        return with_innermost(module.requires_grad_(False), self.target.channels_last)
 
     @cached_property
     def bank(self) -> Bank:

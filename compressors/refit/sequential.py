@@ -40,6 +40,7 @@ from leanfront.core.compressors.statistics.moments import (
     measurable,
     positions_wanted,
 )
+from leanfront.core.compressors.structure.gradients import throughout
 from leanfront.core.compressors.structure.kept_channels import KeptChannels
 from leanfront.core.compressors.structure.modules import BATCH_NORMS, describe, weight_of
 from leanfront.core.compressors.structure.structure import Shape, Structure, nonzeros
@@ -212,7 +213,7 @@ class Sequential:
         handles = [module.register_forward_hook(after(name)) for name, module in layers.items()]
         handles += additions.watch(modules, layers, self.norms)
         try:
-            with torch.inference_mode(False), torch.enable_grad(), additions:
+            with torch.inference_mode(False), throughout(), additions:
                 few = self.inputs[:2].clone().requires_grad_(self.inputs.is_floating_point())
                 model(few.clone())
         finally:

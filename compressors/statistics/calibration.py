@@ -6,9 +6,10 @@ import math
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from leanfront.core.targets import Target
+from leanfront.core.targets.memory_format import in_format
 
 SAMPLES = 512
 BATCH = 256
@@ -30,11 +31,15 @@ class Calibration:
 
     @cached_property
     def batches(self) -> list[Tensor]:
-        """Inputs (n, ...) in batches of nearly equal size, as batch-norm statistics weigh batches equally."""
+        """Inputs (n, ...) in batches of nearly equal size, as batch-norm statistics weigh batches equally.
+
+        Images have the memory format that the target allows.
+        """
         split = self._target.calibration
         positions = torch.linspace(0, len(split) - 1, self.samples).round().long().tolist()
         size = math.ceil(self.samples / math.ceil(self.samples / BATCH))
-        return [channels_last(inputs) for inputs, _ in split.subset(positions).batches(size, self.device)]
+        batches = split.subset(positions).batches(size, self.device)
+        return [in_format(inputs, self._target.channels_last) for inputs, _ in batches]
 
     def spread(self, images: int, elements: int, fewest: int) -> Tensor:
         """Return inputs spread evenly over the samples, as one batch.
@@ -46,19 +51,5 @@ class Calibration:
         """
         whole = torch.cat(self.batches)
         count = min(len(whole), images, max(fewest, elements // max(1, whole[0].numel())))
-        return channels_last(whole[torch.linspace(0, len(whole) - 1, count).round().long()])
-
-
-def channels_last(inputs: Tensor) -> Tensor:
-    """Return images (n, c, h, w) with channels innermost in memory; other inputs unchanged."""
-    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
-
-
-def innermost_channels(module: nn.Module) -> nn.Module:
-    """Return the module with channels innermost in memory, where convolutions run about a third faster.
-
-    Three-dimensional convolutions have another memory format; a module that has any is returned unchanged.
-    """
-    if any(tensor.dim() == 5 for tensor in (*module.parameters(), *module.buffers())):
-        return module
-    return module.to(memory_format=torch.channels_last)
+        chosen = whole[torch.linspace(0, len(whole) - 1, count).round().long()]
+        return in_format(chosen, self._target.channels_last)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leanfront.core.compressors.structure.gradients import outside, throughout
 from leanfront.core.compressors.structure.modules import channel_axis
 from leanfront.core.compressors.structure.structure import Part, Structure
 
@@ -319,7 +320,8 @@ def _backward(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> b
     """Run forward and backward with labels drawn from the model; return whether it can be differentiated."""
     try:
         with torch.enable_grad():
-            logits = model(inputs.clone()).float()
+            with throughout():
+                logits = model(inputs.clone()).float()
             drawn = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=generator)
             loss = functional.cross_entropy(logits, drawn.flatten().to(logits.device), reduction="sum")
             if loss.requires_grad:
@@ -358,7 +360,8 @@ def _hooks(
 ) -> Iterator[None]:
     def reads(name: str) -> Callable[[nn.Module, Any], None]:
         def hook(_: nn.Module, inputs: Any) -> None:
-            watched[name].add(inputs[0])
+            with outside(), torch.no_grad():
+                watched[name].add(inputs[0])
 
         return hook
 
@@ -367,6 +370,8 @@ def _hooks(
             if not output.requires_grad:
                 # Gradients start at the first layers' outputs; cloned, since a leaf cannot be changed in place.
                 output = output.detach().requires_grad_().clone()
+            if not output.requires_grad:
+                return output
             axis = output.dim() - 1 if channel_axis(module) == -1 else 1
 
             def gradient(value: Tensor) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.targets import Split
+from leanfront.core.targets.memory_format import has_innermost, in_format
 from leanfront.core.targets.pictures import Pictures
 
 BATCH_ELEMENTS = 400_000
@@ -32,9 +32,10 @@ def outputs(
         device: device of the module.
     """
     found, labels = [], []
+    innermost = has_innermost(module)
     with torch.inference_mode():
         for inputs, truth in data.batches(size, device):
-            found.append(module(channels_last(inputs)).float().cpu())
+            found.append(module(in_format(inputs, innermost)).float().cpu())
             labels.append(truth.cpu())
     return torch.cat(found), torch.cat(labels)
 

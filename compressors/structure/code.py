@@ -10,11 +10,11 @@ from pathlib import Path
 from types import CodeType
 
 import torch
-import torch_pruning
 from torch import nn
 
 import leanfront.core.compressors.structure as own_room
 import leanfront.core.targets.attention as attention
+from leanfront.core.compressors.structure.library import torch_pruning
 
 SIMPLE = (bool, int, float, str, type(None))
 

@@ -7,7 +7,6 @@ It can be wrong on a model that it does not understand, so every group is proven
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,8 +20,9 @@ from leanfront.core.compressors.structure.modules import describe, own_tensors, 
 from leanfront.core.compressors.structure.probes import compared, one_way, probes
 from leanfront.core.compressors.structure.proofs import Prover
 from leanfront.core.compressors.structure.structure import CONSUMERS, ChannelGroup, Member, Part, Structure
-from leanfront.core.targets.attention import open_attention
 from leanfront.core.targets.forward import logits_alone
+from leanfront.core.targets.model_copy import private_copy
+from leanfront.core.targets.plain_layers import makes_weight
 from leanfront.errors import TargetError
 
 
@@ -44,7 +44,7 @@ def derive(
     Raises:
         TargetError: the model does not run on the example input or the samples.
     """
-    model = open_attention(copy.deepcopy(model).eval().float())
+    model = private_copy(model, example_input)
     example_input = _single(example_input)
     logits_alone(model, example_input)
     try:
@@ -118,7 +118,7 @@ def skeleton(model: nn.Module, example_input: Tensor | None) -> Structure:
     Raises:
         TargetError: the model does not run on the example input.
     """
-    model = open_attention(copy.deepcopy(model).eval().float())
+    model = private_copy(model, example_input)
     parts, layers, _ = _parts(model)
     found: Sequence[ChannelGroup] = ()
     if example_input is not None:
@@ -151,7 +151,7 @@ def _parts(model: nn.Module) -> tuple[dict[str, Part], list[str], list[tuple[str
             exclusions.append((name, part.kind, f"shares a tensor with {', '.join(others)}"))
             part = _tied(name, module, {k for k, places in shared.items() if places[0] != f"{name}.{k}"})
         elif part.is_layer:
-            if "weight" not in module._parameters:
+            if makes_weight(module):
                 exclusions.append(
                     (name, part.kind, "its weight is made of other tensors (weight norm, masks, ...)")
                 )

@@ -15,15 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch_pruning
 from torch import Tensor, nn
-from torch_pruning import _helpers
-from torch_pruning.dependency import index_mapping
-from torch_pruning.dependency.dependency import Dependency
-from torch_pruning.pruner import function
 
 from leanfront.core.compressors.structure.attention_heads import entrances
 from leanfront.core.compressors.structure.gated_layers import gated_entrances
+from leanfront.core.compressors.structure.gradients import throughout
+from leanfront.core.compressors.structure.library import (
+    Dependency,
+    function,
+    helpers,
+    index_mapping,
+    torch_pruning,
+)
 from leanfront.core.compressors.structure.modules import CUSTOM_PRUNERS
 from leanfront.core.compressors.structure.stand_ins import standing_in
 
@@ -136,7 +139,7 @@ class _Walk:
                 table.setdefault(index.idx, index)
         items = []
         for dep, table in sides.values():
-            item = _helpers.GroupItem(dep, list(table))
+            item = helpers.GroupItem(dep, list(table))
             item.root_idxs = [index.root_idx for index in table.values()]
             items.append(item)
         return items
@@ -161,7 +164,7 @@ class _Graph(torch_pruning.DependencyGraph):  # type: ignore[misc]
             handler = function.prune_depthwise_conv_out_channels
         root = self.module2node[module]
         walk = _Walk(limits)
-        idxs = walk.same([_helpers._HybridIndex(idx=i, root_idx=i) for i in range(channels)])
+        idxs = walk.same([helpers._HybridIndex(idx=i, root_idx=i) for i in range(channels)])
         first = Dependency(handler, handler, source=root, target=root)
         walk.add(first, idxs)
         visited: set[int] = set()
@@ -211,6 +214,22 @@ def _bounded() -> Iterator[None]:
             index_mapping._FlattenIndexMapping, index_mapping.update_concat_index_mapping = plain
 
 
+def _graph(model: nn.Module, example_input: Tensor) -> Any:
+    """Build the graph, with the layers that the model's forward hides from autograd if that is possible."""
+
+    def build() -> Any:
+        return _Graph().build_dependency(
+            model, example_input, customized_pruners=CUSTOM_PRUNERS, verbose=False
+        )
+
+    try:
+        with throughout():
+            return build()
+    except RuntimeError:
+        # Such as a forward that changes a parameter in place.
+        return build()
+
+
 def dependency_groups(
     model: nn.Module, example_input: Tensor
 ) -> tuple[Any, list[Any], list[tuple[nn.Module, str]]]:
@@ -232,9 +251,7 @@ def dependency_groups(
     with _bounded(), standing_in(model), warnings.catch_warnings(), torch.enable_grad():
         # The graph warns of bare parameters and unknown operators; the proofs decide about them.
         warnings.simplefilter("ignore")
-        graph = _Graph().build_dependency(
-            model, example_input, customized_pruners=CUSTOM_PRUNERS, verbose=False
-        )
+        graph = _graph(model, example_input)
         groups: list[Any] = []
         failures: list[tuple[nn.Module, str]] = []
         limits = Limits.of(model, sum(len(node.dependencies) for node in graph.module2node.values()))

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch_pruning
 from torch import Tensor, nn
-from torch_pruning.pruner.function import BasePruningFunc, PrunerBox
 
 from leanfront.core.compressors.structure.guessed_heads import cut_axis, following, guessed_heads, tables
+from leanfront.core.compressors.structure.library import function, torch_pruning
 from leanfront.core.compressors.structure.structure import Part
 from leanfront.core.targets.attention import HeadAttention
 from leanfront.core.targets.pad_shortcut import PadShortcut
@@ -30,7 +29,7 @@ CONVOLUTIONS = (
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
-class PadShortcutPruner(BasePruningFunc):  # type: ignore[misc]
+class PadShortcutPruner(function.BasePruningFunc):  # type: ignore[misc]
     """Pruner of the option-A shortcut, whose inputs and outputs are separate channel groups tied by an index.
 
     `index` names, for each output channel, the input channel it copies, or -1 for zeros. Cutting outputs
@@ -63,11 +62,11 @@ class PadShortcutPruner(BasePruningFunc):  # type: ignore[misc]
         return int(layer.in_channels)
 
 
-CUSTOM_PRUNERS: dict[type[nn.Module], BasePruningFunc] = {PadShortcut: PadShortcutPruner()}
+CUSTOM_PRUNERS: dict[type[nn.Module], function.BasePruningFunc] = {PadShortcut: PadShortcutPruner()}
 """Module type -> pruner, for types torch-pruning does not know."""
 
 
-class HeadsPruner(BasePruningFunc):  # type: ignore[misc]
+class HeadsPruner(function.BasePruningFunc):  # type: ignore[misc]
     """Pruner of an attention module's own attributes: its number of heads and the entries of its tables."""
 
     def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
@@ -91,7 +90,7 @@ class HeadsPruner(BasePruningFunc):  # type: ignore[misc]
 HEADS_PRUNER = HeadsPruner()
 
 
-class GuessedHeadsPruner(BasePruningFunc):  # type: ignore[misc]
+class GuessedHeadsPruner(function.BasePruningFunc):  # type: ignore[misc]
     """Pruner of the numbers of an attention module that was guessed; its layers and tables are cut on their own."""
 
     def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
@@ -129,7 +128,7 @@ def pruner_of(module: nn.Module) -> Any | None:
     custom = CUSTOM_PRUNERS.get(type(module))
     if custom is not None:
         return custom
-    return PrunerBox.get(torch_pruning.ops.module2type(module))
+    return function.PrunerBox.get(torch_pruning.ops.module2type(module))
 
 
 def cut_module(module: nn.Module, gone: Mapping[str, Sequence[int]]) -> None:

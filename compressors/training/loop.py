@@ -26,7 +26,6 @@ from leanfront.core.compressors.quantisation.integer_biases import round_biases
 from leanfront.core.compressors.recovery_settings import Recovery
 from leanfront.core.compressors.statistics.batch_norm import reestimate
 from leanfront.core.compressors.statistics.cache import content_key
-from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
 from leanfront.core.compressors.structure.folding import fold
 from leanfront.core.compressors.structure.modules import BATCH_NORMS
@@ -37,6 +36,7 @@ from leanfront.core.compressors.training.optimisers import OPTIMISERS, schedule
 from leanfront.core.compressors.training.progress import Epoch, Progress
 from leanfront.core.compressors.training.trainable import fill_state, settled, state, trainable
 from leanfront.core.targets import Split
+from leanfront.core.targets.memory_format import in_format
 from leanfront.errors import CompressionError, LeanfrontError, UsageError
 
 STATISTICS = 2048
@@ -225,7 +225,7 @@ class Training:
                     f"the target's augment makes {tuple(inputs.shape)} of inputs of shape {tuple(shape)}; it must "
                     "keep their shape"
                 )
-        inputs = channels_last(inputs)
+        inputs = in_format(inputs, self.target.channels_last)
         if self.features is not None:
             self.features.forget()
         with self.autocast():
@@ -254,7 +254,7 @@ class Training:
         count = max(1, min(STATISTICS, len(self.train)) // size) * size
         positions = torch.linspace(0, len(self.train) - 1, count).round().long()
         for inputs, _ in self.train.subset(positions).batches(size, self.device):
-            yield channels_last(inputs)
+            yield in_format(inputs, self.target.channels_last)
 
     @torch.no_grad()
     def _follow(self) -> None:

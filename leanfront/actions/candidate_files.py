@@ -15,6 +15,7 @@ from leanfront.core.search import Candidate, Evaluator
 from leanfront.core.search.options import resolve_device
 from leanfront.core.storage import ArtifactRecord, Shelf
 from leanfront.core.targets import Target
+from leanfront.core.targets.memory_format import with_innermost
 from leanfront.errors import ArtifactError, NotFoundError
 
 
@@ -98,7 +99,8 @@ class CandidateFiles:
         content, digest = kept
         if hashlib.sha256(content).hexdigest() != digest:
             raise ArtifactError(f"the kept file {digest} of candidate {candidate.id} is damaged")
-        return restore(read(content), self._target.model, self._target.example_input).to(device)
+        module = restore(read(content), self._target.model, self._target.example_input).to(device)
+        return with_innermost(module, self._target.channels_last)
 
     def packed(self, candidate: Candidate) -> bytes:
         """Make a candidate's packed file again. Raises `CompressionError`."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from leanfront.core.compressors.artifact.packed_file import Artifact, read, restore
 from leanfront.core.targets import Target, resolve
 from leanfront.core.targets.architectures import architecture
+from leanfront.core.targets.memory_format import allows_innermost, with_innermost
 from leanfront.errors import ArtifactError, TargetError
 
 
@@ -43,7 +44,10 @@ def load(
         raise ArtifactError(f"the artifact '{path}' cannot be read: {error.strerror or error}") from error
     artifact = read(content)
     model, example = _network(artifact, target, example_input)
-    return restore(artifact, model, example).to(device)
+    module = restore(artifact, model, example)
+    # Convolutions run faster with channels innermost in memory, and some models break.
+    innermost = example is not None and allows_innermost(module, example)
+    return with_innermost(module, innermost).to(device)
 
 
 def _network(

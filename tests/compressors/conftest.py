@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leanfront.core.targets import Target
-from leanfront.core.targets.attention import open_attention
+from leanfront.core.targets.model_copy import private_copy
 from leanfront.core.targets.pad_shortcut import PadShortcut
 
 
@@ -366,7 +366,7 @@ class Net:
     def build(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            return open_attention(stir(self.make()))
+            return private_copy(stir(self.make()))
 
 
 NETS: dict[str, Net] = {
@@ -388,7 +388,9 @@ NETS: dict[str, Net] = {
         OptionA, {"stem": (6, {"stem"}), "inner": (5, {"inner"}), "outer": (10, {"outer", "shortcut"})}
     ),
     "tied": Net(Tied, {"hidden": (6, {"hidden"})}),
-    "weight-norm": Net(WeightNorm, {"hidden": (5, {"hidden"})}),
+    "weight-norm": Net(
+        WeightNorm, {"enter": (8, {"enter"}), "normed": (6, {"normed"}), "hidden": (5, {"hidden"})}
+    ),
     "tokens": Net(Tokens, {"hidden": (16, {"hidden"})}),
     "group-norm": Net(
         GroupNormed,

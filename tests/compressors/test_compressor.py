@@ -16,10 +16,10 @@ from leanfront.core.compressors import (
     preset,
     quantise_weight,
 )
-from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.compressors.structure.slicing import cut
 from leanfront.core.compressors.structure.structure import nonzeros
 from leanfront.core.targets import Target
+from leanfront.core.targets.memory_format import in_format
 from leanfront.errors import CompressionError, ConfigurationError
 
 PROBE = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(11))
@@ -289,9 +289,9 @@ def test_a_kept_structure_is_used(nets: Any, make_target: Any) -> None:
 
 
 def test_channels_last_is_for_images() -> None:
-    assert channels_last(PROBE).is_contiguous(memory_format=torch.channels_last)
+    assert in_format(PROBE, True).is_contiguous(memory_format=torch.channels_last)
     flat = torch.randn(3, 4)
-    assert channels_last(flat) is flat
+    assert in_format(flat, True) is flat
 
 
 def test_digits_survive_eight_bits(digits: Target) -> None:

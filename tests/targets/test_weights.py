@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from leanfront.core.targets.weights import load_weights, read_state
+from leanfront.core.targets.wrappers import unwrapped
 from leanfront.errors import TargetError
 
 
@@ -31,13 +32,52 @@ class Evil:
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "model.net.module."]
+)
 def test_reads_what_training_scripts_write(tmp_path: Path, wrapper: str | None, prefix: str) -> None:
     source, target = network(), network()
     state: dict[str, Any] = {prefix + name: tensor for name, tensor in source.state_dict().items()}
     torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "w.pt")
     load_weights(target, tmp_path / "w.pt")
     assert all(torch.equal(t, target.state_dict()[n]) for n, t in source.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.DataParallel,
+        torch.optim.swa_utils.AveragedModel,
+        lambda model: torch.compile(model, backend="eager"),
+        lambda model: nn.DataParallel(torch.compile(model, backend="eager")),
+    ],
+)
+def test_state_dicts_of_wrapped_models_fit_the_plain_one_and_back(tmp_path: Path, wrap: Any) -> None:
+    source, plain, wrapped = network(), network(), network()
+    torch.save(wrap(source).state_dict(), tmp_path / "wrapped.pt")
+    load_weights(plain, tmp_path / "wrapped.pt")
+    torch.save(source.state_dict(), tmp_path / "plain.pt")
+    holder = wrap(wrapped)
+    load_weights(holder, tmp_path / "plain.pt")
+    for target in (plain, unwrapped(holder)):
+        assert all(torch.equal(t, target.state_dict()[n]) for n, t in source.state_dict().items())
+
+
+def test_prefixes_inside_names_and_names_beside_the_model_are_left_out(tmp_path: Path) -> None:
+    source, target = network(), network()
+    state = {f"model.{name}": tensor for name, tensor in source.state_dict().items()}
+    state["model.0.module._orig_mod.weight"] = state.pop("model.0.weight")
+    torch.save({"state_dict": {**state, "criterion.weight": torch.ones(2)}}, tmp_path / "lightning.ckpt")
+    load_weights(target, tmp_path / "lightning.ckpt")
+    assert all(torch.equal(t, target.state_dict()[n]) for n, t in source.state_dict().items())
+
+
+def test_two_models_that_fit_are_not_guessed_between(tmp_path: Path) -> None:
+    pair = {"model": network(), "net": network()}
+    state = {f"{key}.{name}": t for key, each in pair.items() for name, t in each.state_dict().items()}
+    torch.save(state, tmp_path / "pair.pt")
+    with pytest.raises(TargetError, match=r"holds 2 models that fit, under model\., net\."):
+        load_weights(network(), tmp_path / "pair.pt")
 
 
 def test_reads_safetensors(tmp_path: Path) -> None:

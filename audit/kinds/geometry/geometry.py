@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leanfront.core.compressors.statistics.calibration import channels_last
+from leanfront.core.targets.memory_format import like_weights
 from leanfront.errors import EvaluationError, UsageError
 
 MEASURES = ("angle", "norm", "margin")
@@ -134,7 +134,7 @@ def head(module: nn.Module, example_input: Tensor) -> Head:
         return hook
 
     with _hooked((each, keep(name)) for name, each in linear.items()), torch.inference_mode():
-        logits = module(channels_last(example_input))
+        logits = module(like_weights(module, example_input))
     for name in reversed(outputs):
         output = outputs[name]
         if output.numel() == logits.numel() and torch.equal(output.reshape(logits.shape), logits):
@@ -171,7 +171,7 @@ def features(module: nn.Module, found: Head, batches: Iterable[Tensor]) -> Tenso
     with _hooked([(module.get_submodule(found.name), hook)]), torch.inference_mode():
         for inputs in batches:
             seen.clear()
-            module(channels_last(inputs))
+            module(like_weights(module, inputs))
             width = found.weight.shape[1]
             if not seen or seen[-1].numel() != len(inputs) * width:
                 shapes = ", ".join(str(tuple(each.shape)) for each in seen) or "nothing"

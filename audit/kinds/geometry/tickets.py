@@ -22,10 +22,10 @@ from torch.nn.utils import parametrize
 from leanfront.core.audit.member import Member
 from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.compressors.statistics.batch_norm import reestimate
-from leanfront.core.compressors.statistics.calibration import innermost_channels
 from leanfront.core.compressors.structure.modules import weight_of
 from leanfront.core.compressors.structure.structure import nonzeros
 from leanfront.core.targets import Split, Target
+from leanfront.core.targets.memory_format import with_innermost
 from leanfront.core.targets.sampling import balanced
 from leanfront.core.targets.training_from_scratch import Recipe, train
 from leanfront.core.targets.weights_cache import (
@@ -98,7 +98,8 @@ class Ticket:
             model.to(member.compressor.device)
             reestimate(model, member.compressor.context.calibration.batches)
             write_weights(path, said, weights_of(model))
-        return innermost_channels(model.eval().requires_grad_(False).to(member.compressor.device))
+        model = model.eval().requires_grad_(False).to(member.compressor.device)
+        return with_innermost(model, target.channels_last)
 
 
 def kept_weights(structure: Structure, share: float) -> dict[str, int]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.compressors.statistics.outputs import batch_size
 from leanfront.core.targets import Pixels
+from leanfront.core.targets.memory_format import like_weights
 from leanfront.errors import EvaluationError, UsageError
 
 ROUNDING = 1e-3
@@ -159,7 +159,7 @@ class Probe:
             yield images[start : start + self.size]
 
     def _answer(self, module: nn.Module, images: Tensor) -> Tensor:
-        logits = module(channels_last(self.pixels.inputs(images)))
+        logits = module(like_weights(module, self.pixels.inputs(images)))
         if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[1] < 2:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise EvaluationError(f"a classifier gives (samples, classes of 2 or more), not {found}")

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leanfront.core.compressors import Compressor, Configuration
-from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.compressors.training.feature_matching import Features
 from leanfront.core.targets import Target
+from leanfront.core.targets.memory_format import in_format
 
 Make = Callable[..., Target]
 
@@ -60,7 +60,7 @@ def watched(
 ) -> tuple[Features, nn.Module, nn.Module, Tensor, Any]:
     compressed = compressor.materialise(Configuration(channels=channels, weight_bits={"stem": 8}))
     teacher = compressor.context.dense()
-    inputs = channels_last(next(compressor.target.validation.batches(16, torch.device("cpu")))[0])
+    inputs = in_format(next(compressor.target.validation.batches(16, torch.device("cpu")))[0], True)
     features = Features(compressed.module, teacher, compressor.structure, inputs)
     return features, compressed.module, teacher, inputs, compressed
 

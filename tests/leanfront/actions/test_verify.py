@@ -107,7 +107,6 @@ def test_searches_with_everything_in_them_verify(tiny: Target, tmp_path: Path) -
         ("file_bytes", "", -8),
         ("macs", "", 1),
         ("bops", "", 1),
-        ("activation_memory_bytes", "", 4),
         ("accuracy", "validation", 0.02),
         ("accuracy", "test", -0.02),
         ("cross_entropy", "test", 0.05),
@@ -128,6 +127,24 @@ def test_a_false_claim_is_named(own: str, tiny: Target, name: str, split: str, b
     assert isinstance(claim.claimed, float)
     assert claim.found == pytest.approx(claim.claimed - by)
     assert result.candidate(best.id).verified is False
+
+
+def test_a_cost_of_a_run_that_differs_is_told_and_blocks_nothing(
+    own: str, tiny: Target, tmp_path: Path
+) -> None:
+    result = leanfront.open_search("done", database=own, target=tiny)
+    best = result.frontier()[0]
+    change(
+        own,
+        f"UPDATE leanfront_measurements SET value = value + 4 "
+        f"WHERE candidate_id = {best.id} AND name = 'activation_memory_bytes'",
+    )
+    assert best.id is not None
+    candidate = result.candidate(best.id)
+    found = candidate.verify()
+    assert found.ok
+    assert "a run of the file takes" in found.unchecked["activation_memory_bytes"]
+    assert candidate.export(tmp_path / "best.safetensors").is_file()
 
 
 def test_one_sample_may_change_sides_and_no_more() -> None:

@@ -12,10 +12,10 @@ from torch import nn
 import leanfront
 from leanfront.core.compressors import Compressed, Compressor, Configuration
 from leanfront.core.compressors.artifact.packed_file import write
-from leanfront.core.compressors.statistics.calibration import channels_last
 from leanfront.core.compressors.structure.folding import fold
 from leanfront.core.targets import Target, resolve
 from leanfront.core.targets.architectures import architecture_name
+from leanfront.core.targets.memory_format import in_format
 from leanfront.errors import ArtifactError, TargetError
 
 
@@ -40,7 +40,7 @@ def saved(path: Path, compressor: Compressor, compressed: Compressed) -> Path:
 def same_outputs(compressor: Compressor, compressed: Compressed, module: nn.Module) -> None:
     """Of folded copies, whose arithmetic is the same to the last bit."""
     inputs, _ = next(compressor.target.validation.batches(64))
-    inputs = channels_last(inputs)  # as candidates are measured
+    inputs = in_format(inputs, True)  # as candidates are measured
     made = compressed.module
     fold(made, compressor.context.foldable)
     fold(module, compressor.context.foldable)
