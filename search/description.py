@@ -20,6 +20,7 @@ from leanfront.core.search.options import Place, SearchOptions, resolve_device
 from leanfront.core.search.prepared_target import Prepared, prepare
 from leanfront.core.search.run import Run
 from leanfront.core.search.space import SPARSITY_LEVELS
+from leanfront.core.search.worth import require_worthwhile
 from leanfront.core.targets import Target
 from leanfront.core.targets.digests import require_same
 from leanfront.errors import EvaluationError, TargetError, UsageError
@@ -57,6 +58,8 @@ def describe(target: Target, record: SearchRecord, options: SearchOptions, run: 
     # A search that is resumed for more trials keeps its population.
     options = replace(options, population=options.generation)
     prepared = run.prepared or prepare(target, options, options.objectives, options.latency)
+    if not options.anyway:
+        require_worthwhile(prepared)
     objectives = resolve(options.objectives)
     evaluator = _evaluator(target, prepared, options, run.place)
     dense = _dense(evaluator, prepared)

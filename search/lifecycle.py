@@ -163,6 +163,11 @@ def _drive(store: Store, ready: Ready, run: Run, begin: float) -> SearchRecord:
             deadline=deadline,
         )
         said = [_outcome(driver, options.trials), *([] if note is None else [note])]
+        floor = prepared.space.configuration(prepared.space.cheapest).digest
+        if any(each.configuration.digest == floor for each in store.frontier(name)):
+            said.append(
+                "the cheapest configuration of the search space is on the frontier: the space ends there"
+            )
         if ended and options.recovery is not None:
             ended, note = _recover(store, ready, driver, run)
             said.append(note)

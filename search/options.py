@@ -117,6 +117,10 @@ class SearchOptions(SpaceOptions):
         below=1,
     )
 
+    anyway: bool = option(
+        False, "Search even if next to nothing of the model can be compressed.", title="Search anyway"
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         resolve(self.objectives)

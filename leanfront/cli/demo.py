@@ -52,5 +52,8 @@ def _demonstrate(trials: int, plot: Path, database: str | None) -> None:
         click.echo(text.infeasible_text(answer))
     write_plot(record, result.candidates(), plot)
     click.echo(f"\n5. The picture: {plot} (open it in a browser; it needs no network).")
-    click.echo(f"\nNext: {text.next_question(record, None if url == DEFAULT_DATABASE else url)}")
+    asked = None if url == DEFAULT_DATABASE else url
+    click.echo(
+        f"\nNext: {text.next_question(record, result.frontier(), asked) or f'leanfront frontier {name}'}"
+    )
     click.echo("Your own model: docs/tutorial.md")

@@ -42,4 +42,6 @@ def print_search(result: SearchResult, as_json: bool, database: str | None) -> N
     click.echo(text.frontier_text(record, found))
     if record.message:
         click.echo(record.message)
-    click.echo(f"\nAsk it: {text.next_question(record, database)}")
+    question = text.next_question(record, found, database)
+    if question is not None:
+        click.echo(f"\nAsk it: {question}")

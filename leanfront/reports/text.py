@@ -390,15 +390,35 @@ def configuration_text(configuration: Configuration) -> str:
     return "\n".join(lines)
 
 
-def next_question(record: SearchRecord, database: str | None) -> str:
-    """Return a command that queries the search, for an eighth of the bytes and half of the MACs."""
+def next_question(record: SearchRecord, frontier: Sequence[Candidate], database: str | None) -> str | None:
+    """Return a command that queries the search and has an answer, or None if the frontier is empty.
+
+    It asks for an eighth of the bytes and half of the MACs, or, if nothing is so small, for what the smallest member
+    takes.
+    """
     dense = {m.name: m.value for m in record.dense}
-    option = f" --database {shlex.quote(database)}" if database else ""
-    question = f"leanfront select {shlex.quote(record.name)}"
-    question += f" --max-memory {size(dense['memory_bytes'] / 8).replace(' ', '')}"
-    if "macs" in dense:
-        question += f" --max-macs {count(dense['macs'] / 2).replace(' ', '')}"
-    return question + option
+    names = [name for name in ("memory_bytes", "macs") if name in dense]
+    limits = dict(zip(names, (dense["memory_bytes"] / 8, dense.get("macs", 0.0) / 2), strict=False))
+    costs = [{name: float(each.value(name) or 0) for name in names} for each in frontier]
+    if not costs:
+        return None
+    if not any(all(own[name] <= limits[name] for name in names) for own in costs):
+        least = min(costs, key=lambda own: own["memory_bytes"])
+        limits = {name: max(limits[name], least[name]) for name in names}
+    question = (
+        f"leanfront select {shlex.quote(record.name)} --max-memory {_at_least(limits['memory_bytes'])}B"
+    )
+    if "macs" in limits:
+        question += f" --max-macs {_at_least(limits['macs'])}"
+    return question + (f" --database {shlex.quote(database)}" if database else "")
+
+
+def _at_least(value: float) -> str:
+    """Return a limit with one decimal of its unit, rounded up so that it is not missed."""
+    step = 0
+    while value >= 999.95 and step < 4:
+        value, step = value / 1000, step + 1
+    return f"{math.ceil(value)}" if step == 0 else f"{math.ceil(10 * value) / 10:.1f}{'KMGT'[step - 1]}"
 
 
 def searches_text(records: Sequence[SearchRecord]) -> str:
