@@ -29,5 +29,7 @@ class Conv1D(nn.Linear):
 
 
 def _transposed(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    if f"{prefix}weight" in state:
-        state[f"{prefix}weight"] = state[f"{prefix}weight"].t().contiguous()
+    weight = state.get(f"{prefix}weight")
+    # torch.jit.trace asks for the parameters themselves, to recognise them.
+    if weight is not None and not isinstance(weight, nn.Parameter):
+        state[f"{prefix}weight"] = weight.t().contiguous()

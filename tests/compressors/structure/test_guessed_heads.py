@@ -97,6 +97,11 @@ def test_heads_of_libraries_are_groups(name: str) -> None:
     assert state.keys() == model.state_dict().keys()
     assert all(state[key].shape == value.shape for key, value in model.state_dict().items())
     opened.load_state_dict(state)
+    with torch.no_grad():
+        assert torch.equal(_logits(opened(inputs)), found)
+    # torch.jit.trace, which counts operations, recognises parameters by this.
+    kept = opened.state_dict(keep_vars=True)
+    assert all(kept[key] is value for key, value in opened.named_parameters())
 
 
 def _logits(output: Any) -> Tensor:
