@@ -9,9 +9,10 @@ consumer of these channels reads zeros in their place.
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -75,10 +76,10 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
         raise TargetError(f"the model does not run on its example input: {error}") from error
     parts, layers, exclusions = _parts(model)
     ways = [_way(model, inputs) for inputs in _varied(example_input, seed)]
+    ways += _extreme_ways(model, example_input)
     uncalled = [name for name in layers if not any(name in way for way in ways)]
-    exclusions += [
-        (name, "activations", "never called as a module: its parent reads its weights") for name in uncalled
-    ]
+    unread = _unread(model, example_input, uncalled)
+    exclusions += [(name, "activations", _UNREAD if name in unread else _READ_BY_PARENT) for name in uncalled]
     groups: dict[str, ChannelGroup] = {}
     found: Sequence[ChannelGroup] = ()
     if all(way == ways[0] for way in ways):
@@ -455,6 +456,34 @@ def _way(model: nn.Module, inputs: Tensor) -> set[str]:
     names = [name for name, _ in model.named_modules()]
     watch_inputs(model, inputs, names, lambda name, _: called.add(name))
     return called
+
+
+_READ_BY_PARENT = "never called as a module: its parent reads its weights"
+_UNREAD = "never called and never read in eval mode: it serves training alone, or nothing"
+
+
+def _unread(model: nn.Module, example_input: Tensor, names: Sequence[str]) -> set[str]:
+    """Return the layers whose weights do not reach the outputs: those that may be NaN."""
+    unread = set()
+    for name in names:
+        weight = model.get_submodule(name).get_parameter("weight")
+        kept = weight.detach().clone()
+        with torch.no_grad():
+            weight.fill_(math.nan)
+            if bool(_logits(model(example_input)).isfinite().all()):
+                unread.add(name)
+            weight.copy_(kept)
+    return unread
+
+
+def _extreme_ways(model: nn.Module, example_input: Tensor) -> list[set[str]]:
+    """Return the ways of inputs far from the example, on either side of the thresholds that a model may branch on."""
+    ways: list[set[str]] = []
+    for factor in (0.0, 10.0) if example_input.is_floating_point() else ():
+        # Not every model accepts such inputs.
+        with suppress(Exception):
+            ways.append(_way(model, example_input[:1] * factor))
+    return ways
 
 
 def _randomised(model: nn.Module, seed: int, bias: float) -> nn.Module:
