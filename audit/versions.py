@@ -14,8 +14,8 @@ from leanfront.core.compressors import PRESETS, Configuration, Structure
 from leanfront.core.compressors.artifact.packed_file import read, restore
 from leanfront.core.compressors.statistics.batch_norm import reestimate
 from leanfront.core.compressors.statistics.calibration import Calibration
-from leanfront.core.compressors.structure.modules import BATCH_NORMS
 from leanfront.core.compressors.structure.norm_form import restate
+from leanfront.core.compressors.structure.norms import BATCH_NORMS
 from leanfront.core.search import Candidate
 from leanfront.core.targets.memory_format import with_innermost
 from leanfront.errors import UsageError

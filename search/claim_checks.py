@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from leanfront.core.compressors import Structure
 from leanfront.core.compressors.artifact.entries import Values
 from leanfront.core.compressors.artifact.packed_file import Artifact, contents, read, restore
-from leanfront.core.compressors.derived_structure import skeleton_of
 from leanfront.core.compressors.quantisation.activations import detach
 from leanfront.core.compressors.structure.folding import fold
 from leanfront.core.compressors.structure.modules import weight_of
@@ -219,7 +218,8 @@ def _restored(content: bytes, evaluator: Evaluator) -> Restored:
             # Weights missing from the file must not come from the dense model: they show as NaN.
             if tensor.is_floating_point():
                 tensor.fill_(math.nan)
-    structure = skeleton_of(blank, target.example_input)
+    # Found on the dense model: without weights, a model that branches on data may go another way.
+    structure = evaluator.compressor.structure
     module = restore(artifact, blank, structure=structure)
     return Restored(artifact, len(content), module, target.example_input, structure)
 

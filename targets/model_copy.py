@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
 from leanfront.core.targets.attention import open_attention
+from leanfront.core.targets.caches import detached, empty, forget_caches
 from leanfront.core.targets.memory_format import contiguous
 from leanfront.core.targets.plain_layers import plain_layers
 from leanfront.core.targets.unsupported import check_supported
@@ -24,7 +24,8 @@ def private_copy(model: Any, inputs: Tensor | None = None) -> nn.Module:
 
     Args:
         model: module, or an object that wraps one; it is not changed.
-        inputs: (n, ...), with which a wrapper that cannot be copied proves that it only calls the model.
+        inputs: (n, ...), on which the copy is run to find the tensors that its forward keeps, and with which a
+            wrapper that cannot be copied proves that it only calls the model.
 
     Raises:
         TargetError: it is no module of float layers (see `check_supported`), or it cannot be copied.
@@ -41,37 +42,23 @@ def private_copy(model: Any, inputs: Tensor | None = None) -> nn.Module:
             f"the model cannot be copied: {type(error).__name__}: {error}; remove attributes that are not "
             "parameters, buffers or submodules (open files, locks, loggers)"
         ) from error
-    return open_attention(plain_layers(contiguous(copied.cpu().float().eval())))
+    made = open_attention(plain_layers(contiguous(copied.cpu().float())))
+    return made if inputs is None else forget_caches(made, inputs)
 
 
 def copied_freely(model: nn.Module) -> nn.Module:
     """Return a deep copy of a model without inner wrappers and without the graphs of tensors that a forward made."""
-    memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in made_tensors(model)}
+    memo: dict[int, Any] = dict(detached(model))
     held = unwrapping(model)
     # Innermost first, so that a wrapper finds the copies of those inside it.
     for module in reversed(list(model.modules())):
         if id(module) in held:
             memo[id(module)] = copy.deepcopy(held[id(module)], memo)
-    return copy.deepcopy(model, memo)
-
-
-def made_tensors(model: nn.Module) -> Iterator[Tensor]:
-    """Yield the tensors among the attributes of modules that a forward made under gradients."""
+    copied = copy.deepcopy(model, memo)
+    # A deep copy notes the copy of every object.
     for module in model.modules():
-        for name, value in vars(module).items():
-            if name not in ("_parameters", "_buffers", "_modules"):
-                yield from (tensor for tensor in _tensors(value) if not tensor.is_leaf)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _of_each(value.values())
-    elif isinstance(value, list | tuple | set):
-        yield from _of_each(value)
-
-
-def _of_each(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        yield from _tensors(value)
+        empty(module, memo.get(id(module), module))
+    # Modules of timm drop what they kept when they begin to train.
+    copied.train()
+    copied.eval()
+    return copied

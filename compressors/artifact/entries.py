@@ -14,8 +14,8 @@ from leanfront.core.compressors.compressor import Compressed
 from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.compressors.quantisation.activations import NAME, attach
 from leanfront.core.compressors.quantisation.quantisers import ActivationQuantiser, Quantised
-from leanfront.core.compressors.structure.folding import inference_form
-from leanfront.core.compressors.structure.modules import BATCH_NORMS, weight_of
+from leanfront.core.compressors.structure.modules import weight_of
+from leanfront.core.compressors.structure.norms import BATCH_NORMS, inference_form, put_inference_form
 from leanfront.core.compressors.structure.structure import Part, Structure
 from leanfront.core.targets.pad_shortcut import PadShortcut
 from leanfront.errors import CompressionError
@@ -240,18 +240,10 @@ def stored_mask(name: str, values: Mapping[str, Tensor], shape: torch.Size) -> T
 
 
 def _fill_norm(norm: nn.Module, scale: Tensor, shift: Tensor) -> None:
-    """Set a batch norm to y = scale x + shift, with mean 0 and variance 1."""
     assert isinstance(norm, BATCH_NORMS)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    norm.running_mean.zero_()
-    norm.running_var.fill_(1)
-    norm.eps = 0.0  # already part of the scale
-    norm.affine = True
     if len(scale) != norm.num_features:
         raise ValueError(f"a norm of {norm.num_features} channels is given {len(scale)} scales")
-    norm.weight = nn.Parameter(scale, requires_grad=False)
-    norm.bias = nn.Parameter(shift, requires_grad=False)
+    put_inference_form(norm, scale, shift)
 
 
 def _finite(structure: Structure, values: Mapping[str, Tensor]) -> list[str]:

@@ -7,13 +7,14 @@ bias give the convolution a step of 1, and its output is scaled back for the rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_ir
 import onnxruntime
+import torch
 from onnx_ir import Graph, Node, Value
 from torch import Tensor
 
@@ -242,3 +243,10 @@ def onnx_session(content: bytes, threads: int = 1) -> onnxruntime.InferenceSessi
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def onnx_runner(content: bytes) -> Callable[[Tensor], Tensor]:
+    """Return a function that runs a model file on a batch of inputs (n, ...) and returns its outputs."""
+    session = onnx_session(content)
+    name = session.get_inputs()[0].name
+    return lambda inputs: torch.from_numpy(session.run(None, {name: inputs.numpy()})[0])

@@ -19,6 +19,7 @@ from onnx_ir.passes import common
 from onnxscript import opset21, optimizer
 from torch import Tensor, nn
 
+from leanfront.core.compressors.exchange.export_program import captured
 from leanfront.core.compressors.quantisation.activations import NAME
 from leanfront.core.compressors.quantisation.quantisers import ActivationQuantiser
 from leanfront.errors import CompressionError
@@ -106,17 +107,12 @@ def trace(module: nn.Module, example_input: Tensor) -> onnx_ir.Model:
             setattr(layer, NAME, _Marked(getattr(layer, NAME)))
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
-    example = example_input.cpu()
-    # A batch of one would be taken for a constant.
-    inputs = (torch.cat([example, example]) if len(example) == 1 else example,)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module,
-                inputs,
+                captured(module, example_input.cpu()),
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 opset_version=OPSET,
@@ -127,6 +123,8 @@ def trace(module: nn.Module, example_input: Tensor) -> onnx_ir.Model:
                 optimize=False,
                 verbose=False,
             )
+    except CompressionError:
+        raise
     except Exception as error:  # any error of the tracer
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise CompressionError(f"ONNX export cannot trace this model: {reason}") from error

@@ -8,9 +8,12 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from leanfront.core.compressors.artifact.packed_file import write
 from leanfront.core.compressors.compressor import Compressed
+from leanfront.core.compressors.exchange.batch_check import SIZES, check_batches
+from leanfront.core.compressors.exchange.export_program import captured
 from leanfront.core.compressors.statistics.calibration import Calibration
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.targets import Target
@@ -32,17 +35,13 @@ def program(compressed: Compressed, structure: Structure, target: Target) -> byt
     Raises:
         CompressionError: the model cannot be traced.
     """
-    example = target.example_input
-    # A batch of one would be taken for a constant.
-    inputs = (torch.cat([example, example]) if len(example) == 1 else example,)
     module = compressed.module
     for tensor in (*module.parameters(), *module.buffers()):
         # A slice would be saved with its whole storage, and channels innermost in memory cause a warning.
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    exported = captured(module, target.example_input)
+    check_batches(exported.module(), module, _samples(target), "torch.export program", exact=True)
     try:
-        exported = torch.export.export(
-            module, inputs, dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
-        )
         file = io.BytesIO()
         torch.export.save(exported, file)
     except Exception as error:  # any error of the tracer
@@ -59,15 +58,24 @@ def onnx_file(compressed: Compressed, structure: Structure, target: Target) -> b
     """
     # It takes a second to import.
     from leanfront.core.compressors.exchange.onnx_file import onnx_model
+    from leanfront.core.compressors.exchange.onnx_outputs import onnx_runner
 
     calibration = Calibration(target, samples=RANGE_SAMPLES)
-    return onnx_model(
+    content = onnx_model(
         compressed,
         structure,
         target.example_input,
         target=architecture_name(target),
         calibration=(part for inputs in calibration.batches for part in torch.split(inputs, RANGE_BATCH)),
     )
+    exact = not compressed.configuration.activation_bits
+    check_batches(onnx_runner(content), compressed.module, _samples(target), "ONNX file", exact=exact)
+    return content
+
+
+def _samples(target: Target) -> Tensor:
+    """Return the first calibration samples."""
+    return next(target.calibration.batches(max(SIZES)))[0]
 
 
 def onnx_notes(path: Path) -> list[str]:

@@ -17,7 +17,8 @@ from leanfront.core.compressors.statistics.calibration import Calibration
 from leanfront.core.compressors.statistics.derived import DerivedStatistics
 from leanfront.core.compressors.statistics.moments import LayerMoments, collect, packed, unpacked
 from leanfront.core.compressors.structure.gradients import differentiable
-from leanfront.core.compressors.structure.modules import BATCH_NORMS, weight_of
+from leanfront.core.compressors.structure.modules import weight_of
+from leanfront.core.compressors.structure.norms import BATCH_NORMS, keeps_function
 from leanfront.core.compressors.structure.structure import ChannelGroup, Part, Structure
 from leanfront.core.targets import Split, Target
 
@@ -176,7 +177,7 @@ def _norms_behind(target: Target, structure: Structure) -> dict[str, str]:
         part = structure.parts.get(name)
         if part is not None and part.is_layer:
             module.register_forward_hook(after(name))
-        elif isinstance(module, BATCH_NORMS):
+        elif isinstance(module, BATCH_NORMS) and (module.running_mean is None or keeps_function(module)):
             module.register_forward_pre_hook(before(name))
     # Tensors of inference mode have no versions.
     with torch.inference_mode(False), torch.no_grad():

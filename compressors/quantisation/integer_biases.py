@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from leanfront.core.compressors.quantisation.activations import NAME
 from leanfront.core.compressors.quantisation.quantisers import ActivationQuantiser, Quantised
-from leanfront.core.compressors.structure.folding import inference_form
-from leanfront.core.compressors.structure.modules import BATCH_NORMS
+from leanfront.core.compressors.structure.norms import BATCH_NORMS, inference_form
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from leanfront.core.compressors.statistics.cache import BankCache
 from leanfront.core.compressors.statistics.calibration import SAMPLES, Calibration
 from leanfront.core.compressors.statistics.derived import DerivedStatistics
 from leanfront.core.compressors.structure.folding import folds
+from leanfront.core.compressors.structure.norms import is_affine
 from leanfront.core.compressors.structure.structure import Structure
 from leanfront.core.targets import Target
 from leanfront.core.targets.memory_format import with_innermost
@@ -71,12 +72,14 @@ class CompressionContext:
 
     @cached_property
     def foldable(self) -> dict[str, str]:
-        """Layer -> batch norm that folds into it; empty if folding would change the dense model's outputs."""
+        """Layer -> batch norm that folds into it without changing the dense model's outputs."""
         parts, module = self.structure.parts, self.dense()
         norms = {
             layer: norm
             for layer, norm in self.saliency.norms.items()
-            if not parts[layer].transposed and module.get_submodule(norm).running_mean is not None
+            if not parts[layer].transposed
+            and module.get_submodule(norm).running_mean is not None
+            and is_affine(module.get_submodule(norm))
         }
         single = len(set(norms.values())) == len(norms)
         return norms if single and folds(module, norms, self.target.example_input.to(self.device)) else {}

@@ -42,7 +42,8 @@ from leanfront.core.compressors.statistics.moments import (
 )
 from leanfront.core.compressors.structure.gradients import throughout
 from leanfront.core.compressors.structure.kept_channels import KeptChannels
-from leanfront.core.compressors.structure.modules import BATCH_NORMS, describe, weight_of
+from leanfront.core.compressors.structure.modules import describe, weight_of
+from leanfront.core.compressors.structure.norms import BATCH_NORMS
 from leanfront.core.compressors.structure.structure import Shape, Structure, nonzeros
 
 PULL = 0.1

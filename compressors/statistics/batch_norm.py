@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from leanfront.core.compressors.structure.modules import BATCH_NORMS
+from leanfront.core.compressors.structure.norms import BATCH_NORMS
 
 
 def reestimate(module: nn.Module, batches: Iterable[Tensor]) -> int:

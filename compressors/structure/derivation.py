@@ -7,6 +7,7 @@ It can be wrong on a model that it does not understand, so every group is proven
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,9 +57,8 @@ def derive(
         raise TargetError(f"the model does not run on its example input: {error}") from error
     parts, layers, exclusions = _parts(model)
     uncalled = [name for name in layers if name not in called]
-    exclusions += [
-        (name, "activations", "never called as a module: its parent reads its weights") for name in uncalled
-    ]
+    unread = _unread(model, example_input, uncalled)
+    exclusions += [(name, "activations", _UNREAD if name in unread else _READ_BY_PARENT) for name in uncalled]
     found: Sequence[ChannelGroup] = ()
     if same:
         found, failures = _graph_groups(model, example_input, parts)
@@ -290,3 +290,21 @@ def _units(
     for root in range(channels):
         units.setdefault(find(root), []).append(root)
     return list(units.values())
+
+
+_READ_BY_PARENT = "never called as a module: its parent reads its weights"
+_UNREAD = "never called and never read in eval mode: it serves training alone, or nothing"
+
+
+def _unread(model: nn.Module, example_input: Tensor, names: Sequence[str]) -> set[str]:
+    """Return the layers whose weights do not reach the outputs: those that may be NaN."""
+    unread = set()
+    for name in names:
+        weight = model.get_submodule(name).get_parameter("weight")
+        kept = weight.detach().clone()
+        with torch.no_grad():
+            weight.fill_(math.nan)
+            if bool(torch.isfinite(model(example_input)).all()):
+                unread.add(name)
+            weight.copy_(kept)
+    return unread

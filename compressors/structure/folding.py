@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from leanfront.core.compressors.structure.modules import BATCH_NORMS, weight_of
+from leanfront.core.compressors.structure.modules import weight_of
+from leanfront.core.compressors.structure.norms import BATCH_NORMS, inference_form
 
 TOLERANCE = 1e-3
 """Largest difference of a folded model's outputs, as a share of the largest output."""
@@ -33,17 +34,6 @@ def fold(module: nn.Module, norms: Mapping[str, str]) -> None:
             modules[layer].bias = nn.Parameter(shift, requires_grad=False)
             parent, _, leaf = name.rpartition(".")
             setattr(modules[parent], leaf, nn.Identity())
-
-
-def inference_form(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of a norm with running statistics, (channels,) each: y = scale x + shift."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.running_var + norm.eps).rsqrt()
-    if norm.affine:
-        scale = scale * norm.weight
-    shift = -norm.running_mean * scale
-    return (scale, shift + norm.bias) if norm.affine else (scale, shift)
 
 
 def folds(module: nn.Module, norms: Mapping[str, str], example_input: Tensor) -> bool:

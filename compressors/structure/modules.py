@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from leanfront.core.compressors.structure.guessed_heads import cut_axis, following, guessed_heads, tables
 from leanfront.core.compressors.structure.library import function, torch_pruning
+from leanfront.core.compressors.structure.norms import BATCH_NORMS, keeps_function
 from leanfront.core.compressors.structure.structure import Part
 from leanfront.core.targets.attention import HeadAttention
 from leanfront.core.targets.pad_shortcut import PadShortcut
@@ -26,7 +27,6 @@ CONVOLUTIONS = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 class PadShortcutPruner(function.BasePruningFunc):  # type: ignore[misc]
@@ -199,7 +199,7 @@ def describe(name: str, module: nn.Module) -> Part | None:
         return None
     if isinstance(module, BATCH_NORMS):
         channels = module.num_features
-        tracked = module.running_mean is not None
+        tracked = module.running_mean is not None and keeps_function(module)
         vectors = {k: (s, d, 0 if s == (channels,) else None) for k, (s, d, _) in tensors.items()}
         vectors.pop("num_batches_tracked", None)
         return Part(name, "norm", channels, channels, tensors=vectors, folded=tracked)

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leanfront.core.compressors.structure.folding import inference_form
-from leanfront.core.compressors.structure.modules import BATCH_NORMS
+from leanfront.core.compressors.structure.norms import BATCH_NORMS, inference_form, keeps_function
 
 
 class _Seen:
@@ -48,7 +47,7 @@ def restate(module: nn.Module, batches: Iterable[Tensor], eps: Mapping[str, floa
     norms = {
         name: norm
         for name, norm in module.named_modules()
-        if isinstance(norm, BATCH_NORMS) and norm.running_mean is not None
+        if isinstance(norm, BATCH_NORMS) and norm.running_mean is not None and keeps_function(norm)
     }
     seen = {name: _Seen() for name in norms}
     handles = [norm.register_forward_pre_hook(_watch(seen[name])) for name, norm in norms.items()]

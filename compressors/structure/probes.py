@@ -14,7 +14,7 @@ COMPARED = 2
 """Number of samples on which the outputs of cut models are compared."""
 FOLLOWED = 8
 """Number of samples whose way through the modules is followed, one by one."""
-FACTORS = (-1.0, 0.1, 4.0)
+FACTORS = (-1.0, 0.0, 0.1, 10.0)
 
 
 def probes(model: nn.Module, example_input: Tensor, samples: Tensor | None, seed: int) -> Tensor:

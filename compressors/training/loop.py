@@ -28,8 +28,9 @@ from leanfront.core.compressors.statistics.batch_norm import reestimate
 from leanfront.core.compressors.statistics.cache import content_key
 from leanfront.core.compressors.statistics.outputs import batch_size, correct, outputs
 from leanfront.core.compressors.structure.folding import fold
-from leanfront.core.compressors.structure.modules import BATCH_NORMS
 from leanfront.core.compressors.structure.norm_form import restate
+from leanfront.core.compressors.structure.norms import BATCH_NORMS
+from leanfront.core.compressors.training import training_mode
 from leanfront.core.compressors.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from leanfront.core.compressors.training.feature_matching import Features
 from leanfront.core.compressors.training.optimisers import OPTIMISERS, schedule
@@ -73,6 +74,7 @@ class Training:
         self.average = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher = compressor.context.dense()
         fold(self.teacher, compressor.context.foldable)
+        self.kept_in_eval = training_mode.kept_in_eval(self.start.module, next(self._plain_batches())[:2])
         self.features = self._watched() if settings.features else None
         learning = [p for p in self.student.parameters() if p.requires_grad]
         # No weight decay for norms, biases and scales.
@@ -179,7 +181,7 @@ class Training:
         rate = self.rate * schedule(self.done, self.planned, self.settings.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.student.train()
+        training_mode.train(self.student, self.kept_in_eval)
         self.optimiser.zero_grad(set_to_none=True)
         try:
             loss = self._loss(order.tensor_split(self.per_epoch)[step])
@@ -231,11 +233,10 @@ class Training:
         with self.autocast():
             with torch.no_grad():
                 wanted = self.teacher(inputs)
-            scores = self.student(inputs)
-        if not isinstance(scores, Tensor) or scores.shape != wanted.shape:
+            scores = training_mode.scores_of(self.student(inputs), wanted.shape)
+        if scores is None:
             raise CompressionError(
-                "in training mode the model returns something else than in eval mode; recovery needs one tensor of "
-                "class scores in both"
+                f"in training mode the model returns no class scores of shape {tuple(wanted.shape)}, as in eval mode"
             )
         loss = distillation_loss(
             scores.float(), wanted.float(), labels, settings.temperature, settings.distillation

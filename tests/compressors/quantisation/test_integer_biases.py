@@ -13,7 +13,7 @@ from leanfront.core.compressors import Compressor, Configuration
 from leanfront.core.compressors.quantisation.activations import NAME, attach
 from leanfront.core.compressors.quantisation.integer_biases import round_biases
 from leanfront.core.compressors.quantisation.quantisers import ActivationQuantiser, quantise_weight
-from leanfront.core.compressors.structure.folding import inference_form
+from leanfront.core.compressors.structure.norms import inference_form
 from leanfront.core.targets import Target
 
 Make = Callable[..., Target]

@@ -147,6 +147,50 @@ def test_what_is_left_alone_has_its_reason(nets: Any) -> None:
     assert "attention.out_proj" in attention.layers
 
 
+class Helped(nn.Module):
+    """With a head that training alone calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.auxiliary = nn.Linear(12, 8), nn.Linear(8, 3), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Any:
+        x = torch.relu(self.body(x.flatten(1)))
+        return (self.head(x), self.auxiliary(x)) if self.training else self.head(x)
+
+
+def test_a_head_for_training_alone_is_named_so() -> None:
+    structure = derive(Helped(), torch.randn(1, 3, 2, 2))
+    assert "serves training alone" in reasons_of(structure, "auxiliary")
+    assert set(structure.groups) == {"body"}
+
+
+class Branching(nn.Module):
+    """Takes one way above a threshold and another below."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.body, self.one, self.other, self.head = (
+            nn.Linear(12, 8),
+            nn.Linear(8, 8),
+            nn.Linear(8, 8),
+            nn.Linear(8, 3),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.body(x.flatten(1)))
+        x = self.one(x) if x.mean() > self.threshold else self.other(x)
+        return self.head(torch.relu(x))
+
+
+@pytest.mark.parametrize("threshold", [0.2, 1.5])
+def test_a_model_that_branches_on_its_inputs_keeps_its_channels(threshold: float) -> None:
+    structure = derive(Branching(threshold), torch.ones(1, 3, 2, 2))
+    assert not structure.groups
+    assert "calls other modules for other inputs" in reasons_of(structure, "model")
+
+
 class Sharpened(nn.Linear):
     """Makes a weight of its own, and changes what the linear map returns."""
 

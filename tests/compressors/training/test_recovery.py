@@ -248,26 +248,69 @@ class Talkative(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(192, 4)
+        self.conv, self.linear = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+
+    def features(self, x: Tensor) -> Tensor:
+        return torch.relu(self.conv(x)).mean((2, 3))
 
     def forward(self, x: Tensor) -> Any:
-        scores = self.linear(x.flatten(1))
-        return (scores, scores) if self.training else scores
+        x = self.features(x)
+        scores = self.linear(x)
+        return (x, scores) if self.training else scores
 
 
-def test_a_model_of_two_minds() -> None:
+class Mapped(Talkative):
+    def forward(self, x: Tensor) -> Any:
+        scores = super().forward(x)
+        return {"aux": 2 * scores[1], "logits": scores[1]} if self.training else scores
+
+
+class Assisted(Talkative):
+    """With a head that only training calls, and that reads channels which are cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auxiliary = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4))
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.features(x)
+        return (self.linear(x), self.auxiliary(x)) if self.training else self.linear(x)
+
+
+class Losing(Talkative):
+    """Returns a loss while it is trained."""
+
+    def forward(self, x: Tensor) -> Any:
+        scores = self.linear(self.features(x))
+        return scores.logsumexp(1).mean() if self.training else scores
+
+
+def of_two_minds(kind: type[Talkative]) -> tuple[Compressor, Compressed]:
     generator = torch.Generator().manual_seed(5)
     images, labels = torch.randn(60, 3, 8, 8, generator=generator), torch.arange(60) % 4
     target = Target(
-        model=Talkative().eval(),
+        model=kind().eval(),
         example_input=images[:1],
         validation=(images[:20], labels[:20]),
         calibration=(images[20:40], labels[20:40]),
         train=(images[40:], labels[40:]),
     )
     compressor = Compressor(target)
-    with pytest.raises(CompressionError, match="in training mode the model returns something else"):
-        recover(compressor, compressor.materialise(Configuration(weight_bits={"linear": 2})), QUICK)
+    return compressor, compressor.materialise(Configuration(channels={"conv": 4}, weight_bits={"linear": 2}))
+
+
+@pytest.mark.parametrize("kind", [Talkative, Mapped, Assisted])
+def test_a_model_that_returns_more_in_training_is_trained(kind: type[Talkative]) -> None:
+    compressor, harmed = of_two_minds(kind)
+    found = recover(compressor, harmed, QUICK)
+    assert len(found.history) == QUICK.epochs
+    assert found.history[-1].loss < found.history[0].loss
+
+
+def test_a_model_without_scores_in_training_is_refused() -> None:
+    compressor, harmed = of_two_minds(Losing)
+    with pytest.raises(CompressionError, match="in training mode the model returns no class scores"):
+        recover(compressor, harmed, QUICK)
 
 
 def test_the_loss_by_hand() -> None:
