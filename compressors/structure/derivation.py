@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.compressors.structure.attention_heads import head_groups
@@ -82,11 +83,11 @@ def derive(model: nn.Module, example_input: Tensor, *, seed: int = 0) -> Structu
     exclusions += [(name, "activations", _UNREAD if name in unread else _READ_BY_PARENT) for name in uncalled]
     groups: dict[str, ChannelGroup] = {}
     found: Sequence[ChannelGroup] = ()
-    if all(way == ways[0] for way in ways):
+    if all(way == ways[0] for way in ways) and not (unread and _asks(model, example_input)):
         found, failures = _graph_groups(model, example_input, parts)
         exclusions += failures
     else:
-        reason = "it calls other modules for other inputs, so nothing can be proven; bits still work"
+        reason = "it may call other modules for other inputs, so nothing can be proven; bits still work"
         exclusions.append(("model", "channel groups", reason))
     prover = _Prover(model, example_input, parts, seed)
     for group in found:
@@ -460,6 +461,37 @@ def _way(model: nn.Module, inputs: Tensor) -> set[str]:
 
 _READ_BY_PARENT = "never called as a module: its parent reads its weights"
 _UNREAD = "never called and never read in eval mode: it serves training alone, or nothing"
+
+
+class _Asking(TorchFunctionMode):
+    """Notes whether Python asks for the values of a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.asked = self.asked or func in _ANSWERS
+        return func(*args, **(kwargs or {}))
+
+
+_ANSWERS = (
+    Tensor.__bool__,
+    Tensor.__float__,
+    Tensor.__int__,
+    Tensor.__index__,
+    Tensor.item,
+    Tensor.tolist,
+    Tensor.numpy,
+)
+
+
+def _asks(model: nn.Module, example_input: Tensor) -> bool:
+    """Whether a forward asks for values, on which it may decide whether to call layers."""
+    asking = _Asking()
+    with torch.no_grad(), asking:
+        model(example_input)
+    return asking.asked
 
 
 def _unread(model: nn.Module, example_input: Tensor, names: Sequence[str]) -> set[str]:
