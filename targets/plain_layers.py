@@ -95,7 +95,7 @@ def _remove_makers(module: nn.Module) -> None:
         elif isinstance(hook, SpectralNorm):
             remove_spectral_norm(module, hook.name)
         elif isinstance(hook, prune.BasePruningMethod):
-            hook.remove(module)  # type: ignore[no-untyped-call]
+            hook.remove(module)
             del module._forward_pre_hooks[key]
         else:
             continue
@@ -105,7 +105,8 @@ def _remove_makers(module: nn.Module) -> None:
 
 def _remove_parametrizations(module: nn.Module) -> None:
     """Do what `parametrize.remove_parametrizations` does, which would change the class that a deep copy shares."""
-    lists = dict(module.parametrizations.items())  # type: ignore[operator, union-attr]
+    made: Any = module.parametrizations
+    lists = dict(made.items())
     values = {name: getattr(module, name).detach().clone() for name in lists}
     kind = parametrize.type_before_parametrizations(module)
     del module._modules["parametrizations"]
@@ -175,7 +176,7 @@ def _replacement(layer: nn.Module, calls: Sequence[_Call]) -> nn.Module | None:
     own = any(weight is each for each in layer.parameters())
     if own and all(call.options["input"] is call.input for call in calls):
         return None
-    plain = _layer(first.kind, first.options)
+    plain: Any = _layer(first.kind, first.options)
     padding = None
     if any(call.options["input"] is not call.input for call in calls):
         padding = next((each for each in _paddings(first, plain) if all(map(each.explains, calls))), None)
@@ -191,6 +192,7 @@ def _replacement(layer: nn.Module, calls: Sequence[_Call]) -> nn.Module | None:
             found = plain(call.input)
             if not torch.allclose(found, call.output, 0.0, TOLERANCE * float(call.output.abs().max())):
                 return None
+    assert isinstance(plain, nn.Module)
     return plain
 
 

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from leanfront.core.compressors.configuration import Configuration
 from leanfront.core.compressors.structure.attention_heads import head_groups
+from leanfront.core.compressors.structure.gradients import ANSWERS
 from leanfront.core.compressors.structure.graph import dependency_groups
 from leanfront.core.compressors.structure.modules import (
     channel_axis,
@@ -471,19 +472,8 @@ class _Asking(TorchFunctionMode):
         self.asked = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.asked = self.asked or func in _ANSWERS
+        self.asked = self.asked or func in ANSWERS
         return func(*args, **(kwargs or {}))
-
-
-_ANSWERS = (
-    Tensor.__bool__,
-    Tensor.__float__,
-    Tensor.__int__,
-    Tensor.__index__,
-    Tensor.item,
-    Tensor.tolist,
-    Tensor.numpy,
-)
 
 
 def _asks(model: nn.Module, example_input: Tensor) -> bool:
