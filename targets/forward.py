@@ -88,12 +88,21 @@ def logits_alone(model: nn.Module, inputs: Tensor) -> nn.Module:
     return model
 
 
+def logits_whenever_named(model: nn.Module) -> nn.Module:
+    """Make a model return the logits alone whenever it returns them by name, without running it, in place."""
+    model.register_forward_hook(_return_logits)
+    return model
+
+
 def _named_logits(output: Any) -> Any:
     return output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
 
 
 def _return_logits(_: nn.Module, inputs: Any, output: Any) -> Any:
-    return output if isinstance(output, Tensor) else _named_logits(output)
+    if isinstance(output, Tensor):
+        return output
+    named = _named_logits(output)
+    return output if named is None else named
 
 
 def _place(model: nn.Module, inputs: Tensor) -> str:

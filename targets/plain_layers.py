@@ -105,7 +105,8 @@ def _remove_makers(module: nn.Module) -> None:
 
 def _remove_parametrizations(module: nn.Module) -> None:
     """Do what `parametrize.remove_parametrizations` does, which would change the class that a deep copy shares."""
-    lists = dict(module.parametrizations.items())  # type: ignore[operator, union-attr]
+    made: Any = module.parametrizations
+    lists = dict(made.items())
     values = {name: getattr(module, name).detach().clone() for name in lists}
     kind = parametrize.type_before_parametrizations(module)
     del module._modules["parametrizations"]
@@ -191,8 +192,8 @@ def _replacement(layer: nn.Module, calls: Sequence[_Call]) -> nn.Module | None:
             found = plain(call.input)
             if not torch.allclose(found, call.output, 0.0, TOLERANCE * float(call.output.abs().max())):
                 return None
-    made: nn.Module = plain
-    return made
+    assert isinstance(plain, nn.Module)
+    return plain
 
 
 def _parameter(value: Tensor, layer: nn.Module) -> nn.Parameter:

@@ -316,7 +316,7 @@ MODELS: dict[str, Awkward] = {
         Branching,
         set(),
         {"conv", "bright", "dark", "linear"},
-        {"model": "it calls other modules for other inputs, so nothing can be proven; bits still work"},
+        {"model": "it may call other modules for other inputs, so nothing can be proven; bits still work"},
         activations=False,
     ),
     "plain": Awkward(Plain, {"conv1", "conv2"}, {"conv1", "conv2", "linear"}, {}),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,12 @@ FIXED = (
     "or -1 (x.flatten(1), x.new_zeros(x.shape[0], ...))"
 )
 """What to do about a model whose graph holds for one batch size."""
+
+BRANCHES = (
+    "its forward decides by the values of a tensor, and a graph holds one way alone; write torch.where, or use the "
+    ".safetensors file"
+)
+"""What to do about a model that branches on data."""
 
 
 def captured(module: nn.Module, example_input: Tensor) -> ExportedProgram:
@@ -45,6 +52,8 @@ def captured(module: nn.Module, example_input: Tensor) -> ExportedProgram:
     first = failures[0]
     if "Constraints violated" in first:
         raise CompressionError(f"torch.export cannot trace this model with a free batch size: {FIXED}")
+    if "data-dependent" in first:
+        raise CompressionError(f"torch.export cannot trace this model: {BRANCHES}")
     raise CompressionError(f"torch.export cannot trace this model: {first.partition(chr(10))[0]}")
 
 
@@ -58,7 +67,9 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        # It also prints the graph that it has so far.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)

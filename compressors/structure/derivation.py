@@ -7,7 +7,6 @@ It can be wrong on a model that it does not understand, so every group is proven
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from leanfront.core.compressors.structure.modules import describe, own_tensors, 
 from leanfront.core.compressors.structure.probes import compared, one_way, probes
 from leanfront.core.compressors.structure.proofs import Prover
 from leanfront.core.compressors.structure.structure import CONSUMERS, ChannelGroup, Member, Part, Structure
+from leanfront.core.compressors.structure.uncalled import READ_BY_PARENT, UNREAD, asks, unread
 from leanfront.core.targets.forward import logits_alone
 from leanfront.core.targets.model_copy import private_copy
 from leanfront.core.targets.plain_layers import makes_weight
@@ -57,14 +57,14 @@ def derive(
         raise TargetError(f"the model does not run on its example input: {error}") from error
     parts, layers, exclusions = _parts(model)
     uncalled = [name for name in layers if name not in called]
-    unread = _unread(model, example_input, uncalled)
-    exclusions += [(name, "activations", _UNREAD if name in unread else _READ_BY_PARENT) for name in uncalled]
+    without = unread(model, example_input, uncalled)
+    exclusions += [(name, "activations", UNREAD if name in without else READ_BY_PARENT) for name in uncalled]
     found: Sequence[ChannelGroup] = ()
-    if same:
+    if same and not (without and asks(model, example_input)):
         found, failures = _graph_groups(model, example_input, parts)
         exclusions += failures
     else:
-        reason = "it calls other modules for other inputs, so nothing can be proven; bits still work"
+        reason = "it may call other modules for other inputs, so nothing can be proven; bits still work"
         exclusions.append(("model", "channel groups", reason))
     groups, failures = _proven(Prover(model, compared(inputs), parts, seed), found, uncalled)
     exclusions += failures
@@ -290,21 +290,3 @@ def _units(
     for root in range(channels):
         units.setdefault(find(root), []).append(root)
     return list(units.values())
-
-
-_READ_BY_PARENT = "never called as a module: its parent reads its weights"
-_UNREAD = "never called and never read in eval mode: it serves training alone, or nothing"
-
-
-def _unread(model: nn.Module, example_input: Tensor, names: Sequence[str]) -> set[str]:
-    """Return the layers whose weights do not reach the outputs: those that may be NaN."""
-    unread = set()
-    for name in names:
-        weight = model.get_submodule(name).get_parameter("weight")
-        kept = weight.detach().clone()
-        with torch.no_grad():
-            weight.fill_(math.nan)
-            if bool(torch.isfinite(model(example_input)).all()):
-                unread.add(name)
-            weight.copy_(kept)
-    return unread

@@ -18,6 +18,16 @@ from torch.autograd.grad_mode import inference_mode
 from torch.overrides import TorchFunctionMode
 
 DETACHING = (torch.detach, Tensor.detach, torch.detach_, Tensor.detach_)
+ANSWERS = (
+    Tensor.__bool__,
+    Tensor.__float__,
+    Tensor.__int__,
+    Tensor.__index__,
+    Tensor.item,
+    Tensor.tolist,
+    Tensor.numpy,
+)
+"""Functions by which Python asks for the values of a tensor."""
 _patching = threading.Lock()
 
 
@@ -27,6 +37,8 @@ class _Throughout(TorchFunctionMode):
             return None
         if func in DETACHING and args[0].requires_grad:
             return args[0].view_as(args[0])
+        if func in ANSWERS:
+            return func(args[0].detach(), *args[1:], **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 

@@ -27,9 +27,9 @@ def scores_of(output: Any, shape: torch.Size) -> Tensor | None:
 def kept_in_eval(module: nn.Module, inputs: Tensor) -> tuple[str, ...]:
     """Return the modules that must stay in eval mode while the others are trained.
 
-    Auxiliary heads are called in training mode alone, so nothing shows which of their channels are cut with the
-    layers before them. If such a model fails or gives no class scores in training mode, the modules that hold layers
-    which eval mode never calls stay in eval mode themselves; the modules inside them are trained.
+    Auxiliary heads are called in training mode alone, so nothing shows which of their channels are cut with others.
+    If such a model fails or gives no class scores in training mode, the modules that hold layers which eval mode
+    never calls stay in eval mode themselves; the modules inside them are trained.
 
     Args:
         module: compressed module in eval mode; it is not changed.

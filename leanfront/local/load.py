@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from leanfront.core.compressors.artifact.packed_file import Artifact, read, restore
 from leanfront.core.targets import Target, resolve
 from leanfront.core.targets.architectures import architecture
+from leanfront.core.targets.forward import logits_whenever_named
 from leanfront.core.targets.memory_format import allows_innermost, with_innermost
 from leanfront.errors import ArtifactError, TargetError
 
@@ -45,6 +46,9 @@ def load(
     artifact = read(content)
     model, example = _network(artifact, target, example_input)
     module = restore(artifact, model, example)
+    if model is target:
+        # Those of a target return the logits alone already, as `Candidate.module` does.
+        module = logits_whenever_named(module)
     # Convolutions run faster with channels innermost in memory, and some models break.
     innermost = example is not None and allows_innermost(module, example)
     return with_innermost(module, innermost).to(device)

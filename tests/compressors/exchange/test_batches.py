@@ -87,6 +87,24 @@ def test_a_batch_that_cannot_be_free_is_refused_with_the_remedy(kind: str) -> No
         written(kind, Stacked())
 
 
+class Branching(nn.Module):
+    """Decides by the values of its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(48, 3), nn.Linear(48, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x.flatten(1)) if x.mean() > 0.5 else self.other(x.flatten(1))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_model_that_branches_is_refused_in_words(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CompressionError, match=r"decides by the values of a tensor.*write torch\.where"):
+        written(kind, Branching())
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("run", "message"),
     [

@@ -184,11 +184,11 @@ class Branching(nn.Module):
         return self.head(torch.relu(x))
 
 
-@pytest.mark.parametrize("threshold", [0.2, 1.5])
+@pytest.mark.parametrize("threshold", [0.2, 1.5, 1e6])
 def test_a_model_that_branches_on_its_inputs_keeps_its_channels(threshold: float) -> None:
     structure = derive(Branching(threshold), torch.ones(1, 3, 2, 2))
     assert not structure.groups
-    assert "calls other modules for other inputs" in reasons_of(structure, "model")
+    assert "may call other modules for other inputs" in reasons_of(structure, "model")
 
 
 class Sharpened(nn.Linear):

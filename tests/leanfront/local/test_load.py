@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +76,42 @@ def test_ones_own_by_target_reference_or_module(tiny: Target, tiny_file: Path, t
     same_outputs(compressor, compressed, found[0])
     with pytest.raises(ArtifactError, match="of another architecture"):
         leanfront.load(file, "digits")
+
+
+class Mapping(nn.Module):
+    """Returns its logits by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 8, 3))
+        self.head = nn.Linear(288, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return {"logits": self.head(torch.relu(self.conv(x)).flatten(1)), "features": x}
+
+
+class Object(Mapping):
+    def forward(self, x: torch.Tensor) -> Any:
+        return SimpleNamespace(**super().forward(x))
+
+
+@pytest.mark.parametrize("kind", [Mapping, Object])
+@pytest.mark.parametrize("wrap", [lambda model: model, nn.DataParallel])
+def test_what_is_loaded_returns_what_the_candidate_returns(kind: Any, wrap: Any, tmp_path: Path) -> None:
+    inputs = torch.randn(20, 3, 8, 8)
+    model = kind().eval()
+    target = Target(model=model, example_input=inputs[:1], validation=(inputs, torch.arange(20) % 3))
+    compressor = Compressor(target, samples=20)
+    compressed = compressor.materialise(Configuration(weight_bits={"conv": 8}))
+    file = tmp_path / "m.safetensors"
+    file.write_bytes(write(compressed, compressor.structure))
+    ways: list[dict[str, Any]] = [
+        {"target": target},
+        {"target": wrap(kind())},
+        {"target": wrap(kind()), "example_input": inputs[:1]},
+    ]
+    for way in ways:
+        assert torch.allclose(leanfront.load(file, **way)(inputs), compressed.module(inputs), atol=1e-5)
 
 
 def test_the_file_runs_no_code(tmp_path: Path) -> None:
