@@ -37,6 +37,7 @@ const KINDS = [
   { fits: ({ items }) => items?.enum !== undefined, make: several },
   { fits: ({ type }) => type === "array", make: numbers },
   { fits: (schema) => schema.enum !== undefined, make: one },
+  { fits: ({ type }) => type === "boolean", make: yes },
   { fits: ({ type }) => type === "integer" || type === "number", make: number },
   { fits: () => true, make: line },
 ];
@@ -95,6 +96,14 @@ function number(title, schema, _text, required) {
   });
   const element = field(title, input, schema.description);
   return { element, value: () => (input.value === "" ? null : Number(input.value)), ...refusable(element, input) };
+}
+
+function yes(title, schema) {
+  const box = h("input", { type: "checkbox", checked: schema.default === true });
+  const help = h("small", { id: unique("help") }, schema.description);
+  box.setAttribute("aria-describedby", help.id);
+  const element = h("div", { class: "field" }, h("label", { class: "check" }, box, ` ${title}`), help);
+  return { element, value: () => box.checked, ...refusable(element, box) };
 }
 
 function line(title, schema, _text, required) {

@@ -29,6 +29,7 @@ from leanfront.core.compressors.artifact.packed_file import (
 from leanfront.core.compressors.configuration import METHODS
 from leanfront.core.compressors.structure.derivation import derive
 from leanfront.core.compressors.structure.folding import fold
+from leanfront.core.targets.memory_format import has_innermost, with_innermost
 from leanfront.core.targets.pad_shortcut import PadShortcut
 from leanfront.errors import ArtifactError, CompressionError, TargetError
 
@@ -66,7 +67,7 @@ def outputs(module: nn.Module) -> Tensor:
 
 
 def there_and_back(compressed: Compressed, compressor: Compressor) -> nn.Module:
-    """Write, read and restore; what must hold of every artifact."""
+    """Write, read and restore, in the memory format of the compressed module; what must hold of every artifact."""
     structure, target = compressor.structure, compressor.target
     placed = layout(structure, compressed.configuration, "made")
     content = write(compressed, structure, "made")
@@ -85,7 +86,7 @@ def there_and_back(compressed: Compressed, compressor: Compressor) -> nn.Module:
     assert list(made) == list(found)
     for name in structure.layers:
         assert torch.equal(made[name].weight, found[name].weight), name
-    return module
+    return with_innermost(module, has_innermost(compressed.module))
 
 
 def _same_integers(compressed: Compressed, artifact: Artifact, structure: Structure) -> None:
