@@ -22,7 +22,7 @@ from leanfront.core.search.run import Run
 from leanfront.core.search.space import SPARSITY_LEVELS
 from leanfront.core.search.worth import require_worthwhile
 from leanfront.core.targets import Target
-from leanfront.core.targets.digests import require_same
+from leanfront.core.targets.differences import require_same
 from leanfront.errors import EvaluationError, TargetError, UsageError
 
 log = logging.getLogger(__name__)

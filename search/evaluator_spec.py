@@ -14,7 +14,7 @@ from leanfront.core.compressors import Configuration, Structure
 from leanfront.core.objectives.metrics import metrics_of
 from leanfront.core.search.evaluation import Evaluator
 from leanfront.core.targets import Target, resolve
-from leanfront.core.targets.digests import require_same
+from leanfront.core.targets.differences import require_same
 from leanfront.errors import EvaluationError, LeanfrontError, TargetError
 
 

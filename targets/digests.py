@@ -1,28 +1,18 @@
-"""Digests of the parts of a target, which say what differs between two of them."""
+"""Digests of the parts of a target, by which `differences` says what differs between two of them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
+from leanfront.core.targets.differences import Digests
 from leanfront.core.targets.split import Split
 from leanfront.core.targets.weights_cache import raw_bytes
-from leanfront.errors import TargetError
 
-Digests = dict[str, str]
-"""Part of a target -> digest: ``model``, ``weights``, ``classes``, ``inputs``, and every split by its name. The
-digest of a split begins with its number of samples and a digest of its labels."""
 LENGTH = 16
 """Hexadecimal digits of a digest. They tell parts apart; the fingerprint identifies the target."""
-_NAMES = {
-    "model": "the structure of the model (its modules, or names and shapes of its weights)",
-    "weights": "the values of the weights",
-    "classes": "the classes or their order",
-    "inputs": "the shape or type of the inputs",
-}
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -46,15 +36,6 @@ class Parts(Protocol):
     def task(self) -> str: ...
     @property
     def splits(self) -> dict[str, Split]: ...
-
-
-class Digested(Protocol):
-    """A target, by its fingerprint and its digests."""
-
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def digests(self) -> Digests: ...
 
 
 def digests_of(target: Parts) -> Digests:
@@ -84,59 +65,3 @@ def _of_split(split: Split) -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:LENGTH]
-
-
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Describe the parts that differ: ``the validation split (its labels; 250 samples)``.
-
-    Args:
-        before: digests of the one target; unknown parts are left out, and may be all.
-        now: digests of the other.
-    """
-    found = []
-    for part in [*before, *(part for part in now if part not in before)]:
-        one, other = before.get(part), now.get(part)
-        if one == other:
-            continue
-        if part in _NAMES:
-            found.append(_NAMES[part])
-        else:
-            found.append(f"the {part} split ({_of_splits(one, other)})")
-    # Weights of other shapes have other values: once is enough.
-    return [each for each in found if each != _NAMES["weights"] or _NAMES["model"] not in found]
-
-
-def _of_splits(one: str | None, other: str | None) -> str:
-    if one is None or other is None:
-        return f"{'new' if one is None else 'missing now'}"
-    (count, labels, _), (count_now, labels_now, _) = one.split(":"), other.split(":")
-    if count != count_now:
-        return f"{int(count):,} samples, now {int(count_now):,}"
-    what = "its inputs" if labels == labels_now else "its samples or their order"
-    return f"{what}; {int(count):,} samples"
-
-
-def named(parts: list[str]) -> str:
-    """Join described parts: ``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def require_same(
-    target: Digested, fingerprint: str, digests: Mapping[str, Any] | None, message: Callable[[str], str]
-) -> None:
-    """Refuse a target that is not the one with a fingerprint.
-
-    Args:
-        target: target at hand.
-        fingerprint: fingerprint of the wanted one.
-        digests: its digests, or None if they are not known, as in databases of old releases.
-        message: makes the message of a clause that says what differs, which is empty if that is not known.
-
-    Raises:
-        TargetError: another fingerprint.
-    """
-    if target.fingerprint == fingerprint:
-        return
-    parts = differences(digests, target.digests) if digests else []
-    what = f"{named(parts)} {'differs' if len(parts) == 1 else 'differ'}" if parts else ""
-    raise TargetError(message(what))

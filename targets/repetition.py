@@ -6,7 +6,8 @@ import gc
 import logging
 import time
 
-from leanfront.core.targets.digests import Digests, differences, named, tensors_of
+from leanfront.core.targets.differences import Digests, differences, named
+from leanfront.core.targets.digests import tensors_of
 from leanfront.core.targets.random_states import disturb, kept_states
 from leanfront.core.targets.reference import file_of, resolve
 from leanfront.core.targets.target import Target

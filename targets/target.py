@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from leanfront.core.targets.attributes import Attributes, checked_attributes, chosen_attributes
 from leanfront.core.targets.class_numbers import check_same_classes
 from leanfront.core.targets.cuts import cut_calibration
-from leanfront.core.targets.digests import Digests, digests_of, tensors_of
+from leanfront.core.targets.differences import Digests
+from leanfront.core.targets.digests import digests_of, tensors_of
 from leanfront.core.targets.forward import class_scores, logits_alone
 from leanfront.core.targets.memory_format import SAMPLES, allows_innermost
 from leanfront.core.targets.model_copy import private_copy

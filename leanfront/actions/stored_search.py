@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from leanfront.core.search import SearchRecord
 from leanfront.core.storage import FrontierStore
 from leanfront.core.targets import resolve
-from leanfront.core.targets.digests import require_same
+from leanfront.core.targets.differences import require_same
 from leanfront.errors import TargetError
 from leanfront.locations import open_shelf
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from leanfront.core.targets import Target, repetition, resolve
-from leanfront.core.targets.digests import differences, require_same
+from leanfront.core.targets.differences import differences, require_same
 from leanfront.core.targets.repetition import resolve_twice
 from leanfront.errors import TargetError
 
