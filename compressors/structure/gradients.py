@@ -28,7 +28,7 @@ ANSWERS = (
     Tensor.numpy,
 )
 """Functions by which Python asks for the values of a tensor."""
-_patching = threading.Lock()
+_patching = threading.RLock()
 
 
 class _Throughout(TorchFunctionMode):
