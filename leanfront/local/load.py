@@ -72,7 +72,7 @@ def _network(
     if built_in is None:
         name = f"'{artifact.target[:200]}'" if artifact.target else "a target without a name"
         raise TargetError(
-            f"the artifact is of {name}, which is not built in: pass the architecture as "
+            f"the artifact is of {name}, whose network is not built in: pass the architecture as "
             "target='path/to/file.py:function', or as a module (with example_input=... where channels are cut)"
         )
     return built_in

@@ -26,6 +26,8 @@ def test_builtins() -> None:
         "cifar10-resnet44",
         "cifar10-resnet56",
         "torchvision:<model>",
+        "timm:<model>",
+        "transformers:<model>",
     ]
     assert all("\n" not in line and line for _, line in builtin_targets())
 

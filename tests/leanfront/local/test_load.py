@@ -58,7 +58,7 @@ def test_a_built_in_one_needs_nothing_else(digits: Target, tmp_path: Path) -> No
 def test_ones_own_by_target_reference_or_module(tiny: Target, tiny_file: Path, tmp_path: Path) -> None:
     compressor, compressed = small(tiny)
     file = saved(tmp_path / "small.safetensors", compressor, compressed)
-    with pytest.raises(TargetError, match="of 'tiny', which is not built in: pass the architecture"):
+    with pytest.raises(TargetError, match="of 'tiny', whose network is not built in: pass the architecture"):
         leanfront.load(file)
     fresh = type(tiny.model)()
     with pytest.raises(TargetError, match="channels cut: give an example input"):
