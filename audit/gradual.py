@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from leanfront.core.targets.layer_types import LAYERS
 from leanfront.errors import UsageError
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -19,15 +20,6 @@ BEGIN, END = 5000 / 32000, 8000 / 32000
 """Default parts of the training between which sparsity rises: steps 5,000 to 8,000 of 32,000, as in their code."""
 EVERY = 500 / 32000
 """Default part of the training between two updates of the masks: 500 steps of 32,000."""
-LAYERS = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
 ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 """Weights that `nn.MultiheadAttention` holds itself."""
 VERSION = 1

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from leanfront.core.targets.augmentation import CropAndFlip
+from leanfront.core.targets.builtin import TORCHVISION_EPOCHS, TORCHVISION_OPTIONS
+from leanfront.core.targets.image_file import MAX_PIXELS
+from leanfront.core.targets.images import ImageArchive
+from leanfront.core.targets.option_values import training_device, whole
 from leanfront.core.targets.pixels import Pixels
 from leanfront.core.targets.split import Split
 from leanfront.core.targets.target import Target
 from leanfront.core.targets.training_from_scratch import Recipe, ScratchTraining
+from leanfront.errors import TargetError
 
 RATE, RATE_WITHOUT_NORM = 0.05, 0.01
 """Learning rates for training from scratch: networks without batch norm diverge at the usual rate."""
@@ -56,6 +62,49 @@ def image_target(
         test=splits.get("test"),
         train=train,
     )
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """Options that all image classifiers of a library have.
+
+    Args:
+        archive: images.
+        weights: as typed; ``DEFAULT`` if not given.
+        size: side of the input in pixels, or None.
+        seed: seed of random weights.
+        epochs: epochs of training from scratch.
+        device: device of that training; "" for CUDA if available.
+    """
+
+    archive: ImageArchive
+    weights: str
+    size: int | None
+    seed: int
+    epochs: int
+    device: str
+
+    @classmethod
+    def read(cls, reference: str, options: Mapping[str, str]) -> ImageOptions:
+        """Read the options of a target.
+
+        Args:
+            reference: reference without options, for messages.
+            options: see `builtin.TORCHVISION_OPTIONS`.
+
+        Raises:
+            UsageError: an invalid number.
+            TargetError: no data, or they cannot be read.
+        """
+        if not options.get("data"):
+            raise TargetError(
+                f"{reference} needs data: write '{reference}?data=FOLDER' ({TORCHVISION_OPTIONS['data']})"
+            )
+        size, seed = whole(reference, options, "size", 1), whole(reference, options, "seed", 0) or 0
+        epochs = whole(reference, options, "epochs", 1) or TORCHVISION_EPOCHS
+        device = training_device(reference, options)
+        archive = ImageArchive(options["data"], whole(reference, options, "max_pixels", 1) or MAX_PIXELS)
+        return cls(archive, options.get("weights") or "DEFAULT", size, seed, epochs, device)
 
 
 def usual_recipe(network: nn.Module, epochs: int) -> Recipe:

@@ -20,15 +20,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
-LAYERS = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
+from leanfront.core.targets.layer_types import LAYERS
+
 TOLERANCE = 1e-5
 """Largest difference of a plain layer's outputs, as a share of the largest output."""
 CALLS = 3

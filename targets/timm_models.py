@@ -11,12 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from leanfront.core.targets.builtin import TIMM_OPTIONS, TORCHVISION_EPOCHS
 from leanfront.core.targets.cifar_resnet import tree_splits
-from leanfront.core.targets.image_file import MAX_PIXELS
-from leanfront.core.targets.image_target import image_target, usual_recipe
+from leanfront.core.targets.image_target import ImageOptions, image_target, usual_recipe
 from leanfront.core.targets.images import ImageArchive
-from leanfront.core.targets.option_values import training_device, whole
 from leanfront.core.targets.pixels import Pixels
 from leanfront.core.targets.target import Target
 from leanfront.core.targets.torchvision_models import CALIBRATION_SAMPLES, is_file
@@ -41,16 +38,10 @@ def build(model: str, options: Mapping[str, str]) -> Target:
     timm = _timm()
     _check_name(timm, model)
     reference = f"timm:{model}"
-    if not options.get("data"):
-        raise TargetError(f"{reference} needs data: write '{reference}?data=FOLDER' ({TIMM_OPTIONS['data']})")
-    size = whole(reference, options, "size", 1)
-    seed = whole(reference, options, "seed", 0) or 0
-    epochs = whole(reference, options, "epochs", 1) or TORCHVISION_EPOCHS
-    device = training_device(reference, options)
-    chosen = options.get("weights") or "DEFAULT"
-    archive = ImageArchive(options["data"], whole(reference, options, "max_pixels", 1) or MAX_PIXELS)
+    asked = ImageOptions.read(reference, options)
+    archive, chosen, size = asked.archive, asked.weights, asked.size
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(asked.seed)
         network = untrained(model, len(archive.classes), size)
     config = timm.data.resolve_model_data_config(network)
     if size is not None:
@@ -60,7 +51,9 @@ def build(model: str, options: Mapping[str, str]) -> Target:
     data = tree_splits(archive, timm.data.create_transform(**config, is_training=False), CALIBRATION_SAMPLES)
     fresh = partial(untrained, model, len(archive.classes), size)
     pixels = Pixels(tuple(config["mean"]), tuple(config["std"]))
-    return image_target(reference, network, data, pixels, fresh, usual_recipe(network, epochs), device)
+    return image_target(
+        reference, network, data, pixels, fresh, usual_recipe(network, asked.epochs), asked.device
+    )
 
 
 def untrained(model: str, classes: int, size: int | None = None) -> nn.Module:

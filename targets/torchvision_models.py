@@ -13,12 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from leanfront.core.targets.builtin import TORCHVISION_EPOCHS, TORCHVISION_OPTIONS
 from leanfront.core.targets.cifar_resnet import tree_splits
 from leanfront.core.targets.image_file import MAX_PIXELS
-from leanfront.core.targets.image_target import image_target, usual_recipe
-from leanfront.core.targets.images import ImageArchive, PixelTransform
-from leanfront.core.targets.option_values import training_device, whole
+from leanfront.core.targets.image_target import ImageOptions, image_target, usual_recipe
+from leanfront.core.targets.images import PixelTransform
 from leanfront.core.targets.pixels import Pixels
 from leanfront.core.targets.target import Target
 from leanfront.core.targets.weights import load_weights
@@ -78,22 +76,14 @@ def build(model: str, options: Mapping[str, str]) -> Target:
     """
     _check_name(model)
     reference = f"torchvision:{model}"
-    if not options.get("data"):
-        raise TargetError(
-            f"{reference} needs data: write '{reference}?data=FOLDER' ({TORCHVISION_OPTIONS['data']})"
-        )
-    size = whole(reference, options, "size", 1)
-    seed = whole(reference, options, "seed", 0) or 0
-    epochs = whole(reference, options, "epochs", 1) or TORCHVISION_EPOCHS
-    device = training_device(reference, options)
-    chosen = options.get("weights") or "DEFAULT"
-    archive = ImageArchive(options["data"], whole(reference, options, "max_pixels", 1) or MAX_PIXELS)
+    asked = ImageOptions.read(reference, options)
+    archive, chosen, size = asked.archive, asked.weights, asked.size
     transform: Any = CentreCrop(size or SIZE)
     pixels = Pixels(MEAN, STD)
     if chosen == "random":
-        network = _fresh(model, len(archive.classes), seed)
+        network = _fresh(model, len(archive.classes), asked.seed)
     elif is_file(chosen):
-        network = _fresh(model, len(archive.classes), seed)
+        network = _fresh(model, len(archive.classes), asked.seed)
         load_weights(network, chosen)
     else:
         weights = _published(model, chosen)
@@ -111,7 +101,9 @@ def build(model: str, options: Mapping[str, str]) -> Target:
     _drop_auxiliary(network)
     data = tree_splits(archive, transform, CALIBRATION_SAMPLES)
     fresh = partial(_untrained, model, len(data[1]), bool(getattr(network, "transform_input", False)))
-    return image_target(reference, network, data, pixels, fresh, usual_recipe(network, epochs), device)
+    return image_target(
+        reference, network, data, pixels, fresh, usual_recipe(network, asked.epochs), asked.device
+    )
 
 
 def architecture(model: str, classes: int) -> nn.Module:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,24 +67,42 @@ def build(model: str, options: Mapping[str, str]) -> Target:
         getattr(transformers, f"AutoModel{kinds[0]}"), place, use_safetensors=True, dtype=torch.float32
     )
     network.eval()
-    labels = [str(config.id2label[number]) for number in range(config.num_labels)]
     make = _of_images if kinds[0] == IMAGES else _of_texts
-    return make(transformers, place, reference, network, labels, options)
+    return make(Pretrained(place, network, config), options)
 
 
-def _of_images(
-    transformers: Any,
-    place: str,
-    reference: str,
-    network: nn.Module,
-    labels: Sequence[str],
-    options: Mapping[str, str],
-) -> Target:
+@dataclass(frozen=True)
+class Pretrained:
+    """A model as transformers has loaded it.
+
+    Args:
+        place: its folder or name.
+        network: model in eval mode.
+        config: its configuration.
+    """
+
+    place: str
+    network: nn.Module
+    config: Any
+
+    @property
+    def reference(self) -> str:
+        """Reference of the target without options."""
+        return f"transformers:{self.place}"
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes in the order of the outputs."""
+        return [str(self.config.id2label[number]) for number in range(self.config.num_labels)]
+
+
+def _of_images(model: Pretrained, options: Mapping[str, str]) -> Target:
+    reference, network = model.reference, model.network
     archive = ImageArchive(options["data"], whole(reference, options, "max_pixels", 1) or MAX_PIXELS)
-    archive = archive.numbered(in_models_order(reference, archive.classes, labels))
-    transform = Processed(_loaded(transformers.AutoImageProcessor, place))
+    archive = archive.numbered(in_models_order(reference, archive.classes, model.labels))
+    transform = Processed(_loaded(_transformers().AutoImageProcessor, model.place))
     data = tree_splits(archive, transform, CALIBRATION_SAMPLES)
-    fresh = partial(untrained, network.config.to_json_string(), IMAGES)  # type: ignore[operator, union-attr]
+    fresh = partial(untrained, model.config.to_json_string(), IMAGES)
     recipe = usual_recipe(network, TORCHVISION_EPOCHS)
     return image_target(reference, network, data, transform.pixels, fresh, recipe, "")
 
@@ -94,8 +114,6 @@ def untrained(config: str, kind: str) -> nn.Module:
         config: its configuration as JSON.
         kind: `IMAGES` or `TEXTS`.
     """
-    import json
-
     transformers = _transformers()
     read = json.loads(config)
     own = transformers.AutoConfig.for_model(read.pop("model_type"), **read)
@@ -146,18 +164,12 @@ class WithoutPadding(nn.Module):
         return logits
 
 
-def _of_texts(
-    transformers: Any,
-    place: str,
-    reference: str,
-    network: nn.Module,
-    labels: Sequence[str],
-    options: Mapping[str, str],
-) -> Target:
+def _of_texts(model: Pretrained, options: Mapping[str, str]) -> Target:
+    reference, labels = model.reference, model.labels
     columns = Columns(options.get("text", "text"), options.get("label", "label"), options.get("pair"))
     length = whole(reference, options, "length", 1) or LENGTH
     tables = read_tables(options["data"], columns)
-    tokeniser = _loaded(transformers.AutoTokenizer, place)
+    tokeniser = _loaded(_transformers().AutoTokenizer, model.place)
     if tokeniser.pad_token_id is None:
         raise TargetError(
             f"{reference}: its tokenizer has no padding token; set one and its number in the model's configuration "
@@ -166,7 +178,7 @@ def _of_texts(
     numbers = _numbers(reference, labels, [label for table in tables.values() for label in table.labels])
     splits = {name: _encoded(tokeniser, table, length, numbers) for name, table in tables.items()}
     return Target(
-        model=WithoutPadding(network, tokeniser.pad_token_id),
+        model=WithoutPadding(model.network, tokeniser.pad_token_id),
         example_input=splits["validation"][0][:1],
         classes=labels,
         name=reference,

@@ -17,16 +17,8 @@ from leanfront.core.compressors.structure.library import function, torch_pruning
 from leanfront.core.compressors.structure.norms import BATCH_NORMS, keeps_function
 from leanfront.core.compressors.structure.structure import Part
 from leanfront.core.targets.attention import HeadAttention
+from leanfront.core.targets.layer_types import CONVOLUTIONS
 from leanfront.core.targets.pad_shortcut import PadShortcut
-
-CONVOLUTIONS = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
 
 
 class PadShortcutPruner(function.BasePruningFunc):  # type: ignore[misc]

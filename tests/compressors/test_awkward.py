@@ -14,10 +14,10 @@ from leanfront.core.compressors.artifact.layout import layout
 from leanfront.core.compressors.artifact.packed_file import read, restore, write
 from leanfront.core.compressors.configuration import METHODS
 from leanfront.core.compressors.structure.derivation import derive
-from leanfront.core.compressors.structure.modules import CONVOLUTIONS
 from leanfront.core.cost_models import Profile, count_macs, unsupported
 from leanfront.core.cost_models.macs import MacModel
 from leanfront.core.targets import Target
+from leanfront.core.targets.layer_types import LAYERS
 from leanfront.errors import CompressionError, TargetError
 from tests import awkward
 from tests.awkward import MODELS, Awkward
@@ -58,7 +58,7 @@ def test_each_is_compressed_and_restored(model: Awkward) -> None:
     target = target_of(model)
     structure = derive(target.model, target.example_input)
     assert set(structure.groups) == model.groups
-    layers = {n for n, m in target.model.named_modules() if isinstance(m, (*CONVOLUTIONS, nn.Linear))}
+    layers = {n for n, m in target.model.named_modules() if isinstance(m, LAYERS)}
     assert set(structure.layers) == (layers if model.layers is None else model.layers)
     for part, reason in model.reasons.items():
         assert reason in [found for name, _, found in structure.exclusions if name == part]
